@@ -1,0 +1,64 @@
+"""lorascope: measure what a LoRA really does to an image model, and find LoRAs by that."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorascope.adapters import Adapter, read_adapter
+    from lorascope.errors import LorascopeError
+    from lorascope.grid import Grid, PromptSet
+    from lorascope.library import Library
+    from lorascope.measure import Bench, Outcome, index
+    from lorascope.moments import Moments
+    from lorascope.protocol import Preset, Protocol
+    from lorascope.search import Answer, Hit, Query, Searcher
+    from lorascope.signature import Signature
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Adapter": "adapters",
+    "Answer": "search",
+    "Bench": "measure",
+    "Grid": "grid",
+    "Hit": "search",
+    "Library": "library",
+    "LorascopeError": "errors",
+    "Moments": "moments",
+    "Outcome": "measure",
+    "Preset": "protocol",
+    "PromptSet": "grid",
+    "Protocol": "protocol",
+    "Query": "search",
+    "Searcher": "search",
+    "Signature": "signature",
+    "index": "measure",
+    "read_adapter": "adapters",
+}
+
+__all__ = [
+    "Adapter",
+    "Answer",
+    "Bench",
+    "Grid",
+    "Hit",
+    "Library",
+    "LorascopeError",
+    "Moments",
+    "Outcome",
+    "Preset",
+    "PromptSet",
+    "Protocol",
+    "Query",
+    "Searcher",
+    "Signature",
+    "index",
+    "read_adapter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import each public name when it is first asked for, so that ``import lorascope`` costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(f"lorascope.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

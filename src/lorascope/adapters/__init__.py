@@ -1,0 +1,49 @@
+"""Adapter files: found, read, described, and turned into what they do to a base model's weights.
+
+Everything but `Delta` and `load_delta` works without torch, which is imported only when one of those is asked
+for.
+"""
+
+from typing import TYPE_CHECKING
+
+from lorascope.adapters.adapter import Adapter, read_adapter, sha256, sha256_of
+from lorascope.adapters.claims import Claim, Claims
+from lorascope.adapters.folder import scan
+from lorascope.adapters.header import Header, parse_header, read_header
+from lorascope.adapters.names import Names, Target
+from lorascope.adapters.sidecar import peft_config, sidecar_claims
+
+if TYPE_CHECKING:
+    from lorascope.adapters.delta import Coverage, Delta, Parameter, load_delta
+
+__all__ = [
+    "Adapter",
+    "Claim",
+    "Claims",
+    "Coverage",
+    "Delta",
+    "Header",
+    "Names",
+    "Parameter",
+    "Target",
+    "load_delta",
+    "parse_header",
+    "peft_config",
+    "read_adapter",
+    "read_header",
+    "scan",
+    "sha256",
+    "sha256_of",
+    "sidecar_claims",
+]
+
+_NEED_TORCH = frozenset({"Coverage", "Delta", "Parameter", "load_delta"})
+
+
+def __getattr__(name: str) -> object:
+    """Import the part that needs torch when it is first asked for."""
+    if name in _NEED_TORCH:
+        from lorascope.adapters import delta
+
+        return getattr(delta, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

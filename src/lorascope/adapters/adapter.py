@@ -1,0 +1,170 @@
+"""The record of one adapter file, made from its header and its sidecars alone."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lorascope.adapters.claims import Claims, header_claims
+from lorascope.adapters.family import component, components, families, family, naming, numbering
+from lorascope.adapters.header import Header, open_file, read_header, unreadable
+from lorascope.adapters.keys import Grouped, group_keys, unsupported_kind
+from lorascope.adapters.kinds import Module, ShapeProblem, describe
+from lorascope.adapters.sidecar import sidecar_claims
+from lorascope.errors import MalformedAdapter, UnknownAdapter
+
+_SCALARS: Final = frozenset({"alpha", "on_input"})
+"""Parts that trainers do write as whole numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One adapter file.
+
+    Attributes:
+        path: Where it lies.
+        size: Bytes.
+        mtime_ns: When it was last changed, nanoseconds since 1970.
+        format: How its keys are written: "kohya", "kohya-sgm", "lycoris", "diffusers", "peft
+            base_model.model.", "diffusion_model.", "bare".
+        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "full", "ia3"; and, counted beside
+            these, the traits "dora", "tucker" and "bias".
+        family: "sd15", "sd2", "sdxl", "sd3", "flux", "miniature" or "unknown". Advice only: see `family`.
+        ranks: Distinct ranks, sorted. Alphas are values inside tensors, so a header does not tell them.
+        components: Part of the pipeline to number of modules it changes.
+        keys: Number of tensors.
+        unmatched: Keys that follow no known pattern.
+        claims: What is said about it.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    format: str
+    kinds: Mapping[str, int]
+    family: str
+    ranks: tuple[int, ...]
+    components: Mapping[str, int]
+    keys: int
+    unmatched: tuple[str, ...]
+    claims: Claims
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Read what a file's header and its sidecars tell about it, without opening a tensor.
+
+    Raises:
+        AdapterError: One of its subclasses, if the file cannot be an adapter.
+    """
+    header = read_header(path)
+    try:
+        mtime_ns = path.stat().st_mtime_ns
+    except OSError as error:
+        raise unreadable(path, error) from error
+    grouped, modules = survey(header, path)
+    found = families(modules)
+    counts = Counter(label for module in modules.values() for label in (module.kind, *module.traits))
+    return Adapter(
+        path=path,
+        size=header.size,
+        mtime_ns=mtime_ns,
+        format=_format(modules),
+        kinds=dict(sorted(counts.items())),
+        family=family(found, header.metadata),
+        ranks=tuple(sorted({module.rank for module in modules.values() if module.rank})),
+        components=components(modules),
+        keys=len(header.tensors),
+        unmatched=grouped.strays,
+        claims=sidecar_claims(path).otherwise(header_claims(header.metadata)),
+    )
+
+
+def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
+    """Group a header's keys and describe each module, refusing what cannot be an adapter.
+
+    Args:
+        header: The file's header.
+        path: The file, for messages.
+
+    Returns:
+        The grouped keys, and alias to what its shapes imply.
+
+    Raises:
+        MalformedAdapter: Integer weights, a missing half of a pair, or shapes that do not fit together.
+        UnknownAdapter: No known key format, or keys of two formats or of two base families.
+    """
+    grouped = group_keys(header.tensors)
+    if not grouped.modules or all(naming(alias) == "unknown" for alias in grouped.modules):
+        raise _unknown(grouped, path)
+    modules: dict[str, Module] = {}
+    for alias, parts in grouped.modules.items():
+        _check_dtypes(header, parts, path)
+        try:
+            modules[alias] = describe({part: header.tensors[key].shape for part, key in parts.items()})
+        except ShapeProblem as problem:
+            raise MalformedAdapter(path, f"module {alias!r} {problem}", "Export it again from its trainer") from problem
+    _check_one_format(modules, path)
+    _check_one_family(modules, path)
+    return grouped, modules
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in lower-case hexadecimal, the name by which the library knows it.
+
+    Raises:
+        UnreadableAdapter: If it cannot be read.
+    """
+    with open_file(path) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+
+def sha256_of(data: bytes | bytearray | memoryview) -> str:
+    """Return the SHA-256 of a file's bytes that are in memory, as `sha256` does for a file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
+    if kind := unsupported_kind(grouped.strays):
+        return UnknownAdapter(path, f"holds {kind}, which is not supported", "LoRA, LoHa, LoKr, IA3, diffs are")
+    keys = (*grouped.modules, *grouped.strays)
+    first = ", ".join(repr(key) for key in keys[:3]) or "there are none"
+    return UnknownAdapter(path, f"no key follows a known adapter format: {first}", "Is it a whole model?")
+
+
+def _check_dtypes(header: Header, parts: Mapping[str, str], path: Path) -> None:
+    for part, key in parts.items():
+        info = header.tensors[key]
+        if part not in _SCALARS and "F" not in info.dtype:
+            reason = f"tensor {key!r} has the integer type {info.dtype}"
+            raise MalformedAdapter(path, reason, "Weights must be floating point; export it without quantisation")
+
+
+def _format(modules: Mapping[str, Module]) -> str:
+    """Name the key format by the image model's modules: text encoders are spelt alike in several."""
+    image = [alias for alias in modules if not component(alias).startswith("text")]
+    original = any(numbering(alias) == "sgm" for alias in image)
+    spelling = naming(image[0] if image else next(iter(modules)))
+    return f"{spelling}-sgm" if original and spelling in {"kohya", "lycoris"} else spelling
+
+
+def _check_one_format(modules: Mapping[str, Module], path: Path) -> None:
+    """Refuse two spellings of the image model's names: such a file was glued together from two adapters."""
+    image = [alias for alias in modules if not component(alias).startswith("text")]
+    spellings = {naming(alias) for alias in image}
+    numberings = {order for alias in image if (order := numbering(alias))}
+    flat = {naming(alias) in {"kohya", "lycoris"} for alias in modules}
+    if max(len(spellings), len(numberings), len(flat)) > 1:
+        names = ", ".join(sorted({naming(alias) for alias in modules} | (numberings if len(numberings) > 1 else set())))
+        raise UnknownAdapter(path, f"its keys follow more than one format: {names}", "Split it into its adapters")
+
+
+def _check_one_family(modules: Mapping[str, Module], path: Path) -> None:
+    found = families(modules)
+    if len(found) > 1:
+        names = ", ".join(sorted(found)).replace("other", "an unknown one")
+        raise UnknownAdapter(path, f"its keys belong to more than one base family: {names}", "Split it")

@@ -1,0 +1,245 @@
+"""The header of a safetensors file, read and checked without touching a single tensor.
+
+The format: 8 bytes, little-endian, the length n of the header; n bytes of JSON, which maps each tensor's name
+to its dtype, shape and place; then the tensors, one after the other without gaps
+(https://github.com/huggingface/safetensors#format).
+"""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Final, NoReturn, cast
+
+from lorascope.errors import (
+    BadHeader,
+    NotSafetensors,
+    PickleRefused,
+    TruncatedAdapter,
+    UnreadableAdapter,
+)
+
+MAX_HEADER: Final = 100_000_000
+"""Bytes. The limit of the reference implementation."""
+
+PICKLE_SUFFIXES: Final = frozenset({".pt", ".ckpt", ".bin", ".pth", ".pkl", ".pickle"})
+
+ITEM_SIZE: Final[Mapping[str, int]] = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+"""Bytes per element of each dtype that the format knows."""
+
+_PICKLE_STARTS: Final = (
+    b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05",
+    b"(dp", b"ccollections\n", b"c__builtin__\n", b"cbuiltins\n", b"cposix\n", b"cos\n",
+)  # fmt: skip
+
+_AGAIN: Final = "Download or export it again"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies and what it is.
+
+    Attributes:
+        dtype: The format's own spelling, such as "F16".
+        shape: Its axes; empty for a scalar.
+        start: First byte, counted from the end of the header.
+        stop: One past the last byte.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file says about itself.
+
+    Attributes:
+        tensors: Name to place, in the order of the file.
+        metadata: The free text that trainers leave behind.
+        data_start: Byte of the file at which the first tensor begins.
+        size: Bytes of the whole file.
+    """
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    data_start: int
+    size: int
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of the file at ``path``; the tensors stay on the disk.
+
+    Raises:
+        AdapterError: One of its subclasses, which says why the file cannot be an adapter.
+    """
+    with open_file(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(8)
+            length = _header_length(head, size, path, peek=lambda: head + file.read(504))
+            raw = file.read(length)
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return _parse(raw, size, path)
+
+
+def parse_header(data: bytes | bytearray | memoryview, name: Path | str = "<memory>") -> Header:
+    """Check the header of a whole file that is already in memory.
+
+    Args:
+        data: The file's bytes.
+        name: What error messages call it.
+
+    Raises:
+        AdapterError: One of its subclasses, as in `read_header`.
+    """
+    view = memoryview(data)
+    path = Path(name)
+    length = _header_length(bytes(view[:8]), len(view), path, peek=lambda: bytes(view[:512]))
+    return _parse(bytes(view[8 : 8 + length]), len(view), path)
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file for reading.
+
+    Raises:
+        UnreadableAdapter: If it cannot be opened, or is a folder, a pipe or a device.
+    """
+    try:
+        # asked before it is opened, because opening a pipe waits for somebody to write into it
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableAdapter(path, "not a regular file", "Name a .safetensors file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> UnreadableAdapter:
+    """Turn the operating system's refusal to open ``path`` into ours."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UnreadableAdapter(path, f"cannot be read: {text}", "Check that it exists and that you may read it")
+
+
+def _header_length(head: bytes, size: int, path: Path, peek: Callable[[], bytes]) -> int:
+    """Return the header's length in bytes, or raise what the first bytes say that the file really is."""
+    if size == 0:
+        raise NotSafetensors(path, "empty, 0 bytes", _AGAIN)
+    length = int.from_bytes(head, "little")
+    plausible = size >= 10 and 2 <= length <= min(MAX_HEADER, size - 8)
+    if plausible:
+        return length
+    _refuse_foreign(peek(), path)
+    if size < 10:
+        raise TruncatedAdapter(path, f"{size} bytes long, too short for a header", _AGAIN)
+    if 2 <= length <= MAX_HEADER:
+        raise TruncatedAdapter(path, f"{size} bytes long, but its header alone has {length}", _AGAIN)
+    raise BadHeader(path, f"its header claims {length} bytes; 2 to {MAX_HEADER} are allowed", _AGAIN)
+
+
+def _refuse_foreign(first: bytes, path: Path) -> None:
+    """Raise if the first bytes belong to a format that people do mistake for an adapter."""
+    if first.startswith(_PICKLE_STARTS):
+        _refuse_pickle(path)
+    if first.startswith(b"PK\x03\x04"):
+        if b"data.pkl" in first or path.suffix.lower() in PICKLE_SUFFIXES:
+            _refuse_pickle(path)
+        raise NotSafetensors(path, "a zip archive", "Unpack it and name the .safetensors file inside")
+    if first.startswith(b"GGUF"):
+        raise NotSafetensors(path, "a GGUF file", "Only .safetensors adapters are read; convert it first")
+    text = first.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        raise NotSafetensors(path, "a web page (HTML), not a model", "Download it again; a site may want a log-in")
+    if text.startswith((b"{", b"[")):
+        raise NotSafetensors(path, "JSON text, not a model", "Download it again; it may hold a site's error message")
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        _refuse_pickle(path)
+
+
+def _refuse_pickle(path: Path) -> NoReturn:
+    raise PickleRefused(
+        path,
+        "a Python pickle, which can run code when it is opened",
+        "Only .safetensors is read; convert it in a place you trust",
+    )
+
+
+def _parse(raw: bytes, size: int, path: Path) -> Header:
+    """Check the JSON of a header against the format and against the size of the file."""
+    if raw[:1] != b"{":
+        raise BadHeader(path, f"its header begins with {raw[:1]!r} instead of '{{'", _AGAIN)
+    try:
+        content = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise BadHeader(path, "its header is nested absurdly deep", _AGAIN) from error
+    except ValueError as error:
+        raise BadHeader(path, f"its header is not valid JSON: {error}", _AGAIN) from error
+    entries = cast("dict[str, object]", content)
+    metadata = _metadata(entries.pop("__metadata__", None), path)
+    tensors = {name: _tensor_info(name, entry, path) for name, entry in entries.items()}
+    data_start = 8 + len(raw)
+    _check_places(tensors, size - data_start, path)
+    return Header(tensors=tensors, metadata=metadata, data_start=data_start, size=size)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {twice!r} stands in it twice")
+    return content
+
+
+def _metadata(content: object, path: Path) -> dict[str, str]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BadHeader(path, f"__metadata__ is {content!r:.80} instead of a map of text", _AGAIN)
+    metadata = cast("dict[str, object]", content)
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise BadHeader(path, f"__metadata__ gives {key!r} the value {value!r:.80} instead of text", _AGAIN)
+    return cast("dict[str, str]", metadata)
+
+
+def _tensor_info(name: str, entry: object, path: Path) -> TensorInfo:
+    """Check one entry: a known dtype, whole sizes, and a place of exactly the size that both imply."""
+    try:
+        fields = cast("dict[str, object]", entry)
+        dtype, shape = cast("str", fields["dtype"]), cast("list[int]", fields["shape"])
+        start, stop = cast("list[int]", fields["data_offsets"])
+        item_size = ITEM_SIZE[dtype]
+        # bool is an int to Python, and a float would pass every comparison below
+        whole = all(type(number) is int and number >= 0 for number in (start, stop, *shape))
+        fits = whole and stop - start == item_size * math.prod(shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadHeader(path, f"the entry of tensor {name!r} is invalid: {entry!r:.120}", _AGAIN) from error
+    if not fits:
+        raise BadHeader(path, f"tensor {name!r}: {dtype} {shape} does not fill bytes {start} to {stop}", _AGAIN)
+    return TensorInfo(dtype, tuple(shape), start, stop)
+
+
+def _check_places(tensors: Mapping[str, TensorInfo], available: int, path: Path) -> None:
+    """Check that the tensors lie end to end and fill the file exactly."""
+    end = 0
+    for name, info in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if info.start != end:
+            what = "overlaps the tensor before it" if info.start < end else "leaves a gap before it"
+            raise BadHeader(path, f"tensor {name!r} at byte {info.start} {what}, which ends at {end}", _AGAIN)
+        end = info.stop
+    if end > available:
+        raise TruncatedAdapter(path, f"{end - available} of {end} bytes of its tensors are missing", _AGAIN)
+    if end < available:
+        raise BadHeader(path, f"{available - end} bytes follow the last tensor", _AGAIN)

@@ -1,0 +1,39 @@
+"""The verbs, gathered. Each is one public call plus printing."""
+
+import typer
+
+from lorascope import __version__
+from lorascope.cli import data, find, measuring, system
+
+app = typer.Typer(
+    name="lorascope",
+    help="Measure what a LoRA really does to an image model, and find LoRAs by that.",
+    epilog="Start with: lorascope demo",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for panel, verbs in (
+    ("Begin", (system.demo, system.doctor)),
+    ("Measure", (measuring.inspect, measuring.index)),
+    ("Find", (find.search, find.similar, find.show, find.list_)),
+    ("Keep", (data.import_, data.export, data.remove)),
+    ("Judge", (find.evaluate,)),
+):
+    for verb in verbs:
+        app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lorascope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass

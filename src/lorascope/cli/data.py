@@ -1,0 +1,85 @@
+"""import, export, remove: libraries in and out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorascope.cli import options
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="The authors' layout (.parquet: a path or an address), or another library (.db)."
+        ),
+    ],
+    library: options.LibraryPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
+    from lorascope.errors import LibraryError
+    from lorascope.library import Library, import_carlos, merge
+
+    with Library(library, create=True) as opened:
+        if source.endswith(".db"):
+            count = merge(Path(source), opened)
+        elif source.endswith(".parquet"):
+            count = import_carlos(source, opened)
+        else:
+            raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
+        _tell(
+            as_json,
+            f"{count} adapters read from {source} into {opened.path}",
+            read=count,
+            library=str(opened.path),
+        )
+
+
+def export(
+    target: Annotated[
+        Path, typer.Argument(help="A .parquet file for signatures, a .json file for the corpus manifest.")
+    ],
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Write signatures in the authors' layout, or a manifest of what was let in and what was left out, and why."""
+    from lorascope.errors import LibraryError
+    from lorascope.library import Library, export_carlos, write_manifest
+
+    with Library(library) as opened:
+        if target.suffix == ".parquet":
+            count = export_carlos(opened, target, protocol)
+        elif target.suffix == ".json":
+            count = write_manifest(opened, target)
+        else:
+            raise LibraryError(f"{target} ends in {target.suffix!r}: use .parquet for signatures, .json for a manifest")
+        _tell(as_json, f"{count} adapters written to {target}", written=count, path=str(target))
+
+
+def remove(
+    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    library: options.LibraryPath = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Forget an adapter and all its measurements. Its file is not touched."""
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        found = opened.find(adapter)
+        if not yes and not as_json:
+            typer.confirm(f"Forget {found.name} ({found.key[:19]}) and its measurements?", abort=True)
+        opened.remove(found.key)
+        _tell(as_json, f"{found.name} is forgotten", removed=found.key)
+
+
+def _tell(as_json: bool, sentence: str, **fields: object) -> None:
+    from lorascope.cli.output import out, print_json
+
+    if as_json:
+        print_json(fields)
+    else:
+        out.print(sentence, soft_wrap=True, highlight=False)

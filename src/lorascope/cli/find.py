@@ -1,0 +1,155 @@
+"""search, similar, show, list, evaluate: everything that only reads a library."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorascope.cli import options
+
+
+def search(
+    query: Annotated[
+        str, typer.Argument(help="What the adapter should do: 'pencil drawing', 'watercolor -people:0.5'.")
+    ] = "",
+    image: Annotated[Path | None, typer.Option(help="Search by a picture instead of words.")] = None,
+    top: options.Top = 10,
+    encoding: Annotated[
+        str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
+    ] = "suffix",
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    every_protocol: Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")] = False,
+    max_strength: options.MaxStrength = None,
+    min_consistency: options.MinConsistency = None,
+    everything: options.Everything = False,
+    family: options.Family = "",
+    folder: options.Folder = "",
+    hidden: options.ShowHidden = False,
+    sheet: options.Sheet = None,
+    download: options.Download = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find adapters by what they do, in words or by a picture."""
+    from lorascope.cli.lanes import chosen_thresholds, embedded, known_encoding, open_searcher, present
+    from lorascope.errors import QueryError
+    from lorascope.library import Library
+    from lorascope.search import Filters
+
+    if bool(query) == (image is not None):
+        raise QueryError("give either words or --image FILE")
+    with Library(library) as opened:
+        names = (
+            [str(stored.protocol) for stored in opened.protocols() if stored.adapters] if every_protocol else [protocol]
+        )
+        lanes = []
+        for name in names:
+            searcher = open_searcher(opened, name, download=download)
+            filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
+            if image is not None:
+                answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)
+            else:
+                answer = searcher.text(query, top=top, filters=filters, encoding=known_encoding(encoding))
+            lanes.append((searcher, answer))
+        present(opened, lanes, hidden=hidden, sheet=sheet, as_json=as_json)
+
+
+def similar(
+    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    top: options.Top = 10,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    max_strength: options.MaxStrength = None,
+    min_consistency: options.MinConsistency = None,
+    everything: options.Everything = False,
+    family: options.Family = "",
+    folder: options.Folder = "",
+    hidden: options.ShowHidden = False,
+    sheet: options.Sheet = None,
+    as_json: options.Json = False,
+) -> None:
+    """Find adapters that do what another one does."""
+    from lorascope.cli.lanes import chosen_thresholds, present
+    from lorascope.library import Library
+    from lorascope.search import Filters, Searcher
+
+    with Library(library) as opened:
+        searcher = Searcher(opened, protocol=protocol)
+        filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
+        answer = searcher.similar(opened.find(adapter).key, top=top, filters=filters)
+        present(opened, [(searcher, answer)], hidden=hidden, sheet=sheet, as_json=as_json)
+
+
+def show(
+    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    direction: Annotated[bool, typer.Option("--direction", help="Print the Direction too (JSON only).")] = False,
+    library: options.LibraryPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
+    from lorascope.cli.details import print_adapter, print_signature
+    from lorascope.cli.output import print_json
+    from lorascope.library import Library
+    from lorascope.report.plain import plain_adapter, plain_signature
+
+    with Library(library) as opened:
+        found = opened.find(adapter)
+        measured = {
+            str(stored.protocol): signatures[found.key]
+            for stored in opened.protocols()
+            if (signatures := opened.signatures(stored.protocol.digest, [found.key]))
+        }
+        if as_json:
+            signatures_json = {name: plain_signature(s, direction=direction) for name, s in measured.items()}
+            print_json(plain_adapter(found) | {"signatures": signatures_json})
+            return
+        print_adapter(found)
+        for name, stored in measured.items():
+            print_signature(name, stored)
+
+
+def list_(
+    refused: Annotated[bool, typer.Option("--refused", help="List files that were left out, with reasons.")] = False,
+    protocols: Annotated[bool, typer.Option("--protocols", help="List the Protocols instead.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs instead.")] = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """List the adapters of a library, strongest first; or its Protocols, runs or refused files."""
+    from lorascope.cli.details import list_adapters, list_protocols, list_runs
+    from lorascope.cli.output import print_json, print_refusals
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        if refused:
+            found = opened.refusals()
+            print_json([vars(refusal) for refusal in found]) if as_json else print_refusals(found)
+        elif protocols:
+            list_protocols(opened, as_json)
+        elif runs:
+            list_runs(opened, as_json)
+        else:
+            list_adapters(opened, protocol, as_json)
+
+
+def evaluate(
+    queries: Annotated[Path, typer.Argument(help="JSON: a list of {text, kind, relevant: {adapter name: 0-2}}.")],
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Measure how well queries with known answers are answered: P@1, MRR, nDCG@5 and lead, by query encoding."""
+    from lorascope.cli.output import print_json, print_table
+    from lorascope.evaluation import evaluate as run
+    from lorascope.evaluation import read_judgements
+    from lorascope.library import Library
+    from lorascope.search import Searcher
+
+    with Library(library) as opened:
+        rows = run(Searcher(opened, protocol=protocol), read_judgements(queries))
+    if as_json:
+        print_json([vars(row) for row in rows])
+    else:
+        columns = ("encoding", "queries", "P@1", "MRR", "nDCG@5", "lead")
+        print_table(columns, [(r.encoding, r.queries, r.p1, r.mrr, r.ndcg5, r.lead) for r in rows])

@@ -1,0 +1,65 @@
+"""Searching as the command line does it: options become filters, answers are printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lorascope.cli.output import out, print_answer, print_json
+from lorascope.encoders.suffix import ENCODINGS, Encoding
+from lorascope.errors import QueryError
+from lorascope.library import Library
+from lorascope.protocol import Thresholds
+from lorascope.report.plain import plain_answer
+from lorascope.search import Answer, Searcher
+from lorascope.search.searcher import load_query_encoder
+
+Lane = tuple[Searcher, Answer]
+
+
+def open_searcher(library: Library, protocol: str, *, download: bool) -> Searcher:
+    """A Searcher that may fetch its encoder, if asked."""
+    return Searcher(
+        library, protocol=protocol, query_encoder=lambda stored: load_query_encoder(stored, download=download)
+    )
+
+
+def known_encoding(name: str) -> Encoding:
+    """Check the name of a query encoding."""
+    if name not in ENCODINGS:
+        raise QueryError(f"no query encoding {name!r}: use one of {', '.join(ENCODINGS)}")
+    return name
+
+
+def chosen_thresholds(
+    searcher: Searcher, max_strength: float | None, min_consistency: float | None, everything: bool
+) -> Thresholds:
+    """The Protocol's thresholds, with what the person changed."""
+    preset = Thresholds() if everything else searcher.thresholds
+    return Thresholds(
+        strength_max=preset.strength_max if max_strength is None else max_strength,
+        consistency_min=preset.consistency_min if min_consistency is None else min_consistency,
+    )
+
+
+def embedded(searcher: Searcher, path: Path, *, download: bool) -> Any:
+    """A picture file as an embedding of the Protocol's encoder."""
+    from lorascope.encoders.pictures import embed_picture
+
+    return embed_picture(path, searcher.stored.protocol.encoder, download=download)
+
+
+def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:
+    """Print answers, and write their sheet if asked."""
+    if as_json:
+        answers = [plain_answer(answer) for _, answer in lanes]
+        print_json(answers[0] if len(answers) == 1 else answers)
+    else:
+        for searcher, answer in lanes:
+            print_answer(answer, searcher.thresholds, show_hidden=hidden)
+    if sheet is not None:
+        from lorascope.report.sheet import write_sheet
+
+        path = write_sheet(sheet, [answer for _, answer in lanes], library)
+        if not as_json:
+            out.print(f"Pictures: {path.as_uri()}", soft_wrap=True)

@@ -1,0 +1,89 @@
+"""inspect and index: from files to signatures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lorascope.cli import options
+
+
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(help="Adapter files, or folders of them.")],
+    digest: Annotated[
+        bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, reading all of it.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Tell what adapter files are, from their headers alone: format, base family, ranks, triggers."""
+    from lorascope.adapters import read_adapter, scan, sha256
+    from lorascope.cli.inspected import print_inspected
+    from lorascope.cli.output import print_json, print_refusals
+    from lorascope.errors import AdapterError
+    from lorascope.library import Refusal
+    from lorascope.library.facts import adapter_facts, refusal
+
+    rows: list[dict[str, Any]] = []
+    refused: list[Refusal] = []
+    for path in scan(paths, lambda folder, reason: refused.append(Refusal(str(folder), "unreadable", reason, ""))):
+        try:
+            adapter = read_adapter(path)
+            row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter)}
+            rows.append(row | ({"sha256": sha256(path)} if digest else {}))
+        except AdapterError as error:
+            refused.append(refusal(error))
+    if as_json:
+        print_json({"adapters": rows, "refused": [vars(one) for one in refused]})
+    else:
+        print_inspected(rows)
+        print_refusals(refused)
+    if refused:
+        raise typer.Exit(1)
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of adapters, or single files.")],
+    precision: Annotated[
+        str,
+        typer.Option(help="glance, quick, standard or full. Each goes on from where a coarser one ended."),
+    ] = "standard",
+    preset: Annotated[
+        str,
+        typer.Option(help="How to measure: sdxl-paper, sdxl-fast, miniature, carlos-2025, or a .toml file."),
+    ] = "sdxl-paper",
+    base: Annotated[
+        str, typer.Option(help="Another base model: a folder, a .safetensors checkpoint or a hub id.")
+    ] = "",
+    encoder: Annotated[list[str] | None, typer.Option(help="Other encoders, in one pass. May be given twice.")] = None,
+    prompts: Annotated[str, typer.Option(help="Another prompt set: a shipped name, a .toml or a .txt file.")] = "",
+    triggers: Annotated[str, typer.Option(help="Trigger words: on the adapter's side, both or none.")] = "",
+    scale: Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")] = None,
+    device: Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")] = "",
+    batch: Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")] = 0,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Measure adapters that match the base only in part.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Time a few images and tell hours and bytes.")] = False,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure every adapter under some folders. Interrupt it when you like: the same command goes on from there."""
+    from lorascope.cli.output import err
+    from lorascope.cli.running import ProgressBar, chosen_preset, print_estimate, report
+    from lorascope.library import Library
+    from lorascope.measure import index as run
+    from lorascope.measure import load_bench
+
+    chosen = chosen_preset(preset, base, encoder, prompts, triggers, scale)
+    with Library(library, create=True) as opened:
+        with err.status("loading models"):
+            bench = load_bench(chosen, opened, device=device, batch=batch, download=download)
+        if dry_run:
+            print_estimate(bench, paths, precision, as_json)
+            return
+        with ProgressBar() as bar:
+            outcome = run(paths, bench, precision=precision, partial=partial, watch=bar.watch)
+        report(outcome, opened, as_json)
+    if outcome.refused or outcome.elsewhere:
+        raise typer.Exit(1)

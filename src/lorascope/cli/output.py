@@ -1,0 +1,97 @@
+"""Printing: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lorascope.library import Refusal
+from lorascope.protocol import Thresholds
+from lorascope.report.words import NOTHING, hidden_line, summary
+from lorascope.search import Answer, Hit
+from lorascope.signature import Estimate
+
+out = Console()
+err = Console(stderr=True)
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def print_error(error: BaseException, *, as_json: bool = False) -> None:
+    """The one way errors are shown."""
+    if as_json:
+        kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
+        print_json({"error": {"code": getattr(error, "code", kind), "message": str(error)}})
+    else:
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """A plain table; numbers are right-aligned."""
+    rows = list(rows)
+    table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        numeric = bool(rows) and isinstance(rows[0][place], int | float)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool) -> None:
+    """Hits as a table, in words first."""
+    title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
+    if not answer.found:
+        out.print(f"[yellow]{NOTHING}[/]")
+    rows = [_row(hit, thresholds) for hit in answer.hits + (answer.hidden if show_hidden else ())]
+    print_table(("", "adapter", "score", "Strength", "Consistency", "in words"), rows, title)
+    if answer.consistency is not None and answer.consistency < 0.1:
+        out.print(
+            f"[dim]The words shift different prompts differently (their Consistency is {answer.consistency:.2f}).[/]"
+        )
+    if (line := hidden_line(answer)) and not show_hidden:
+        out.print(f"[dim]Left out by thresholds: {line}. --hidden shows them, --everything ranks them.[/]")
+
+
+def _row(hit: Hit, thresholds: Thresholds) -> tuple[Any, ...]:
+    signature = hit.signature.signature
+    return (
+        hit.rank,
+        hit.adapter.name,
+        hit.score,
+        ranged(signature.strength, signature.grid.strength, 2),
+        ranged(signature.consistency, signature.grid.consistency, 3),
+        summary(hit, thresholds),
+    )
+
+
+def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
+    """``5.81 (5.60–6.02)``, the interval where there is one."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    if estimate is None or estimate.lower == estimate.upper:
+        return text
+    return f"{text} ({estimate.lower:.{digits}f}–{estimate.upper:.{digits}f})"
+
+
+def print_refusals(refusals: Sequence[Refusal]) -> None:
+    """Files that were left out, each with its reason."""
+    if refusals:
+        rows = [(refusal.path, refusal.code, f"{refusal.reason}. {refusal.remedy}") for refusal in refusals]
+        print_table(("left out", "code", "why"), rows)

@@ -1,0 +1,94 @@
+"""What inspect, index and demo share: presets with changes, progress, reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from lorascope.cli.output import err, out, print_json, print_refusals, print_table
+from lorascope.library import Library
+from lorascope.measure import Bench, Event, Outcome
+from lorascope.measure.estimate import estimate
+from lorascope.protocol import Preset
+
+
+class ProgressBar:
+    """Shows a run: stage, adapter, cells done, time left. Refusals are printed as they happen."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells,"),
+            TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left  {task.description}"),
+            console=err,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=None, stage="looking for files")
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def watch(self, event: Event) -> None:
+        """Follow one event."""
+        if event.kind == "scan":
+            self._progress.update(self._task, description=event.text)
+        elif event.kind == "stage":
+            self._progress.reset(self._task, total=event.total, stage=event.text, description="")
+        elif event.kind == "block":
+            self._progress.update(self._task, completed=event.cells, total=event.total, description=event.text)
+        else:
+            self._progress.console.print(f"[yellow]left out[/] {event.text}", highlight=False, soft_wrap=True)
+
+
+def report(outcome: Outcome, library: Library, as_json: bool) -> None:
+    """Tell how a run ended."""
+    if as_json:
+        print_json(outcome.summary() | {"refusals": [vars(refusal) for refusal in outcome.refused]})
+        return
+    print_refusals(outcome.refused)
+    parts = [f"{len(outcome.measured)} adapters measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
+    parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
+    parts += [f"{len(outcome.refused)} files left out"] if outcome.refused else []
+    parts += [f"{len(outcome.elsewhere)} being measured by another process"] if outcome.elsewhere else []
+    out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False)
+
+
+def chosen_preset(
+    name: str, base: str, encoders: list[str] | None, prompts: str, triggers: str, scale: float | None
+) -> Preset:
+    """A preset with what the person changed."""
+    changes: dict[str, Any] = {
+        "base": base,
+        "encoders": tuple(encoders or ()),
+        "prompts": prompts,
+        "triggers": triggers,
+    }
+    changes = {key: value for key, value in changes.items() if value}
+    if scale is not None:
+        changes["scale"] = scale
+    return dataclasses.replace(Preset.load(name), **changes)
+
+
+def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:
+    """Tell what a run would take."""
+    found = estimate(bench, paths)
+    if as_json:
+        print_json([dataclasses.asdict(row) for row in found])
+        return
+    rows = [(e.precision, e.adapters, e.cells, f"{e.hours:.1f} h", f"{e.gigabytes:.2f} GB") for e in found]
+    print_table(("precision", "adapters", "cells", "time", "disk"), rows)
+    chosen = next((e for e in found if e.precision == precision), None)
+    if chosen is not None:
+        out.print(f"At {precision}: about {chosen.hours:.1f} hours at {chosen.seconds_per_cell:.3f} s a cell.")

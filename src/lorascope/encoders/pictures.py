@@ -1,0 +1,42 @@
+"""A picture file as an embedding, opened with care: it may come from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image, UnidentifiedImageError
+
+from lorascope.encoders.base import Encoder
+from lorascope.errors import QueryError
+
+_MOST_PIXELS = 64_000_000
+
+
+def embed_picture(path: Path, encoder: str | Encoder, *, download: bool = False) -> Float32[np.ndarray, " d"]:
+    """Embed a picture.
+
+    Args:
+        path: a file in any format that Pillow reads, of at most 64 megapixels.
+        encoder: an encoder, or where one lies.
+        download: fetch an encoder that is not on this disk.
+
+    Raises:
+        QueryError: the file cannot be read as a picture, or is too large.
+        ModelError: the encoder cannot be loaded.
+    """
+    import torch
+
+    from lorascope.encoders.clip import DualEncoder
+
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise QueryError(f"{path} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
+            pixels = np.array(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        raise QueryError(f"{path} cannot be read as a picture ({error}): give a PNG, JPEG or WebP file") from error
+    if isinstance(encoder, str):
+        encoder = DualEncoder(encoder, download=download)
+    return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]

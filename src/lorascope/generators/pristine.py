@@ -1,0 +1,56 @@
+"""Weights that adapters are merged into, and the untouched copies they are restored from."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import nn
+
+from lorascope.adapters import Delta
+
+
+@final
+class PristineWeights:
+    """The resident weights of a base model, with an untouched CPU copy of each one that was ever changed.
+
+    Merging always starts from the untouched copy, so nothing drifts, and what is restored is bit-identical.
+    """
+
+    def __init__(self, components: Mapping[str, nn.Module]) -> None:
+        """Take hold of the components' parameters; nothing is copied yet."""
+        self._resident = {
+            (component, name): parameter
+            for component, module in components.items()
+            for name, parameter in module.named_parameters()
+        }
+        self._untouched: dict[tuple[str, str], torch.Tensor] = {}
+
+    @property
+    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """The shape of every parameter by component and name."""
+        found: dict[str, dict[str, tuple[int, ...]]] = {}
+        for (component, name), parameter in self._resident.items():
+            found.setdefault(component, {})[name] = tuple(parameter.shape)
+        return found
+
+    @contextmanager
+    def wearing(self, delta: Delta, scale: float) -> Generator[None]:
+        """Merge an adapter in float32, hold the result in the working dtype, and restore on leaving."""
+        touched: list[tuple[str, str]] = []
+        try:
+            with torch.no_grad():
+                for target in delta.targets:
+                    parameter = self._resident[target]
+                    if target not in self._untouched:
+                        self._untouched[target] = parameter.detach().to("cpu", copy=True)
+                    touched.append(target)
+                    base = self._untouched[target].to(parameter.device, torch.float32)
+                    parameter.copy_(delta.apply(*target, base, scale))
+            yield
+        finally:
+            with torch.no_grad():
+                for target in touched:
+                    self._resident[target].copy_(self._untouched[target])

@@ -1,0 +1,31 @@
+"""The durable store."""
+
+from lorascope.library.evidence import Block, Evidence
+from lorascope.library.records import (
+    Matrix,
+    Preview,
+    Refusal,
+    StoredAdapter,
+    StoredProtocol,
+    StoredSignature,
+)
+from lorascope.library.store import BARE, Library, default_path
+from lorascope.library.transfer import export_carlos, import_carlos, merge, write_manifest
+
+__all__ = [
+    "BARE",
+    "Block",
+    "Evidence",
+    "Library",
+    "Matrix",
+    "Preview",
+    "Refusal",
+    "StoredAdapter",
+    "StoredProtocol",
+    "StoredSignature",
+    "default_path",
+    "export_carlos",
+    "import_carlos",
+    "merge",
+    "write_manifest",
+]

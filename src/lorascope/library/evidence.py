@@ -1,0 +1,155 @@
+"""The evidence: what every cell's image was to the encoder, kept so that no figure needs a second generation."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float16, Float32, UInt8
+
+from lorascope.library.schema import EVIDENCE, connect, explained, transaction
+
+BYTES_PER_COMPONENT = 2
+"""Embeddings are stored as float16, and rounded to it before anything is computed from them."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of an adapter's cells: adapted and bare embeddings (n, d), and how far each picture moved (n,)."""
+
+    index: int
+    adapted: Float16[np.ndarray, "n d"]
+    bare: Float16[np.ndarray, "n d"]
+    moved: Float32[np.ndarray, " n"]
+    noise_floor: float
+    execution: str
+
+    @property
+    def effects(self) -> np.ndarray:
+        """E of each cell, float64 (n, d)."""
+        return self.adapted.astype(np.float64) - self.bare.astype(np.float64)
+
+
+@final
+class Evidence:
+    """The companion database of a library. ``words`` are the trigger words its prompts were extended by."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        """Open the companion; see :func:`lorascope.library.schema.connect`."""
+        self.path = path
+        self._db: sqlite3.Connection = connect(path, EVIDENCE, create=create)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def put_baseline(
+        self, protocol: str, execution: str, words: str, block: int, embeddings: Float16[np.ndarray, "n d"]
+    ) -> None:
+        """Keep the bare embeddings of one block."""
+        with transaction(self._db, self.path) as db:
+            db.execute(
+                "INSERT INTO baselines VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (protocol, execution, words, block, embeddings.tobytes()),
+            )
+
+    def baseline(self, protocol: str, execution: str, words: str, block: int) -> Float16[np.ndarray, " flat"] | None:
+        """The bare embeddings of one block, flat, or None."""
+        with explained(self.path):
+            row = self._db.execute(
+                "SELECT embeddings FROM baselines WHERE (protocol, execution, words, block) = (?, ?, ?, ?)",
+                (protocol, execution, words, block),
+            ).fetchone()
+        return None if row is None else np.frombuffer(row[0], np.float16)
+
+    def put_thumbnails(
+        self, scene: str, execution: str, words: str, block: int, pixels: UInt8[np.ndarray, "n 3 s s"]
+    ) -> None:
+        """Keep the bare pictures of one block, small."""
+        with transaction(self._db, self.path) as db:
+            db.execute(
+                "INSERT INTO thumbnails VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (scene, execution, words, block, pixels.tobytes()),
+            )
+
+    def thumbnails(self, scene: str, execution: str, words: str, block: int) -> UInt8[np.ndarray, " flat"] | None:
+        """The small bare pictures of one block, flat, or None."""
+        with explained(self.path):
+            row = self._db.execute(
+                "SELECT pixels FROM thumbnails WHERE (scene, execution, words, block) = (?, ?, ?, ?)",
+                (scene, execution, words, block),
+            ).fetchone()
+        return None if row is None else np.frombuffer(row[0], np.uint8)
+
+    def put_floor(self, protocol: str, execution: str, floor: float) -> None:
+        """Keep the noise floor of a Protocol under an Execution; the first one measured stays."""
+        with transaction(self._db, self.path) as db:
+            db.execute("INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (protocol, execution, floor))
+
+    def floor(self, protocol: str, execution: str) -> float | None:
+        """The noise floor, or None where it was not measured yet."""
+        with explained(self.path):
+            row = self._db.execute(
+                "SELECT floor FROM floors WHERE (protocol, execution) = (?, ?)", (protocol, execution)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def put_block(
+        self,
+        adapter: str,
+        block: int,
+        execution: str,
+        words: str,
+        found: Sequence[tuple[str, Float16[np.ndarray, "n d"]]],
+        moved: Float32[np.ndarray, " n"],
+    ) -> None:
+        """Keep one block of an adapter under each of several Protocols, all or none."""
+        with transaction(self._db, self.path) as db:
+            db.executemany(
+                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [
+                    (adapter, protocol, block, execution, words, embeddings.tobytes(), moved.tobytes())
+                    for protocol, embeddings in found
+                ],
+            )
+
+    def blocks(self, adapter: str, protocol: str, first: int = 0) -> list[Block]:
+        """The unbroken run of blocks from ``first`` on, each with the baseline of its own Execution."""
+        with explained(self.path):
+            rows = self._db.execute(
+                "SELECT b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
+                " JOIN baselines a ON a.protocol = b.protocol AND a.execution = b.execution"
+                "  AND a.words = b.words AND a.block = b.block"
+                " JOIN floors f ON f.protocol = b.protocol AND f.execution = b.execution"
+                " WHERE b.adapter = ? AND b.protocol = ? AND b.block >= ? ORDER BY b.block",
+                (adapter, protocol, first),
+            ).fetchall()
+        found: list[Block] = []
+        for place, (index, adapted, bare, moved, floor, execution) in enumerate(rows, first):
+            if index != place:
+                break
+            distances = np.frombuffer(moved, np.float32)
+            shape = (len(distances), -1)
+            worn, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
+            found.append(Block(index, worn, base, distances, floor, execution))
+        return found
+
+    def remove(self, adapter: str) -> None:
+        """Forget an adapter's blocks."""
+        with transaction(self._db, self.path) as db:
+            db.execute("DELETE FROM blocks WHERE adapter = ?", (adapter,))
+
+    def absorb(self, other: Path) -> None:
+        """Take over every row of another library's evidence that is not here yet. Doing it twice changes nothing."""
+        with explained(self.path):
+            self._db.execute("ATTACH DATABASE ? AS other", (f"{other.resolve().as_uri()}?mode=ro",))
+        try:
+            with transaction(self._db, self.path) as db:
+                for table in ("floors", "baselines", "thumbnails", "blocks"):
+                    db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+        finally:
+            self._db.execute("DETACH DATABASE other")

@@ -1,0 +1,179 @@
+"""The tables, how their files are opened, and how SQLite's errors become words a person can act on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lorascope.errors import LibraryError
+
+VERSION = 1
+_PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
+_BUSY_SECONDS = 60
+
+LIBRARY = """
+CREATE TABLE protocols (
+    digest TEXT PRIMARY KEY, fields TEXT NOT NULL, preset TEXT NOT NULL, origin TEXT NOT NULL,
+    baseline_mean BLOB, added REAL NOT NULL
+);
+CREATE TABLE executions (digest TEXT PRIMARY KEY, fields TEXT NOT NULL);
+CREATE TABLE adapters (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, family TEXT NOT NULL,
+    facts TEXT NOT NULL, added REAL NOT NULL
+);
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
+);
+CREATE INDEX files_by_adapter ON files (adapter);
+CREATE TABLE signatures (
+    adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE, protocol TEXT NOT NULL REFERENCES protocols,
+    cells INTEGER NOT NULL, strength REAL NOT NULL, strength_low REAL, strength_high REAL,
+    consistency REAL, consistency_low REAL, consistency_high REAL,
+    direction BLOB NOT NULL, figures TEXT NOT NULL, precision TEXT NOT NULL, measured REAL NOT NULL,
+    PRIMARY KEY (adapter, protocol)
+);
+CREATE TABLE previews (
+    scene TEXT NOT NULL, adapter TEXT NOT NULL, place INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
+    webp BLOB NOT NULL, PRIMARY KEY (scene, adapter, place)
+);
+CREATE TABLE refusals (
+    path TEXT PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, remedy TEXT NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL, outcome TEXT
+);
+CREATE TABLE claims (
+    adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (adapter, scene)
+);
+CREATE TABLE vectors (
+    encoder TEXT NOT NULL, encoding TEXT NOT NULL, query TEXT NOT NULL, vector BLOB NOT NULL, consistency REAL,
+    PRIMARY KEY (encoder, encoding, query)
+);
+"""
+
+EVIDENCE = """
+CREATE TABLE blocks (
+    adapter TEXT NOT NULL, protocol TEXT NOT NULL, block INTEGER NOT NULL, execution TEXT NOT NULL,
+    words TEXT NOT NULL, embeddings BLOB NOT NULL, moved BLOB NOT NULL,
+    PRIMARY KEY (adapter, protocol, block)
+);
+CREATE TABLE baselines (
+    protocol TEXT NOT NULL, execution TEXT NOT NULL, words TEXT NOT NULL, block INTEGER NOT NULL,
+    embeddings BLOB NOT NULL, PRIMARY KEY (protocol, execution, words, block)
+);
+CREATE TABLE thumbnails (
+    scene TEXT NOT NULL, execution TEXT NOT NULL, words TEXT NOT NULL, block INTEGER NOT NULL,
+    pixels BLOB NOT NULL, PRIMARY KEY (scene, execution, words, block)
+);
+CREATE TABLE floors (
+    protocol TEXT NOT NULL, execution TEXT NOT NULL, floor REAL NOT NULL, PRIMARY KEY (protocol, execution)
+);
+"""
+
+
+def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
+    """Open a database file, making its tables if it is new. A file that cannot be written opens read-only.
+
+    Raises:
+        LibraryError: the file is missing (without ``create``), no such database, or of a newer version.
+    """
+    if not path.exists() and not create:
+        raise LibraryError(f"no library at {path}: make one with `lorascope index FOLDER --library {path}`")
+    with explained(path):
+        if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            return _read_only(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            path.resolve().as_uri(),
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _prepare(connection, path, schema)
+        return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    # "immutable" lets a library on a read-only disk be read although its write-ahead log cannot be made
+    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode=ro{immutable}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    _check_version(connection, path)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # two processes that open a new library at once make one set of tables
+    try:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            for statement in filter(str.strip, schema.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        _check_version(connection, path)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found != VERSION:
+        raise LibraryError(
+            f"{path} has layout {found}, this lorascope reads layout {VERSION}: "
+            + ("it is not a lorascope library" if found == 0 else "use the lorascope that made it, or a newer one")
+        )
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Turn SQLite's errors into a LibraryError that says what happened to which file and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        for sign, meaning in _MEANINGS.items():
+            if sign in text:
+                raise LibraryError(f"{path}: {meaning}") from error
+        raise LibraryError(f"{path}: {text}") from error
+    except OSError as error:
+        raise LibraryError(f"{path}: {error.strerror or error}: choose another --library") from error
+
+
+_MEANINGS = {
+    "disk is full": "the disk is full. Free some space and run again: what was stored is intact",
+    "disk I/O error": "the disk refused to write. Check its space and its health: what was stored is intact",
+    "readonly database": "the library is read-only. Give a --library that can be written, or change its permissions",
+    "not a database": "this is no lorascope library. Give the path of one, or of a file that does not exist yet",
+    "malformed": "the library is damaged. Restore it from a copy, or merge what is readable into a new one",
+    "database is locked": "another process holds the library for over a minute. Wait for it, or stop it",
+    "unable to open": "the library cannot be opened. Check the path and its permissions",
+}
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3.Connection]:
+    """All of it or nothing: commits at the end, rolls back on any error."""
+    with explained(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,384 @@
+"""The Library: signatures, adapters, previews, refusals and runs in one SQLite file, the evidence in a second."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float32
+
+from lorascope.errors import LibraryError
+from lorascope.library.codec import columns, restore
+from lorascope.library.evidence import Evidence
+from lorascope.library.records import (
+    Matrix,
+    Preview,
+    Refusal,
+    StoredAdapter,
+    StoredProtocol,
+    StoredSignature,
+)
+from lorascope.library.schema import LIBRARY, connect, explained, transaction
+from lorascope.models import data_dir
+from lorascope.protocol import Execution, Preset, Protocol
+from lorascope.signature import Signature
+
+BARE = ""
+"""The adapter key under which pictures of the bare base model are kept."""
+_LEASE_SECONDS = 900
+
+
+def default_path() -> Path:
+    """Where the library lies when nobody says otherwise."""
+    return data_dir() / "library.db"
+
+
+@final
+class Library:
+    """The durable store. One per file and thread; several processes may use one file at once."""
+
+    def __init__(self, path: str | Path | None = None, *, create: bool = False) -> None:
+        """Open a library.
+
+        Args:
+            path: its file; the default place if None.
+            create: make it if it does not exist.
+
+        Raises:
+            LibraryError: it does not exist, cannot be opened, or is something else.
+        """
+        self.path = Path(path) if path is not None else default_path()
+        self._db: sqlite3.Connection = connect(self.path, LIBRARY, create=create)
+        self._evidence: Evidence | None = None
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both files."""
+        if self._evidence is not None:
+            self._evidence.close()
+        self._db.close()
+
+    @property
+    def evidence_path(self) -> Path:
+        """Where the companion with the evidence lies."""
+        return self.path.with_name(f"{self.path.stem}.evidence{self.path.suffix}")
+
+    @property
+    def evidence(self) -> Evidence:
+        """The companion, opened at first use."""
+        if self._evidence is None:
+            self._evidence = Evidence(self.evidence_path, create=True)
+        return self._evidence
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether a companion exists; a library without one can be searched, not refined."""
+        return self.evidence_path.exists()
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with explained(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def _write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with transaction(self._db, self.path) as db:
+            db.executemany(sql, rows)
+
+    # --- Protocols ------------------------------------------------------------------------------------------------
+
+    def add_protocol(self, protocol: Protocol, preset: Preset, *, origin: str = "") -> None:
+        """Make a Protocol known; the newest use of it makes it the active one."""
+        self._write(
+            "INSERT INTO protocols VALUES (?, ?, ?, ?, NULL, ?) ON CONFLICT (digest)"
+            " DO UPDATE SET preset = excluded.preset, added = excluded.added",
+            [(protocol.digest, protocol.to_json(), preset.to_json(), origin, time.time())],
+        )
+
+    def protocols(self) -> list[StoredProtocol]:
+        """All Protocols, the active one (last used) first."""
+        rows = self._rows(
+            "SELECT fields, preset, origin, (SELECT count(*) FROM signatures WHERE protocol = digest)"
+            " FROM protocols ORDER BY added DESC"
+        )
+        return [StoredProtocol(Protocol.from_json(f), Preset.from_json(p), origin, n) for f, p, origin, n in rows]
+
+    def protocol(self, name: str = "") -> StoredProtocol:
+        """One Protocol by name, digest or both; without a name the active one.
+
+        Raises:
+            LibraryError: there is none, or several go by that name.
+        """
+        known = [stored for stored in self.protocols() if stored.adapters] or self.protocols()
+        if not known:
+            raise LibraryError(f"{self.path} is empty: run `lorascope index FOLDER --library {self.path}` first")
+        if not name:
+            return known[0]
+        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(str(stored.protocol) for stored in found or known)
+        problem = "several Protocols are called" if found else "no Protocol is called"
+        raise LibraryError(f"{self.path}: {problem} {name!r}: choose one of {names}")
+
+    def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"]) -> None:
+        """Keep the mean bare embedding, which image queries are compared with."""
+        self._write("UPDATE protocols SET baseline_mean = ? WHERE digest = ?", [(mean.tobytes(), protocol)])
+
+    def baseline_mean(self, protocol: str) -> Float32[np.ndarray, " d"] | None:
+        """The mean bare embedding, or None for a library measured elsewhere."""
+        rows = self._rows("SELECT baseline_mean FROM protocols WHERE digest = ?", [protocol])
+        return np.frombuffer(rows[0][0], np.float32) if rows and rows[0][0] is not None else None
+
+    def add_execution(self, execution: Execution) -> None:
+        """Record how a run works."""
+        sql = "INSERT INTO executions VALUES (?, ?) ON CONFLICT DO NOTHING"
+        self._write(sql, [(execution.digest, execution.to_json())])
+
+    def execution(self, digest: str) -> Execution:
+        """A recorded Execution."""
+        rows = self._rows("SELECT fields FROM executions WHERE digest = ?", [digest])
+        if not rows:
+            raise LibraryError(f"{self.path} knows no execution {digest!r}")
+        return Execution(**json.loads(rows[0][0]))
+
+    # --- Adapters -------------------------------------------------------------------------------------------------
+
+    def add_adapters(self, adapters: Iterable[StoredAdapter], stamps: Mapping[str, tuple[int, int]]) -> None:
+        """Record adapters and where they lie.
+
+        Args:
+            adapters: what is known of each; a known key has its name and facts brought up to date.
+            stamps: size and mtime_ns of each path, by which a file is recognised without reading it.
+        """
+        with transaction(self._db, self.path) as db:
+            for adapter in adapters:
+                db.execute(
+                    "INSERT INTO adapters (key, name, family, facts, added) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)"
+                    " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts",
+                    (adapter.key, adapter.name, adapter.family, json.dumps(adapter.facts), time.time()),
+                )
+                (row,) = db.execute("SELECT id FROM adapters WHERE key = ?", (adapter.key,)).fetchone()
+                db.executemany(
+                    "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE"
+                    " SET adapter = excluded.adapter, size = excluded.size, mtime_ns = excluded.mtime_ns",
+                    [(path, row, *stamps.get(path, (0, 0))) for path in adapter.paths],
+                )
+
+    def adapters(self, keys: Iterable[str] | None = None) -> dict[str, StoredAdapter]:
+        """Adapters by key, in order of name; all of them if no keys are given."""
+        where, values = "", []
+        if keys is not None:
+            values = [json.dumps(list(keys))]
+            where = "WHERE key IN (SELECT value FROM json_each(?))"
+        rows = self._rows(
+            "SELECT key, name, family, facts, (SELECT json_group_array(path) FROM files WHERE adapter = id)"
+            f" FROM adapters {where} ORDER BY name, key",
+            values,
+        )
+        return {
+            key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), json.loads(facts))
+            for key, name, family, facts, paths in rows
+        }
+
+    def find(self, text: str) -> StoredAdapter:
+        """One adapter by key, start of its key, name, or path.
+
+        Raises:
+            LibraryError: none or several match.
+        """
+        path = str(Path(text).absolute())
+        rows = self._rows(
+            "SELECT DISTINCT key FROM adapters LEFT JOIN files ON adapter = id WHERE key = ?1 OR name = ?1 OR path = ?2"
+            " OR (length(?1) >= 6 AND (substr(key, 1, length(?1)) = ?1 OR substr(key, 8, length(?1)) = ?1))",
+            [text, path],
+        )
+        if len(rows) == 1:
+            return next(iter(self.adapters([rows[0][0]]).values()))
+        if rows:
+            keys = ", ".join(key[:19] for (key,) in rows)
+            raise LibraryError(f"{len(rows)} adapters are called {text!r}: give the start of a key ({keys})")
+        near = self._rows("SELECT name FROM adapters WHERE name LIKE ? ORDER BY name LIMIT 5", [f"%{text}%"])
+        hint = f" Did you mean {', '.join(name for (name,) in near)}?" if near else ""
+        raise LibraryError(f"{self.path} has no adapter {text!r}: `lorascope list` shows all.{hint}")
+
+    def stamps(self) -> dict[str, tuple[str, int, int]]:
+        """Key, size and mtime_ns of every known path."""
+        rows = self._rows("SELECT path, key, size, mtime_ns FROM files JOIN adapters ON adapter = id")
+        return {path: (key, size, mtime_ns) for path, key, size, mtime_ns in rows}
+
+    def remove(self, key: str) -> None:
+        """Forget an adapter: its signatures, previews and evidence. The file on disk is not touched."""
+        with transaction(self._db, self.path) as db:
+            db.execute("DELETE FROM previews WHERE adapter = ?", (key,))
+            db.execute("DELETE FROM adapters WHERE key = ?", (key,))
+        if self.has_evidence:
+            self.evidence.remove(key)
+
+    # --- Signatures -----------------------------------------------------------------------------------------------
+
+    def put_signatures(self, protocol: str, precision: str, found: Mapping[str, Signature]) -> None:
+        """Keep signatures by adapter key. One of fewer cells never replaces one of more."""
+        now = time.time()
+        self._write(
+            "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
+            " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
+            " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
+            " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
+            " consistency_high = excluded.consistency_high, direction = excluded.direction,"
+            " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured"
+            " WHERE excluded.cells >= cells",
+            [(protocol, *columns(signature), precision, now, key) for key, signature in found.items()],
+        )
+
+    def signatures(self, protocol: str, keys: Iterable[str]) -> dict[str, StoredSignature]:
+        """Whole signatures by adapter key, of those that have one."""
+        rows = self._rows(
+            "SELECT key, direction, figures, precision, measured FROM signatures JOIN adapters ON adapter = id"
+            " WHERE protocol = ? AND key IN (SELECT value FROM json_each(?))",
+            [protocol, json.dumps(list(keys))],
+        )
+        return {
+            key: StoredSignature(restore(direction, figures), precision, measured)
+            for key, direction, figures, precision, measured in rows
+        }
+
+    def precisions(self, protocol: str) -> dict[str, str]:
+        """To which Precision each adapter key was measured."""
+        sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
+        return dict(self._rows(sql, [protocol]))
+
+    def matrix(self, protocol: str) -> Matrix:
+        """Every signature of one Protocol, ready to be ranked."""
+        rows = self._rows(
+            "SELECT key, name, family, strength, strength_low, strength_high,"
+            " consistency, consistency_low, consistency_high, direction"
+            " FROM signatures JOIN adapters ON adapter = id WHERE protocol = ? ORDER BY key",
+            [protocol],
+        )
+        return Matrix.build(protocol, rows, len(rows[0][9]) // 4 if rows else 1)
+
+    # --- Previews -------------------------------------------------------------------------------------------------
+
+    def put_previews(self, scene: str, adapter: str, previews: Iterable[Preview]) -> None:
+        """Keep the pictures of the pinned cells of an adapter, or of the bare model (``BARE``)."""
+        self._write(
+            "INSERT INTO previews VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [(scene, adapter, p.place, p.prompt, p.seed, p.webp) for p in previews],
+        )
+
+    def previews(self, scene: str, adapter: str) -> list[Preview]:
+        """The pictures of the pinned cells, in order."""
+        rows = self._rows(
+            "SELECT place, prompt, seed, webp FROM previews WHERE scene = ? AND adapter = ? ORDER BY place",
+            [scene, adapter],
+        )
+        return [Preview(*row) for row in rows]
+
+    # --- Runs, refusals, claims -----------------------------------------------------------------------------------
+
+    def start_run(self, request: dict[str, Any]) -> int:
+        """Note that a run begins; returns its number."""
+        with transaction(self._db, self.path) as db:
+            sql = "INSERT INTO runs (started, request) VALUES (?, ?) RETURNING id"
+            (number,) = db.execute(sql, (time.time(), json.dumps(request))).fetchone()
+        return number
+
+    def finish_run(self, number: int, outcome: dict[str, Any]) -> None:
+        """Note how a run ended."""
+        self._write(
+            "UPDATE runs SET finished = ?, outcome = ? WHERE id = ?",
+            [(time.time(), json.dumps(outcome), number)],
+        )
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, the last first; ``finished`` is None for one that was killed."""
+        rows = self._rows("SELECT id, started, finished, request, outcome FROM runs ORDER BY id DESC")
+        return [
+            {
+                "id": i,
+                "started": s,
+                "finished": f,
+                "request": json.loads(r),
+                "outcome": json.loads(o) if o else None,
+            }
+            for i, s, f, r, o in rows
+        ]
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Note that a file was left out and why."""
+        self._write(
+            "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)",
+            [(refusal.path, refusal.code, refusal.reason, refusal.remedy, time.time())],
+        )
+
+    def accept(self, path: str) -> None:
+        """Forget an earlier refusal of a file that is good now."""
+        self._write("DELETE FROM refusals WHERE path = ?", [(path,)])
+
+    def refusals(self) -> list[Refusal]:
+        """Every file that is left out, by path."""
+        return [Refusal(*row) for row in self._rows("SELECT path, code, reason, remedy FROM refusals ORDER BY path")]
+
+    def claim(self, adapter: str, scene: str, owner: str) -> bool:
+        """Take an adapter for measuring, unless another process has it. A lease runs out with its process."""
+        now = time.time()
+        with transaction(self._db, self.path) as db:
+            taken = db.execute(
+                "INSERT INTO claims VALUES (?1, ?2, ?3, ?4) ON CONFLICT (adapter, scene) DO UPDATE"
+                " SET owner = ?3, until = ?4 WHERE owner = ?3 OR until < ?5",
+                (adapter, scene, owner, now + _LEASE_SECONDS, now),
+            )
+            return taken.rowcount == 1
+
+    def release(self, owner: str) -> None:
+        """Give back everything one process has claimed."""
+        self._write("DELETE FROM claims WHERE owner = ?", [(owner,)])
+
+    def absorb(self, other: Library) -> None:
+        """Take over another library's executions, previews and evidence, where this one has none."""
+        with explained(self.path):
+            self._db.execute("ATTACH DATABASE ? AS other", (f"{other.path.resolve().as_uri()}?mode=ro",))
+        try:
+            with transaction(self._db, self.path) as db:
+                for table in ("executions", "previews", "refusals"):
+                    db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+        finally:
+            self._db.execute("DETACH DATABASE other")
+        if other.has_evidence:
+            self.evidence.absorb(other.evidence_path)
+
+    # --- Query vectors --------------------------------------------------------------------------------------------
+
+    def vectors(
+        self, encoder: str, encoding: str, queries: Iterable[str]
+    ) -> dict[str, tuple[np.ndarray, float | None]]:
+        """Kept query vectors (d,) and Consistencies, of those that are known."""
+        rows = self._rows(
+            "SELECT query, vector, consistency FROM vectors WHERE encoder = ? AND encoding = ?"
+            " AND query IN (SELECT value FROM json_each(?))",
+            [encoder, encoding, json.dumps(list(queries))],
+        )
+        return {query: (np.frombuffer(vector, np.float32), c) for query, vector, c in rows}
+
+    def put_vectors(
+        self, encoder: str, encoding: str, found: Mapping[str, tuple[Float32[np.ndarray, " d"], float | None]]
+    ) -> None:
+        """Keep query vectors; a read-only library goes without."""
+        rows = [(encoder, encoding, query, vector.tobytes(), c) for query, (vector, c) in found.items()]
+        try:
+            self._write("INSERT INTO vectors VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+        except LibraryError as error:
+            if "read-only" not in str(error):
+                raise

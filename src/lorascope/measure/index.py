@@ -1,0 +1,222 @@
+"""Index folders: measure every adapter, breadth first, so that a search works long before the run is done."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final
+
+from lorascope.adapters import Adapter, Delta, load_delta, peft_config, sha256_of
+from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NotFinite, UnreadableAdapter
+from lorascope.library import Refusal, StoredAdapter
+from lorascope.library.facts import adapter_facts, refusal
+from lorascope.measure.bench import Bench
+from lorascope.measure.queue import gather, trigger_words
+from lorascope.measure.stopping import enough, expected_cells, planned_looks
+from lorascope.measure.tally import Tally
+from lorascope.protocol import PRECISIONS, Precision
+
+GLANCE = PRECISIONS["glance"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a run tells its watcher: ``cells`` of ``total`` are done; ``text`` names the file or the stage."""
+
+    kind: Literal["scan", "stage", "block", "refused"]
+    text: str
+    cells: int = 0
+    total: int = 0
+
+
+Watcher = Callable[[Event], None]
+
+
+@dataclass
+class Outcome:
+    """How a run ended: keys measured now, files that needed nothing, files left out, keys another process has."""
+
+    measured: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    cells: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, as plain data."""
+        counts = {name: len(getattr(self, name)) for name in ("measured", "unchanged", "refused", "elsewhere")}
+        return counts | {"cells": self.cells, "seconds": round(self.seconds, 3), "finished": self.finished}
+
+
+def index(
+    paths: Iterable[str | Path],
+    bench: Bench,
+    *,
+    precision: str = "standard",
+    partial: bool = False,
+    watch: Watcher | None = None,
+) -> Outcome:
+    """Measure every adapter under some folders to a Precision.
+
+    First every adapter gets one coarse block, then each is refined. Work is committed block by block: a run that is
+    interrupted or killed goes on where it was. A file that cannot be measured is recorded with its reason and never
+    stops the others.
+
+    Args:
+        paths: folders and files.
+        bench: the resident models, and the library that results go to.
+        precision: ``glance``, ``quick``, ``standard`` or ``full``.
+        partial: measure adapters of which only some modules belong to the base model, too.
+        watch: is told how it goes.
+
+    Raises:
+        LibraryError: the library cannot be written. What was stored before is intact.
+        ModelError: not even one image fits into memory.
+    """
+    run = _Run(bench, Precision.named(precision), partial, watch or (lambda event: None))
+    number = bench.library.start_run({"paths": [str(path) for path in paths], "precision": precision})
+    try:
+        run.go([Path(path) for path in paths])
+    finally:
+        run.close()
+        bench.library.finish_run(number, run.outcome.summary())
+    return run.outcome
+
+
+@final
+class _Run:
+    """One run over some folders."""
+
+    def __init__(self, bench: Bench, goal: Precision, partial: bool, watch: Watcher) -> None:
+        self._bench = bench
+        self._library = bench.library
+        self._goal = goal
+        self._partial = partial
+        self._watch = watch
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+        self._keys: dict[Path, str] = {}
+        self._began = time.monotonic()
+        self._spent = 0
+        self._ahead: list[int] = []
+        self.outcome = Outcome()
+
+    def go(self, paths: Sequence[Path]) -> None:
+        """Find, look at everything once, refine."""
+        done = self._bench.done(self._goal.name)
+        corpus = gather(paths, self._library, self._bench.preset.family, done, self._tell_scan)
+        self.outcome.unchanged = sorted(set(corpus.known.values()))
+        for refused in corpus.refused:
+            self._refuse(refused)
+        adapters = self._stage("first look", corpus.adapters, GLANCE)
+        self._bench.keep_baseline_mean(1)
+        if self._goal != GLANCE:
+            self._stage("refining", adapters, self._goal)
+            self._bench.keep_baseline_mean(self._bench.grid.blocks)
+        self.outcome.finished = True
+
+    def close(self) -> None:
+        """Sum up, and let other processes have what is left."""
+        self.outcome.seconds = time.monotonic() - self._began
+        self.outcome.measured = sorted(set(self.outcome.measured))
+        self._library.release(self._owner)
+
+    def _tell_scan(self, count: int) -> None:
+        self._watch(Event("scan", f"{count} files", count))
+
+    def _stage(self, name: str, adapters: Sequence[Adapter], goal: Precision) -> list[Adapter]:
+        """Bring every adapter to a Precision; returns those that could be measured."""
+        good: list[Adapter] = []
+        self._spent = 0
+        self._ahead = [self._expected(adapter, goal) for adapter in adapters]
+        self._watch(Event("stage", name, 0, sum(self._ahead)))
+        for place, adapter in enumerate(adapters):
+            try:
+                self._advance(adapter, goal, place)
+                good.append(adapter)
+            except AdapterError as error:
+                self._refuse(refusal(error))
+            except FloatingPointError as error:
+                self._refuse(refusal(NotFinite(adapter.path, str(error), "Measure it at a smaller scale")))
+            except (LorascopeError, MemoryError):
+                raise
+            except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
+                reason = f"{type(error).__name__}: {error}"
+                self._refuse(Refusal(str(adapter.path.absolute()), "unexpected", reason, "Please report this file"))
+            self._ahead[place] = 0
+            self._tell(adapter)
+        return good
+
+    def _advance(self, adapter: Adapter, goal: Precision, place: int) -> None:
+        """Measure one adapter up to a Precision, block by block."""
+        bench, looks = self._bench, planned_looks(goal, self._bench.grid)
+        data = _read(adapter.path)
+        key = f"sha256:{sha256_of(data)}"
+        if self._keys.setdefault(adapter.path, key) != key:
+            raise ChangedAdapter(adapter.path, "it changed while this run was measuring it", "Run index again")
+        if not self._library.claim(key, bench.scene, self._owner):
+            self.outcome.elsewhere.append(key)
+            return
+        tally = Tally(bench, key)
+        delta = load_delta(
+            data, bench.names, partial=self._partial, config=peft_config(adapter.path), name=adapter.path
+        )
+        del data
+        self._record(adapter, key, delta)
+        while not enough(lambda: tally.signatures(looks).values(), tally.blocks, goal, bench.grid):
+            cells = len(bench.grid.block(tally.blocks))
+            bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
+            self._library.claim(key, bench.scene, self._owner)  # keeps the lease
+            tally.catch_up()
+            self.outcome.cells += cells
+            self._spent += cells
+            self._ahead[place] = max(0, self._ahead[place] - cells)
+            self._tell(adapter)
+        for protocol, signature in tally.signatures(looks).items():
+            self._library.put_signatures(protocol, goal.name, {key: signature})
+        self.outcome.measured.append(key)
+
+    def _record(self, adapter: Adapter, key: str, delta: Delta) -> None:
+        path = str(adapter.path.absolute())
+        facts = adapter_facts(adapter) | {
+            "modules_matched": delta.coverage.matched,
+            "modules_total": delta.coverage.total,
+            "unmatched": list(delta.coverage.unmatched[:20]),
+            "prompts_cut": self._bench.cut(trigger_words(adapter.claims)),
+        }
+        stored = StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts)
+        self._library.add_adapters([stored], {path: (adapter.size, adapter.mtime_ns)})
+        self._library.accept(path)
+
+    def _refuse(self, refused: Refusal) -> None:
+        self._library.refuse(refused)
+        self.outcome.refused.append(refused)
+        self._watch(Event("refused", f"{refused.path}: {refused.reason}", self._spent, self._spent + sum(self._ahead)))
+
+    def _tell(self, adapter: Adapter) -> None:
+        self._watch(Event("block", adapter.path.stem, self._spent, self._spent + sum(self._ahead)))
+
+    def _expected(self, adapter: Adapter, goal: Precision) -> int:
+        """About how many cells are still to do for an adapter."""
+        grid = self._bench.grid
+        if goal == GLANCE:
+            return grid.block_size
+        key = self._keys[adapter.path]
+        stored = self._library.signatures(self._bench.protocols[0], [key]).get(key)
+        if stored is None:
+            return expected_cells(goal, grid)
+        return max(0, expected_cells(goal, grid, stored.signature.consistency) - stored.signature.cells)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableAdapter(
+            path, f"cannot be read ({error.strerror})", "Check that it is there and readable"
+        ) from error

@@ -1,0 +1,47 @@
+"""From a preset to a workbench: the base model and the encoders are found and loaded."""
+
+from __future__ import annotations
+
+from lorascope.generators.base import Generator
+from lorascope.library import Library
+from lorascope.measure.bench import Bench
+from lorascope.protocol import Preset
+
+FAKE = "fake"
+"""The family of the generator and the encoder that cost nothing, for tests and for trying out a set-up."""
+
+
+def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int = 0, download: bool = False) -> Bench:
+    """Load what a preset names.
+
+    Args:
+        preset: the Protocol to be.
+        library: where results will go.
+        device: a torch device; "" takes the GPU if there is one.
+        batch: images rendered at once; 0 takes the preset's.
+        download: fetch models that are not on this disk from the Hugging Face hub.
+
+    Raises:
+        ModelError: the base model or an encoder cannot be loaded.
+    """
+    if preset.family == FAKE:
+        from lorascope.encoders.fake import FakeEncoder
+        from lorascope.generators.fake import FakeGenerator
+
+        return Bench(preset, FakeGenerator(preset), [FakeEncoder()], library)
+    from lorascope.encoders.clip import DualEncoder
+    from lorascope.generators.diffusion import DiffusionGenerator
+
+    device = device or best_device()
+    generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, download=download)
+    encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
+    return Bench(preset, generator, encoders, library)
+
+
+def best_device() -> str:
+    """``cuda`` (NVIDIA, and AMD through ROCm), ``mps`` (Apple), or ``cpu``."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

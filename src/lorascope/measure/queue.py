@@ -1,0 +1,83 @@
+"""Which files of some folders are to be measured: found, read as far as their headers, sorted out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lorascope.adapters import Adapter, Claims, read_adapter, scan
+from lorascope.errors import AdapterError, WrongBase
+from lorascope.library import Library, Refusal
+from lorascope.library.facts import refusal
+
+_FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "FLUX"}
+
+
+@dataclass
+class Corpus:
+    """What was found: adapters to measure, files known already (path to key) and files left out."""
+
+    adapters: list[Adapter] = field(default_factory=list)
+    known: dict[Path, str] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def gather(
+    paths: Iterable[Path],
+    library: Library,
+    family: str,
+    done: Set[str],
+    tell: Callable[[int], None],
+) -> Corpus:
+    """Sort out every candidate file under some folders.
+
+    Args:
+        paths: folders and files.
+        library: files it knows by size and time, and that are ``done``, are not even opened.
+        family: the base family of the Protocol.
+        done: keys of adapters that need no more measuring.
+        tell: called with the number of files seen so far.
+    """
+    corpus = Corpus()
+    stamps = library.stamps()
+
+    def report(folder: Path, reason: str) -> None:
+        corpus.refused.append(Refusal(str(folder.absolute()), "unreadable", reason, "Check its permissions"))
+
+    for count, path in enumerate(scan(paths, report), 1):
+        tell(count)
+        key = _known(path, stamps)
+        if key is not None and key in done:
+            corpus.known[path] = key
+            continue
+        try:
+            adapter = read_adapter(path)
+            _check_family(adapter, family)
+            corpus.adapters.append(adapter)
+        except AdapterError as error:
+            corpus.refused.append(refusal(error))
+    return corpus
+
+
+def trigger_words(claims: Claims) -> str:
+    """The words that call an adapter up, as they are appended to a prompt: ", word, word"."""
+    return "".join(f", {word}" for word in claims.triggers.value) if claims.triggers else ""
+
+
+def _known(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
+    found = stamps.get(str(path.absolute()))
+    if found is None:
+        return None
+    key, size, mtime_ns = found
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    return key if (now.st_size, now.st_mtime_ns) == (size, mtime_ns) else None
+
+
+def _check_family(adapter: Adapter, family: str) -> None:
+    if adapter.family not in (family, "unknown"):
+        names = (_FAMILY_NAMES.get(name, name) for name in (adapter.family, family))
+        raise WrongBase(adapter.path, *names)

@@ -1,0 +1,57 @@
+"""What is known of one adapter so far, under each Protocol of a run."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from lorascope.library import Library
+from lorascope.measure.bench import Bench
+from lorascope.moments import Moments
+from lorascope.signature import Signature
+
+
+@final
+class Tally:
+    """Folds an adapter's blocks into Moments, in block order, as they become known."""
+
+    def __init__(self, bench: Bench, key: str) -> None:
+        """Begin with all that the library holds."""
+        self._bench = bench
+        self._key = key
+        self._moments: dict[str, Moments] = {}
+        self._blocks = dict.fromkeys(bench.protocols, 0)
+        self.catch_up()
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are known under every Protocol."""
+        return min(self._blocks.values())
+
+    def catch_up(self) -> None:
+        """Fold the blocks that were committed since."""
+        library: Library = self._bench.library
+        grid = self._bench.grid
+        for protocol, known in self._blocks.items():
+            for block in library.evidence.blocks(self._key, protocol, known):
+                effects = block.effects
+                moments = self._moments.get(protocol)
+                if moments is None:
+                    moments = Moments.empty(len(grid.prompts), len(grid.seeds), effects.shape[1])
+                    self._moments[protocol] = moments
+                prompts = np.array([cell.prompt for cell in grid.block(block.index)])
+                moments.add(prompts, effects, noise_floor=block.noise_floor)
+                self._blocks[protocol] += 1
+
+    def signatures(self, looks: int) -> dict[str, Signature]:
+        """The Signature under each Protocol that has at least a block.
+
+        Args:
+            looks: how many looks the intervals allow for.
+        """
+        categories = self._bench.grid.prompts.categories
+        return {
+            protocol: Signature.from_moments(moments, categories, looks=looks)
+            for protocol, moments in self._moments.items()
+        }

@@ -1,0 +1,86 @@
+"""Where models and caches lie: folders, models that ship with the package, and the Hugging Face cache."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import platformdirs
+
+from lorascope.errors import ModelError
+
+SHIPPED = "package:"
+_PATTERNS = ["*.json", "*.txt", "*.safetensors"]
+_SKIPPED = ["*.fp16.safetensors", "*flax*", "*openvino*", "*onnx*", "sd_xl_base_1.0*.safetensors"]
+
+
+def cache_dir() -> Path:
+    """Where derived files lie: ``$LORASCOPE_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("LORASCOPE_CACHE") or platformdirs.user_cache_path("lorascope"))
+
+
+def data_dir() -> Path:
+    """Where the default library lies: ``$LORASCOPE_DATA``, or the user's data folder."""
+    return Path(os.environ.get("LORASCOPE_DATA") or platformdirs.user_data_path("lorascope"))
+
+
+def find_model(location: str, *, download: bool = False) -> Path:
+    """The folder of a model on this disk.
+
+    Args:
+        location: a folder; ``package:PATH`` for one that ships with lorascope; or a Hugging Face id.
+        download: fetch a Hugging Face model that is not here yet. Nothing is ever fetched otherwise.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if location.startswith(SHIPPED):
+        folder = Path(str(files("lorascope"))) / location.removeprefix(SHIPPED)
+        if not folder.is_dir():
+            raise ModelError(f"{location} is not part of this installation: install lorascope again")
+        return folder
+    if Path(location).is_dir():
+        return Path(location)
+    if location.count("/") != 1 or location.startswith(("/", ".", "~")):
+        raise ModelError(f"no folder {location!r}: give an existing model folder or a Hugging Face id (owner/name)")
+    converted = cache_dir() / "models" / location.replace("/", "--")
+    if converted.is_dir():
+        return converted
+    folder = _snapshot(location, download=download)
+    has_weights = any(folder.rglob("*.safetensors"))
+    if not has_weights and download:
+        return _convert(location, converted)
+    if not has_weights:
+        raise ModelError(f"{location} is here, but without safetensors weights: run once with --download")
+    return folder
+
+
+def _snapshot(location: str, *, download: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        folder = snapshot_download(
+            location, local_files_only=not download, allow_patterns=_PATTERNS, ignore_patterns=_SKIPPED
+        )
+    except LocalEntryNotFoundError as error:
+        remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"
+        raise ModelError(f"the model {location} is not on this disk: {remedy}") from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(f"the model {location} could not be fetched: {error}") from error
+    return Path(folder)
+
+
+def _convert(location: str, folder: Path) -> Path:
+    """Keep a safetensors copy of a model whose main branch holds pickles only (CLIP ViT-B/32 is one)."""
+    from transformers import AutoModel, AutoProcessor
+
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        AutoModel.from_pretrained(location, use_safetensors=True).save_pretrained(partial)
+        AutoProcessor.from_pretrained(location).save_pretrained(partial)
+    except OSError as error:
+        raise ModelError(f"{location} offers no safetensors weights: name a folder that holds some") from error
+    partial.rename(folder)
+    return folder

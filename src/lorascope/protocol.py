@@ -1,0 +1,253 @@
+"""What is measured (Protocol), where it starts from (Preset), how it ran (Execution), when to stop (Precision)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lorascope.errors import ProtocolError
+from lorascope.grid import Grid, PromptSet
+
+TriggerPolicy = Literal["adapter", "both", "none"]
+NoiseRule = Literal["cell", "batch-4"]
+
+
+def _short_digest(fields: dict[str, Any]) -> str:
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Everything that decides what a signature means. Signatures of different Protocols are never ranked together.
+
+    ``name`` is for people and takes no part in the digest. Unknown facts of imported libraries are "".
+    """
+
+    name: str
+    family: str
+    base: str
+    base_digest: str
+    scheduler: str
+    steps: int
+    guidance: float
+    negative_prompt: str
+    width: int
+    height: int
+    scale: float
+    triggers: TriggerPolicy
+    prompts: str
+    seeds: tuple[int, ...]
+    noise: NoiseRule
+    encoder: str
+    encoder_digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Ten hex digits over every field but the name, and over digests rather than names of models."""
+        fields = dataclasses.asdict(self)
+        del fields["name"]
+        for model in ("base", "encoder"):
+            if fields[f"{model}_digest"]:
+                del fields[model]  # the same weights under another path are the same model
+        return _short_digest(fields)
+
+    @property
+    def scene(self) -> str:
+        """Ten hex digits over what decides the pictures: Protocols that share it differ in their encoder only."""
+        return dataclasses.replace(self, encoder="", encoder_digest="").digest
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.digest}"
+
+    def differences(self, other: Protocol) -> list[str]:
+        """The fields in which two Protocols differ, as ``"steps: 25 / 4"``."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [f"{key}: {mine[key]} / {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+    def to_json(self) -> str:
+        """All fields as JSON, the inverse of :meth:`from_json`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Protocol:
+        """A Protocol from :meth:`to_json`."""
+        fields = json.loads(text)
+        return cls(**(fields | {"seeds": tuple(fields["seeds"])}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Which adapters take part in a ranking: at most this Strength, at least this Consistency."""
+
+    strength_max: float = float("inf")
+    consistency_min: float = float("-inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A Protocol before its models are found: names and places instead of digests.
+
+    Shipped presets are the TOML files in ``lorascope/presets``; a person may give one of their own.
+    """
+
+    name: str
+    family: str
+    base: str
+    encoders: tuple[str, ...]
+    vae: str = ""
+    scheduler: str = ""
+    steps: int
+    guidance: float
+    negative_prompt: str = ""
+    width: int
+    height: int
+    scale: float = 1.0
+    triggers: TriggerPolicy = "adapter"
+    prompts: str = "index"
+    query_prompts: str = "query"
+    reference: str = "reference"
+    seeds: tuple[int, ...]
+    noise: NoiseRule = "cell"
+    block_size: int = 32
+    batch: int = 8
+    dtype: str = "float16"
+    strength_max: float = float("inf")
+    consistency_min: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        """Refuse values no measurement can have."""
+        for field, allowed in (("triggers", get_args(TriggerPolicy)), ("noise", get_args(NoiseRule))):
+            if getattr(self, field) not in allowed:
+                raise ProtocolError(
+                    f"preset {self.name!r}: {field} is {getattr(self, field)!r}: use one of {', '.join(allowed)}"
+                )
+        for field in ("steps", "width", "height", "block_size", "batch"):
+            if getattr(self, field) < 1:
+                raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
+        if not self.encoders:
+            raise ProtocolError(f"preset {self.name!r}: encoders is empty: name at least one")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds that suit this base, encoder and sampler."""
+        return Thresholds(strength_max=self.strength_max, consistency_min=self.consistency_min)
+
+    def grid(self) -> Grid:
+        """The grid of cells to measure."""
+        return Grid(PromptSet.load(self.prompts), self.seeds, self.block_size)
+
+    def protocol(self, *, base_digest: str, encoder: str, encoder_digest: str) -> Protocol:
+        """The Protocol this preset becomes once its models are loaded, for one of its encoders."""
+        shared = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(Protocol)
+            if field.name not in {"prompts", "base_digest", "encoder", "encoder_digest"}
+        }
+        return Protocol(
+            **shared,
+            prompts=PromptSet.load(self.prompts).digest,
+            base_digest=base_digest,
+            encoder=encoder,
+            encoder_digest=encoder_digest,
+        )
+
+    def to_json(self) -> str:
+        """All fields as JSON, the inverse of :meth:`from_json`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Preset:
+        """A Preset from :meth:`to_json`."""
+        return cls._from_fields(json.loads(text))
+
+    @classmethod
+    def load(cls, source: str | Path) -> Preset:
+        """Read a shipped preset by name, or one from a TOML file.
+
+        Raises:
+            ProtocolError: no such preset, or a field is missing, unknown or out of range.
+        """
+        shipped = files("lorascope") / "presets" / f"{source}.toml"
+        try:
+            text = shipped.read_text("utf-8") if shipped.is_file() else Path(source).read_text("utf-8")
+            return cls._from_fields(tomllib.loads(text))
+        except OSError as error:
+            names = ", ".join(presets())
+            raise ProtocolError(f"no preset {str(source)!r}: use {names}, or the path of a .toml file") from error
+        except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"preset {str(source)!r} cannot be used: {error}") from error
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> Preset:
+        lists: dict[str, Any] = {key: tuple(fields[key]) for key in ("encoders", "seeds") if key in fields}
+        return cls(**(fields | lists))
+
+
+def presets() -> list[str]:
+    """The names of the presets that ship with the package."""
+    folder = files("lorascope") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a measurement ran. Both arms of one effect share it; it is recorded, and no part of the Protocol."""
+
+    device: str
+    dtype: str
+    batch: int
+    block_size: int
+    threads: int
+    compiled: bool
+    versions: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Ten hex digits over every field."""
+        return _short_digest(dataclasses.asdict(self))
+
+    def to_json(self) -> str:
+        """All fields as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """When a measurement is good enough: cos(D_n, D of the full grid) is at least ``agreement``.
+
+    ``glance`` stops after its first block whatever the agreement, ``full`` only at the end of the grid.
+    """
+
+    name: str
+    agreement: float
+
+    @classmethod
+    def named(cls, name: str) -> Precision:
+        """``glance``, ``quick``, ``standard`` or ``full``.
+
+        Raises:
+            ProtocolError: any other name.
+        """
+        if name not in PRECISIONS:
+            raise ProtocolError(f"no precision {name!r}: use one of {', '.join(PRECISIONS)}")
+        return PRECISIONS[name]
+
+
+PRECISIONS = {
+    precision.name: precision
+    for precision in (
+        Precision(name="glance", agreement=-1.0),
+        Precision(name="quick", agreement=0.95),
+        Precision(name="standard", agreement=0.98),
+        Precision(name="full", agreement=1.0),
+    )
+}
+"""The four precisions, coarsest first. Each resumes into the next."""

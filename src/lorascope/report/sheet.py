@@ -1,0 +1,77 @@
+"""A sheet of pictures: for each hit, the same cells without and with the adapter. One HTML file, no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from lorascope.errors import LibraryError
+from lorascope.library import BARE, Library, Preview
+from lorascope.report.words import NOTHING, hidden_line, summary
+from lorascope.search import Answer, Hit
+
+
+def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cells: int = 6, hits: int = 5) -> Path:
+    """Write the sheet of some answers.
+
+    Args:
+        path: the HTML file; its folder must exist.
+        answers: what was found, each becomes a section.
+        library: where the pictures are.
+        cells: how many of the pinned cells to show, the first ones.
+        hits: how many hits of each answer to show.
+
+    Returns:
+        The path, absolute.
+
+    Raises:
+        LibraryError: the file cannot be written.
+    """
+    loader = jinja2.PackageLoader("lorascope", "report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    sections = [_section(answer, library, cells, hits) for answer in answers]
+    page = environment.get_template("sheet.html.jinja").render(sections=sections, nothing=NOTHING)
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as error:
+        raise LibraryError(f"the sheet {path} cannot be written ({error.strerror}): choose another place") from error
+    return path.absolute()
+
+
+def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[str, Any]:
+    stored = library.protocol(answer.protocol)
+    scene = stored.protocol.scene
+    bare = {preview.place: preview for preview in library.previews(scene, BARE)}
+    rows = [
+        {
+            "hit": hit,
+            "words": summary(hit, stored.preset.thresholds),
+            "pairs": _pairs(bare, library.previews(scene, hit.adapter.key))[:cells],
+            "figures": _figures(hit),
+        }
+        for hit in answer.hits[:hits]
+    ]
+    return {"answer": answer, "rows": rows, "hidden": hidden_line(answer)}
+
+
+def _pairs(bare: dict[int, Preview], worn: Sequence[Preview]) -> list[dict[str, str]]:
+    return [
+        {"prompt": bare[p.place].prompt, "without": _data(bare[p.place]), "with": _data(p)}
+        for p in worn
+        if p.place in bare
+    ]
+
+
+def _data(preview: Preview) -> str:
+    return "data:image/webp;base64," + base64.b64encode(preview.webp).decode("ascii")
+
+
+def _figures(hit: Hit) -> str:
+    signature = hit.signature.signature
+    consistency = "–" if signature.consistency is None else f"{signature.consistency:.3f}"
+    strength = f"{signature.strength:.2f}"
+    return f"score {hit.score:.3f} · Strength {strength} · Consistency {consistency} · {signature.cells} cells"

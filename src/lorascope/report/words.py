@@ -1,0 +1,43 @@
+"""Figures in words, the same in the terminal, on pages and in sheets."""
+
+from __future__ import annotations
+
+from lorascope.protocol import Thresholds
+from lorascope.search import Answer, Hit
+from lorascope.signature import Signature
+
+CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: "similar"}
+NOTHING = "Nothing here clearly does this; these come nearest."
+
+
+def strength_word(signature: Signature, thresholds: Thresholds) -> str:
+    """``faint`` to ``overpowering``, relative to the Protocol's threshold."""
+    share = signature.strength / thresholds.strength_max
+    steps = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"))
+    return next((word for limit, word in steps if share <= limit), "overpowering")
+
+
+def consistency_word(signature: Signature) -> str:
+    """``erratic`` to ``rock-steady``; CARLoS' libraries have a median near .09."""
+    value = signature.consistency
+    if value is None:
+        return "unknown"
+    steps = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"), (1.0, "rock-steady"))
+    return next(word for limit, word in steps if value <= limit)
+
+
+def summary(hit: Hit, thresholds: Thresholds) -> str:
+    """One line on a hit: ``a clear match; strong, steady``."""
+    parts = [CLARITY[hit.clarity]]
+    parts.append(f"{strength_word(hit.signature.signature, thresholds)}, {consistency_word(hit.signature.signature)}")
+    if hit.undecided:
+        parts.append(f"{' and '.join(hit.undecided)} near the threshold, undecided")
+    if hit.hidden:
+        parts.append(f"hidden: {hit.hidden}")
+    return "; ".join(parts)
+
+
+def hidden_line(answer: Answer) -> str:
+    """What the thresholds hide: ``12 too strong, 5 too unstable``, or ""."""
+    kinds = [hit.hidden for hit in answer.hidden]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("too strong", "too unstable") if kind in kinds)

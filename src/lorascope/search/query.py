@@ -1,0 +1,64 @@
+"""What is asked: words with signs and weights, in one canonical spelling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lorascope.errors import QueryError
+
+_SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
+_WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Term:
+    """One phrase and its weight; a negative weight asks for the opposite."""
+
+    text: str
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        size = abs(self.weight)
+        return f"{'-' if self.weight < 0 else '+'}{self.text}" + ("" if size == 1 else f":{size:g}")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A sum of weighted phrases. ``str`` gives the canonical spelling, which :meth:`parse` reads back."""
+
+    terms: tuple[Term, ...]
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.terms)).removeprefix("+")
+
+    @classmethod
+    def parse(cls, text: str) -> Query:
+        """Read a query as people type it.
+
+        ``pencil drawing`` is one phrase. A ``-`` or ``+`` after a space begins another, to be subtracted or added:
+        ``watercolor -people``. A phrase may end in a weight: ``watercolor -people:0.5 +snow:2``.
+
+        Raises:
+            QueryError: nothing is asked, a weight is 0, a phrase is empty, or it is longer than 2000 characters.
+        """
+        if len(text) > _LONGEST:
+            raise QueryError(f"the query has {len(text)} characters: use at most {_LONGEST}")
+        text = "".join(" " if ord(c) < 32 or c == "\x7f" else c for c in text).strip()
+        if not text:
+            raise QueryError("the query is empty: describe an effect, a style or a subject, such as 'pencil drawing'")
+        parts = _SIGN.split(text)
+        pairs = ([("+", parts[0])] if parts[0].strip() else []) + list(zip(parts[1::2], parts[2::2], strict=True))
+        return cls(tuple(_term(sign, phrase, text) for sign, phrase in pairs))
+
+
+def _term(sign: str, phrase: str, query: str) -> Term:
+    weight = 1.0
+    if found := _WEIGHT.search(phrase):
+        weight = float(found[1])
+        phrase = phrase[: found.start()]
+    phrase = " ".join(phrase.split())
+    if not phrase or weight == 0:
+        raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
+    return Term(phrase, -weight if sign == "-" else weight)

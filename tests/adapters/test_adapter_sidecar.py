@@ -1,0 +1,105 @@
+"""Sidecars of every tool are read, and broken ones are noted and ignored."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lorascope.adapters import sidecar_claims
+from lorascope.adapters.sidecar import MAX_SIDECAR
+
+CIVITAI = {
+    "id": 128078,
+    "modelId": 118427,
+    "baseModel": "SDXL 1.0",
+    "trainedWords": ["snwfll", "winter scene,"],
+    "nsfwLevel": 1,
+    "model": {"name": "Snowfall", "tags": ["style", "snow"], "nsfw": False, "description": "<p>Snow.</p>"},
+}
+FILES = {
+    "x.metadata.json": {"model_name": "Snowfall", "usage_tips": '{"strength": 0.7}', "civitai": CIVITAI},
+    "x.civitai.info": CIVITAI,
+    "x.cm-info.json": {
+        "ModelId": 118427, "VersionId": 128078, "ModelName": "Snowfall", "Tags": ["style", "snow"],
+        "TrainedWords": ["snwfll", "winter scene"], "BaseModel": "SDXL 1.0", "Nsfw": False,
+    },
+    "x.safetensors.rgthree-info.json": {
+        "name": "Snowfall", "strengthMin": 0.6, "strengthMax": 0.8,
+        "trainedWords": [
+            {"word": "snwfll", "civitai": True}, {"word": "winter scene", "user": True},
+            {"word": "1girl", "metadata": True, "count": 900},
+        ],
+        "raw": {"civitai": CIVITAI},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_tools_file_gives_the_same_claims(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(FILES[name]))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.title is not None
+    assert claims.title.value == "Snowfall"
+    assert claims.title.source.startswith(f"{name}: ")
+    assert claims.triggers is not None
+    assert claims.triggers.value == ("snwfll", "winter scene")
+    assert claims.base_model is not None
+    assert claims.base_model.value == "SDXL 1.0"
+    assert claims.civitai_model is not None
+    assert claims.civitai_version is not None
+    assert (claims.civitai_model.value, claims.civitai_version.value) == (118427, 128078)
+    assert claims.notes == ()
+
+
+@pytest.mark.parametrize(("name", "weight"), [("x.metadata.json", 0.7), ("x.safetensors.rgthree-info.json", 0.7)])
+def test_a_preferred_weight_is_found(name: str, weight: float, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(FILES[name]))
+    claim = sidecar_claims(tmp_path / "x.safetensors").weight
+    assert claim is not None
+    assert claim.value == pytest.approx(weight)
+
+
+def test_a_persons_own_words_go_before_downloaded_ones(tmp_path: Path) -> None:
+    (tmp_path / "x.civitai.info").write_text(json.dumps(CIVITAI))
+    (tmp_path / "x.json").write_text('{"activation text": "mine", "preferred weight": 0}')
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.triggers is not None
+    assert claims.triggers.value == ("mine",)
+    assert claims.weight is None
+    assert claims.title is not None
+    assert claims.title.value == "Snowfall"
+
+
+@pytest.mark.parametrize("name", [*FILES, "x.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (MAX_SIDECAR + 1)])
+def test_a_broken_sidecar_is_noted_and_ignored(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.title is None
+    assert len(claims.notes) == 1
+    assert claims.notes[0].startswith(f"{name} ignored: ")
+
+
+@pytest.mark.parametrize("name", [*FILES, "x.json"])
+@pytest.mark.parametrize("value", [1, "text", None, [], [1, None], {}, True, -5, 1e400, {"name": 5}])
+def test_values_of_the_wrong_type_claim_nothing_and_break_nothing(name: str, value: object, tmp_path: Path) -> None:
+    content = FILES.get(name, {"activation text": 0, "preferred weight": 0, "description": 0, "notes": 0})
+    (tmp_path / name).write_text(json.dumps(dict.fromkeys(content, value)))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert all(isinstance(note, str) for note in claims.notes)
+
+
+def test_adult_without_a_level_counts_as_the_highest(tmp_path: Path) -> None:
+    (tmp_path / "x.cm-info.json").write_text('{"Nsfw": true}')
+    claim = sidecar_claims(tmp_path / "x.safetensors").nsfw_level
+    assert claim is not None
+    assert claim.value == 16
+
+
+def test_a_file_name_with_dots_keeps_all_but_its_extension(tmp_path: Path) -> None:
+    (tmp_path / "style.v1.2.civitai.info").write_text(json.dumps(CIVITAI))
+    assert sidecar_claims(tmp_path / "style.v1.2.safetensors").title is not None
+
+
+def test_no_sidecar_claims_nothing(tmp_path: Path) -> None:
+    assert sidecar_claims(tmp_path / "x.safetensors").notes == ()

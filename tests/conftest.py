@@ -1,0 +1,52 @@
+"""What every test has: checked array shapes, one thread, no network, caches of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+hook = install_import_hook("lorascope", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from lorascope.library import Library  # noqa: E402
+from lorascope.measure import Bench, load_bench  # noqa: E402
+from lorascope.protocol import Preset  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches a network or the user's own files."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("LORASCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LORASCOPE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def preset() -> Preset:
+    """The fake world: 280 prompts x 4 seeds in blocks of 16."""
+    return Preset.load(Path(__file__).parent / "fake.toml")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """An empty library."""
+    with Library(tmp_path / "library.db", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bench(preset: Preset, library: Library) -> Bench:
+    """A workbench with the fakes."""
+    return load_bench(preset, library)

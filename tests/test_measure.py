@@ -1,0 +1,298 @@
+"""Indexing, with the fakes: the whole path in milliseconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import COLOURS, MODULE, searcher, three, tint
+from safetensors.torch import save_file
+
+from lorascope.adapters import sha256
+from lorascope.errors import LibraryError, ModelError, ProtocolError
+from lorascope.generators.fake import FakeGenerator
+from lorascope.library import BARE, Library
+from lorascope.measure import Bench, Event, index, load_bench
+from lorascope.measure.estimate import estimate
+from lorascope.protocol import Preset
+from lorascope.signature import Signature
+
+
+def signatures(library: Library) -> dict[str, Signature]:
+    """Every signature of the active Protocol by adapter name."""
+    digest = library.protocol().protocol.digest
+    adapters = library.adapters()
+    return {adapters[key].name: stored.signature for key, stored in library.signatures(digest, adapters).items()}
+
+
+def same(one: dict[str, Signature], other: dict[str, Signature]) -> bool:
+    """Whether two sets of signatures are the same to the bit."""
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[name].direction, other[name].direction)
+        and dataclasses.replace(one[name], direction=other[name].direction) .__dict__ | {"direction": 0}
+        == other[name].__dict__ | {"direction": 0}
+        for name in one
+    )  # fmt: skip
+
+
+def test_a_folder_becomes_signatures_that_say_what_each_adapter_does(tmp_path: Path, bench: Bench) -> None:
+    outcome = index([three(tmp_path / "loras")], bench, precision="full")
+    assert outcome.finished
+    assert len(outcome.measured) == 3
+    found = signatures(bench.library)
+    for place, colour in enumerate(COLOURS):
+        signature = found[f"{colour}der"]
+        assert signature.cells == 280 * 4
+        assert int(np.argmax(signature.direction[:3])) == place
+        # a channel of mean .5, x .3, times the encoder's 4
+        assert signature.direction[place] == pytest.approx(0.5 * 0.3 * 4, rel=0.02)
+        assert signature.grid.strength is not None
+        assert signature.grid.strength.lower == signature.grid.strength.upper == signature.strength
+
+
+def test_a_signature_equals_the_formulas_of_the_paper(tmp_path: Path, bench: Bench) -> None:
+    index([tint(tmp_path / "loras" / "red.safetensors", red=0.2)], bench, precision="full")
+    (key,) = bench.library.adapters()
+    blocks = bench.library.evidence.blocks(key, bench.protocols[0])
+    effects = np.concatenate([block.effects for block in blocks])
+    units = effects / np.linalg.norm(effects, axis=1, keepdims=True)
+    cosines = units @ units.T
+    pairs = ~np.eye(len(effects), dtype=bool)
+    signature = signatures(bench.library)["red"]
+    np.testing.assert_allclose(signature.direction, effects.mean(0), atol=1e-6)
+    assert signature.strength == pytest.approx(np.linalg.norm(effects, axis=1).mean())
+    assert signature.consistency == pytest.approx(cosines[pairs].mean())
+
+
+def test_the_first_look_comes_first_for_every_adapter(tmp_path: Path, bench: Bench) -> None:
+    events: list[Event] = []
+    index([three(tmp_path / "loras")], bench, precision="full", watch=events.append)
+    stages = [place for place, event in enumerate(events) if event.kind == "stage"]
+    first = {event.text for event in events[stages[0] + 1 : stages[1]]}
+    assert first == {"redder", "greener", "bluer"} | {f"{colour}der" for colour in COLOURS} - {"greender", "blueder"} or (
+        first == {f"{colour}der" for colour in COLOURS}
+    )
+
+
+def test_a_finished_folder_is_not_measured_again(tmp_path: Path, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="quick")
+    again = index([folder], bench, precision="quick")
+    assert again.cells == 0
+    assert len(again.unchanged) == 3
+
+
+def test_a_finer_precision_goes_on_from_a_coarser_one(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+    folder = three(tmp_path / "loras")
+    glance = index([folder], bench, precision="glance")
+    full = index([folder], bench, precision="full")
+    assert glance.cells + full.cells == 3 * 280 * 4
+    with Library(tmp_path / "other.db", create=True) as other:
+        index([folder], load_bench(preset, other), precision="full")
+        assert same(signatures(other), signatures(bench.library))
+
+
+def test_an_interrupted_run_loses_nothing(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+    folder = three(tmp_path / "loras")
+    count = 0
+
+    def interrupt(event: Event) -> None:
+        nonlocal count
+        count += event.kind == "block"
+        if count == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index([folder], bench, precision="full", watch=interrupt)
+    assert bench.library.runs()[0]["outcome"]["finished"] is False
+    index([folder], bench, precision="full")
+    with Library(tmp_path / "other.db", create=True) as other:
+        index([folder], load_bench(preset, other), precision="full")
+        assert same(signatures(other), signatures(bench.library))
+
+
+def test_the_order_of_files_does_not_change_a_bit(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="standard")
+    with Library(tmp_path / "other.db", create=True) as other:
+        backwards = load_bench(preset, other)
+        for path in sorted(folder.iterdir(), reverse=True):
+            index([path], backwards, precision="standard")
+        assert same(signatures(other), signatures(bench.library))
+
+
+def test_a_moved_file_keeps_its_signature(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "loras" / "before.safetensors", red=0.2)
+    index([path.parent], bench, precision="glance")
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.move(path, tmp_path / "elsewhere" / "after.safetensors"))
+    outcome = index([moved], bench, precision="glance")
+    assert outcome.cells == 0
+    (adapter,) = bench.library.adapters().values()
+    assert adapter.key == f"sha256:{sha256(moved)}"
+    assert str(moved) in adapter.paths
+
+
+def test_the_same_file_twice_is_one_adapter_in_two_places(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "loras" / "one.safetensors", red=0.2)
+    shutil.copy(path, path.with_name("two.safetensors"))
+    outcome = index([path.parent], bench, precision="glance")
+    assert outcome.cells == bench.grid.block_size
+    (adapter,) = bench.library.adapters().values()
+    assert len(adapter.paths) == 2
+
+
+def test_a_file_that_changes_during_a_run_is_left_out_and_said_so(tmp_path: Path, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+
+    def change(event: Event) -> None:
+        if event.kind == "stage" and event.text == "refining":
+            tint(folder / "redder.safetensors", red=0.05)
+
+    outcome = index([folder], bench, precision="full", watch=change)
+    assert [(Path(one.path).name, one.code) for one in outcome.refused] == [("redder.safetensors", "changed")]
+    assert "Run index again" in outcome.refused[0].remedy
+    assert index([folder], bench, precision="full").refused == []
+
+
+def test_one_adapter_that_makes_unusable_images_does_not_stop_the_others(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = three(tmp_path / "loras")
+    render = FakeGenerator.render
+
+    def broken(self: FakeGenerator, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        images = render(self, prompts, seeds)
+        return images * torch.nan if float(self._layer.weight.detach()[0].sum()) > 0 else images
+
+    monkeypatch.setattr(FakeGenerator, "render", broken)
+    outcome = index([folder], bench, precision="glance")
+    assert [(Path(one.path).stem, one.code) for one in outcome.refused] == [("redder", "not-finite")]
+    assert len(outcome.measured) == 2
+
+
+def test_restored_weights_are_the_same_bits(tmp_path: Path, bench: Bench) -> None:
+    generator = bench._generator
+    assert isinstance(generator, FakeGenerator)
+    before = generator._layer.weight.detach().clone()
+    index([three(tmp_path / "loras")], bench, precision="quick")
+    assert torch.equal(generator._layer.weight, before)
+
+
+def test_running_out_of_memory_halves_the_batch_and_measures_both_arms_anew(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = FakeGenerator.render
+
+    def small(self: FakeGenerator, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return render(self, prompts, seeds)
+
+    monkeypatch.setattr(FakeGenerator, "render", small)
+    path = tint(tmp_path / "red.safetensors", red=0.2)
+    assert index([path], bench, precision="glance").finished
+    key = f"sha256:{sha256(path)}"
+    (block,) = bench.library.evidence.blocks(key, bench.protocols[0])
+    assert bench.library.execution(block.execution).batch == 2
+
+
+def test_not_even_one_image_in_memory_is_a_clear_error(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: FakeGenerator, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    path = tint(tmp_path / "red.safetensors", red=0.2)
+    monkeypatch.setattr(FakeGenerator, "render", never)
+    with pytest.raises(ModelError, match="does not hold even one image"):
+        index([path], bench, precision="glance")
+
+
+def test_triggers_go_to_the_adapter_s_side_by_default(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "red.safetensors", red=0.2, **{"modelspec.trigger_phrase": "r3d"})
+    assert bench.words(", r3d") == (", r3d", "")
+    index([path], bench, precision="glance")
+    (adapter,) = bench.library.adapters().values()
+    assert adapter.facts["claims"]["triggers"]["value"] == ["r3d"]
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("both", (", r", ", r")), ("none", ("", ""))])
+def test_trigger_policies(library: Library, preset: Preset, policy: str, expected: tuple[str, str]) -> None:
+    changed = Preset.from_json(preset.to_json().replace('"adapter"', f'"{policy}"'))
+    assert load_bench(changed, library).words(", r") == expected
+
+
+def test_previews_are_the_first_twelve_cells_without_and_with(tmp_path: Path, bench: Bench) -> None:
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    texts = bench.grid.prompts.texts
+    expected = [(texts[cell.prompt], cell.seed) for cell in bench.grid.cells[:12]]
+    for key in (BARE, *bench.library.adapters()):
+        found = bench.library.previews(bench.scene, key)
+        assert [(preview.prompt, preview.seed) for preview in found] == expected
+        assert all(preview.webp[8:12] == b"WEBP" for preview in found)
+
+
+def test_how_far_pictures_moved_is_kept_with_each_cell(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "red.safetensors", red=0.2)
+    index([path], bench, precision="glance")
+    (block,) = bench.library.evidence.blocks(f"sha256:{sha256(path)}", bench.protocols[0])
+    assert block.moved.shape == (16,)
+    # the red channel of mean .5 gains a fifth: .1 in one of three channels
+    assert float(block.moved.mean()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
+
+
+def test_an_adapter_that_matches_in_part_is_refused_unless_asked_for(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "part.safetensors", red=0.2)
+    tensors = {f"{MODULE}.lora_A.weight": torch.ones(1, 3), f"{MODULE}.lora_B.weight": torch.full((3, 1), 0.1)}
+    other = MODULE.replace("proj_in", "proj_out")
+    save_file(tensors | {k.replace(MODULE, other): v.clone() for k, v in tensors.items()}, path)
+    refused = index([path], bench, precision="glance").refused
+    assert refused[0].code == "partial-match"
+    assert "proj_out" in refused[0].reason
+    assert index([path], bench, precision="glance", partial=True).refused == []
+    (adapter,) = bench.library.adapters().values()
+    assert (adapter.facts["modules_matched"], adapter.facts["modules_total"]) == (1, 2)
+
+
+def test_the_estimate_counts_what_is_still_to_do(tmp_path: Path, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+    rows = {row.precision: row for row in estimate(bench, [folder])}
+    assert rows["full"].cells == 4 * 280 * 4  # three adapters and the bare model
+    assert rows["glance"].cells == 4 * 16
+    index([folder], bench, precision="glance")
+    rows = {row.precision: row for row in estimate(bench, [folder])}
+    assert rows["glance"].adapters == 0
+    assert rows["full"].adapters == 3
+
+
+def test_an_unknown_precision_names_the_known_ones(tmp_path: Path, bench: Bench) -> None:
+    with pytest.raises(ProtocolError, match="glance, quick, standard, full"):
+        index([tmp_path], bench, precision="best")
+
+
+def test_a_claimed_adapter_is_left_to_the_process_that_has_it(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "red.safetensors", red=0.2)
+    bench.library.claim(f"sha256:{sha256(path)}", bench.scene, "another process")
+    outcome = index([path], bench, precision="glance")
+    assert outcome.elsewhere == [f"sha256:{sha256(path)}"]
+    assert outcome.cells == 0
+
+
+def test_words_find_the_adapter_that_does_it(tmp_path: Path, bench: Bench) -> None:
+    index([three(tmp_path / "loras")], bench, precision="quick")
+    look = searcher(bench.library)
+    for colour in COLOURS:
+        answer = look.text(colour)
+        assert answer.hits[0].adapter.name == f"{colour}der"
+        assert answer.hits[0].clarity == "clear"
+    assert look.text("-red").hits[-1].adapter.name == "redder"
+
+
+def test_an_empty_library_says_what_to_do(library: Library) -> None:
+    with pytest.raises(LibraryError, match="lorascope index FOLDER"):
+        searcher(library)

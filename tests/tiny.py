@@ -1,0 +1,126 @@
+"""Small random-weight models of the same architectures as the real ones, made where a test needs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789,.'-<|>"
+
+
+def tiny_tokenizer(folder: Path, length: int = 77) -> Path:
+    """A CLIP tokenizer of single letters, in the files that transformers writes."""
+    from transformers import CLIPTokenizer
+
+    symbols = [*_ALPHABET, *(f"{letter}</w>" for letter in _ALPHABET), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {symbol: place for place, symbol in enumerate(symbols)}
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=length)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _text_config(width: int, *, projection: int, length: int = 77):
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
+        vocab_size=2 * len(_ALPHABET) + 2,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=projection,
+        max_position_embeddings=length,
+        bos_token_id=2 * len(_ALPHABET),
+        eos_token_id=2 * len(_ALPHABET) + 1,
+        pad_token_id=2 * len(_ALPHABET) + 1,
+    )
+
+
+def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
+    """A CLIPModel of 16 dimensions with its tokenizer and preprocessor."""
+    from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
+
+    torch.manual_seed(seed)
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8,
+        projection_dim=16,
+    )  # fmt: skip
+    config = CLIPConfig(
+        text_config=_text_config(32, projection=16).to_dict(), vision_config=vision.to_dict(), projection_dim=16
+    )
+    model = CLIPModel(config)
+    for parameter in model.parameters():  # the default initialisation is too small to tell texts apart
+        torch.nn.init.normal_(parameter, std=0.15) if parameter.ndim > 1 else None
+    model.save_pretrained(folder)
+    tiny_tokenizer(folder)
+    settings = {
+        "crop_size": {"height": 32, "width": 32}, "do_center_crop": True, "size": {"shortest_edge": 32},
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "do_normalize": True, "do_resize": True, "do_rescale": True, "do_convert_rgb": True, "resample": 3,
+        "rescale_factor": 1 / 255, "image_processor_type": "CLIPImageProcessor",
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    return folder
+
+
+def _vae(seed: int):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    return AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4, norm_num_groups=4, layers_per_block=1, sample_size=32,
+    )  # fmt: skip
+
+
+def tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
+    """SDXL's own block layout (transformer depths 0, 2, 10 and all) at a tenth of a percent of its size."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16, 32), layers_per_block=2, sample_size=16, in_channels=4, out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 2, 4), use_linear_projection=True, transformer_layers_per_block=(1, 2, 10),
+        addition_embed_type="text_time", addition_time_embed_dim=8, norm_num_groups=4,
+        projection_class_embeddings_input_dim=8 * 6 + 24, cross_attention_dim=16 + 24,
+    )  # fmt: skip
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_tokenizer(folder / "letters"))
+    pipe = StableDiffusionXLPipeline(
+        vae=_vae(seed),
+        text_encoder=CLIPTextModel(_text_config(16, projection=16)),
+        text_encoder_2=CLIPTextModelWithProjection(_text_config(24, projection=24)),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+        add_watermarker=False,
+        force_zeros_for_empty_prompt=True,
+    )
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def tiny_sd15(folder: Path, *, seed: int = 0) -> Path:
+    """Stable Diffusion 1.5's block layout, tiny."""
+    from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 8, 16, 16), layers_per_block=2, sample_size=16, attention_head_dim=2,
+        norm_num_groups=4, cross_attention_dim=16,
+    )  # fmt: skip
+    pipe = StableDiffusionPipeline(
+        vae=_vae(seed), text_encoder=CLIPTextModel(_text_config(16, projection=16)),
+        tokenizer=CLIPTokenizer.from_pretrained(tiny_tokenizer(folder / "letters")), unet=unet,
+        scheduler=PNDMScheduler(skip_prk_steps=True), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
