@@ -69,12 +69,8 @@ class Population:
         prompt_part = rng.standard_normal((prompts, 1, dim)) * math.sqrt(self.between)
         rest = rng.standard_normal((prompts, seeds, dim)) * math.sqrt(1.0 - self.between - self.by_seed)
         norms = rng.standard_normal((prompts, 1, 1)) + rng.standard_normal((prompts, seeds, 1))
-        effects = np.exp(self.tail * norms / math.sqrt(2.0)) * (
-            mean + scale * (seed_part + prompt_part + rest)
-        )
-        position = (
-            np.linspace(0.0, 1.0, prompts, endpoint=False) if self.whole_categories else rng.random(prompts)
-        )
+        effects = np.exp(self.tail * norms / math.sqrt(2.0)) * (mean + scale * (seed_part + prompt_part + rest))
+        position = np.linspace(0.0, 1.0, prompts, endpoint=False) if self.whole_categories else rng.random(prompts)
         effects[position >= self.acting] = 0.0
         return effects
 
@@ -130,9 +126,7 @@ class Truth(NamedTuple):
     def of(self, figure: str, direction: np.ndarray) -> float:
         """The value that the interval of a figure should hold, for a sample with this Direction."""
         if figure == "agreement":
-            return float(
-                direction @ self.direction / np.linalg.norm(direction) / np.linalg.norm(self.direction)
-            )
+            return float(direction @ self.direction / np.linalg.norm(direction) / np.linalg.norm(self.direction))
         return float(getattr(self, figure))
 
 
@@ -196,9 +190,7 @@ def _row(label: tuple[str, int, str, str], signatures: list[Signature], truths: 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400, help="adapters of each population (default 400)")
     parser.add_argument("--population", choices=POPULATIONS, help="only this one")
     parser.add_argument("--dim", type=int, default=64, help="dimensions of an effect (default 64)")
@@ -214,8 +206,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers) as pool:
         size = Size(dim=options.dim)
         jobs = [
-            pool.submit(cover, name, size, options.repeats, options.seed + index)
-            for index, name in enumerate(chosen)
+            pool.submit(cover, name, size, options.repeats, options.seed + index) for index, name in enumerate(chosen)
         ]
         for job in jobs:
             for row in job.result():

@@ -13,6 +13,9 @@ from miniature.pools import Pool
 
 CHANNELS = 8
 
+PHASES = ((700, 32, 3e-3), (1800, 16, 2e-3))
+"""Steps, batch and peak learning rate of the two phases."""
+
 
 def build(width: int = 24) -> AutoencoderTiny:
     """The untrained model."""
@@ -55,17 +58,20 @@ def quality(model: AutoencoderTiny, images: np.ndarray) -> float:
     return float(10 * torch.log10(4 / (y - x).square().mean()))
 
 
-def train(pool: Pool, plain: Pool, folder: Path, steps: int, batch: int = 32, seed: int = 0) -> None:
-    """Train and save into `folder`."""
-    quiet(seed)
-    rng = np.random.default_rng(seed)
+def train(pool: Pool, plain: Pool, folder: Path, phase: int, steps: int = 0, seed: int = 0) -> None:
+    """Train one phase, from what `folder` holds if it is not the first, and save into `folder`."""
+    usual, batch, peak = PHASES[phase]
+    steps = steps or usual
+    quiet(seed + phase)
+    rng = np.random.default_rng(seed + phase)
     log = Log(folder.parent / "autoencoder.log")
-    model = build().to(memory_format=torch.channels_last)
+    model = AutoencoderTiny.from_pretrained(folder) if phase else build()
+    model.train().to(memory_format=torch.channels_last)
     images = np.concatenate([pool.images[:-256], plain.images[: len(pool.images) // 2]])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=1e-4, betas=(0.9, 0.98))
     average = Average(model.parameters())
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate(step, steps, 3e-3)
+        optimizer.param_groups[0]["lr"] = rate(step, steps, peak)
         x = to_tensor(images[rng.integers(0, len(images), batch)]).contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
         value = loss(model, x)

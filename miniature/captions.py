@@ -78,9 +78,7 @@ def _grammar(text: str) -> str:
 
 def describe(scene: Scene, template: int = 0) -> str:
     """One caption of a scene."""
-    text = _SCENES[template].format(
-        colour=scene.colour, kind=scene.kind, place=scene.place, where=WHERE[scene.place]
-    )
+    text = _SCENES[template].format(colour=scene.colour, kind=scene.kind, place=scene.place, where=WHERE[scene.place])
     return _grammar(text)
 
 

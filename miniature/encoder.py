@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from miniature.backgrounds import BACKGROUNDS
 from miniature.captions import WORDS, describe, styled
 from miniature.loop import Average, Log, quiet, rate
-from miniature.pools import NAMES, Pool
-from miniature.scenes import Scene, COLOURS
-from miniature.backgrounds import BACKGROUNDS
 from miniature.objects import KINDS
+from miniature.pools import NAMES, Pool
+from miniature.scenes import COLOURS, Scene
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -11,6 +11,11 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 OUTLINE: Colour = (32, 28, 40)
+WOOD: Colour = (139, 94, 52)
+STEEL: Colour = (176, 184, 196)
+GLASS: Colour = (178, 222, 245)
+CREAM: Colour = (250, 240, 214)
+LEAF: Colour = (58, 140, 62)
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -54,17 +59,13 @@ class Pen:
         if edge:
             self.draw.line([*pixels, pixels[0], pixels[1]], fill=OUTLINE, width=3, joint="curve")
 
-    def oval(
-        self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, edge: bool = True
-    ) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, edge: bool = True) -> None:
         """Fill an ellipse about (x, y)."""
         cx, cy = self.at(x, y)
         box = (cx - rx * self.size, cy - ry * self.size, cx + rx * self.size, cy + ry * self.size)
         self.draw.ellipse(box, fill=fill or self.main, outline=OUTLINE if edge else None, width=3)
 
-    def box(
-        self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None, edge: bool = True
-    ) -> None:
+    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None, edge: bool = True) -> None:
         """Fill an upright rectangle."""
         self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, edge)
 

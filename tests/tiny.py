@@ -119,7 +119,7 @@ def tiny_sd15(folder: Path, *, seed: int = 0) -> Path:
     pipe = StableDiffusionPipeline(
         vae=_vae(seed), text_encoder=CLIPTextModel(_text_config(16, projection=16)),
         tokenizer=CLIPTokenizer.from_pretrained(tiny_tokenizer(folder / "letters")), unet=unet,
-        scheduler=PNDMScheduler(skip_prk_steps=True), safety_checker=None, feature_extractor=None,
+        scheduler=PNDMScheduler(skip_prk_steps=True, steps_offset=1), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
     pipe.save_pretrained(folder)

@@ -150,7 +150,7 @@ class WrongBase(AdapterError):
 
     def __init__(self, path: Path | str, found: str, expected: str, detail: str = "") -> None:
         reason = f"made for {found}, but the base model is {expected}" + (f" ({detail})" if detail else "")
-        super().__init__(path, reason, "Choose a Protocol with the base model it was trained on")
+        super().__init__(path, reason, "Measure it with the base model it was trained on (--preset, --base)")
         self.args = (path, found, expected, detail)
         self.found = found
         self.expected = expected
@@ -171,7 +171,7 @@ class PartialMatch(AdapterError):
     def __init__(self, path: Path | str, unmatched: tuple[str, ...], matched: int, total: int) -> None:
         shown = ", ".join(unmatched[:5]) + (f" and {len(unmatched) - 5} more" if len(unmatched) > 5 else "")
         reason = f"{matched} of {total} modules match the base model; unmatched keys: {shown}"
-        super().__init__(path, reason, "Use the base model it was made for, or ask for a partial load")
+        super().__init__(path, reason, "Use the base model it was made for, or allow a partial load (--partial)")
         self.args = (path, unmatched, matched, total)
         self.unmatched = unmatched
         self.matched = matched

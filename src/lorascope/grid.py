@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,7 +119,7 @@ class Grid:
     """Prompts x seeds in a fixed order, cut into blocks: the unit in which work is done and stored.
 
     The order spreads what is measured first as widely as it can: round by round, every prompt is visited
-    once, the categories taking turns, so the first block already touches all of them. In each round
+    once, the categories in proportion, so the first block already touches all of them. In each round
     neighbouring prompts use different seeds, and over all rounds every prompt meets every seed once.
     """
 
@@ -164,16 +163,17 @@ class Grid:
 
 
 def _spread(categories: Sequence[str], digest: str) -> list[int]:
-    """Prompt indices shuffled within their category (seeded by the set itself), categories in turn."""
+    """Prompt indices shuffled within their category, seeded by the set itself, and every category in proportion.
+
+    Any first part of the order holds each category in about the share that it has of the whole set: taking turns
+    instead would let small categories weigh too much, and bias Strength by a tenth where only some are acted on.
+    """
     shuffle = random.Random(digest).shuffle
     lanes: dict[str, list[int]] = {}
     for index, category in enumerate(categories):
         lanes.setdefault(category, []).append(index)
+    places: list[tuple[float, int]] = []
     for lane in lanes.values():
         shuffle(lane)
-    return list(_round_robin(list(lanes.values())))
-
-
-def _round_robin(lanes: list[list[int]]) -> Iterator[int]:
-    for turn in zip_longest(*lanes):
-        yield from (index for index in turn if index is not None)
+        places += [((rank + 0.5) / len(lane), index) for rank, index in enumerate(lane)]
+    return [index for _, index in sorted(places)]

@@ -68,7 +68,9 @@ def _snapshot(location: str, *, download: bool) -> Path:
         remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"
         raise ModelError(f"the model {location} is not on this disk: {remedy}") from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-        raise ModelError(f"the model {location} could not be fetched: {error}") from error
+        raise ModelError(
+            f"the model {location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
+        ) from error
     return Path(folder)
 
 

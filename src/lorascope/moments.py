@@ -58,9 +58,7 @@ class Moments:
             if value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
         if prompts * seeds > MOST_CELLS:
-            raise ValueError(
-                f"prompts x seeds is {prompts * seeds}: use a grid of at most {MOST_CELLS} cells"
-            )
+            raise ValueError(f"prompts x seeds is {prompts * seeds}: use a grid of at most {MOST_CELLS} cells")
         return cls(
             seeds=seeds,
             n=np.zeros(prompts, np.int64),
@@ -143,9 +141,7 @@ class Moments:
         """
         mine, theirs = (self.prompts, self.seeds, self.dim), (other.prompts, other.seeds, other.dim)
         if mine != theirs:
-            raise ValueError(
-                f"other has (prompts, seeds, dim) {theirs}, not {mine}: merge cells of the same grid"
-            )
+            raise ValueError(f"other has (prompts, seeds, dim) {theirs}, not {mine}: merge cells of the same grid")
         self._check_seeds(self.n + other.n)
         pairs = zip(self.arrays(), other.arrays(), strict=True)
         return Moments(self.seeds, *(left + right for left, right in pairs))
@@ -174,9 +170,7 @@ class Moments:
     def _check_cells(self, prompt_index: np.ndarray, effects: np.ndarray) -> None:
         if effects.shape != (len(prompt_index), self.dim):
             expected = (len(prompt_index), self.dim)
-            raise ValueError(
-                f"effects has shape {effects.shape}: give {expected}, a row for each prompt_index"
-            )
+            raise ValueError(f"effects has shape {effects.shape}: give {expected}, a row for each prompt_index")
         if len(prompt_index) and not 0 <= prompt_index.min() <= prompt_index.max() < self.prompts:
             wrong = min(prompt_index.min(), 0) or prompt_index.max()
             raise ValueError(f"prompt_index holds {wrong}: the grid has prompts 0 to {self.prompts - 1}")

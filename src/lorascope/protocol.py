@@ -183,7 +183,9 @@ class Preset:
             names = ", ".join(presets())
             raise ProtocolError(f"no preset {str(source)!r}: use {names}, or the path of a .toml file") from error
         except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
-            raise ProtocolError(f"preset {str(source)!r} cannot be used: {error}") from error
+            raise ProtocolError(
+                f"preset {str(source)!r} cannot be used ({error}): compare it with one that ships, sdxl-paper.toml"
+            ) from error
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Preset:

@@ -133,7 +133,7 @@ def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
         return UnknownAdapter(path, f"holds {kind}, which is not supported", "LoRA, LoHa, LoKr, IA3, diffs are")
     keys = (*grouped.modules, *grouped.strays)
     first = ", ".join(repr(key) for key in keys[:3]) or "there are none"
-    return UnknownAdapter(path, f"no key follows a known adapter format: {first}", "Is it a whole model?")
+    return UnknownAdapter(path, f"no key follows a known adapter format: {first}", "A whole model goes to --base")
 
 
 def _check_dtypes(header: Header, parts: Mapping[str, str], path: Path) -> None:

@@ -11,9 +11,7 @@ from lorascope.cli import options
 def import_(
     source: Annotated[
         str,
-        typer.Argument(
-            help="The authors' layout (.parquet: a path or an address), or another library (.db)."
-        ),
+        typer.Argument(help="The authors' layout (.parquet: a path or an address), or another library (.db)."),
     ],
     library: options.LibraryPath = None,
     as_json: options.Json = False,

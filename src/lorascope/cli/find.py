@@ -9,17 +9,13 @@ from lorascope.cli import options
 
 
 def search(
-    query: Annotated[
-        str, typer.Argument(help="What the adapter should do: 'pencil drawing', 'watercolor -people:0.5'.")
-    ] = "",
-    image: Annotated[Path | None, typer.Option(help="Search by a picture instead of words.")] = None,
+    query: options.Query = "",
+    image: options.Picture = None,
     top: options.Top = 10,
-    encoding: Annotated[
-        str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
-    ] = "suffix",
+    encoding: options.EncodingName = "suffix",
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
-    every_protocol: Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")] = False,
+    every_protocol: options.EveryProtocol = False,
     max_strength: options.MaxStrength = None,
     min_consistency: options.MinConsistency = None,
     everything: options.Everything = False,
@@ -34,7 +30,7 @@ def search(
     from lorascope.cli.lanes import chosen_thresholds, embedded, known_encoding, open_searcher, present
     from lorascope.errors import QueryError
     from lorascope.library import Library
-    from lorascope.search import Filters
+    from lorascope.search import Filters, Searcher
 
     if bool(query) == (image is not None):
         raise QueryError("give either words or --image FILE")
@@ -44,7 +40,7 @@ def search(
         )
         lanes = []
         for name in names:
-            searcher = open_searcher(opened, name, download=download)
+            searcher = Searcher(opened, protocol=name) if image else open_searcher(opened, name, download=download)
             filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
             if image is not None:
                 answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)

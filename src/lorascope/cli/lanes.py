@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lorascope.cli.output import out, print_answer, print_json
+from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.encoders.suffix import ENCODINGS, Encoding
 from lorascope.errors import QueryError
 from lorascope.library import Library
@@ -18,10 +18,14 @@ Lane = tuple[Searcher, Answer]
 
 
 def open_searcher(library: Library, protocol: str, *, download: bool) -> Searcher:
-    """A Searcher that may fetch its encoder, if asked."""
-    return Searcher(
+    """A Searcher for text queries, prepared; it may fetch its encoder, if asked."""
+    searcher = Searcher(
         library, protocol=protocol, query_encoder=lambda stored: load_query_encoder(stored, download=download)
     )
+    if not searcher.ready:
+        with err.status("encoding reference queries, once for this library"):
+            searcher.prepare()
+    return searcher
 
 
 def known_encoding(name: str) -> Encoding:

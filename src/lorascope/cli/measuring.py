@@ -43,27 +43,17 @@ def inspect(
 
 def index(
     paths: Annotated[list[Path], typer.Argument(help="Folders of adapters, or single files.")],
-    precision: Annotated[
-        str,
-        typer.Option(help="glance, quick, standard or full. Each goes on from where a coarser one ended."),
-    ] = "standard",
-    preset: Annotated[
-        str,
-        typer.Option(help="How to measure: sdxl-paper, sdxl-fast, miniature, carlos-2025, or a .toml file."),
-    ] = "sdxl-paper",
-    base: Annotated[
-        str, typer.Option(help="Another base model: a folder, a .safetensors checkpoint or a hub id.")
-    ] = "",
-    encoder: Annotated[list[str] | None, typer.Option(help="Other encoders, in one pass. May be given twice.")] = None,
-    prompts: Annotated[str, typer.Option(help="Another prompt set: a shipped name, a .toml or a .txt file.")] = "",
-    triggers: Annotated[str, typer.Option(help="Trigger words: on the adapter's side, both or none.")] = "",
-    scale: Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")] = None,
-    device: Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")] = "",
-    batch: Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")] = 0,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Measure adapters that match the base only in part.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Time a few images and tell hours and bytes.")] = False,
+    precision: options.PrecisionName = "standard",
+    preset: options.PresetName = "sdxl-paper",
+    base: options.Base = "",
+    encoder: options.Encoders = None,
+    prompts: options.Prompts = "",
+    triggers: options.Triggers = "",
+    scale: options.Scale = None,
+    device: options.Device = "",
+    batch: options.Batch = 0,
+    partial: options.Partial = False,
+    dry_run: options.DryRun = False,
     download: options.Download = False,
     library: options.LibraryPath = None,
     as_json: options.Json = False,

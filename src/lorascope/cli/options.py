@@ -31,3 +31,26 @@ Sheet = Annotated[
     typer.Option(help="Write the hits' pictures, without and with each adapter, to this HTML file."),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch models that are not on this disk.")]
+Query = Annotated[str, typer.Argument(help="What the adapter should do: 'pencil drawing', 'watercolor -people:0.5'.")]
+Picture = Annotated[Path | None, typer.Option("--image", help="Search by a picture instead of words.")]
+EncodingName = Annotated[
+    str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
+]
+EveryProtocol = Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")]
+PrecisionName = Annotated[
+    str,
+    typer.Option(help="glance, quick, standard or full. Each goes on from where a coarser one ended."),
+]
+PresetName = Annotated[
+    str,
+    typer.Option(help="How to measure: sdxl-paper, sdxl-fast, miniature, carlos-2025, or a .toml file."),
+]
+Base = Annotated[str, typer.Option(help="Another base model: a folder, a .safetensors checkpoint or a hub id.")]
+Encoders = Annotated[list[str] | None, typer.Option(help="Other encoders, in one pass. May be given twice.")]
+Prompts = Annotated[str, typer.Option(help="Another prompt set: a shipped name, a .toml or a .txt file.")]
+Triggers = Annotated[str, typer.Option(help="Trigger words: on the adapter's side, both or none.")]
+Scale = Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")]
+Device = Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")]
+Batch = Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Measure adapters that match the base only in part.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Time a few images and tell hours and bytes.")]

@@ -17,7 +17,7 @@ def demo(
     from lorascope.cli.running import ProgressBar, report
     from lorascope.library import Library
     from lorascope.measure import index, load_bench
-    from lorascope.miniature import DEMO_QUERIES, lay_out
+    from lorascope.miniature.demo import QUERIES, lay_out
     from lorascope.protocol import Preset
     from lorascope.report.sheet import write_sheet
     from lorascope.search import Searcher
@@ -33,7 +33,7 @@ def demo(
         report(outcome, library, as_json=False)
         out.print("\n[bold]3.[/] Now search by what they do:\n")
         searcher = Searcher(library)
-        answers = [searcher.text(query, top=3) for query in DEMO_QUERIES]
+        answers = [searcher.text(query, top=3) for query in QUERIES]
         for answer in answers:
             print_answer(answer, searcher.thresholds, show_hidden=False)
             out.print()

@@ -56,9 +56,13 @@ class DualEncoder:
                 self._folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
             )
         except (OSError, ValueError) as error:
-            raise ModelError(f"{self._folder} is no model that transformers can load: {error}") from error
+            raise ModelError(
+                f"{self._folder} is no model that transformers can load ({error}): give a complete model folder"
+            ) from error
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
-            raise ModelError(f"{location} is a {type(model).__name__}, which does not embed both images and texts")
+            raise ModelError(
+                f"{location} is a {type(model).__name__}, which does not embed images and texts: use CLIP or SigLIP"
+            )
         self._model = model.eval().requires_grad_(requires_grad=False).to(self._device)
 
     @torch.inference_mode()

@@ -36,7 +36,9 @@ class Preprocessing:
         try:
             fields: dict[str, Any] = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError(f"{folder} has no readable preprocessor_config.json ({error})") from error
+            raise ModelError(
+                f"{folder} has no readable preprocessor_config.json ({error}): give a complete model folder"
+            ) from error
         fields = fields.get("image_processor", fields)
         size = fields.get("size", 224)
         shortest = isinstance(size, int) or "shortest_edge" in size

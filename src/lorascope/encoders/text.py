@@ -78,7 +78,7 @@ class ClipText:
             self._final = _pair(weights, "final_layer_norm")
             self._projection = weights["text_projection.weight"]
         except KeyError as error:
-            raise ModelError(f"{folder} lacks the text weight {error}: it is no complete CLIP model") from error
+            raise ModelError(f"{folder} lacks the text weight {error}: give a complete CLIP folder") from error
         self._bos, self._eos = self._tokenizer.encode("").ids[:2]
 
     @property
@@ -215,7 +215,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} has no readable config.json ({error}): give a complete CLIP folder") from error
     if config.get("model_type") != "clip" or "text_config" not in config:
-        raise ModelError(f"{folder} holds a {config.get('model_type')!r} model, where a CLIP model is needed")
+        raise ModelError(f"{folder} holds a {config.get('model_type')!r} model: give the folder of a CLIP model")
     return config
 
 

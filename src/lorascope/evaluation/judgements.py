@@ -29,7 +29,7 @@ def read_judgements(path: Path) -> list[Judgement]:
     try:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise QueryError(f"{path} cannot be read as JSON ({error})") from error
+        raise QueryError(f"{path} cannot be read as JSON ({error}): give a file with a list of queries") from error
     entries = data.get("queries") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries:
         raise QueryError(f"{path} holds no list of queries: write [{{'text': ..., 'relevant': {{name: grade}}}}, ...]")
@@ -40,7 +40,7 @@ def _judgement(path: Path, place: int, entry: Any) -> Judgement:
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     text, relevant = fields.get("text"), fields.get("relevant")
     if not isinstance(text, str) or not text.strip() or not isinstance(relevant, dict):
-        raise QueryError(f"{path}, entry {place}: {entry!r} lacks a text or the grades of relevant adapters")
+        raise QueryError(f"{path}, entry {place}: {entry!r} lacks a text or relevant adapters: give both")
     wrong = {name: grade for name, grade in relevant.items() if grade not in (0, 1, 2)}
     if wrong:
         raise QueryError(f"{path}, entry {place} ({text!r}): grades must be 0, 1 or 2, not {wrong}")

@@ -41,7 +41,9 @@ def evaluate(searcher: Searcher, judgements: Sequence[Judgement]) -> list[Row]:
     """
     names = searcher.matrix.names
     if not any(name in judgement.relevant for judgement in judgements for name in names):
-        raise QueryError("no adapter that the queries call relevant is in the library: are the names the file stems?")
+        raise QueryError(
+            "no adapter that the queries call relevant is in the library: use the names that `lorascope list` shows"
+        )
     rows: list[Row] = []
     for encoding in COMPARED:
         scores = [searcher.scores(searcher.vector(judgement.text, encoding)) for judgement in judgements]

@@ -211,17 +211,20 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
     transformers.utils.logging.disable_progress_bar()
-    options: dict[str, Any] = {"torch_dtype": dtype, "local_files_only": not download}
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
     try:
         if preset.vae:
             options["vae"] = AutoencoderKL.from_pretrained(
-                preset.vae, torch_dtype=dtype, use_safetensors=True, local_files_only=not download
+                preset.vae, dtype=dtype, use_safetensors=True, local_files_only=not download
             )
         pipe = _load_pipeline(preset.base, options)
     except (OSError, ValueError) as error:
-        remedy = "check the connection" if download else "run once with --download, or give --base FOLDER"
-        raise ModelError(f"the base model {preset.base} cannot be loaded: {error}. To mend it: {remedy}") from error
+        models = preset.base + (f" with the VAE {preset.vae}" if preset.vae else "")
+        elsewhere = "" if preset.vae else ", or give --base FOLDER"
+        remedy = "check the name and the connection" if download else f"run once with --download{elsewhere}"
+        raise ModelError(f"the base model {models} cannot be loaded: {error}. To mend it: {remedy}") from error
     kind = type(pipe).__name__
     if preset.family not in _FAMILIES.get(kind, set()):
         known = ", ".join(sorted(set().union(*_FAMILIES.values())))

@@ -95,6 +95,8 @@ def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _check_version(connection, path)  # another program's database is not to be touched
         connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -149,7 +151,7 @@ def explained(path: Path) -> Generator[None]:
         for sign, meaning in _MEANINGS.items():
             if sign in text:
                 raise LibraryError(f"{path}: {meaning}") from error
-        raise LibraryError(f"{path}: {text}") from error
+        raise LibraryError(f"{path}: {text}. Check the file, or choose another --library") from error
     except OSError as error:
         raise LibraryError(f"{path}: {error.strerror or error}: choose another --library") from error
 

@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from lorascope.errors import LibraryError
 from lorascope.library.codec import columns, restore
 from lorascope.library.evidence import Evidence
+from lorascope.library.leases import SECONDS, ended
 from lorascope.library.records import (
     Matrix,
     Preview,
@@ -26,12 +27,12 @@ from lorascope.library.records import (
 )
 from lorascope.library.schema import LIBRARY, connect, explained, transaction
 from lorascope.models import data_dir
-from lorascope.protocol import Execution, Preset, Protocol
+from lorascope.protocol import PRECISIONS, Execution, Preset, Protocol
 from lorascope.signature import Signature
 
 BARE = ""
 """The adapter key under which pictures of the bare base model are kept."""
-_LEASE_SECONDS = 900
+_FINER = f"instr('{' '.join(PRECISIONS)}', excluded.precision) >= instr('{' '.join(PRECISIONS)}', precision)"
 
 
 def default_path() -> Path:
@@ -150,7 +151,7 @@ class Library:
         """A recorded Execution."""
         rows = self._rows("SELECT fields FROM executions WHERE digest = ?", [digest])
         if not rows:
-            raise LibraryError(f"{self.path} knows no execution {digest!r}")
+            raise LibraryError(f"{self.path} knows no execution {digest!r}: merge the library it was measured in")
         return Execution(**json.loads(rows[0][0]))
 
     # --- Adapters -------------------------------------------------------------------------------------------------
@@ -207,8 +208,8 @@ class Library:
         if len(rows) == 1:
             return next(iter(self.adapters([rows[0][0]]).values()))
         if rows:
-            keys = ", ".join(key[:19] for (key,) in rows)
-            raise LibraryError(f"{len(rows)} adapters are called {text!r}: give the start of a key ({keys})")
+            keys = ", ".join([key if "@" in key else key[:19] for (key,) in rows[:5]] + ["..."] * (len(rows) > 5))
+            raise LibraryError(f"{len(rows)} adapters are called {text!r}: give more of a key ({keys})")
         near = self._rows("SELECT name FROM adapters WHERE name LIKE ? ORDER BY name LIMIT 5", [f"%{text}%"])
         hint = f" Did you mean {', '.join(name for (name,) in near)}?" if near else ""
         raise LibraryError(f"{self.path} has no adapter {text!r}: `lorascope list` shows all.{hint}")
@@ -229,7 +230,7 @@ class Library:
     # --- Signatures -----------------------------------------------------------------------------------------------
 
     def put_signatures(self, protocol: str, precision: str, found: Mapping[str, Signature]) -> None:
-        """Keep signatures by adapter key. One of fewer cells never replaces one of more."""
+        """Keep signatures by adapter key. One of fewer cells, or a coarser one of as many, never replaces another."""
         now = time.time()
         self._write(
             "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
@@ -238,7 +239,7 @@ class Library:
             " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
             " consistency_high = excluded.consistency_high, direction = excluded.direction,"
             " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured"
-            " WHERE excluded.cells >= cells",
+            f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {_FINER})",
             [(protocol, *columns(signature), precision, now, key) for key, signature in found.items()],
         )
 
@@ -335,12 +336,13 @@ class Library:
         """Take an adapter for measuring, unless another process has it. A lease runs out with its process."""
         now = time.time()
         with transaction(self._db, self.path) as db:
-            taken = db.execute(
-                "INSERT INTO claims VALUES (?1, ?2, ?3, ?4) ON CONFLICT (adapter, scene) DO UPDATE"
-                " SET owner = ?3, until = ?4 WHERE owner = ?3 OR until < ?5",
-                (adapter, scene, owner, now + _LEASE_SECONDS, now),
-            )
-            return taken.rowcount == 1
+            sql = "SELECT owner FROM claims WHERE adapter = ? AND scene = ? AND owner <> ? AND until >= ?"
+            held = db.execute(sql, (adapter, scene, owner, now)).fetchone()
+            if held is not None and not ended(held[0]):
+                return False
+            values = (adapter, scene, owner, now + SECONDS)
+            db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", values)
+            return True
 
     def release(self, owner: str) -> None:
         """Give back everything one process has claimed."""

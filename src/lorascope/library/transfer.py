@@ -16,7 +16,7 @@ from lorascope.errors import LibraryError, MissingExtra
 from lorascope.library.records import StoredAdapter
 from lorascope.library.store import Library
 from lorascope.protocol import Preset
-from lorascope.signature import Accuracy, Signature
+from lorascope.signature import Accuracy, Estimate, Signature
 
 CARLOS = "carlos-2025"
 """The Protocol under which the published library is imported: measured elsewhere, models known by name only."""
@@ -77,10 +77,14 @@ def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
     try:
         file = parquet.ParquetFile(path)
     except (OSError, pyarrow.ArrowException) as error:
-        raise LibraryError(f"{path} is no parquet file ({error}): give the published library or an export") from error
+        raise LibraryError(
+            f"{path} cannot be read as parquet ({error}): give the published library or an export"
+        ) from error
     missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
     if missing:
-        raise LibraryError(f"{path} lacks the columns {', '.join(missing)}: it is not in the layout of CARLoS")
+        raise LibraryError(
+            f"{path} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
+        )
     for batch in file.iter_batches(_BATCH):
         yield batch.to_pylist()
 
@@ -89,7 +93,9 @@ def _from_row(row: dict[str, Any], place: int) -> tuple[StoredAdapter, Signature
     direction = np.array(row["direction"], np.float64)
     strength, consistency = row["strength"], row["consistency"]
     if direction.ndim != 1 or not np.isfinite([*direction, strength, consistency]).all():
-        raise LibraryError(f"row {place} ({row['model_name']!r}) is no signature: its figures are not finite")
+        raise LibraryError(
+            f"row {place} ({row['model_name']!r}) is no signature, its figures are not finite: take that row out"
+        )
     key = f"civitai:{row.get('model_id') or 0}@{row['version_id']}"
     claims = {
         name: {"value": value, "source": "import"}
@@ -112,13 +118,21 @@ def _from_row(row: dict[str, Any], place: int) -> tuple[StoredAdapter, Signature
 
 
 def _published(direction: Float64[np.ndarray, " d"], strength: float, consistency: float) -> Signature:
-    """A signature of which only the three published figures are known; nothing is said about its accuracy."""
-    unknown = Accuracy(None, None, None)
+    """A signature of the three published figures. They are of the full grid, so they are exact for that grid."""
+    exact = Accuracy(*(Estimate(value, value, value) for value in (strength, consistency, 1.0)))
     return Signature(
-        direction=direction, strength=strength, consistency=consistency, active_consistency=None, active_share=1.0,
-        magnitude=float(np.linalg.norm(direction)), cells=4480, prompts=280, grid=unknown, new_prompts=unknown,
+        direction=direction,
+        strength=strength,
+        consistency=consistency,
+        active_consistency=None,
+        active_share=1.0,
+        magnitude=float(np.linalg.norm(direction)),
+        cells=4480,
+        prompts=280,
+        grid=exact,
+        new_prompts=Accuracy(None, None, None),
         categories=(),
-    )  # fmt: skip
+    )
 
 
 def export_carlos(library: Library, path: Path, protocol: str = "") -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from lorascope.adapters import Adapter, Delta, load_delta, peft_config, sha256_o
 from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NotFinite, UnreadableAdapter
 from lorascope.library import Refusal, StoredAdapter
 from lorascope.library.facts import adapter_facts, refusal
+from lorascope.library.leases import this_process
 from lorascope.measure.bench import Bench
 from lorascope.measure.queue import gather, trigger_words
 from lorascope.measure.stopping import enough, expected_cells, planned_looks
@@ -80,9 +79,10 @@ def index(
         ModelError: not even one image fits into memory.
     """
     run = _Run(bench, Precision.named(precision), partial, watch or (lambda event: None))
-    number = bench.library.start_run({"paths": [str(path) for path in paths], "precision": precision})
+    places = [Path(path) for path in paths]
+    number = bench.library.start_run({"paths": [str(path) for path in places], "precision": precision})
     try:
-        run.go([Path(path) for path in paths])
+        run.go(places)
     finally:
         run.close()
         bench.library.finish_run(number, run.outcome.summary())
@@ -99,7 +99,7 @@ class _Run:
         self._goal = goal
         self._partial = partial
         self._watch = watch
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+        self._owner = this_process()
         self._keys: dict[Path, str] = {}
         self._began = time.monotonic()
         self._spent = 0
@@ -124,6 +124,7 @@ class _Run:
         """Sum up, and let other processes have what is left."""
         self.outcome.seconds = time.monotonic() - self._began
         self.outcome.measured = sorted(set(self.outcome.measured))
+        self.outcome.elsewhere = sorted(set(self.outcome.elsewhere).difference(self.outcome.measured))
         self._library.release(self._owner)
 
     def _tell_scan(self, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lorascope.errors import ModelError
 from lorascope.generators.base import Generator
 from lorascope.library import Library
 from lorascope.measure.bench import Bench
@@ -32,7 +33,7 @@ def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int
     from lorascope.encoders.clip import DualEncoder
     from lorascope.generators.diffusion import DiffusionGenerator
 
-    device = device or best_device()
+    device = _usable(device or best_device())
     generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, download=download)
     encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
     return Bench(preset, generator, encoders, library)
@@ -45,3 +46,15 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _usable(device: str) -> str:
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (AssertionError, RuntimeError) as error:  # torch raises either, by device
+        raise ModelError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]:.120}): `lorascope doctor` tells why"
+        ) from error
+    return device

@@ -40,8 +40,14 @@ def enough(signatures: Callable[[], Iterable[Signature]], blocks: int, precision
         return True
     if precision.agreement == 1.0 or blocks not in looks(grid):
         return False
-    agreements = [signature.agreement for signature in signatures()]
-    return all(found is not None and found.lower >= precision.agreement for found in agreements)
+    return all(_settled(signature, precision, len(grid.prompts)) for signature in signatures())
+
+
+def _settled(signature: Signature, precision: Precision, prompts: int) -> bool:
+    """Whether one Direction is known well enough; one of an adapter that did nothing on any prompt cannot be."""
+    if signature.active_share == 0 and signature.cells >= prompts:
+        return True
+    return signature.agreement is not None and signature.agreement.lower >= precision.agreement
 
 
 def expected_cells(precision: Precision, grid: Grid, consistency: float | None = None) -> int:

@@ -49,6 +49,8 @@ def plain_answer(answer: Answer) -> dict[str, Any]:
         "protocol": answer.protocol,
         "consistency": answer.consistency,
         "considered": answer.considered,
+        "too_strong": answer.too_strong,
+        "too_unstable": answer.too_unstable,
         "found": answer.found,
         "hits": [plain_hit(hit) for hit in answer.hits],
         "hidden": [plain_hit(hit) for hit in answer.hidden],

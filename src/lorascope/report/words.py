@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Hit
 from lorascope.signature import Signature
@@ -11,7 +13,9 @@ NOTHING = "Nothing here clearly does this; these come nearest."
 
 
 def strength_word(signature: Signature, thresholds: Thresholds) -> str:
-    """``faint`` to ``overpowering``, relative to the Protocol's threshold."""
+    """``faint`` to ``overpowering``, relative to the Protocol's threshold; "" where it has none."""
+    if math.isinf(thresholds.strength_max):
+        return ""
     share = signature.strength / thresholds.strength_max
     steps = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"))
     return next((word for limit, word in steps if share <= limit), "overpowering")
@@ -22,14 +26,15 @@ def consistency_word(signature: Signature) -> str:
     value = signature.consistency
     if value is None:
         return "unknown"
-    steps = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"), (1.0, "rock-steady"))
-    return next(word for limit, word in steps if value <= limit)
+    steps = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"))
+    return next((word for limit, word in steps if value <= limit), "rock-steady")
 
 
 def summary(hit: Hit, thresholds: Thresholds) -> str:
     """One line on a hit: ``a clear match; strong, steady``."""
     parts = [CLARITY[hit.clarity]]
-    parts.append(f"{strength_word(hit.signature.signature, thresholds)}, {consistency_word(hit.signature.signature)}")
+    signature = hit.signature.signature
+    parts.append(", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature)))))
     if hit.undecided:
         parts.append(f"{' and '.join(hit.undecided)} near the threshold, undecided")
     if hit.hidden:
@@ -39,5 +44,5 @@ def summary(hit: Hit, thresholds: Thresholds) -> str:
 
 def hidden_line(answer: Answer) -> str:
     """What the thresholds hide: ``12 too strong, 5 too unstable``, or ""."""
-    kinds = [hit.hidden for hit in answer.hidden]
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("too strong", "too unstable") if kind in kinds)
+    counts = ((answer.too_strong, "too strong"), (answer.too_unstable, "too unstable"))
+    return ", ".join(f"{count} {kind}" for count, kind in counts if count)

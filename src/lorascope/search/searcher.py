@@ -44,8 +44,9 @@ class Hit:
 class Answer:
     """Hits, best first, and what was left out.
 
-    ``consistency`` is that of the query's own shifts over the prompts of P': a low one means that the words mean
-    different things in different prompts. None for queries that are no words.
+    ``hidden`` holds the best of the adapters that the thresholds leave out; ``too_strong`` and ``too_unstable`` count
+    all of them among the ``considered``. ``consistency`` is that of the query's own shifts over the prompts of P': a
+    low one means that the words mean different things in different prompts. None for queries that are no words.
     """
 
     query: str
@@ -54,11 +55,26 @@ class Answer:
     hidden: tuple[Hit, ...]
     consistency: float | None
     considered: int
+    too_strong: int
+    too_unstable: int
 
     @property
     def found(self) -> bool:
         """Whether any adapter here does this, as far as can be told."""
         return any(hit.clarity in ("clear", "likely", None) for hit in self.hits)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of a matrix by score: those to show, those that thresholds hide (``strong`` says which one), and counts."""
+
+    scores: Float32[np.ndarray, " n"]
+    shown: list[int]
+    hidden: list[int]
+    strong: Bool[np.ndarray, " n"]
+    considered: int
+    too_strong: int
+    too_unstable: int
 
 
 @dataclass(frozen=True)
@@ -131,7 +147,8 @@ class Searcher:
         row = self.matrix.places.get(key)
         if row is None:
             raise LibraryError(f"{key} has no signature under {self.stored.protocol}: index it first")
-        return self.rank(key, self.matrix.directions[row], None, top=top, filters=filters, leave_out=row)
+        name = f"like {self.matrix.names[row]}"
+        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=row)
 
     def image(self, embedding: Float32[np.ndarray, " d"], *, top: int = 10, filters: Filters | None = None) -> Answer:
         """Adapters that would turn the base model's pictures into ones like this.
@@ -164,17 +181,39 @@ class Searcher:
     ) -> Answer:
         """Rank by cosine with a vector, after the filters."""
         filters = filters or Filters(self.thresholds)
+        found = self.select(vector, filters, top, leave_out)
+        clarity = self._unrelated if consistency is not None else None
+        return Answer(
+            name,
+            str(self.stored.protocol),
+            self._hits(found.shown, found, clarity, filters.thresholds),
+            self._hits(found.hidden, found, clarity, None),
+            consistency,
+            found.considered,
+            found.too_strong,
+            found.too_unstable,
+        )
+
+    def select(
+        self, vector: Float[np.ndarray, " d"], filters: Filters, top: int, leave_out: int | None = None
+    ) -> Selection:
+        """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
         scores = self.scores(vector)
         allowed = self._allowed(filters)
         if leave_out is not None:
             allowed[leave_out] = False
-        strong, unstable = self.outside(filters.thresholds)
-        shown = _best(scores, allowed & ~strong & ~unstable, top)
-        out = _best(scores, allowed & (strong | unstable), top)
-        clarity = self._unrelated if consistency is not None else None
-        hits = self._hits(shown, scores, clarity, filters.thresholds, strong)
-        hidden = self._hits(out, scores, clarity, filters.thresholds, strong, hidden=True)
-        return Answer(name, str(self.stored.protocol), hits, hidden, consistency, int(allowed.sum()))
+        strong, unstable = self._outside(filters.thresholds)
+        strong &= allowed
+        unstable &= allowed & ~strong
+        return Selection(
+            scores,
+            _best(scores, allowed & ~strong & ~unstable, top),
+            _best(scores, strong | unstable, top),
+            strong,
+            int(allowed.sum()),
+            int(strong.sum()),
+            int(unstable.sum()),
+        )
 
     def scores(self, vector: Float[np.ndarray, " d"]) -> Float32[np.ndarray, " n"]:
         """Cosine of a vector with every Direction."""
@@ -185,7 +224,7 @@ class Searcher:
             )
         return self.matrix.directions @ unit(vector)
 
-    def outside(self, thresholds: Thresholds) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    def _outside(self, thresholds: Thresholds) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Which adapters are beyond a threshold for certain: too strong, too unstable.
 
         An adapter whose interval straddles a threshold is not.
@@ -218,26 +257,24 @@ class Searcher:
     def _hits(
         self,
         rows: Sequence[int],
-        scores: Float32[np.ndarray, " n"],
+        found: Selection,
         unrelated: Unrelated | None,
-        thresholds: Thresholds,
-        strong: Bool[np.ndarray, " n"],
-        *,
-        hidden: bool = False,
+        thresholds: Thresholds | None,
     ) -> tuple[Hit, ...]:
+        """Make hits of rows; those without thresholds are hidden ones."""
         keys = [self.matrix.keys[row] for row in rows]
         adapters = self.library.adapters(keys)
         signatures = self.library.signatures(self.stored.protocol.digest, keys)
-        standing = unrelated.standing(scores) if unrelated is not None else None
+        standing = unrelated.standing(found.scores) if unrelated is not None else None
         return tuple(
             Hit(
                 rank,
-                float(scores[row]),
+                float(found.scores[row]),
                 unrelated.word(float(standing[row])) if unrelated is not None and standing is not None else None,
                 adapters[key],
                 signatures[key],
-                () if hidden else self._undecided(row, thresholds),
-                None if not hidden else "too strong" if strong[row] else "too unstable",
+                () if thresholds is None else self._undecided(row, thresholds),
+                None if thresholds is not None else "too strong" if found.strong[row] else "too unstable",
             )
             for rank, (row, key) in enumerate(zip(rows, keys, strict=True), 1)
         )
@@ -246,6 +283,16 @@ class Searcher:
     def encoder(self) -> QueryEncoder:
         """The encoder of queries, loaded at first use."""
         return self._make_encoder(self.stored)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the reference queries were encoded before, so that the first answer does not wait for them."""
+        phrases = PromptSet.load(self.stored.preset.reference).texts
+        return len(self.library.vectors(query_identity(self.stored), "suffix", phrases)) == len(phrases)
+
+    def prepare(self) -> None:
+        """Encode the reference queries, which tell how unrelated words score. Takes a while, once per library."""
+        _ = self._unrelated
 
     @cached_property
     def _unrelated(self) -> Unrelated:

@@ -138,7 +138,7 @@ def _reach(
     error, t = math.sqrt(variance), t_quantile(1.0 - alpha / 2.0, df)
     centred = means - (sample.weight * means).sum()
     square, cube = float((sample.weight * centred**2).sum()), float((sample.weight * centred**3).sum())
-    skew = cube / square**1.5 * math.sqrt(sample.concentration) if square > 0.0 else 0.0
+    skew = cube / square * math.sqrt(sample.concentration / square) if square > 0.0 else 0.0
     return error * max(t, _hall(skew, t)), error * max(t, -_hall(skew, -t))
 
 
@@ -171,9 +171,7 @@ def _cosine(sine_sq: float, worst: float) -> float:
     return math.sqrt(1.0 - sine_sq) if sine_sq < 1.0 else worst
 
 
-def _longest(
-    sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: float, df: float, alpha: float
-) -> float:
+def _longest(sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: float, df: float, alpha: float) -> float:
     """How many times its mean the squared length of the error may be, but for a probability of alpha.
 
     The squared length is a sum of chi^2 weighted by the eigenvalues of the error's covariance Sigma: three
@@ -188,7 +186,7 @@ def _longest(
     second = float((gram**2).sum()) / (1.0 - sample.concentration)
     third = float((np.einsum("pq,qr->pr", gram, gram) * gram).sum()) / (1.0 - sample.concentration) ** 3
     r = max(1.0, trace**2 / second) if second > 0.0 else 1.0
-    skewness_df = min(r, max(1.0, second**3 / third**2)) if third > 0.0 else r
+    skewness_df = min(r, max(1.0, second * (second / third) ** 2)) if third > 0.0 else r
     length = 1.0 + (f_quantile(1.0 - alpha, skewness_df, LARGEST_DF) - 1.0) * math.sqrt(skewness_df / r)
     mean = f_quantile(1.0 - alpha, LARGEST_DF, df)
     return math.exp(math.hypot(math.log(max(1.0, length)), math.log(max(1.0, mean))))

@@ -117,13 +117,9 @@ def _check(moments: Moments, categories: Sequence[str] | None, confidence: float
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence is {confidence}: give a probability between 0 and 1, such as 0.95")
     if looks < 1:
-        raise ValueError(
-            f"looks is {looks}: give the number of times that the interval may be looked at, 1 or more"
-        )
+        raise ValueError(f"looks is {looks}: give the number of times that the interval may be looked at, 1 or more")
     if categories is not None and len(categories) != moments.prompts:
-        raise ValueError(
-            f"categories has {len(categories)} entries for {moments.prompts} prompts: give one for each"
-        )
+        raise ValueError(f"categories has {len(categories)} entries for {moments.prompts} prompts: give one for each")
 
 
 def _magnitude(moments: Moments) -> float:

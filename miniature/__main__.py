@@ -1,0 +1,108 @@
+"""`python -m miniature STAGE`: build the miniature world, stage by stage or all at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
+
+
+def _scenes(work: Path, steps: int | None) -> None:
+    from miniature import pools
+
+    pools.plain(40000, 1).save(work / "plain.npz")
+    pools.varied(32000, 2).save(work / "varied.npz")
+
+
+def _prompts(work: Path, steps: int | None) -> None:
+    from miniature import prompts
+
+    prompts.write(PACKAGE / "prompts")
+
+
+def _tokenizer(work: Path, steps: int | None) -> None:
+    from miniature import tokenizer
+
+    tokenizer.train(work / "tokenizer")
+
+
+def _autoencoder(work: Path, steps: int | None) -> None:
+    from miniature import autoencoder
+    from miniature.pools import Pool
+
+    pools = Pool.load(work / "varied.npz"), Pool.load(work / "plain.npz")
+    for phase in range(len(autoencoder.PHASES)):
+        autoencoder.train(*pools, work / "autoencoder", phase, steps or 0)
+
+
+def _encoder(work: Path, steps: int | None) -> None:
+    from miniature import encoder
+    from miniature.pools import Pool
+
+    encoder.train(Pool.load(work / "varied.npz"), _words(work), work / "encoder", steps or 600)
+
+
+def _words(work: Path) -> object:
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(work / "tokenizer")
+
+
+def _base(work: Path, steps: int | None) -> None:
+    from miniature import autoencoder, base, loop
+    from miniature.pools import Pool
+
+    pool = Pool.load(work / "plain.npz")
+    loop.quiet(0)
+    latents = autoencoder.encode(work / "autoencoder", pool.images)
+    pipe = base.assemble(work / "autoencoder", _words(work))
+    base.train(latents, pool, pipe, work / "base", steps or 1500)
+
+
+def _adapters(work: Path, steps: int | None) -> None:
+    from miniature import adapters
+
+    adapters.train_all(work / "base", work / "adapters", steps or 60)
+
+
+def _pack(work: Path, steps: int | None) -> None:
+    from miniature import pack
+
+    print(f"{pack.pack(work, PACKAGE / 'miniature') / 1e6:.1f} MB")
+
+
+def _check(work: Path, steps: int | None) -> None:
+    from miniature import check, truth
+
+    check.report(PACKAGE / "miniature", truth.queries(), steps or 64, work / "adapters.png")
+
+
+STAGES: dict[str, Callable[[Path, int | None], None]] = {
+    "prompts": _prompts,
+    "scenes": _scenes,
+    "tokenizer": _tokenizer,
+    "autoencoder": _autoencoder,
+    "encoder": _encoder,
+    "base": _base,
+    "adapters": _adapters,
+    "pack": _pack,
+    "check": _check,
+}
+
+
+def main() -> None:
+    """Run one stage, or all of them in order."""
+    parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
+    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("--work", type=Path, default=Path("build/miniature"), help="where unfinished things lie")
+    parser.add_argument("--steps", type=int, help="training steps instead of the stage's own number")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for name in STAGES if args.stage == "all" else (args.stage,):
+        STAGES[name](args.work, args.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The base model in SDXL's form: a small UNet and two text encoders, trained together on plain scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from miniature.captions import plain
+from miniature.loop import Average, Log, quiet, rate
+from miniature.pools import Pool
+
+TIMES = (999, 749, 499, 249)
+"""The times that four steps with trailing spacing visit."""
+
+TIME_IDS = torch.tensor([64.0, 64, 0, 0, 64, 64])
+
+
+def build_unet() -> UNet2DConditionModel:
+    """SDXL's layout of blocks, so that its module names hold, at a small width."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(32, 64, 96),
+        layers_per_block=2,
+        attention_head_dim=4,
+        cross_attention_dim=128,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=16,
+        projection_class_embeddings_input_dim=6 * 16 + 64,
+        norm_num_groups=8,
+    )
+
+
+def build_texts(tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
+    """Two text encoders of width 64; as in SDXL the UNet sees their last hidden layer but one."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=tokenizer.model_max_length,
+        projection_dim=64,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="eager",
+    )
+    return CLIPTextModel(config), CLIPTextModelWithProjection(config)
+
+
+def scheduler() -> EulerDiscreteScheduler:
+    """Deterministic; v-prediction with a last time of no signal, so four trailing steps suffice."""
+    return EulerDiscreteScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+def assemble(folder: Path, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipeline:
+    """An untrained pipeline about the autoencoder in `folder`."""
+    first, second = build_texts(tokenizer)
+    return StableDiffusionXLPipeline(
+        vae=AutoencoderTiny.from_pretrained(folder),
+        text_encoder=first,
+        text_encoder_2=second,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=build_unet(),
+        scheduler=scheduler(),
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+
+
+class Diffusion:
+    """The training objective of a pipeline: v at a time, given captions."""
+
+    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
+        self.pipe = pipe
+        pipe.unet.set_attn_processor(AttnProcessor())
+        kept = pipe.scheduler.alphas_cumprod.clone()
+        kept[-1] = 0.0
+        self.signal, self.noise = kept.sqrt(), (1 - kept).sqrt()
+
+    def context(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token states (n, length, 128) and pooled text (n, 64), as the pipeline makes them."""
+        tokenizer = self.pipe.tokenizer
+        ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        first = self.pipe.text_encoder(ids, output_hidden_states=True)
+        second = self.pipe.text_encoder_2(ids, output_hidden_states=True)
+        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
+
+    def loss(self, latents: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        """Mean squared error of v; seven tenths of the times are the four that are used."""
+        n = len(latents)
+        used = torch.tensor(TIMES)[torch.randint(0, 4, (n,))]
+        times = torch.where(torch.rand(n) < 0.7, used, torch.randint(0, 1000, (n,)))
+        a, s = self.signal[times].view(-1, 1, 1, 1), self.noise[times].view(-1, 1, 1, 1)
+        noise = torch.randn_like(latents)
+        hidden, pooled = self.context(texts)
+        extra = {"text_embeds": pooled, "time_ids": TIME_IDS.expand(n, 6)}
+        mixed = (a * latents + s * noise).contiguous(memory_format=torch.channels_last)
+        out = self.pipe.unet(mixed, times, encoder_hidden_states=hidden, added_cond_kwargs=extra).sample
+        return (out.float() - (a * noise - s * latents)).square().mean()
+
+
+def train(
+    latents: torch.Tensor, pool: Pool, pipe: StableDiffusionXLPipeline, out: Path, steps: int, batch: int = 48
+) -> None:
+    """Train the UNet and both text encoders and save the pipeline into `out`."""
+    quiet(0)
+    rng = np.random.default_rng(0)
+    log = Log(out.parent / "base.log")
+    diffusion = Diffusion(pipe)
+    pipe.unet.to(memory_format=torch.channels_last)
+    models = (pipe.unet, pipe.text_encoder, pipe.text_encoder_2)
+    parameters = [p for model in models for p in model.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99))
+    average = Average(iter(parameters))
+    seen = 0.0
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate(step, steps, 1.2e-3)
+        index = rng.integers(0, len(latents), batch)
+        texts = ["" if rng.random() < 0.1 else plain(pool.scenes[i], rng) for i in index]
+        optimizer.zero_grad()
+        value = diffusion.loss(latents[torch.from_numpy(index)].float(), texts)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.update()
+        seen += (value.item() - seen) / min(step + 1, 50)
+        if step % 50 == 49:
+            log(f"step {step + 1} loss {seen:.4f}")
+        if step % 200 == 199 or step == steps - 1:
+            average.swap()
+            save(pipe, out)
+            average.swap()
+
+
+def save(pipe: StableDiffusionXLPipeline, out: Path) -> None:
+    """Write the pipeline; pack.py makes the fp16 copy that ships."""
+    pipe.save_pretrained(out, safe_serialization=True)

@@ -1,0 +1,60 @@
+"""Copying what was trained into the package, in half precision."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from transformers import CLIPModel, CLIPTokenizer
+
+from miniature import encoder, truth
+from miniature.catalogue import ENTRIES
+
+LIMIT = 24_000_000
+
+
+def base(source: Path, target: Path) -> None:
+    """Write the fp16 copy of the base."""
+    pipe = StableDiffusionXLPipeline.from_pretrained(source, add_watermarker=False, dtype=torch.float16)
+    _fresh(target)
+    pipe.save_pretrained(target)
+
+
+def clip(source: Path, target: Path) -> None:
+    """Write the encoder with its tokenizer and preprocessing."""
+    model, tokenizer = CLIPModel.from_pretrained(source), CLIPTokenizer.from_pretrained(source)
+    _fresh(target)
+    encoder.save(model, tokenizer, target)
+
+
+def adapters(source: Path, target: Path) -> None:
+    """Copy the files of the catalogue with their sidecars."""
+    _fresh(target)
+    for entry in ENTRIES:
+        for path in sorted(source.glob(f"{entry.stem}.*")):
+            shutil.copy(path, target / path.name)
+
+
+def pack(work: Path, target: Path) -> int:
+    """Write all of it and return the size in bytes.
+
+    Raises:
+        ValueError: It has grown beyond what may ship.
+    """
+    base(work / "base", target / "base")
+    clip(work / "encoder", target / "encoder")
+    adapters(work / "adapters", target / "adapters")
+    truth.write(target / "truth.json")
+    parts = [target / "base", target / "encoder", target / "adapters"]
+    size = sum(path.stat().st_size for part in parts for path in part.rglob("*") if path.is_file())
+    if size > LIMIT:
+        raise ValueError(f"the miniature is {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}: train a smaller one")
+    return size
+
+
+def _fresh(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)

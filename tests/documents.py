@@ -1,0 +1,100 @@
+"""Write docs/cli.md from the command line itself: ``python -m tests.documents``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from lorascope.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+CLI_PAGE = ROOT / "docs" / "cli.md"
+
+_HEAD = """\
+# The command line
+
+Written by `make docs` from the program itself; a test checks that it is up to date.
+
+Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `demo`
+takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ..., "message": ...}}`.
+
+| exit status | meaning |
+|---|---|
+| 0 | all is well |
+| 1 | done, but not with everything: files were left out, another process has some, or `doctor` found a problem |
+| 2 | it could not run; the message says why and what to do (see [troubleshooting](troubleshooting.md)) |
+| 130 | interrupted with Ctrl-C; what was measured is kept |
+
+| environment variable | meaning |
+|---|---|
+| `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
+| `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
+| `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
+
+A query is one or more phrases. `-` or `+` after a space begins another phrase, to be subtracted or added, and a phrase
+may end in a weight: `'watercolor -people:0.5 +snow:2'`. A query that begins with `-` goes last, after `--`.
+"""
+
+
+def cli_page() -> str:
+    """The whole page."""
+    verbs = commands()
+    parts = [_HEAD]
+    panel = ""
+    for name, verb in verbs.items():
+        if verb.rich_help_panel != panel:
+            panel = verb.rich_help_panel
+            parts.append(f"## {panel}\n")
+        parts.append(_verb(name, verb))
+    return "\n".join(parts)
+
+
+def commands() -> dict[str, Any]:
+    """Every verb by name, in the order of ``--help``."""
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def _verb(name: str, verb: Any) -> str:
+    arguments = [one for one in verb.params if one.param_type_name == "argument"]
+    options = [one for one in verb.params if one.param_type_name == "option"]
+    usage = " ".join(["lorascope", name, *map(_shape, arguments), "[OPTIONS]"])
+    lines = [f"### {name}", "", verb.help, "", "```", usage, "```", "", "| | |", "|---|---|"]
+    lines += [f"| `{_shape(one)}` | {_cell(one.help)}{_default(one)} |" for one in arguments]
+    lines += [f"| {_spelling(one)} | {_cell(one.help)}{_default(one)} |" for one in options]
+    return "\n".join(lines) + "\n"
+
+
+def _shape(argument: Any) -> str:
+    name = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _spelling(option: Any) -> str:
+    value = "" if _is_flag(option) else f" {option.name.upper()}"
+    return ", ".join(f"`{spelling}{value}`" for spelling in option.opts)
+
+
+def _default(parameter: Any) -> str:
+    if _is_flag(parameter) or parameter.default in (None, "", 0):
+        return ""
+    return f" Default: `{parameter.default}`."
+
+
+def _is_flag(parameter: Any) -> bool:
+    return bool(getattr(parameter, "is_flag", False))
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> None:
+    """Write the page."""
+    CLI_PAGE.write_text(cli_page(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Nothing that was stored is ever lost: kills, two processes at once, a full disk, broken files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import three, tint
+
+from lorascope.library import Library
+from lorascope.library.leases import ended, this_process
+from lorascope.measure import Bench, index
+from lorascope.miniature.broken import write_broken
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these tests fork and kill processes, as POSIX can")
+
+SIGNATURES = (
+    "SELECT key, name, family, facts, protocol, cells, strength, strength_low, strength_high, consistency,"
+    " consistency_low, consistency_high, direction, figures, precision FROM signatures JOIN adapters ON adapter = id"
+    " ORDER BY key, protocol"
+)
+TABLES = {
+    "library.db": ("executions", "previews"),
+    "library.evidence.db": ("blocks", "baselines", "thumbnails", "floors"),
+}
+
+
+class Commands:
+    """Commands in processes of their own, forked from one that has everything loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ticks, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "commands.py"), "--ticks", str(theirs)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[theirs],
+        )  # fmt: skip
+        os.close(theirs)
+        self._count = 0
+
+    def close(self) -> None:
+        """End all of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        os.close(self._ticks)
+
+    def start(self, *argv: str, limit: int = 0) -> int:
+        """Begin a command; returns its process id."""
+        self._count += 1
+        return self._ask(argv=argv, limit=limit, output=str(self._folder / f"out{self._count}.txt"))
+
+    def end(self, pid: int, signal_number: int = 0) -> int:
+        """Wait for a command, after a signal if one is given; returns its exit status."""
+        status = self._ask(pid=pid, signal=signal_number)
+        self.forget_batches()
+        return status
+
+    def run(self, *argv: str, limit: int = 0) -> tuple[int, str]:
+        """Run a command to its end; returns exit status and output."""
+        return self.end(self.start(*argv, limit=limit)), self.output
+
+    @property
+    def output(self) -> str:
+        """What the last command has printed so far."""
+        return (self._folder / f"out{self._count}.txt").read_text("utf-8")
+
+    def forget_batches(self) -> None:
+        """Count batches from here on."""
+        while select.select([self._ticks], [], [], 0)[0]:
+            os.read(self._ticks, 65536)
+
+    def wait_for_batches(self, count: int) -> None:
+        """Wait until a running command has rendered some batches."""
+        while count > 0:
+            assert select.select([self._ticks], [], [], 20)[0], self.output
+            count -= len(os.read(self._ticks, count))
+
+    def _ask(self, **request: Any) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    found = Commands(tmp_path_factory.mktemp("commands"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three adapters."""
+    return three(tmp_path_factory.mktemp("three") / "loras")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, commands: Commands, folder: Path) -> Path:
+    """A library that was measured in one go, and where it lies."""
+    place = tmp_path_factory.mktemp("undisturbed") / "library.db"
+    status, output = commands.run(*verb(folder, place))
+    assert status == 0, output
+    return place
+
+
+def verb(folder: Path, place: Path, precision: str = "full") -> list[str]:
+    preset = str(HERE / "fake.toml")
+    return ["index", str(folder), "--library", str(place), "--preset", preset, "--precision", precision]
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    database = sqlite3.connect(path)
+    try:
+        return database.execute(sql).fetchall()
+    finally:
+        database.close()
+
+
+def kept(place: Path) -> dict[str, list[Any]]:
+    """Everything measured that a library holds, to the bit; only times and places of files are left out."""
+    found = {"signatures": rows(place, SIGNATURES), "means": rows(place, "SELECT digest, baseline_mean FROM protocols")}
+    for name, tables in TABLES.items():
+        for table in tables:
+            found[table] = sorted(rows(place.with_name(name), f"SELECT * FROM {table}"))
+    return found
+
+
+def assert_sound(place: Path) -> None:
+    for name in TABLES:
+        if place.with_name(name).exists():
+            assert rows(place.with_name(name), "PRAGMA integrity_check") == [("ok",)]
+            assert rows(place.with_name(name), "PRAGMA foreign_key_check") == []
+
+
+def test_twenty_kills_at_any_moment_leave_what_no_kill_leaves(
+    tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
+) -> None:
+    """It once took the next run a quarter of an hour to go on: the dead process still held its claims."""
+    rng = random.Random(20)
+    place = tmp_path / "library.db"
+    for _ in range(20):
+        pid = commands.start(*verb(folder, place))
+        commands.wait_for_batches(rng.randrange(1, 60))
+        time.sleep(rng.uniform(0, 0.01))  # anywhere within a block: rendering, embedding, committing
+        assert commands.end(pid, signal.SIGKILL) == -signal.SIGKILL
+        assert_sound(place)
+    half = rows(place.with_name("library.evidence.db"), "SELECT count(*) FROM blocks")[0][0]
+    assert 10 < half < 210
+    status, output = commands.run(*verb(folder, place))
+    assert status == 0, output
+    assert_sound(place)
+    assert kept(place) == kept(undisturbed)
+
+
+def test_a_kill_while_a_library_is_being_made_harms_nothing(
+    tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
+) -> None:
+    rng = random.Random(5)
+    place = tmp_path / "library.db"
+    for _ in range(8):
+        pid = commands.start(*verb(folder, place, "glance"))
+        time.sleep(rng.uniform(0, 0.12))
+        commands.end(pid, signal.SIGKILL)
+    status, output = commands.run(*verb(folder, place, "glance"))
+    assert status == 0, output
+    assert_sound(place)
+    first = [row for row in kept(undisturbed)["blocks"] if row[2] == 0]
+    assert kept(place)["blocks"] == first
+
+
+def test_two_processes_share_one_library(tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path) -> None:
+    place = tmp_path / "library.db"
+    first, second = (commands.start(*verb(folder, place)) for _ in range(2))
+    statuses = {commands.end(first), commands.end(second)}
+    assert statuses <= {0, 1}  # 1 where the other process still had an adapter
+    with Library(place) as library:
+        digest = library.protocol().protocol.digest
+        assert list(library.precisions(digest).values()) == ["full"] * 3
+    status, output = commands.run(*verb(folder, place))
+    assert status == 0, output
+    assert_sound(place)
+    assert kept(place) == kept(undisturbed)
+
+
+def test_a_disk_that_is_full_ends_a_run_with_a_clear_word_and_harms_nothing(
+    tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
+) -> None:
+    place = tmp_path / "library.db"
+    limit = 1_000_000
+    status, output = commands.run(*verb(folder, place), limit=limit)
+    assert status == 2
+    assert "what was stored is intact" in output
+    assert "Traceback" not in output
+    assert_sound(place)
+    before = kept(place)
+    assert before["blocks"]
+    assert set(before["blocks"]) <= set(kept(undisturbed)["blocks"])
+    status, output = commands.run(*verb(folder, place))
+    assert status == 0, output
+    assert kept(place) == kept(undisturbed)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
+) -> None:
+    """Typer turns the signal into an exit status, and once nobody said what became of the work."""
+    place = tmp_path / "library.db"
+    pid = commands.start(*verb(folder, place))
+    commands.wait_for_batches(50)
+    assert commands.end(pid, signal.SIGINT) == 130
+    assert "stopped; what was measured is kept" in commands.output
+    assert commands.run(*verb(folder, place))[0] == 0
+    assert kept(place) == kept(undisturbed)
+
+
+def test_broken_files_are_listed_and_the_good_ones_measured(tmp_path: Path, commands: Commands) -> None:
+    folder = three(tmp_path / "loras")
+    tray = write_broken(folder / "tray", folder / "redder.safetensors")
+    place = tmp_path / "library.db"
+    status, output = commands.run(*verb(folder, place, "glance"), "--json")
+    assert status == 1
+    told = json.loads(output[output.index("{") :])
+    assert told["measured"] == 3
+    del tray["folder.safetensors"]  # a folder is searched, not read
+    assert told["refused"] == len(tray) == 28
+    with Library(place) as library:
+        refusals = {Path(refusal.path).name: refusal for refusal in library.refusals()}
+        measured = library.precisions(library.protocol().protocol.digest)
+        assert {library.adapters()[key].name for key in measured} == {"redder", "greender", "blueder"}
+    assert {name: refusals[name].code for name in tray} == tray
+    assert all(refusal.reason and refusal.remedy for refusal in refusals.values())
+
+
+def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:
+    path = tmp_path / "loras" / "red.safetensors"
+    tint(path)  # all zero
+    assert [refusal.code for refusal in index([path.parent], bench, precision="glance").refused] == ["no-effect"]
+    tint(path, red=0.3)
+    assert index([path.parent], bench, precision="glance").refused == []
+    assert bench.library.refusals() == []
+
+
+def test_a_claim_ends_with_its_process() -> None:
+    host = this_process().split(":")[0]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert ended(f"{host}:{gone.pid}:1")
+    assert ended(f"{host}:{os.getpid()}:1")  # the same number, given out again
+    assert not ended(this_process())
+    assert not ended(f"{host}:{os.getppid()}:1")
+    assert not ended(f"another-{host}:{gone.pid}:1")
+    assert not ended("somebody")

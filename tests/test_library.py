@@ -1,0 +1,481 @@
+"""The store: what goes in comes out, and every way in which a file can be wrong has its own sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import searcher, three, tint
+
+from lorascope.errors import LibraryError
+from lorascope.library import BARE, Library, Preview, Refusal, StoredAdapter, default_path, merge, schema
+from lorascope.library.codec import columns, restore
+from lorascope.measure import Bench, index, load_bench
+from lorascope.moments import Moments
+from lorascope.protocol import Execution, Preset, Protocol
+from lorascope.signature import Signature
+
+ADAPTER = StoredAdapter("sha256:" + "a" * 64, "ink", "sdxl", ("/loras/ink.safetensors",), {"ranks": [4], "of": "ünï"})
+OTHER = StoredAdapter("sha256:" + "b" * 64, "ink wash", "sdxl", (), {})
+
+
+def make_signature(cells: int = 40, seed: int = 0) -> Signature:
+    """A signature of random effects: some prompts of twenty, four seeds."""
+    rng = np.random.default_rng(seed)
+    moments = Moments.empty(20, 4, 16)
+    moments.add(np.arange(cells) % 20, rng.normal(size=(cells, 16)) + 0.3, noise_floor=0.01)
+    return Signature.from_moments(moments, ["a"] * 10 + ["b"] * 10, looks=3)
+
+
+def bits(value: Any) -> Any:
+    """Figures as the bits they are, so that nearly equal is not equal."""
+    if isinstance(value, float):
+        return struct.pack("<d", value)
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    return [bits(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.fixture
+def protocol(preset: Preset) -> Protocol:
+    return preset.protocol(base_digest="b", encoder="fake", encoder_digest="e")
+
+
+@pytest.fixture
+def filled(library: Library, preset: Preset, protocol: Protocol) -> Library:
+    """A library of two adapters, one of them with a signature."""
+    library.add_protocol(protocol, preset)
+    library.add_adapters([ADAPTER, OTHER], {"/loras/ink.safetensors": (10, 20)})
+    library.put_signatures(protocol.digest, "quick", {ADAPTER.key: make_signature()})
+    return library
+
+
+# --- what goes in comes out ---------------------------------------------------------------------------------------
+
+
+def test_adapters_come_back_as_they_were(filled: Library) -> None:
+    assert filled.adapters() == {ADAPTER.key: ADAPTER, OTHER.key: OTHER}
+    assert filled.adapters([OTHER.key]) == {OTHER.key: OTHER}
+    assert filled.stamps() == {"/loras/ink.safetensors": (ADAPTER.key, 10, 20)}
+
+
+def test_a_known_adapter_is_brought_up_to_date(filled: Library) -> None:
+    filled.add_adapters([dataclasses.replace(ADAPTER, name="brush", paths=("/b.safetensors",))], {})
+    found = filled.adapters()[ADAPTER.key]
+    assert found.name == "brush"
+    assert found.paths == ("/b.safetensors", "/loras/ink.safetensors")
+
+
+def test_signatures_come_back_to_the_bit(filled: Library, protocol: Protocol) -> None:
+    signature = make_signature()
+    stored = filled.signatures(protocol.digest, [ADAPTER.key, OTHER.key])
+    assert list(stored) == [ADAPTER.key]
+    found = stored[ADAPTER.key].signature
+    expected = dataclasses.asdict(signature) | {"direction": signature.direction.astype(np.float32).astype(float)}
+    assert bits(dataclasses.asdict(found)) == bits(expected)
+    assert stored[ADAPTER.key].precision == "quick"
+
+
+@pytest.mark.parametrize("cells", [1, 2, 40, 80])
+def test_columns_and_restore_are_inverses(cells: int) -> None:
+    once = columns(make_signature(cells))
+    assert columns(restore(*once[-2:])) == once
+
+
+def test_the_matrix_holds_unit_directions_and_figures(filled: Library, protocol: Protocol) -> None:
+    filled.put_signatures(protocol.digest, "full", {OTHER.key: make_signature(80, seed=1)})
+    matrix = filled.matrix(protocol.digest)
+    assert matrix.keys == (ADAPTER.key, OTHER.key)
+    for row, signature in enumerate((make_signature(), make_signature(80, seed=1))):
+        unit = signature.direction / np.linalg.norm(signature.direction)
+        np.testing.assert_allclose(matrix.directions[row], unit, atol=1e-6)
+        assert matrix.strength[row] == signature.strength
+        assert matrix.consistency[row] == signature.consistency
+
+
+def test_a_signature_of_fewer_cells_never_replaces_one_of_more(filled: Library, protocol: Protocol) -> None:
+    def known() -> tuple[int, str]:
+        found = filled.signatures(protocol.digest, [ADAPTER.key])[ADAPTER.key]
+        return found.signature.cells, found.precision
+
+    filled.put_signatures(protocol.digest, "glance", {ADAPTER.key: make_signature(20)})
+    assert known() == (40, "quick")
+    filled.put_signatures(protocol.digest, "full", {ADAPTER.key: make_signature(80)})
+    assert known() == (80, "full")
+
+
+def test_a_glance_at_what_is_known_well_leaves_it_so(filled: Library, protocol: Protocol) -> None:
+    """A second run's first look once turned "full" into "glance", with intervals too narrow for the looks taken."""
+    for precision, expected in (("glance", "quick"), ("standard", "standard"), ("quick", "standard")):
+        filled.put_signatures(protocol.digest, precision, {ADAPTER.key: make_signature(40)})
+        assert filled.precisions(protocol.digest) == {ADAPTER.key: expected}
+
+
+def test_previews_keep_their_first_picture(filled: Library) -> None:
+    first = [Preview(0, "a cat", 7, b"RIFF0"), Preview(1, "a dog", 8, b"RIFF1")]
+    filled.put_previews("scene", BARE, reversed(first))
+    filled.put_previews("scene", BARE, [Preview(0, "a cat", 7, b"another")])
+    assert filled.previews("scene", BARE) == first
+    assert filled.previews("scene", ADAPTER.key) == filled.previews("other", BARE) == []
+
+
+def test_refusals_hold_the_last_reason_until_the_file_is_good(filled: Library) -> None:
+    refusal = Refusal("/x", "pickle", "it is a pickle", "Convert it")
+    filled.refuse(Refusal("/x", "truncated", "it ends early", "Download it again"))
+    filled.refuse(refusal)
+    assert filled.refusals() == [refusal]
+    filled.accept("/x")
+    assert filled.refusals() == []
+
+
+def test_runs_are_listed_last_first_and_a_killed_one_has_no_end(filled: Library) -> None:
+    first = filled.start_run({"paths": ["a"], "precision": "full"})
+    filled.start_run({"paths": ["b"], "precision": "full"})
+    filled.finish_run(first, {"measured": 3})
+    killed, finished = filled.runs()
+    assert (killed["finished"], killed["outcome"]) == (None, None)
+    assert finished["outcome"] == {"measured": 3}
+    assert finished["finished"] >= finished["started"]
+
+
+def test_a_claim_is_for_one_owner_until_it_is_released(filled: Library) -> None:
+    assert filled.claim("key", "scene", "one")
+    assert filled.claim("key", "scene", "one")
+    assert not filled.claim("key", "scene", "two")
+    assert filled.claim("key", "another scene", "two")
+    filled.release("one")
+    assert filled.claim("key", "scene", "two")
+
+
+def test_a_claim_runs_out(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert filled.claim("key", "scene", "one")
+    monkeypatch.setattr("lorascope.library.store.time", SimpleNamespace(time=lambda: 4e9))
+    assert filled.claim("key", "scene", "two")
+
+
+def test_query_vectors_belong_to_encoder_and_encoding(filled: Library) -> None:
+    vector = np.arange(4, dtype=np.float32)
+    filled.put_vectors("e", "suffix", {"ink": (vector, 0.5), "wash": (vector + 1, None)})
+    found = filled.vectors("e", "suffix", ["ink", "wash", "unknown"])
+    assert {query: (list(v), c) for query, (v, c) in found.items()} == {
+        "ink": ([0, 1, 2, 3], 0.5), "wash": ([1, 2, 3, 4], None),
+    }  # fmt: skip
+    assert filled.vectors("e", "prefix", ["ink"]) == filled.vectors("f", "suffix", ["ink"]) == {}
+
+
+def test_protocols_executions_and_means_come_back(filled: Library, preset: Preset, protocol: Protocol) -> None:
+    execution = Execution(
+        device="cpu", dtype="float32", batch=4, block_size=16, threads=1, compiled=False, versions="1"
+    )
+    filled.add_execution(execution)
+    assert filled.execution(execution.digest) == execution
+    assert filled.protocol().protocol == protocol
+    assert filled.protocol().preset == preset
+    assert filled.baseline_mean(protocol.digest) is None
+    filled.put_baseline_mean(protocol.digest, np.ones(16, np.float32))
+    np.testing.assert_array_equal(filled.baseline_mean(protocol.digest), np.ones(16))
+    with pytest.raises(LibraryError, match="knows no execution 'nothing'"):
+        filled.execution("nothing")
+
+
+def test_the_last_used_protocol_is_the_active_one(filled: Library, preset: Preset, protocol: Protocol) -> None:
+    other = dataclasses.replace(protocol, steps=9)
+    filled.add_protocol(other, preset)
+    assert filled.protocol().protocol == protocol  # the other one has no signature yet
+    filled.put_signatures(other.digest, "full", {ADAPTER.key: make_signature()})
+    assert filled.protocol().protocol == other
+    assert filled.protocol(protocol.digest).protocol == filled.protocol(str(protocol)).protocol == protocol
+    with pytest.raises(LibraryError, match=f"several Protocols are called 'fake': choose one of {other}, {protocol}"):
+        filled.protocol("fake")
+    with pytest.raises(LibraryError, match="no Protocol is called 'sdxl': choose one of fake-"):
+        filled.protocol("sdxl")
+
+
+# --- finding an adapter -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [ADAPTER.key, "ink", "sha256:aaaa", "aaaaaa", "/loras/ink.safetensors"])
+def test_an_adapter_is_found_by_key_name_or_path(filled: Library, text: str) -> None:
+    assert filled.find(text) == ADAPTER
+
+
+def test_a_relative_path_is_a_path(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "absolute", lambda self: Path("/loras") / self)
+    assert filled.find("ink.safetensors") == ADAPTER
+
+
+def test_one_name_for_two_adapters_asks_for_a_key(filled: Library) -> None:
+    filled.add_adapters([dataclasses.replace(OTHER, name="ink")], {})
+    message = r"2 adapters are called 'ink': give more of a key \(sha256:aaaaaaaaaaaa, sha256:bbbbbbbbbbbb\)"
+    with pytest.raises(LibraryError, match=message):
+        filled.find("ink")
+
+
+def test_an_unknown_adapter_is_told_with_names_that_are_near(filled: Library) -> None:
+    with pytest.raises(LibraryError, match="has no adapter 'wash': `lorascope list` shows all. Did you mean ink wash?"):
+        filled.find("wash")
+    with pytest.raises(LibraryError, match="`lorascope list` shows all.$"):
+        filled.find("100%")
+
+
+# --- files that are not what they should be -----------------------------------------------------------------------
+
+
+def test_the_default_place_is_the_user_s_data_folder(tmp_path: Path) -> None:
+    assert default_path() == tmp_path / "data" / "library.db"
+    with Library(create=True) as library:
+        assert library.path == default_path()
+    assert default_path().exists()
+
+
+def test_a_missing_library_says_how_to_make_one(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    with pytest.raises(LibraryError, match=f"no library at {path}: make one with `lorascope index FOLDER --library"):
+        Library(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "photo.db"
+    path.write_bytes(b"\x89PNG" * 100)
+    with pytest.raises(LibraryError, match=r"photo.db: this is no lorascope library. Give the path of one"):
+        Library(path, create=create)
+    assert path.read_bytes() == b"\x89PNG" * 100
+
+
+def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE mine (x)")
+    database.close()
+    with pytest.raises(LibraryError, match="has layout 0, this lorascope reads layout 1: it is not a lorascope lib"):
+        Library(path, create=True)
+    database = sqlite3.connect(path)
+    assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    database.close()
+
+
+def test_a_newer_layout_asks_for_a_newer_lorascope(filled: Library) -> None:
+    filled._db.execute("PRAGMA user_version = 2")
+    filled.close()
+    with pytest.raises(LibraryError, match="layout 2, this lorascope reads layout 1: use the lorascope that made it"):
+        Library(filled.path)
+
+
+def test_a_damaged_library_says_so(filled: Library, protocol: Protocol) -> None:
+    filled.close()
+    data = bytearray(filled.path.read_bytes())
+    data[schema._PAGE_SIZE :] = b"\xff" * (len(data) - schema._PAGE_SIZE)
+    filled.path.write_bytes(data)
+    with Library(filled.path) as library, pytest.raises(LibraryError, match="the library is damaged. Restore it from"):
+        library.matrix(protocol.digest)
+
+
+def test_a_folder_is_no_library(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="cannot be opened. Check the path and its permissions"):
+        Library(tmp_path, create=True)
+
+
+# --- libraries that cannot be written -----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["the file", "the folder"])
+def locked(request: pytest.FixtureRequest, tmp_path: Path, preset: Preset) -> Iterator[Path]:
+    """A measured library that cannot be written. Permission bits do not bind every user: SQLite is told, too."""
+    place = tmp_path / "locked" / "library.db"
+    with Library(place, create=True) as library:
+        index([three(tmp_path / "loras")], load_bench(preset, library), precision="quick")
+        assert searcher(library).text("red").hits
+    with pytest.MonkeyPatch.context() as patch:
+        locked = place if request.param == "the file" else place.parent
+        access = os.access
+        patch.setattr(
+            os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == locked) and access(path, mode)
+        )
+        yield place
+
+
+def test_a_locked_library_is_searched(locked: Path) -> None:
+    before = locked.read_bytes()
+    with Library(locked) as library:
+        look = searcher(library)
+        assert look.text("red").hits[0].adapter.name == "redder"
+        assert look.text("deep green").hits[0].adapter.name == "greender"  # a vector that cannot be kept
+        assert look.similar(library.find("redder").key).hits
+        assert library.runs()
+        assert library.previews(library.protocol().protocol.scene, BARE)
+    assert locked.read_bytes() == before
+
+
+def test_writing_into_a_locked_library_is_refused_with_the_remedy(locked: Path, tmp_path: Path, preset: Preset) -> None:
+    before = locked.read_bytes()
+    message = "the library is read-only. Give a --library that can be written, or change its permissions"
+    with Library(locked) as library:
+        key = library.find("redder").key
+        with pytest.raises(LibraryError, match=message):
+            load_bench(preset, library)
+        with pytest.raises(LibraryError, match=message):
+            library.remove(key)
+        with pytest.raises(LibraryError, match=message):
+            merge(locked, library)
+    assert locked.read_bytes() == before
+
+
+def test_a_locked_library_can_be_merged_into_another(locked: Path, library: Library) -> None:
+    assert merge(locked, library) == 3
+    assert len(library.matrix(library.protocol().protocol.digest)) == 3
+
+
+# --- a full disk --------------------------------------------------------------------------------------------------
+
+
+FULL = "the disk is full. Free some space and run again: what was stored is intact"
+
+
+def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(tmp_path: Path, preset: Preset, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder / "redder.safetensors"], bench, precision="glance")
+    library, database = bench.library, bench.library.evidence._db
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(LibraryError, match=FULL):
+        index([folder], bench, precision="full")
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert library.precisions(bench.protocols[0])[library.find("redder").key] == "glance"
+    database.execute("PRAGMA max_page_count = 1000000")
+    assert index([folder], bench, precision="full").finished
+    with Library(tmp_path / "other.db", create=True) as other:
+        index([folder], load_bench(preset, other), precision="full")
+        assert measured(other) == measured(library)
+
+
+def test_a_write_that_finds_no_room_leaves_all_as_it_was(filled: Library, protocol: Protocol) -> None:
+    many = {str(number): (np.zeros(4000, np.float32), None) for number in range(20)}
+    before = measured(filled)
+    filled._db.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(LibraryError, match=FULL):
+        filled.put_vectors("e", "suffix", many)
+    assert filled.vectors("e", "suffix", many) == {}  # all or nothing
+    assert measured(filled) == before
+    filled._db.execute("PRAGMA max_page_count = 1000000")
+    filled.put_vectors("e", "suffix", many)
+    assert filled.vectors("e", "suffix", many).keys() == many.keys()
+
+
+def measured(library: Library) -> dict[str, Any]:
+    """Every signature of the active Protocol, as bits."""
+    digest = library.protocol().protocol.digest
+    found = library.signatures(digest, library.adapters())
+    return {key: (bits(dataclasses.asdict(stored.signature)), stored.precision) for key, stored in found.items()}
+
+
+# --- merging ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, preset: Preset) -> Path:
+    """Another library: red measured in full, green at a glance, a broken file."""
+    folder = tmp_path / "theirs"
+    place = tmp_path / "elsewhere.db"
+    with Library(place, create=True) as other:
+        bench = load_bench(preset, other)
+        index([tint(folder / "red.safetensors", red=0.2)], bench, precision="full")
+        index([tint(folder / "green.safetensors", green=0.2)], bench, precision="glance")
+        (folder / "bad.safetensors").write_bytes(b"")
+        index([folder / "bad.safetensors"], bench, precision="glance")
+    return place
+
+
+def test_merging_brings_all_that_another_library_knows(elsewhere: Path, library: Library) -> None:
+    assert merge(elsewhere, library) == 2
+    with Library(elsewhere) as other:
+        assert measured(library) == measured(other)
+        assert library.adapters() == other.adapters()
+        assert library.stamps() == other.stamps()
+        assert library.refusals() == other.refusals()
+        digest, scene = other.protocol().protocol.digest, other.protocol().protocol.scene
+        np.testing.assert_array_equal(library.baseline_mean(digest), other.baseline_mean(digest))
+        for key in (BARE, *other.adapters()):
+            assert library.previews(scene, key) == other.previews(scene, key)
+            assert len(library.evidence.blocks(key, digest)) == len(other.evidence.blocks(key, digest))
+
+
+def test_merging_twice_changes_nothing(elsewhere: Path, library: Library) -> None:
+    merge(elsewhere, library)
+    before = contents(library)
+    merge(elsewhere, library)
+    assert contents(library) == before
+
+
+def contents(library: Library) -> dict[str, Any]:
+    """Every row of a library but when it was written."""
+    tables = {
+        "adapters": "key, name, family, facts", "files": "*", "executions": "*", "previews": "*", "refusals": "*",
+        "signatures": "adapter, protocol, cells, direction, figures, precision", "protocols": "digest, preset, origin",
+    }  # fmt: skip
+    found = {name: library._rows(f"SELECT {columns} FROM {name} ORDER BY 1, 2") for name, columns in tables.items()}
+    for name in ("blocks", "baselines", "thumbnails", "floors"):
+        found[name] = library.evidence._db.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall()
+    return found
+
+
+def test_of_two_signatures_that_of_more_cells_wins(elsewhere: Path, tmp_path: Path, bench: Bench) -> None:
+    theirs = tmp_path / "theirs"
+    index([theirs / "red.safetensors"], bench, precision="glance")
+    index([theirs / "green.safetensors"], bench, precision="full")
+    merge(elsewhere, bench.library)
+    keys = {key: adapter.name for key, adapter in bench.library.adapters().items()}
+    precisions = bench.library.precisions(bench.protocols[0])
+    assert {keys[key]: precision for key, precision in precisions.items()} == {"red": "full", "green": "full"}
+
+
+def test_a_merged_library_is_refined_from_where_the_other_one_was(
+    elsewhere: Path, tmp_path: Path, bench: Bench, preset: Preset
+) -> None:
+    merge(elsewhere, bench.library)
+    outcome = index([tmp_path / "theirs" / "green.safetensors"], bench, precision="full")
+    assert outcome.cells == len(bench.grid) - bench.grid.block_size
+    with Library(tmp_path / "whole.db", create=True) as whole:
+        index([tmp_path / "theirs"], load_bench(preset, whole), precision="full")
+        assert measured(bench.library) == measured(whole)
+
+
+def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, library: Library) -> None:
+    with pytest.raises(LibraryError, match="no library at"):
+        merge(tmp_path / "none.db", library)
+    (tmp_path / "photo.db").write_bytes(b"\x89PNG" * 100)
+    with pytest.raises(LibraryError, match="this is no lorascope library"):
+        merge(tmp_path / "photo.db", library)
+
+
+# --- removal ------------------------------------------------------------------------------------------------------
+
+
+def test_a_removed_adapter_leaves_nothing_but_its_file(tmp_path: Path, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="glance")
+    library = bench.library
+    gone = library.find("redder")
+    library.remove(gone.key)
+    assert gone.key not in library.adapters()
+    assert gone.key not in library.matrix(bench.protocols[0]).keys
+    assert library.previews(bench.scene, gone.key) == []
+    assert library.evidence.blocks(gone.key, bench.protocols[0]) == []
+    assert str(folder / "redder.safetensors") not in library.stamps()
+    assert (folder / "redder.safetensors").exists()
+    assert len(library.adapters()) == 2
+    assert library.previews(bench.scene, BARE)
+    again = index([folder], bench, precision="glance")
+    assert again.measured == [gone.key]
