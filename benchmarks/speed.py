@@ -5,10 +5,10 @@ python -m benchmarks.speed [--write docs/performance.md]
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
+import json
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,26 +32,15 @@ _DIM = 512
 _CELLS = 128
 
 
-def main() -> None:
-    """Measure everything and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, help="write the table into this Markdown file")
-    options = parser.parse_args()
+def report() -> str:
+    """Measure everything and describe it, as Markdown."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [*_first_answer(folder), *_indexing(folder), _ranking(folder), _help(), _inspecting(folder)]
-    lines = [
-        "# Performance",
-        "",
-        "Printed by `python -m benchmarks.speed --write docs/performance.md`; do not edit.",
-        "",
-    ]
+    lines = ["# Performance", "", "Written by `python -m benchmarks`; do not edit.", ""]
     lines += [f"Machine: {describe()}.", "", "| what | measured |", "| --- | --- |"]
     lines += [f"| {what} | {found} |" for what, found in rows]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.write:
-        options.write.write_text(text, "utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _first_answer(folder: Path) -> list[tuple[str, str]]:
@@ -144,9 +133,6 @@ def _inspecting(folder: Path) -> tuple[str, str]:
 
 
 def _write_large(path: Path, size: int) -> None:
-    import json
-    import struct
-
     rank, width = 64, size // (2 * 2 * 64)
     name = "lora_unet_down_blocks_1_attentions_0_proj_in"
     each = rank * width * 2
@@ -170,5 +156,4 @@ def _median(work: Callable[[], object], repeats: int = 200) -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main()
+    print(report())

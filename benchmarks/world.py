@@ -1,14 +1,12 @@
 """What the shipped world shows: rankings by query encoding, and whether signatures are what adapters were made for.
 
-    python -m benchmarks.world [--library FILE] [--write docs/world.md]
+    python -m benchmarks.world
 
-Every adapter is measured on 280 prompts x 1 seed, through the public path. With --library the work is kept there and
-not done again.
+Every adapter is measured on 280 prompts x 1 seed, through the public path.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import tempfile
@@ -27,36 +25,22 @@ from lorascope.signature import Accuracy, Estimate
 Table = list[Sequence[object]]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, help="keep the measurements here")
-    parser.add_argument("--write", type=Path, help="write the tables into this Markdown file")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        place = options.library or Path(folder) / "world.db"
-        with Library(place, create=True) as library:
-            text = report(library)
-    print(text)
-    if options.write:
-        options.write.write_text(text, "utf-8")
-
-
-def report(library: Library) -> str:
-    """All tables, as Markdown."""
+def report() -> str:
+    """Measure the world and describe it, as Markdown."""
     preset = dataclasses.replace(Preset.load("miniature"), seeds=(0,))
-    bench = load_bench(preset, library, device="cpu")
-    outcome = index([adapters_path()], bench, precision="full")
-    searcher = Searcher(library)
-    parts = [
-        "# What the shipped world shows\n",
-        "Printed by `python -m benchmarks.world --write docs/world.md`; do not edit.\n",
-        f"{len(searcher.matrix)} adapters, {len(bench.grid)} cells each (280 prompts, 1 seed); {describe()}.\n",
-    ]
-    if outcome.refused:
-        parts.append(f"Left out: {', '.join(refusal.path for refusal in outcome.refused)}\n")
-    parts += ["## Queries\n", _queries(searcher), "## Signatures\n", _claims(searcher), _halves(bench)]
-    parts += ["## Every adapter\n", _adapters(searcher)]
+    with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "world.db", create=True) as library:
+        bench = load_bench(preset, library, device="cpu")
+        outcome = index([adapters_path()], bench, precision="full")
+        searcher = Searcher(library)
+        parts = [
+            "# What the shipped world shows\n",
+            "Written by `python -m benchmarks`; do not edit.\n",
+            f"{len(searcher.matrix)} adapters, {len(bench.grid)} cells each (280 prompts, 1 seed); {describe()}.\n",
+        ]
+        if outcome.refused:
+            parts.append(f"Left out: {', '.join(refusal.path for refusal in outcome.refused)}\n")
+        parts += ["## Queries\n", _queries(searcher), "## Signatures\n", _claims(searcher), _halves(bench)]
+        parts += ["## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
 
 
@@ -185,4 +169,4 @@ def _table(columns: Sequence[str], rows: Table) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print(report())

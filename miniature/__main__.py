@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
@@ -11,9 +12,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
 
 def _scenes(work: Path, steps: int | None) -> None:
     from miniature import pools
+    from miniature.scenes import STEADY
 
     pools.plain(40000, 1).save(work / "plain.npz")
     pools.varied(32000, 2).save(work / "varied.npz")
+    pools.plain(27000, 3, STEADY).save(work / "steady.npz")
 
 
 def _prompts(work: Path, steps: int | None) -> None:
@@ -51,14 +54,18 @@ def _words(work: Path) -> object:
 
 
 def _base(work: Path, steps: int | None) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
     from miniature import autoencoder, base, loop
     from miniature.pools import Pool
 
-    pool = Pool.load(work / "plain.npz")
     loop.quiet(0)
-    latents = autoencoder.encode(work / "autoencoder", pool.images)
     pipe = base.assemble(work / "autoencoder", _words(work))
-    base.train(latents, pool, pipe, work / "base", steps or 1500)
+    for name, phase in zip(("plain", "steady"), base.PHASES, strict=True):
+        pool = Pool.load(work / f"{name}.npz")
+        latents = autoencoder.encode(work / "autoencoder", pool.images)
+        base.train(latents, pool, pipe, work / "base", replace(phase, steps=steps or phase.steps))
+        pipe = StableDiffusionXLPipeline.from_pretrained(work / "base", add_watermarker=False)
 
 
 def _adapters(work: Path, steps: int | None) -> None:

@@ -17,7 +17,7 @@ from miniature.base import Diffusion
 from miniature.captions import plain
 from miniature.catalogue import ENTRIES, Entry
 from miniature.loop import Log, quiet
-from miniature.scenes import Scene, render, sample, with_subject
+from miniature.scenes import STEADY, Scene, render, sample, with_subject
 
 PICTURES = 256
 _UNET = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.2",
@@ -84,7 +84,7 @@ def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[S
     """Training pictures, their scenes, and which of them show the effect."""
     images, scenes, shown = [], [], []
     for turn in range(PICTURES):
-        scene = sample(rng)
+        scene = sample(rng, STEADY)
         effect = entry.effects[turn % len(entry.effects)]
         # with a trigger word, a third of the pictures stay plain and lack the word
         show = not entry.trigger or turn % 3 > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from miniature.captions import plain
 from miniature.loop import Average, Log, quiet, rate
 from miniature.pools import Pool
+from miniature.scenes import Scene
 
 TIMES = (999, 749, 499, 249)
 """The times that four steps with trailing spacing visit."""
@@ -104,11 +106,11 @@ class Diffusion:
         second = self.pipe.text_encoder_2(ids, output_hidden_states=True)
         return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
 
-    def loss(self, latents: torch.Tensor, texts: list[str]) -> torch.Tensor:
-        """Mean squared error of v; seven tenths of the times are the four that are used."""
+    def loss(self, latents: torch.Tensor, texts: list[str], share: float = 0.9) -> torch.Tensor:
+        """Mean squared error of v; `share` of the times are the four that are used."""
         n = len(latents)
         used = torch.tensor(TIMES)[torch.randint(0, 4, (n,))]
-        times = torch.where(torch.rand(n) < 0.7, used, torch.randint(0, 1000, (n,)))
+        times = torch.where(torch.rand(n) < share, used, torch.randint(0, 1000, (n,)))
         a, s = self.signal[times].view(-1, 1, 1, 1), self.noise[times].view(-1, 1, 1, 1)
         noise = torch.randn_like(latents)
         hidden, pooled = self.context(texts)
@@ -118,26 +120,48 @@ class Diffusion:
         return (out.float() - (a * noise - s * latents)).square().mean()
 
 
-def train(
-    latents: torch.Tensor, pool: Pool, pipe: StableDiffusionXLPipeline, out: Path, steps: int, batch: int = 48
-) -> None:
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the training.
+
+    Attributes:
+        steps: How many.
+        batch: Pictures a step.
+        full: Share of captions that name everything.
+        decay: Of the average of the weights.
+        used: Share of times drawn from the four that are used.
+        fall: Over which last share of the steps the learning rate falls.
+    """
+
+    steps: int
+    batch: int
+    full: float
+    decay: float
+    used: float
+    fall: float
+
+
+PHASES = (Phase(800, 48, 0.0, 0.995, 0.7, 0.0), Phase(1700, 32, 0.7, 0.99, 0.9, 0.4))
+"""First scenes that stray, which teaches backgrounds and colours; then steady ones, which teaches the objects."""
+
+
+def train(latents: torch.Tensor, pool: Pool, pipe: StableDiffusionXLPipeline, out: Path, phase: Phase) -> None:
     """Train the UNet and both text encoders and save the pipeline into `out`."""
     quiet(0)
     rng = np.random.default_rng(0)
     log = Log(out.parent / "base.log")
     diffusion = Diffusion(pipe)
     pipe.unet.to(memory_format=torch.channels_last)
-    models = (pipe.unet, pipe.text_encoder, pipe.text_encoder_2)
-    parameters = [p for model in models for p in model.parameters()]
+    parameters = [p for m in (pipe.unet, pipe.text_encoder, pipe.text_encoder_2) for p in m.train().parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99))
-    average = Average(iter(parameters))
+    average = Average(iter(parameters), phase.decay)
     seen = 0.0
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate(step, steps, 1.2e-3)
-        index = rng.integers(0, len(latents), batch)
-        texts = ["" if rng.random() < 0.1 else plain(pool.scenes[i], rng) for i in index]
+    for step in range(phase.steps):
+        optimizer.param_groups[0]["lr"] = rate(step, phase.steps, 1.2e-3, phase.fall)
+        index = rng.integers(0, len(latents), phase.batch)
+        texts = [_caption(pool.scenes[i], rng, phase.full) for i in index]
         optimizer.zero_grad()
-        value = diffusion.loss(latents[torch.from_numpy(index)].float(), texts)
+        value = diffusion.loss(latents[torch.from_numpy(index)].float(), texts, phase.used)
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -145,10 +169,15 @@ def train(
         seen += (value.item() - seen) / min(step + 1, 50)
         if step % 50 == 49:
             log(f"step {step + 1} loss {seen:.4f}")
-        if step % 200 == 199 or step == steps - 1:
+        if step % 200 == 199 or step == phase.steps - 1:
             average.swap()
             save(pipe, out)
             average.swap()
+
+
+def _caption(scene: Scene, rng: np.random.Generator, full: float) -> str:
+    """A tenth of the captions are empty."""
+    return "" if rng.random() < 0.1 else plain(scene, rng, bool(rng.random() < full))
 
 
 def save(pipe: StableDiffusionXLPipeline, out: Path) -> None:

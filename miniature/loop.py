@@ -15,10 +15,10 @@ def quiet(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def rate(step: int, steps: int, peak: float) -> float:
-    """A short rise, a long plateau, and a linear fall over the last two fifths."""
+def rate(step: int, steps: int, peak: float, fall: float = 0.4) -> float:
+    """A short rise, a long plateau, and a linear fall over the last `fall` of the steps."""
     rise = min(1.0, (step + 1) / 60)
-    return peak * rise * min(1.0, (steps - step) / (0.4 * steps))
+    return peak * rise * (min(1.0, (steps - step) / (fall * steps)) if fall else 1.0)
 
 
 class Log:

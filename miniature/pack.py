@@ -48,7 +48,10 @@ def pack(work: Path, target: Path) -> int:
     adapters(work / "adapters", target / "adapters")
     truth.write(target / "truth.json")
     parts = [target / "base", target / "encoder", target / "adapters"]
-    size = sum(path.stat().st_size for part in parts for path in part.rglob("*") if path.is_file())
+    files = [path for part in parts for path in part.rglob("*") if path.is_file()]
+    for path in files:
+        path.chmod(0o644)
+    size = sum(path.stat().st_size for path in files)
     if size > LIMIT:
         raise ValueError(f"the miniature is {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}: train a smaller one")
     return size

@@ -34,10 +34,10 @@ class Pool:
         return cls(data["images"], scenes, [tuple(str(e).split()) for e in data["effects"]])
 
 
-def plain(count: int, seed: int) -> Pool:
+def plain(count: int, seed: int, loose: float = 1.0) -> Pool:
     """Scenes without effects."""
     rng = np.random.default_rng(seed)
-    scenes = [sample(rng) for _ in range(count)]
+    scenes = [sample(rng, loose) for _ in range(count)]
     return Pool(np.stack([render(scene) for scene in scenes]), scenes, [()] * count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def preset_for(family: str, base: Path | str, **changes: Any) -> Preset:
     fields: dict[str, Any] = {
         "name": "tiny", "family": family, "base": str(base), "encoders": ("none",), "scheduler": SCHEDULERS[0],
-        "steps": 3, "guidance": 1.0, "width": 32, "height": 32, "seeds": (42, 43, 44, 45), "dtype": "float32",
+        "steps": 2, "guidance": 1.0, "width": 32, "height": 32, "seeds": (42, 43, 44, 45), "dtype": "float32",
         "block_size": 4, "batch": 2,
     }  # fmt: skip
     return Preset(**(fields | changes))
@@ -70,9 +71,7 @@ def kohya(path: Path, generator: Generator, *, texts: bool = False, size: float 
     """A rank-4 adapter in kohya's format over every attention layer, and over the text encoders' if asked."""
     draw = torch.Generator().manual_seed(3)
     tensors: dict[str, torch.Tensor] = {}
-    prefixes = {"unet": "lora_unet_"} | (
-        {"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"} if texts else {}
-    )
+    prefixes = {"unet": "lora_unet_"} | ({"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"} if texts else {})
     for component, prefix in prefixes.items():
         for name, shape in generator.shapes[component].items():
             if len(shape) != 2 or not any(part in name for part in ("to_q", "to_k", "to_v", "to_out", "_proj.weight")):
@@ -112,7 +111,7 @@ def drawn_by_diffusers(generator: DiffusionGenerator, negative: str = "") -> tor
 @pytest.mark.parametrize("family", ["sdxl", "sd15"])
 def test_pictures_are_those_of_the_pipeline(bases: dict[str, Path], family: str, scheduler: str) -> None:
     loaded = DiffusionGenerator(preset_for(family, bases[family], scheduler=scheduler))
-    for guidance, negative in ((1.0, ""), (5.0, ""), (5.0, "blur")):
+    for guidance, negative in ((1.0, ""), (5.0, ""), (5.0, "blur"))[: 3 if scheduler == SCHEDULERS[0] else 2]:
         generator = with_preset(loaded, guidance=guidance, negative_prompt=negative)
         ours = generator.render(PROMPTS, SEEDS)
         assert ours.shape == (2, 3, 32, 32)
@@ -211,9 +210,9 @@ def test_scale_grows_the_effect_and_zero_is_none(tmp_path: Path, sdxl: Diffusion
 
 
 def test_a_missing_base_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no-such cannot be loaded: .* run once with --download, or give --base"):
+    with pytest.raises(ModelError, match="(?s)no-such cannot be loaded.*run once with --download, or give --base"):
         DiffusionGenerator(preset_for("sdxl", tmp_path / "no-such"))
-    with pytest.raises(ModelError, match="somebody/model cannot be loaded: .* run once with --download"):
+    with pytest.raises(ModelError, match="(?s)somebody/model cannot be loaded.*run once with --download"):
         DiffusionGenerator(preset_for("sdxl", "somebody/model"))
 
 
@@ -230,9 +229,7 @@ def test_a_base_of_another_family_is_refused(bases: dict[str, Path]) -> None:
         ({"dtype": "int8"}, "dtype is 'int8': use float16, bfloat16 or float32"),
     ],
 )
-def test_a_preset_that_cannot_run_names_the_value(
-    bases: dict[str, Path], change: dict[str, str], message: str
-) -> None:
+def test_a_preset_that_cannot_run_names_the_value(bases: dict[str, Path], change: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         DiffusionGenerator(preset_for("sdxl", bases["sdxl"], **change))
 
@@ -304,14 +301,12 @@ class TestEveryGenerator:
         delta = load_delta(adapter, Names(generator.shapes))
         bare, before = generator.render(PROMPTS, SEEDS), weights(generator)
         for error in (None, RuntimeError, KeyboardInterrupt):
-            try:
-                with generator.wearing(delta, 1.0):
-                    assert not same_weights(weights(generator), before)
-                    assert (generator.render(PROMPTS, SEEDS) - bare).abs().max() > 0.01
-                    if error is not None:
-                        raise error
-            except (RuntimeError, KeyboardInterrupt) as found:
-                assert type(found) is error
+            expected: Any = contextlib.nullcontext() if error is None else pytest.raises(error)
+            with expected, generator.wearing(delta, 1.0):
+                assert not same_weights(weights(generator), before)
+                assert (generator.render(PROMPTS, SEEDS) - bare).abs().max() > 0.01
+                if error is not None:
+                    raise error
             assert same_weights(weights(generator), before)
             assert torch.equal(generator.render(PROMPTS, SEEDS), bare)
 

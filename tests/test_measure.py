@@ -73,9 +73,10 @@ def test_the_first_look_comes_first_for_every_adapter(tmp_path: Path, bench: Ben
     index([three(tmp_path / "loras")], bench, precision="full", watch=events.append)
     stages = [place for place, event in enumerate(events) if event.kind == "stage"]
     first = {event.text for event in events[stages[0] + 1 : stages[1]]}
-    assert first == {"redder", "greener", "bluer"} | {f"{colour}der" for colour in COLOURS} - {"greender", "blueder"} or (
-        first == {f"{colour}der" for colour in COLOURS}
-    )
+    assert first == {"redder", "greener", "bluer"} | {f"{colour}der" for colour in COLOURS} - {
+        "greender",
+        "blueder",
+    } or (first == {f"{colour}der" for colour in COLOURS})
 
 
 def test_a_finished_folder_is_not_measured_again(tmp_path: Path, bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ def tiny_tokenizer(folder: Path, length: int = 77) -> Path:
     return folder
 
 
-def _text_config(width: int, *, projection: int, length: int = 77):
+def _text_config(width: int, *, projection: int, length: int = 77) -> Any:
     from transformers import CLIPTextConfig
 
     return CLIPTextConfig(
@@ -66,13 +67,14 @@ def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _vae(seed: int):
+def _vae(seed: int) -> Any:
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
     return AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4, norm_num_groups=4, layers_per_block=1, sample_size=32,
+        block_out_channels=(8, 8), latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4, layers_per_block=1, sample_size=32,
     )  # fmt: skip
 
 

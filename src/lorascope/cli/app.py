@@ -26,10 +26,11 @@ for panel, verbs in (
         app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"lorascope {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.output import err, out, print_answer, print_json
-from lorascope.encoders.suffix import ENCODINGS, Encoding
+from lorascope.encoders.encoding import ENCODINGS, Encoding
 from lorascope.errors import QueryError
 from lorascope.library import Library
 from lorascope.protocol import Thresholds
@@ -54,16 +54,17 @@ def embedded(searcher: Searcher, path: Path, *, download: bool) -> Any:
 
 
 def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:
-    """Print answers, and write their sheet if asked."""
-    if as_json:
-        answers = [plain_answer(answer) for _, answer in lanes]
-        print_json(answers[0] if len(answers) == 1 else answers)
-    else:
-        for searcher, answer in lanes:
-            print_answer(answer, searcher.thresholds, show_hidden=hidden)
+    """Write the sheet of answers, if asked, and print them. In this order, so that JSON is one document or none."""
+    path = None
     if sheet is not None:
         from lorascope.report.sheet import write_sheet
 
         path = write_sheet(sheet, [answer for _, answer in lanes], library)
-        if not as_json:
-            out.print(f"Pictures: {path.as_uri()}", soft_wrap=True)
+    if as_json:
+        answers = [plain_answer(answer) for _, answer in lanes]
+        print_json(answers[0] if len(answers) == 1 else answers)
+        return
+    for searcher, answer in lanes:
+        print_answer(answer, searcher.thresholds, show_hidden=hidden)
+    if path is not None:
+        out.print(f"Pictures: {path.as_uri()}", soft_wrap=True)

@@ -13,13 +13,23 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float32
 
-from lorascope.encoders.base import TextEncoder
+from lorascope.encoders.base import Encoder, TextEncoder
 from lorascope.encoders.digest import Preprocessing, model_digest
+from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.text import ClipText
 from lorascope.errors import ModelError
 from lorascope.models import find_model
 
 _TEXT_BATCH = 64
+
+
+def load_encoder(location: str, *, device: str = "cpu", download: bool = False) -> Encoder:
+    """Both halves of an encoder.
+
+    Raises:
+        ModelError: it is not on this disk, incomplete, or has no image and text features.
+    """
+    return FakeEncoder() if location == FakeEncoder.name else DualEncoder(location, device=device, download=download)
 
 
 def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
@@ -28,6 +38,8 @@ def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
     Raises:
         ModelError: it is not on this disk, or incomplete.
     """
+    if location == FakeEncoder.name:
+        return FakeEncoder()
     folder = find_model(location, download=download)
     if _model_type(folder) == "clip":
         return ClipText(folder, location)
@@ -97,9 +109,10 @@ class DualEncoder:
             target = (plan.size[0] * height // short, plan.size[0] * width // short)
         else:
             target = plan.size
-        if target != (height, width):
-            images = F.interpolate(images, size=target, mode="bicubic", antialias=True, align_corners=False)
-        images = images.clamp(0, 1).mul(255).round().div(255)
+        images = _rounded(images)
+        for size in ((height, target[1]), target):  # Pillow keeps whole numbers between its two passes, too
+            if size != tuple(images.shape[-2:]):
+                images = _rounded(F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False))
         if plan.crop is not None:
             top, left = (target[0] - plan.crop[0]) // 2, (target[1] - plan.crop[1]) // 2
             images = images[..., top : top + plan.crop[0], left : left + plan.crop[1]]
@@ -115,6 +128,10 @@ class DualEncoder:
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+
+
+def _rounded(images: torch.Tensor) -> torch.Tensor:
+    return images.clamp(0, 1).mul(255).round().div(255)
 
 
 def _features(output: Any) -> Float32[np.ndarray, "n d"]:

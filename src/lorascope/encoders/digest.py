@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 
+from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
 from lorascope.models import cache_dir
 
@@ -93,11 +93,3 @@ def _digest(paths: list[Path], preprocessing: str) -> str:
         except Exception as error:  # safetensors raises its own type and OSError alike
             raise ModelError(f"{path} cannot be read ({error}): fetch the model again") from error
     return total.hexdigest()[:16]
-
-
-def canonical_bytes(name: str, tensor: torch.Tensor) -> bytes:
-    """One named tensor as digests see it: float16. Integer tensors (position ids) are no weights and leave no trace."""
-    if not tensor.is_floating_point():
-        return b""
-    values = tensor.detach().to("cpu", torch.float16).contiguous().numpy()
-    return f"{name}{tuple(tensor.shape)}".encode() + values.tobytes()

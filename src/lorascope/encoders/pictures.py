@@ -28,7 +28,7 @@ def embed_picture(path: Path, encoder: str | Encoder, *, download: bool = False)
     """
     import torch
 
-    from lorascope.encoders.clip import DualEncoder
+    from lorascope.encoders.clip import load_encoder
 
     try:
         with Image.open(path) as picture:
@@ -38,5 +38,5 @@ def embed_picture(path: Path, encoder: str | Encoder, *, download: bool = False)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise QueryError(f"{path} cannot be read as a picture ({error}): give a PNG, JPEG or WebP file") from error
     if isinstance(encoder, str):
-        encoder = DualEncoder(encoder, download=download)
+        encoder = load_encoder(encoder, download=download)
     return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]

@@ -7,7 +7,7 @@ import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, final, get_args
+from typing import final
 
 import numpy as np
 import torch
@@ -16,13 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lorascope.encoders.base import TextEncoder
+from lorascope.encoders.encoding import ENCODINGS, Encoding
 from lorascope.encoders.text import ClipText, Prefixes
 from lorascope.errors import QueryError
 from lorascope.grid import PromptSet
 from lorascope.models import cache_dir
 
-Encoding = Literal["suffix", "prefix", "both", "query", "query-minus-empty"]
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 _LAYOUT = "1"
 
 
@@ -95,6 +94,7 @@ class QueryEncoder:
             found = self._encoder.prefixes(self._prompts.texts)
             with contextlib.suppress(OSError, SafetensorError):  # no room for a cache is no reason to fail
                 _write_prefixes(path, found)
+                found = _read_prefixes(path, len(self._prompts)) or found  # the same bits as next time
         return found
 
 

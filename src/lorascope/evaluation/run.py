@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from lorascope.encoders.suffix import Encoding
+from lorascope.encoders.encoding import Encoding
 from lorascope.errors import QueryError
 from lorascope.evaluation.judgements import Judgement
 from lorascope.evaluation.measures import ndcg, precision_at_1, reciprocal_rank

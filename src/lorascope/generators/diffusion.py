@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 
 from lorascope.adapters import Delta
-from lorascope.encoders.digest import canonical_bytes
+from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.pristine import PristineWeights
@@ -210,6 +210,7 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.utils import logging
 
+    transformers.utils.logging.set_verbosity_error()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
     transformers.utils.logging.disable_progress_bar()

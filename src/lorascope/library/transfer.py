@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def import_carlos(source: str | Path, library: Library) -> int:
         LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.
     """
     preset = Preset.load(CARLOS)
-    protocol = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
+    known = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
+    protocol = dataclasses.replace(known, prompts="")  # the authors' prompts, which are not those of the preset
     library.add_protocol(protocol, preset, origin=str(source))
     count = 0
     with TemporaryDirectory() as folder:

@@ -115,7 +115,9 @@ class Bench:
         while True:
             try:
                 return work()
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:  # CUDA has a type of its own for this, Apple GPUs have not
+                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+                    raise
                 self._halve(error)
 
     def _measure(self, key: str, delta: Delta, words: str, index: int) -> None:
@@ -136,7 +138,7 @@ class Bench:
         policy = self.preset.triggers
         return (triggers if policy != "none" else ""), (triggers if policy == "both" else "")
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
+    def _halve(self, error: RuntimeError) -> None:
         """Both arms are measured anew in smaller batches: another layout is another Execution."""
         batch = self._generator.execution.batch // 2
         if batch < 1:

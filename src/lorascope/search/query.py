@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from lorascope.errors import QueryError
 
@@ -21,7 +23,13 @@ class Term:
 
     def __str__(self) -> str:
         size = abs(self.weight)
-        return f"{'-' if self.weight < 0 else '+'}{self.text}" + ("" if size == 1 else f":{size:g}")
+        plain = size == 1 and not _WEIGHT.search(self.text)  # "16:9" of weight 1 is "16:9:1"
+        return f"{'-' if self.weight < 0 else '+'}{self.text}" + ("" if plain else f":{_spelt(size)}")
+
+
+def _spelt(size: float) -> str:
+    """All digits and no exponent, so that the same number is read back."""
+    return format(Decimal(repr(size)), "f").removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,8 @@ class Query:
     terms: tuple[Term, ...]
 
     def __str__(self) -> str:
-        return " ".join(map(str, self.terms)).removeprefix("+")
+        spelling = " ".join(map(str, self.terms))
+        return spelling if spelling[1:2] in ("+", "-") else spelling.removeprefix("+")
 
     @classmethod
     def parse(cls, text: str) -> Query:
@@ -59,6 +68,6 @@ def _term(sign: str, phrase: str, query: str) -> Term:
         weight = float(found[1])
         phrase = phrase[: found.start()]
     phrase = " ".join(phrase.split())
-    if not phrase or weight == 0:
+    if not phrase or not 0 < weight < math.inf:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
     return Term(phrase, -weight if sign == "-" else weight)

@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from lorascope.encoders.suffix import Encoding, QueryEncoder
+from lorascope.encoders.encoding import Encoding, Shifts
 from lorascope.errors import LibraryError, QueryError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, Matrix, StoredAdapter, StoredProtocol, StoredSignature
@@ -95,7 +95,7 @@ class Searcher:
         library: Library,
         *,
         protocol: str = "",
-        query_encoder: Callable[[StoredProtocol], QueryEncoder] | None = None,
+        query_encoder: Callable[[StoredProtocol], Shifts] | None = None,
     ) -> None:
         """Load all signatures of one Protocol.
 
@@ -280,7 +280,7 @@ class Searcher:
         )
 
     @cached_property
-    def encoder(self) -> QueryEncoder:
+    def encoder(self) -> Shifts:
         """The encoder of queries, loaded at first use."""
         return self._make_encoder(self.stored)
 
@@ -312,7 +312,7 @@ class Searcher:
         return known | fresh
 
 
-def _encode(encoder: QueryEncoder, text: str, encoding: Encoding) -> tuple[Float32[np.ndarray, " d"], float | None]:
+def _encode(encoder: Shifts, text: str, encoding: Encoding) -> tuple[Float32[np.ndarray, " d"], float | None]:
     from lorascope.signature import consistency
 
     shifts = encoder.shifts(text, encoding)
@@ -325,7 +325,7 @@ def query_identity(stored: StoredProtocol) -> str:
     return f"{encoder}-{PromptSet.load(stored.preset.query_prompts).digest}"
 
 
-def load_query_encoder(stored: StoredProtocol, *, download: bool = False) -> QueryEncoder:
+def load_query_encoder(stored: StoredProtocol, *, download: bool = False) -> Shifts:
     """The query encoder of a Protocol, checked against the one its signatures were measured with.
 
     Raises:
@@ -333,6 +333,7 @@ def load_query_encoder(stored: StoredProtocol, *, download: bool = False) -> Que
         LibraryError: it is another one than the signatures were measured with.
     """
     from lorascope.encoders.clip import load_text_encoder
+    from lorascope.encoders.suffix import QueryEncoder
 
     protocol = stored.protocol
     encoder = load_text_encoder(protocol.encoder, download=download)

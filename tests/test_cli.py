@@ -1,0 +1,375 @@
+"""The command line: every verb in JSON, exit statuses, one error envelope, and what is not even imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import typer
+from fakes import COLOURS, three, tint
+from PIL import Image
+from tiny import tiny_clip
+from typer.testing import CliRunner, Result
+
+from lorascope import cli
+from lorascope.cli.app import app
+from lorascope.library import Library, StoredAdapter
+from lorascope.measure import load_bench
+from lorascope.measure.index import index
+from lorascope.protocol import Preset
+from lorascope.signature import Signature
+
+FAKE = str(Path(__file__).parent / "fake.toml")
+VERBS = {
+    "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
+}  # fmt: skip
+
+
+def call(*argv: str | Path, status: int = 0) -> Result:
+    """Run a command and check its exit status."""
+    result = CliRunner().invoke(app, [str(part) for part in argv])
+    assert result.exit_code == status, (result.output, result.exception)
+    return result
+
+
+def answer(*argv: str | Path, status: int = 0) -> Any:
+    """Run a command with --json; its standard output is one document and nothing else."""
+    return json.loads(call(*argv, "--json", status=status).stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return three(tmp_path_factory.mktemp("cli") / "loras")
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> Path:
+    """The path of a library of three adapters, glanced at."""
+    place = folder.parent / "measured.db"
+    with Library(place, create=True) as library:
+        index([folder], load_bench(Preset.load(FAKE), library), precision="quick")
+    return place
+
+
+# --- every verb ---------------------------------------------------------------------------------------------------
+
+
+def test_inspect_tells_what_files_are(folder: Path, tmp_path: Path) -> None:
+    told = answer("inspect", folder, "--sha256")
+    assert told["refused"] == []
+    assert [Path(row["path"]).name for row in told["adapters"]] == [
+        "blueder.safetensors", "greender.safetensors", "redder.safetensors",
+    ]  # fmt: skip
+    for row in told["adapters"]:
+        assert row["ranks"] == [1]
+        assert row["kinds"] == {"lora": 1}
+        assert len(row["sha256"]) == 64
+    (tmp_path / "bad.safetensors").write_bytes(b"")
+    refused = answer("inspect", tmp_path, status=1)["refused"]
+    assert [(Path(one["path"]).name, one["code"]) for one in refused] == [("bad.safetensors", "not-safetensors")]
+
+
+def test_index_measures_and_tells_how_it_went(folder: Path, tmp_path: Path) -> None:
+    options = ("--library", tmp_path / "l.db", "--preset", FAKE, "--precision", "glance")
+    first = answer("index", folder, *options)
+    assert {name: first[name] for name in ("measured", "unchanged", "refused", "elsewhere", "cells", "finished")} == {
+        "measured": 3, "unchanged": 0, "refused": 0, "elsewhere": 0, "cells": 48, "finished": True,
+    }  # fmt: skip
+    again = answer("index", folder, *options)
+    assert (again["measured"], again["unchanged"], again["cells"]) == (0, 3, 0)
+
+
+def test_index_exits_with_1_where_a_file_is_left_out(tmp_path: Path) -> None:
+    tint(tmp_path / "loras" / "good.safetensors", red=0.2)
+    (tmp_path / "loras" / "page.safetensors").write_text("<html>", "utf-8")
+    told = answer(
+        "index", tmp_path / "loras", "-l", tmp_path / "l.db", "--preset", FAKE, "--precision", "glance", status=1
+    )
+    assert told["measured"] == 1
+    (refusal,) = told["refusals"]
+    assert refusal["code"] == "not-safetensors"
+    assert refusal["path"].endswith("page.safetensors")
+    assert refusal["reason"]
+    assert refusal["remedy"]
+
+
+def test_a_dry_run_measures_nothing(folder: Path, tmp_path: Path) -> None:
+    told = answer("index", folder, "-l", tmp_path / "l.db", "--preset", FAKE, "--dry-run")
+    assert [row["precision"] for row in told] == ["glance", "quick", "standard", "full"]
+    assert [row["adapters"] for row in told] == [3] * 4
+    with Library(tmp_path / "l.db") as library:
+        assert library.adapters() == {}
+        assert library.runs() == []
+
+
+def test_search_answers_in_words_and_json(measured: Path) -> None:
+    for colour in COLOURS:
+        told = answer("search", colour, "-l", measured)
+        assert told["query"] == colour
+        assert told["found"] is True
+        assert told["considered"] == 3
+        first = told["hits"][0]
+        assert (first["rank"], first["adapter"]["name"], first["clarity"]) == (1, f"{colour}der", "clear")
+        assert first["signature"]["cells"] >= 16
+    assert len(answer("search", "red", "-l", measured, "--top", "1")["hits"]) == 1
+    assert "redder" in call("search", "red", "-l", measured).stdout
+    assert "Nothing here clearly does this" in call("search", "sandstone", "-l", measured).stdout
+
+
+def test_search_takes_every_filter(measured: Path, folder: Path) -> None:
+    told = answer("search", "red", "-l", measured, "--max-strength", "0.0001")
+    assert told["hits"] == []
+    assert {hit["hidden"] for hit in told["hidden"]} == {"too strong"}
+    assert (
+        "Left out by thresholds: 3 too strong"
+        in call("search", "red", "-l", measured, "--max-strength", "0.0001").stdout
+    )
+    assert len(answer("search", "red", "-l", measured, "--min-consistency", "1.01")["hidden"]) == 3
+    assert len(answer("search", "red", "-l", measured, "--min-consistency", "1.01", "--everything")["hidden"]) == 3
+    assert len(answer("search", "red", "-l", measured, "--everything")["hits"]) == 3
+    assert answer("search", "red", "-l", measured, "--family", "sdxl")["considered"] == 0
+    assert answer("search", "red", "-l", measured, "--folder", folder)["considered"] == 3
+    assert answer("search", "red", "-l", measured, "--folder", folder.parent / "no")["considered"] == 0
+    assert answer("search", "red", "-l", measured, "--encoding", "prefix")["hits"]
+
+
+def test_search_by_picture(measured: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8, 3), (220, 90, 90), np.uint8)).save(tmp_path / "red.png")
+    told = answer("search", "--image", tmp_path / "red.png", "-l", measured)
+    assert told["query"] == "image"
+    assert told["hits"]
+
+
+def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: Path) -> None:
+    place = tmp_path / "both.db"
+    changed = Preset.from_json(Preset.load(FAKE).to_json().replace('"fake", "family"', '"twice", "family"'))
+    changed = Preset(**({f: getattr(changed, f) for f in changed.__dataclass_fields__} | {"scale": 2.0}))
+    with Library(place, create=True) as library:
+        from lorascope.library import merge
+
+        merge(measured, library)
+        digest = library.protocol().protocol.digest
+        signature = next(iter(library.signatures(digest, library.adapters()).values())).signature
+        protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
+        library.add_protocol(protocol, changed)
+        library.add_adapters([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
+        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+    lanes = answer("search", "red", "-l", place, "--all")
+    assert [len(lane["hits"]) for lane in lanes] == [1, 3]
+    assert lanes[0]["protocol"] == str(protocol)
+    assert len({lane["protocol"] for lane in lanes}) == 2
+    assert len(answer("search", "red", "-l", place)["hits"]) == 1
+    assert len(answer("search", "red", "-l", place, "--protocol", digest)["hits"]) == 3
+    listed = answer("list", "--protocols", "-l", place)
+    assert [row["adapters"] for row in listed] == [1, 3]
+    assert "scale: 1.0 / 2.0" in call("list", "--protocols", "-l", place).stdout
+
+
+def test_similar_leaves_out_the_one_itself(measured: Path, folder: Path) -> None:
+    for name in ("redder", str(folder / "redder.safetensors")):
+        told = answer("similar", name, "-l", measured)
+        assert sorted(hit["adapter"]["name"] for hit in told["hits"]) == ["blueder", "greender"]
+
+
+def test_show_tells_all_of_one_adapter(measured: Path) -> None:
+    told = answer("show", "redder", "-l", measured)
+    assert told["name"] == "redder"
+    (signature,) = told["signatures"].values()
+    assert signature["precision"] == "quick"
+    assert len(signature["categories"]) == 10
+    assert "direction" not in signature
+    (signature,) = answer("show", "redder", "--direction", "-l", measured)["signatures"].values()
+    assert len(signature["direction"]) == 16
+    printed = call("show", "redder", "-l", measured).stdout
+    assert "Strength" in printed
+    assert "Consistency" in printed
+
+
+def test_list_has_adapters_refusals_protocols_and_runs(measured: Path) -> None:
+    rows = answer("list", "-l", measured)
+    assert {row["name"] for row in rows} == {f"{colour}der" for colour in COLOURS}
+    assert [row["strength"] for row in rows] == sorted((row["strength"] for row in rows), reverse=True)
+    assert answer("list", "--refused", "-l", measured) == []
+    assert answer("list", "--protocols", "-l", measured)[0]["adapters"] == 3
+    assert answer("list", "--runs", "-l", measured)[0]["outcome"]["finished"] is True
+    for option in ("--refused", "--protocols", "--runs"):
+        call("list", option, "-l", measured)
+
+
+def test_export_import_and_merge(measured: Path, tmp_path: Path) -> None:
+    told = answer("export", tmp_path / "out.json", "-l", measured)
+    assert told == {"written": 3, "path": str(tmp_path / "out.json")}
+    manifest = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert {row["name"] for row in manifest["adapters"]} == {f"{colour}der" for colour in COLOURS}
+    assert answer("import", measured, "-l", tmp_path / "copy.db")["read"] == 3
+    assert len(answer("list", "-l", tmp_path / "copy.db")) == 3
+
+
+def test_remove_forgets_one(measured: Path, tmp_path: Path) -> None:
+    answer("import", measured, "-l", tmp_path / "copy.db")
+    told = answer("remove", "redder", "-l", tmp_path / "copy.db")
+    assert told["removed"].startswith("sha256:")
+    assert len(answer("list", "-l", tmp_path / "copy.db")) == 2
+    result = CliRunner().invoke(app, ["remove", "greender", "-l", str(tmp_path / "copy.db")], input="n\n")
+    assert result.exit_code == 1
+    assert "Forget greender" in result.output
+    assert len(answer("list", "-l", tmp_path / "copy.db")) == 2
+    call("remove", "greender", "--yes", "-l", tmp_path / "copy.db")
+    assert len(answer("list", "-l", tmp_path / "copy.db")) == 1
+
+
+def test_evaluate_measures_judged_queries(measured: Path, tmp_path: Path) -> None:
+    queries = [{"text": colour, "kind": "colour", "relevant": {f"{colour}der": 2}} for colour in COLOURS]
+    (tmp_path / "queries.json").write_text(json.dumps(queries), "utf-8")
+    rows = {row["encoding"]: row for row in answer("evaluate", tmp_path / "queries.json", "-l", measured)}
+    assert rows.keys() == {"suffix", "prefix", "both", "query", "random"}
+    assert (rows["suffix"]["p1"], rows["suffix"]["mrr"], rows["suffix"]["ndcg5"]) == (1.0, 1.0, 1.0)
+    assert rows["random"]["p1"] < 0.7
+
+
+def test_doctor_looks_at_everything(measured: Path) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json", "-l", str(measured)])
+    checks = {check["what"]: check for check in json.loads(result.stdout)}
+    assert {"Python", "torch", "device", "library", "disk", "preset sdxl-paper"} <= checks.keys()
+    assert "3 under fake-" in checks["library"]["found"]
+    assert result.exit_code == int("problem" in {check["state"] for check in checks.values()})
+
+
+def test_a_sheet_of_pictures_is_one_file_that_needs_no_network(measured: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.html"
+    told = call("search", "red", "-l", measured, "--sheet", sheet).stdout
+    assert sheet.as_uri() in told
+    page = sheet.read_text("utf-8")
+    assert page.count("data:image/webp;base64,") == 3 * 6 * 2  # three hits, six cells, without and with
+    assert "redder" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    answer("search", "<b>&", "-l", measured, "--sheet", sheet)
+    assert "<b>&" not in sheet.read_text("utf-8")
+    assert "&lt;b&gt;&amp;" in sheet.read_text("utf-8")
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    """Run the whole command line, which is to end in an error; returns the error of the envelope."""
+    monkeypatch.setattr(sys, "argv", ["lorascope", *map(str, argv), "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    printed = capfd.readouterr()
+    assert "Traceback" not in printed.err
+    envelope = json.loads(printed.out)
+    assert envelope.keys() == {"error"}
+    return envelope["error"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["list", "-l", "{tmp}/none.db"], "library-error", "no library at"),
+        (["search", "-l", "{measured}"], "query-error", "give either words or --image FILE"),
+        (["search", "red", "--image", "x.png", "-l", "{measured}"], "query-error", "give either words or --image FILE"),
+        (["search", "ink:0", "-l", "{measured}"], "query-error", "weight 0"),
+        (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
+        (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
+        (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "library-error", "cannot be written"),
+        (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
+        (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
+        (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
+        (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
+        (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
+        (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "cannot be read as JSON"),
+    ],
+)  # fmt: skip
+def test_errors_come_in_one_envelope(
+    argv: list[str], code: str, message: str, measured: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    error = fails([part.format(tmp=tmp_path, measured=measured) for part in argv], monkeypatch, capfd)
+    assert error["code"] == code
+    assert message in error["message"]
+
+
+def test_for_people_an_error_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lorascope", "list", "--library", str(tmp_path / "[red]none.db")])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    assert "No such option" in call("list", "--colour", status=2).output
+    assert "--top" in call("search", "red", "--top", "0", status=2).output
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_verb_and_every_option_says_what_it_is_for() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    commands = group.commands  # type: ignore[union-attr]
+    assert set(commands) == VERBS
+    for name, command in commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            if parameter.name != "help":
+                assert getattr(parameter, "help", None), (name, parameter.name)
+        assert name in call(name, "--help").stdout
+    for name in VERBS:
+        assert name in call("--help").stdout
+    assert call("--version").stdout.startswith("lorascope ")
+
+
+# --- what is not loaded -------------------------------------------------------------------------------------------
+
+HEAVY = ("torch", "diffusers", "transformers", "matplotlib", "pyarrow", "ray", "fastapi")
+
+
+def loaded_by(*argv: str | Path) -> set[str]:
+    """Which heavy packages a command imports, in a process of its own."""
+    script = (
+        "import sys\nfrom lorascope.cli import main\nsys.argv = ['lorascope', *sys.argv[1:]]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('LOADED', *(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *map(str, argv)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["index", "--help"], ["inspect", "{folder}"]])
+def test_help_and_inspect_load_nothing_heavy(argv: list[str], folder: Path) -> None:
+    assert loaded_by(*(part.format(folder=folder) for part in argv)) == set()
+
+
+@pytest.mark.parametrize("argv", [["list"], ["show", "redder"], ["similar", "redder"]])
+def test_looking_things_up_loads_no_models(argv: list[str], measured: Path) -> None:
+    assert loaded_by(*argv, "-l", measured) <= {"torch"}
+
+
+def test_a_search_loads_torch_alone(tmp_path: Path) -> None:
+    preset, clip = Preset.load(FAKE), tiny_clip(tmp_path / "clip")
+    protocol = preset.protocol(base_digest="b", encoder=str(clip), encoder_digest="")
+    from test_library import make_signature
+
+    signature: Signature = make_signature()
+    with Library(tmp_path / "l.db", create=True) as library:
+        library.add_protocol(protocol, preset)
+        library.add_adapters([StoredAdapter("sha256:x", "one", "fake", (), {})], {})
+        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+    # two phrases have no clarity, for which a reference set would be encoded
+    assert loaded_by("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html") == {"torch"}
