@@ -124,11 +124,8 @@ class Preset:
 
     def __post_init__(self) -> None:
         """Refuse values no measurement can have."""
-        for field, allowed in (("triggers", get_args(TriggerPolicy)), ("noise", get_args(NoiseRule))):
-            if getattr(self, field) not in allowed:
-                raise ProtocolError(
-                    f"preset {self.name!r}: {field} is {getattr(self, field)!r}: use one of {', '.join(allowed)}"
-                )
+        for field in _CHOICES:
+            _check_choice(self.name, field, getattr(self, field))
         for field in ("steps", "width", "height", "block_size", "batch"):
             if getattr(self, field) < 1:
                 raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
@@ -189,8 +186,40 @@ class Preset:
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Preset:
-        lists: dict[str, Any] = {key: tuple(fields[key]) for key in ("encoders", "seeds") if key in fields}
-        return cls(**(fields | lists))
+        name = str(fields.get("name", ""))
+        kinds = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+        return cls(**{key: _checked(name, key, kinds.get(key, ""), value) for key, value in fields.items()})
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": (int | float, "a number"),
+    "str": (str, "text"),
+    "tuple[str, ...]": (str, "a list of texts"),
+    "tuple[int, ...]": (int, "a list of whole numbers"),
+}
+
+
+_CHOICES = {"triggers": get_args(TriggerPolicy), "noise": get_args(NoiseRule)}
+
+
+def _check_choice(preset: str, name: str, value: Any) -> None:
+    allowed = _CHOICES[name]
+    if value not in allowed:
+        raise ProtocolError(f"preset {preset!r}: {name} is {value!r}: use one of {', '.join(allowed)}")
+
+
+def _checked(preset: str, name: str, kind: str, value: Any) -> Any:
+    """A preset's value as its field holds it: 5 and 5.0 are the same guidance, with the same digest."""
+    if name in _CHOICES:
+        _check_choice(preset, name, value)
+    allowed, words = _KINDS.get(kind, (object, ""))
+    several = kind.startswith("tuple")
+    good = isinstance(value, list | tuple) if several else True
+    items: list[Any] = list(value) if several and good else [value]
+    if not good or any(not isinstance(item, allowed) or isinstance(item, bool) for item in items):
+        raise ProtocolError(f"preset {preset!r}: {name} is {value!r}: give {words or 'another value'}")
+    return tuple(items) if several else float(value) if kind == "float" else value
 
 
 def presets() -> list[str]:

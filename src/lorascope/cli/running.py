@@ -23,15 +23,16 @@ from lorascope.protocol import Preset
 
 
 class ProgressBar:
-    """Shows a run: stage, adapter, cells done, time left. Refusals are printed as they happen."""
+    """Shows a run: stage, adapter, cells done, time left, files left out so far."""
 
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells,"),
-            TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left  {task.description}"),
-            console=err,
+            TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"),
+            TextColumn("{task.fields[refused]}  {task.description}"), console=err,
         )  # fmt: skip
-        self._task = self._progress.add_task("", total=None, stage="looking for files")
+        self._refused = 0
+        self._task = self._progress.add_task("", total=None, stage="looking for files", refused="")
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -49,7 +50,8 @@ class ProgressBar:
         elif event.kind == "block":
             self._progress.update(self._task, completed=event.cells, total=event.total, description=event.text)
         else:
-            self._progress.console.print(f"[yellow]left out[/] {event.text}", highlight=False, soft_wrap=True)
+            self._refused += 1
+            self._progress.update(self._task, refused=f"[yellow]{self._refused} files left out[/]")
 
 
 def report(outcome: Outcome, library: Library, as_json: bool) -> None:

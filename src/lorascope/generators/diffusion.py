@@ -59,6 +59,8 @@ class DiffusionGenerator:
         self._preset = preset
         self.family = preset.family
         self._device = torch.device(device)
+        torch.backends.cudnn.deterministic = True  # the same Execution has to give the same bits
+        torch.backends.cudnn.benchmark = False
         self._dtype = _dtype(preset.dtype, self._device)
         pipe = _load(preset, self._dtype, download=download)
         self._pipe = pipe

@@ -16,13 +16,15 @@ from jaxtyping import Float64
 from lorascope.errors import LibraryError, MissingExtra
 from lorascope.library.records import StoredAdapter
 from lorascope.library.store import Library
-from lorascope.protocol import Preset
+from lorascope.protocol import Preset, Protocol
 from lorascope.signature import Accuracy, Estimate, Signature
 
 CARLOS = "carlos-2025"
 """The Protocol under which the published library is imported: measured elsewhere, models known by name only."""
 _COLUMNS = ("version_id", "model_name", "folder_name", "direction", "strength", "consistency")
 _BATCH = 500
+_DIM = 512
+"""Width of the embeddings of the published library: CLIP ViT-B/32."""
 
 
 def import_carlos(source: str | Path, library: Library) -> int:
@@ -42,11 +44,11 @@ def import_carlos(source: str | Path, library: Library) -> int:
     preset = Preset.load(CARLOS)
     known = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
     protocol = dataclasses.replace(known, prompts="")  # the authors' prompts, which are not those of the preset
-    library.add_protocol(protocol, preset, origin=str(source))
     count = 0
     with TemporaryDirectory() as folder:
-        for rows in _batches(_fetched(str(source), Path(folder))):
+        for rows in _batches(_fetched(str(source), Path(folder)), protocol):
             found = [_from_row(row, place) for place, row in enumerate(rows, count)]
+            library.add_protocol(protocol, preset, origin=str(source))
             library.add_adapters([adapter for adapter, _ in found], {})
             library.put_signatures(protocol.digest, "full", {a.key: signature for a, signature in found})
             count += len(found)
@@ -72,31 +74,51 @@ def _parquet() -> Any:
     return pyarrow.parquet
 
 
-def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+def _batches(path: Path, expected: Protocol) -> Iterator[list[dict[str, Any]]]:
+    parquet = _parquet()
     import pyarrow
 
-    parquet = _parquet()
     try:
         file = parquet.ParquetFile(path)
+        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise LibraryError(
+                f"{path} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
+            )
+        _check_protocol(path, file.schema_arrow.metadata or {}, expected)
+        for batch in file.iter_batches(_BATCH):
+            yield batch.to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise LibraryError(
             f"{path} cannot be read as parquet ({error}): give the published library or an export"
         ) from error
-    missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
-    if missing:
+
+
+def _check_protocol(path: Path, metadata: dict[bytes, bytes], expected: Protocol) -> None:
+    """An export of ours says what it was measured under, which may be something else."""
+    written = metadata.get(b"lorascope_protocol")
+    if written is not None and (found := Protocol.from_json(written.decode())).digest != expected.digest:
         raise LibraryError(
-            f"{path} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
+            f"{path} holds signatures of {found}, which are not to be mixed with {expected}:"
+            " import the .db that it was exported from"
         )
-    for batch in file.iter_batches(_BATCH):
-        yield batch.to_pylist()
+
+
+def _figures(row: dict[str, Any]) -> np.ndarray | None:
+    """Direction, Strength and Consistency as one vector, or None if they are not what they should be."""
+    try:
+        figures = np.array([*row["direction"], row["strength"], row["consistency"]], np.float64)
+    except (TypeError, ValueError):
+        return None
+    return figures if figures.shape == (_DIM + 2,) and np.isfinite(figures).all() else None
 
 
 def _from_row(row: dict[str, Any], place: int) -> tuple[StoredAdapter, Signature]:
-    direction = np.array(row["direction"], np.float64)
-    strength, consistency = row["strength"], row["consistency"]
-    if direction.ndim != 1 or not np.isfinite([*direction, strength, consistency]).all():
+    figures = _figures(row)
+    if figures is None:
         raise LibraryError(
-            f"row {place} ({row['model_name']!r}) is no signature, its figures are not finite: take that row out"
+            f"row {place} ({row['model_name']!r}) is no signature: its figures must be {_DIM} + 2 finite numbers;"
+            " take that row out"
         )
     key = f"civitai:{row.get('model_id') or 0}@{row['version_id']}"
     claims = {
@@ -116,7 +138,7 @@ def _from_row(row: dict[str, Any], place: int) -> tuple[StoredAdapter, Signature
         "downloads": row.get("model_download_count"),
     }
     name = row["model_name"] or row["folder_name"]
-    return StoredAdapter(key, name, "sdxl", (), facts), _published(direction, float(strength), float(consistency))
+    return StoredAdapter(key, name, "sdxl", (), facts), _published(figures[:-2], float(figures[-2]), float(figures[-1]))
 
 
 def _published(direction: Float64[np.ndarray, " d"], strength: float, consistency: float) -> Signature:

@@ -6,7 +6,8 @@ from typing import final
 
 import numpy as np
 
-from lorascope.library import Library
+from lorascope.errors import LibraryError
+from lorascope.library import Block, Library
 from lorascope.measure.bench import Bench
 from lorascope.moments import Moments
 from lorascope.signature import Signature
@@ -35,6 +36,7 @@ class Tally:
         grid = self._bench.grid
         for protocol, known in self._blocks.items():
             for block in library.evidence.blocks(self._key, protocol, known):
+                _check_size(library, block, len(grid.block(block.index)))
                 effects = block.effects
                 moments = self._moments.get(protocol)
                 if moments is None:
@@ -55,3 +57,12 @@ class Tally:
             protocol: Signature.from_moments(moments, categories, looks=looks)
             for protocol, moments in self._moments.items()
         }
+
+
+def _check_size(library: Library, block: Block, expected: int) -> None:
+    """Blocks are known by their number, so a library keeps to one size of block."""
+    if len(block.moved) != expected:
+        raise LibraryError(
+            f"{library.path} was measured in blocks of {len(block.moved)} cells, not {expected}: set block_size in the"
+            " preset to what it was, or give another --library"
+        )

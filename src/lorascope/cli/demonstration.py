@@ -1,0 +1,48 @@
+"""What `lorascope demo` does, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lorascope.cli.output import err, out, print_answer, print_json
+from lorascope.cli.running import ProgressBar, report
+from lorascope.library import Library
+from lorascope.measure import Outcome, index, load_bench
+from lorascope.miniature.demo import QUERIES, lay_out
+from lorascope.protocol import Preset
+from lorascope.report.plain import plain_answer
+from lorascope.report.sheet import write_sheet
+from lorascope.search import Searcher
+
+
+def demonstrate(folder: Path, precision: str, *, as_json: bool) -> None:
+    """Index the shipped world, ask three questions, write their pictures; tell each step, or print JSON at the end."""
+    say = Console(quiet=True) if as_json else out
+    loras = lay_out(folder)
+    say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {loras}", soft_wrap=True)
+    with Library(folder / "library.db", create=True) as library:
+        say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
+        outcome = _index(loras, library, precision)
+        if not as_json:
+            report(outcome, library, as_json=False)
+        say.print("\n[bold]3.[/] Now ask what they do:\n")
+        searcher = Searcher(library)
+        answers = [searcher.text(query, top=3) for query in QUERIES]
+        if not as_json:
+            for answer in answers:
+                print_answer(answer, searcher.thresholds, show_hidden=False)
+                out.print()
+        sheet = write_sheet(folder / "answers.html", answers, library)
+    say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)
+    say.print(f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html", soft_wrap=True)
+    if as_json:
+        print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
+
+
+def _index(loras: Path, library: Library, precision: str) -> Outcome:
+    with err.status("loading the miniature base model and its encoder"):
+        bench = load_bench(Preset.load("miniature"), library, device="cpu")
+    with ProgressBar() as bar:
+        return index([loras], bench, precision=precision, watch=bar.watch)

@@ -1,0 +1,221 @@
+"""Libraries of others: the published CARLoS layout in and out."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fakes import three
+
+from lorascope.errors import LibraryError, MissingExtra
+from lorascope.library import Library, export_carlos, import_carlos
+from lorascope.library.transfer import CARLOS
+from lorascope.measure import Bench, index
+from lorascope.search import Searcher
+
+SAMPLE = Path(__file__).parents[1].parent / "shared" / "data" / "official-signatures-sample.parquet"
+needs_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample of published signatures is not here")
+
+
+def rows_of(count: int = 3, **changes: Any) -> list[dict[str, Any]]:
+    """Rows in the authors' layout."""
+    draw = np.random.default_rng(0)
+    return [
+        {
+            "version_id": 100 + place, "model_id": 10 + place, "model_name": f"LoRA {place}", "model_description": "x",
+            "model_nsfw_level": 1, "folder_name": f"lora_{place}", "direction": draw.normal(size=512).tolist(),
+            "strength": 5.0 + place, "consistency": 0.1 * (place + 1), "model_download_count": 1000,
+        } | changes
+        for place in range(count)
+    ]  # fmt: skip
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_published_signatures_are_kept_as_they_are(tmp_path: Path, library: Library) -> None:
+    rows = rows_of()
+    assert import_carlos(write(tmp_path / "theirs.parquet", rows), library) == 3
+    stored = library.protocol()
+    assert (stored.protocol.name, stored.adapters) == (CARLOS, 3)
+    assert stored.origin.endswith("theirs.parquet")
+    assert stored.protocol.prompts == ""  # theirs are not known here, so ours never meet them in one ranking
+    adapters = library.adapters()
+    for row in rows:
+        key = f"civitai:{row['model_id']}@{row['version_id']}"
+        signature = library.signatures(stored.protocol.digest, [key])[key].signature
+        np.testing.assert_array_equal(signature.direction, np.array(row["direction"], np.float32))
+        assert (signature.strength, signature.consistency) == (row["strength"], row["consistency"])
+        assert (signature.cells, signature.prompts) == (4480, 280)
+        assert adapters[key].name == row["model_name"]
+        assert adapters[key].facts["claims"]["civitai_version"] == {"value": row["version_id"], "source": "import"}
+        assert adapters[key].facts["downloads"] == 1000
+
+
+def test_importing_twice_changes_nothing(tmp_path: Path, library: Library) -> None:
+    path = write(tmp_path / "theirs.parquet", rows_of())
+    contents = []
+    for _ in range(2):
+        assert import_carlos(path, library) == 3
+        digest = library.protocol().protocol.digest
+        found = library.signatures(digest, library.adapters())
+        contents.append((library.adapters(), library.matrix(digest).directions.tobytes(), sorted(found)))
+    assert contents[0] == contents[1]
+
+
+def test_an_export_of_an_import_is_the_same_file_again(tmp_path: Path, library: Library) -> None:
+    path = write(tmp_path / "theirs.parquet", rows_of())
+    import_carlos(path, library)
+    assert export_carlos(library, tmp_path / "ours.parquet") == 3
+    ours = {row["version_id"]: row for row in pq.read_table(tmp_path / "ours.parquet").to_pylist()}
+    for row in rows_of():
+        again = ours[row["version_id"]]
+        assert {key: again[key] for key in row if key != "direction"} == {k: row[k] for k in row if k != "direction"}
+        np.testing.assert_array_equal(again["direction"], np.array(row["direction"], np.float32))
+    with Library(tmp_path / "again.db", create=True) as other:
+        assert import_carlos(tmp_path / "ours.parquet", other) == 3
+        assert other.adapters() == library.adapters()
+        digest = library.protocol().protocol.digest
+        assert other.protocol().protocol.digest == digest
+        np.testing.assert_array_equal(other.matrix(digest).directions, library.matrix(digest).directions)
+
+
+def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench: Bench) -> None:
+    index([three(tmp_path / "loras")], bench, precision="quick")
+    assert export_carlos(bench.library, tmp_path / "ours.parquet") == 3
+    table = pq.read_table(tmp_path / "ours.parquet")
+    signatures = bench.library.signatures(bench.protocols[0], bench.library.adapters())
+    for row in table.to_pylist():
+        signature = signatures[row["key"]].signature
+        assert row["cells"] == signature.cells
+        assert row["strength_lower"] <= row["strength"] <= row["strength_upper"]
+        assert row["consistency_lower"] <= row["consistency"] <= row["consistency_upper"]
+        assert signature.agreement is not None
+        assert row["agreement_lower"] == signature.agreement.lower
+    assert str(bench.library.protocol().protocol.base_digest) in table.schema.metadata[b"lorascope_protocol"].decode()
+
+
+def test_an_export_of_another_protocol_is_not_taken_for_theirs(tmp_path: Path, bench: Bench) -> None:
+    """It was once imported as if the authors had measured it."""
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    export_carlos(bench.library, tmp_path / "ours.parquet")
+    with Library(tmp_path / "other.db", create=True) as other:
+        with pytest.raises(
+            LibraryError, match="holds signatures of fake-.*, which are not to be mixed with carlos-2025"
+        ):
+            import_carlos(tmp_path / "ours.parquet", other)
+        assert other.protocols() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strength": math.nan}, r"row 0 \('LoRA 0'\) is no signature"),
+        ({"strength": None}, r"row 0 \('LoRA 0'\) is no signature"),
+        ({"consistency": math.inf}, r"row 0 \('LoRA 0'\) is no signature"),
+        ({"direction": [1.0, 2.0]}, r"must be 512 \+ 2 finite numbers; take that row out"),
+        ({"direction": None}, "is no signature"),
+        ({"direction": ["a"] * 512}, "is no signature"),
+    ],
+)
+def test_a_row_that_is_no_signature_is_named(
+    tmp_path: Path, library: Library, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LibraryError, match=message):
+        import_carlos(write(tmp_path / "bad.parquet", rows_of(**change)), library)
+    assert library.adapters() == {}
+    assert library.protocols() == []
+
+
+def test_files_that_are_not_in_the_layout_are_told_apart(tmp_path: Path, library: Library) -> None:
+    rows = [{k: v for k, v in row.items() if k not in ("direction", "strength")} for row in rows_of()]
+    with pytest.raises(LibraryError, match="lacks the columns direction, strength: give a file in the layout of the"):
+        import_carlos(write(tmp_path / "lacking.parquet", rows), library)
+    (tmp_path / "text.parquet").write_text("no parquet", "utf-8")
+    whole = write(tmp_path / "whole.parquet", rows_of()).read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    for name in ("text", "cut", "missing"):
+        with pytest.raises(LibraryError, match=rf"{name}.parquet cannot be read as parquet \(.*\): give the published"):
+            import_carlos(tmp_path / f"{name}.parquet", library)
+    assert library.protocols() == []
+
+
+def test_an_export_that_cannot_be_written_is_told(tmp_path: Path, library: Library) -> None:
+    import_carlos(write(tmp_path / "theirs.parquet", rows_of()), library)
+    with pytest.raises(LibraryError, match=r"out.parquet cannot be written \(.*\): choose another place"):
+        export_carlos(library, tmp_path / "nowhere" / "out.parquet")
+    with pytest.raises(LibraryError, match="no Protocol is called 'sdxl'"):
+        export_carlos(library, tmp_path / "out.parquet", "sdxl")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_without_pyarrow_the_command_that_installs_it_is_given(
+    tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "theirs.parquet", rows_of())
+    import_carlos(path, library)
+    normal = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> ModuleType:
+        if name.startswith("pyarrow"):
+            raise ImportError(f"No module named {name!r}")
+        return normal(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for work in (lambda: import_carlos(path, library), lambda: export_carlos(library, tmp_path / "out.parquet")):
+        with pytest.raises(MissingExtra, match=r"need pyarrow: run `pip install 'lorascope\[parquet\]'`"):
+            work()
+
+
+# --- the sample of the published library --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    library = Library(tmp_path_factory.mktemp("published") / "library.db", create=True)
+    assert import_carlos(SAMPLE, library) == 200
+    return library
+
+
+@needs_sample
+def test_real_signatures_import(published: Library) -> None:
+    stored = published.protocol()
+    assert (stored.protocol.name, stored.adapters) == ("carlos-2025", 200)
+    matrix = published.matrix(stored.protocol.digest)
+    assert matrix.directions.shape == (200, 512)
+    np.testing.assert_allclose(np.linalg.norm(matrix.directions, axis=1), 1.0, atol=1e-5)
+    assert import_carlos(SAMPLE, published) == 200
+    assert len(published.adapters()) == 200
+
+
+@needs_sample
+def test_the_paper_s_thresholds_hide_the_right_ones(published: Library) -> None:
+    rows = pq.read_table(SAMPLE).to_pylist()
+    strong = {row["version_id"] for row in rows if row["strength"] > 9.8}
+    unstable = {row["version_id"] for row in rows if row["consistency"] < 0.041} - strong
+    assert strong
+    assert unstable
+    answer = Searcher(published).similar(next(iter(published.adapters())), top=1000)
+    hidden: dict[str | None, set[int]] = {"too strong": set(), "too unstable": set()}
+    for hit in answer.hidden:
+        hidden[hit.hidden].add(int(hit.adapter.key.split("@")[1]))
+    own = {int(next(iter(published.adapters())).split("@")[1])}
+    assert hidden == {"too strong": strong - own, "too unstable": unstable - own}
+    assert {hit.undecided for hit in answer.hits} == {()}
+    assert len(answer.hits) + len(answer.hidden) == 199
+
+
+@needs_sample
+def test_an_oil_painting_lora_finds_others(published: Library) -> None:
+    oil = published.find("OilPaint SDXL")
+    nearest = [hit.adapter.name.lower() for hit in Searcher(published).similar(oil.key, top=10).hits]
+    assert sum("oil" in name or "paint" in name for name in nearest) >= 3, nearest
