@@ -46,12 +46,17 @@ class ProgressBar:
         if event.kind == "scan":
             self._progress.update(self._task, description=event.text)
         elif event.kind == "stage":
-            self._progress.reset(self._task, total=event.total, stage=event.text, description="")
+            left_out = self._left_out  # named again, for reset forgets the fields that it is not given
+            self._progress.reset(self._task, total=event.total, description="", stage=event.text, refused=left_out)
         elif event.kind == "block":
             self._progress.update(self._task, completed=event.cells, total=event.total, description=event.text)
         else:
             self._refused += 1
-            self._progress.update(self._task, refused=f"[yellow]{self._refused} files left out[/]")
+            self._progress.update(self._task, refused=self._left_out)
+
+    @property
+    def _left_out(self) -> str:
+        return f"[yellow]{self._refused} files left out[/]" if self._refused else ""
 
 
 def report(outcome: Outcome, library: Library, as_json: bool) -> None:
