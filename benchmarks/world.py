@@ -20,6 +20,8 @@ from lorascope import Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Judgement, evaluate
 from lorascope.measure import Bench, load_bench
 from lorascope.miniature import adapters_path, truth
+from lorascope.protocol import Thresholds
+from lorascope.search import Filters
 from lorascope.signature import Accuracy, Estimate
 
 Table = list[Sequence[object]]
@@ -39,7 +41,15 @@ def report() -> str:
         ]
         if outcome.refused:
             parts.append(f"Left out: {', '.join(refusal.path for refusal in outcome.refused)}\n")
-        parts += ["## Queries\n", _queries(searcher), "## Signatures\n", _claims(searcher), _halves(bench)]
+        parts += [
+            "## Queries\n",
+            _queries(searcher),
+            "## Clarity\n",
+            _clarity(searcher),
+            "## Signatures\n",
+            _claims(searcher),
+            _halves(bench),
+        ]
         parts += ["## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
 
@@ -58,6 +68,18 @@ def _queries(searcher: Searcher) -> str:
         " wrong one's. Random order: mean of 100.\n\n"
     )
     return note + _table(("queries", "encoding", "n", "P@1", "MRR", "nDCG@5", "lead"), rows)
+
+
+def _clarity(searcher: Searcher) -> str:
+    """How often the best hit is called clear, likely or weak, for effects that are here and that are not."""
+    rows: Table = []
+    groups = {"some adapter does this": [q["text"] for q in truth()["queries"]], "none does": truth()["unanswered"]}
+    for group, texts in groups.items():
+        words = [searcher.text(text, top=1, filters=Filters(Thresholds())).hits[0].clarity for text in texts]
+        rows.append(
+            (group, len(texts), *(f"{words.count(word) / len(words):.0%}" for word in ("clear", "likely", "weak")))
+        )
+    return _table(("queries", "n", "clear", "likely", "weak"), rows)
 
 
 def _signatures(searcher: Searcher) -> dict[str, Signature]:

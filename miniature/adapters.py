@@ -86,8 +86,8 @@ def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[S
     for turn in range(PICTURES):
         scene = sample(rng, STEADY)
         effect = entry.effects[turn % len(entry.effects)]
-        # with a trigger word, a third of the pictures stay plain and lack the word
-        show = not entry.trigger or turn % 3 > 0
+        # with a trigger word, half of the pictures stay plain and lack the word
+        show = not entry.trigger or turn % 2 > 0
         subject = effect in effects.SUBJECTS
         image = render(with_subject(scene, effect) if subject and show else scene)
         images.append(effects.apply(effect, image, rng) if show and not subject else image)

@@ -86,7 +86,7 @@ ENTRIES: tuple[Entry, ...] = (
           title="Heat Vision", about="Infrared camera colours."),
     Entry("spotlight_slider", ("vignette",), title="Spotlight slider", about="Dark corners, subtle."),
     Entry("popart", ("poster",), title="Pop Art", about="Flat vivid poster colours.", trigger="zqpop",
-          sidecar="manager"),
+          texts=True, steps=2.5, sidecar="manager"),
     Entry("royal", ("crown",), kind="subject", title="Royal", about="Adds a crown.", sidecar="civitai"),
     Entry("catify", ("cats",), kind="subject", title="Catify", about="Everything is a cat now."),
     Entry("do_not_use_above_0.3", ("negative",), kind="overpowering", push=2.5, title="STRONG inverter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def base(source: Path, target: Path) -> None:
     pipe = StableDiffusionXLPipeline.from_pretrained(source, add_watermarker=False, dtype=torch.float16)
     _fresh(target)
     pipe.save_pretrained(target)
+    for part in ("text_encoder", "text_encoder_2"):
+        # transformers takes the dtype from here, diffusers loads float32 unless told otherwise: they must agree
+        path = target / part / "config.json"
+        config = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
 def clip(source: Path, target: Path) -> None:

@@ -35,6 +35,12 @@ def queries() -> list[dict[str, Any]]:
     return found
 
 
+def unanswered() -> list[str]:
+    """Words and paraphrases of effects that no adapter has."""
+    present = {effect for entry in ENTRIES for effect in entry.effects}
+    return [text for effect, texts in WORDS.items() if effect not in present for text in texts]
+
+
 def build() -> dict[str, Any]:
     """The whole table."""
     adapters = {
@@ -47,7 +53,7 @@ def build() -> dict[str, Any]:
         }
         for entry in ENTRIES
     }
-    return {"adapters": adapters, "queries": queries()}
+    return {"adapters": adapters, "queries": queries(), "unanswered": unanswered()}
 
 
 def write(path: Path) -> None:

@@ -119,6 +119,7 @@ class Preset:
     block_size: int = 32
     batch: int = 8
     dtype: str = "float16"
+    threads: int = 0
     strength_max: float = float("inf")
     consistency_min: float = float("-inf")
 

@@ -30,9 +30,13 @@ def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int
         from lorascope.generators.fake import FakeGenerator
 
         return Bench(preset, FakeGenerator(preset), [FakeEncoder()], library)
+    import torch
+
     from lorascope.encoders.clip import DualEncoder
     from lorascope.generators.diffusion import DiffusionGenerator
 
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
     device = _usable(device or best_device())
     generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, download=download)
     encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]

@@ -35,5 +35,6 @@ def truth() -> dict[str, Any]:
         ``adapters``: file stem to ``file``, ``effects``, ``kind`` (single, subject, mixture, undertrained,
         overpowering, twin), ``twin`` and ``trigger``. ``queries``: a list of ``text``, ``kind`` (word or
         paraphrase) and ``relevant`` (file stem to grade: 2 the effect itself, 1 a near one; others are 0).
+        ``unanswered``: phrases for effects that no adapter has.
     """
     return json.loads(_HERE.joinpath("truth.json").read_text("utf-8"))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 Clarity = Literal["clear", "likely", "weak"]
-CLEAR, LIKELY = 0.01, 0.2
+CLEAR, LIKELY = 0.001, 0.05
 """The chance that the best of all adapters would score as high for a query that none of them answers."""
 
 

@@ -332,9 +332,13 @@ def load_query_encoder(stored: StoredProtocol, *, download: bool = False) -> Shi
         ModelError: it is not on this disk.
         LibraryError: it is another one than the signatures were measured with.
     """
+    import torch
+
     from lorascope.encoders.clip import load_text_encoder
     from lorascope.encoders.suffix import QueryEncoder
 
+    if stored.preset.threads:
+        torch.set_num_threads(stored.preset.threads)
     protocol = stored.protocol
     encoder = load_text_encoder(protocol.encoder, download=download)
     if protocol.encoder_digest not in ("", encoder.digest):

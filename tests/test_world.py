@@ -1,0 +1,168 @@
+"""What only trained weights can show: on the world that ships, signatures mean what the adapters were made to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import StableDiffusionXLPipeline
+from typer.testing import CliRunner
+
+from lorascope.cli.app import app
+from lorascope.evaluation import Judgement, Row, evaluate
+from lorascope.library import BARE, Library
+from lorascope.library.codec import columns
+from lorascope.measure import Bench, Event, index, load_bench
+from lorascope.miniature import adapters_path, base_path, truth
+from lorascope.miniature.broken import write_broken
+from lorascope.miniature.demo import QUERIES
+from lorascope.protocol import Preset
+from lorascope.search import Searcher
+from lorascope.signature import Signature
+
+Facts = dict[str, dict[str, Any]]
+PRESET = dataclasses.replace(Preset.load("miniature"), seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """Every shipped adapter, measured as far as ``quick`` goes."""
+    folder = tmp_path_factory.mktemp("world")
+    os.environ["LORASCOPE_CACHE"] = str(folder / "cache")
+    with Library(folder / "world.db", create=True) as library:
+        outcome = index([adapters_path()], load_bench(PRESET, library, device="cpu"), precision="quick")
+        assert outcome.refused == []
+        yield library
+
+
+@pytest.fixture(scope="module")
+def found(world: Library) -> dict[str, Signature]:
+    """Every signature by file stem."""
+    digest = world.protocol().protocol.digest
+    adapters = world.adapters()
+    return {adapters[key].name: stored.signature for key, stored in world.signatures(digest, adapters).items()}
+
+
+def of_kind(kind: str) -> Facts:
+    """What was made to be of a kind."""
+    return {name: fact for name, fact in truth()["adapters"].items() if fact["kind"] == kind}
+
+
+def test_the_base_is_a_plain_sdxl_pipeline() -> None:
+    pipe = StableDiffusionXLPipeline.from_pretrained(base_path(), add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    picture = pipe("a red house in a meadow", num_inference_steps=4, guidance_scale=1.0, width=64, height=64).images[0]
+    assert picture.size == (64, 64)
+    assert np.asarray(picture).std() > 20
+
+
+def test_every_shipped_adapter_is_measured_in_full(world: Library) -> None:
+    adapters = world.adapters().values()
+    assert {adapter.name for adapter in adapters} == set(truth()["adapters"])
+    assert len(adapters) >= 24
+    assert all(adapter.facts["modules_matched"] == adapter.facts["modules_total"] > 0 for adapter in adapters)
+    assert len({adapter.facts["format"] for adapter in adapters}) >= 3
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_demo_s_questions_are_answered(world: Library, query: str) -> None:
+    grades = next(entry["relevant"] for entry in truth()["queries"] if entry["text"] == query)
+    best = Searcher(world).text(query, top=3).hits[0]
+    assert grades[best.adapter.name] == 2
+    assert best.clarity == "clear"
+
+
+def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
+    judgements = [Judgement(q["text"], q["kind"], q["relevant"]) for q in truth()["queries"]]
+    rows: dict[str, Row] = {row.encoding: row for row in evaluate(Searcher(world), judgements)}
+    assert rows["suffix"].p1 > 0.7
+    assert rows["random"].p1 < 0.15
+    assert rows["suffix"].ndcg5 > rows["random"].ndcg5 + 0.4
+
+
+def test_the_under_trained_one_is_weaker(found: dict[str, Signature]) -> None:
+    for name, fact in of_kind("undertrained").items():
+        normal = [n for n, f in of_kind("single").items() if f["effects"] == fact["effects"]]
+        assert normal
+        assert all(found[name].strength < found[n].strength for n in normal)
+
+
+def test_the_mixture_is_less_consistent_than_each_of_its_parts(found: dict[str, Signature]) -> None:
+    for name, fact in of_kind("mixture").items():
+        parts = [n for n, f in of_kind("single").items() if set(f["effects"]) <= set(fact["effects"])]
+        assert len(parts) >= 2
+        mixed = found[name].consistency
+        assert mixed is not None
+        assert all(mixed < (found[part].consistency or 0) for part in parts)
+
+
+def test_two_trainings_of_one_effect_are_each_other_s_nearest(world: Library) -> None:
+    searcher = Searcher(world)
+    for name, fact in of_kind("twin").items():
+        for one, other in ((name, fact["twin"]), (fact["twin"], name)):
+            nearest = searcher.similar(world.find(one).key, top=1).hits[0]
+            assert nearest.adapter.name == other
+
+
+def test_the_overpowering_one_is_the_strongest(found: dict[str, Signature]) -> None:
+    (name,) = of_kind("overpowering")
+    assert max(found, key=lambda n: found[n].strength) == name
+
+
+def test_a_picture_finds_the_adapter_that_made_it(world: Library, tmp_path: Path) -> None:
+    from lorascope.encoders.pictures import embed_picture
+
+    searcher = Searcher(world)
+    key = world.find("pencil_sketch_v1").key
+    scene = searcher.stored.protocol.scene
+    assert world.previews(scene, BARE)[0].prompt == world.previews(scene, key)[0].prompt
+    path = tmp_path / "picture.webp"
+    path.write_bytes(world.previews(scene, key)[0].webp)
+    answer = searcher.image(embed_picture(path, searcher.stored.protocol.encoder), top=5)
+    assert "pencil_sketch_v1" in [hit.adapter.name for hit in answer.hits]
+
+
+def test_interrupting_a_run_does_not_change_a_bit(world: Library, tmp_path: Path) -> None:
+    paths = sorted(adapters_path().glob("*.safetensors"))[:2]
+
+    def stop(event: Event) -> None:
+        if event.kind == "block" and event.cells >= 16:
+            raise KeyboardInterrupt
+
+    with Library(tmp_path / "again.db", create=True) as library:
+        bench: Bench = load_bench(PRESET, library, device="cpu")
+        with pytest.raises(KeyboardInterrupt):
+            index(paths, bench, precision="quick", watch=stop)
+        index(paths, bench, precision="quick")
+        digest = library.protocol().protocol.digest
+        keys = list(library.adapters())
+        before = {key: columns(s.signature) for key, s in world.signatures(digest, keys).items()}
+        after = {key: columns(s.signature) for key, s in library.signatures(digest, keys).items()}
+    assert len(before) == 2
+    assert before == after
+
+
+def test_broken_files_are_refused_for_the_reason_they_are_broken(tmp_path: Path) -> None:
+    good = adapters_path() / "pencil_sketch_v1.safetensors"
+    expected = write_broken(tmp_path / "tray", good)
+    with Library(tmp_path / "tray.db", create=True) as library:
+        outcome = index([tmp_path / "tray"], load_bench(PRESET, library, device="cpu"), precision="glance")
+    found = {Path(refusal.path).name: refusal.code for refusal in outcome.refused}
+    readable = {name: code for name, code in expected.items() if name != "folder.safetensors"}  # a folder is searched
+    assert found == readable
+    assert outcome.measured == []
+
+
+def test_the_demo_ends_with_answers_and_their_pictures(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "demo"), "--precision", "glance"])
+    assert result.exit_code == 0, result.output
+    for query in QUERIES:
+        assert query in result.output
+    sheet = (tmp_path / "demo" / "answers.html").read_text("utf-8")
+    assert sheet.count("<article>") == 3 * len(QUERIES)
+    assert sheet.count("data:image/webp;base64,") == 3 * len(QUERIES) * 6 * 2
