@@ -2,12 +2,11 @@
 
     python -m benchmarks.world
 
-Every adapter is measured on 280 prompts x 1 seed, through the public path.
+Every adapter is measured at `standard`, through the public path.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,15 +28,14 @@ Table = list[Sequence[object]]
 
 def report() -> str:
     """Measure the world and describe it, as Markdown."""
-    preset = dataclasses.replace(Preset.load("miniature"), seeds=(0,))
     with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "world.db", create=True) as library:
-        bench = load_bench(preset, library, device="cpu")
-        outcome = index([adapters_path()], bench, precision="full")
+        bench = load_bench(Preset.load("miniature"), library, device="cpu")
+        outcome = index([adapters_path()], bench, precision="standard")
         searcher = Searcher(library)
         parts = [
             "# What the shipped world shows\n",
             "Written by `python -m benchmarks`; do not edit.\n",
-            f"{len(searcher.matrix)} adapters, {len(bench.grid)} cells each (280 prompts, 1 seed); {describe()}.\n",
+            f"{len(searcher.matrix)} adapters at `standard`, {outcome.cells} cells in all; {describe()}.\n",
         ]
         if outcome.refused:
             parts.append(f"Left out: {', '.join(refusal.path for refusal in outcome.refused)}\n")
@@ -146,7 +144,7 @@ def _halves(bench: Bench) -> str:
         inside["Direction"] += math.acos(min(1.0, cosine)) <= limit
     rows = [(name, f"{count} of {len(keys)}") for name, count in inside.items()]
     note = (
-        "\nSignatures from two disjoint halves of the prompts (140 each) differ by no more than their 95% intervals for"
+        "\nSignatures from two disjoint halves of an adapter's prompts differ by no more than their 95% intervals for"
         f" new prompts allow. The Directions of the halves agree to a median cosine of {np.median(angles):.3f}.\n\n"
     )
     return note + _table(("figure", "adapters whose halves agree"), rows)
@@ -181,8 +179,8 @@ def _adapters(searcher: Searcher) -> str:
         fact = facts.get(name, {"kind": "", "effects": []})
         effects = ", ".join(fact["effects"])
         consistency = "" if signature.consistency is None else f"{signature.consistency:.3f}"
-        rows.append((name, fact["kind"], effects, f"{signature.strength:.2f}", consistency))
-    return _table(("adapter", "kind", "effects", "Strength", "Consistency"), rows)
+        rows.append((name, fact["kind"], effects, f"{signature.strength:.2f}", consistency, signature.cells))
+    return _table(("adapter", "kind", "effects", "Strength", "Consistency", "cells"), rows)
 
 
 def _table(columns: Sequence[str], rows: Table) -> str:

@@ -26,6 +26,16 @@ def base(source: Path, target: Path) -> None:
         path = target / part / "config.json"
         config = json.loads(path.read_text("utf-8"))
         path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+    for path in target.rglob("*.json"):
+        if path.name in ("model_index.json", "config.json"):
+            _forget_origin(path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Take the folder that a model was loaded from out of its configuration."""
+    config = json.loads(path.read_text("utf-8"))
+    if config.pop("_name_or_path", None):
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def clip(source: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from lorascope.search import Searcher
 from lorascope.signature import Signature
 
 Facts = dict[str, dict[str, Any]]
-PRESET = dataclasses.replace(Preset.load("miniature"), seeds=(0,))
+PRESET = Preset.load("miniature")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_the_demo_s_questions_are_answered(world: Library, query: str) -> None:
     grades = next(entry["relevant"] for entry in truth()["queries"] if entry["text"] == query)
     best = Searcher(world).text(query, top=3).hits[0]
     assert grades[best.adapter.name] == 2
-    assert best.clarity == "clear"
+    assert best.clarity in ("clear", "likely")
 
 
 def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
