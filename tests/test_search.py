@@ -291,15 +291,20 @@ def test_an_effect_s_own_word_is_clear_and_an_unrelated_one_is_not(tmp_path: Pat
 
 def test_clarity_allows_for_the_choice_of_the_best_of_many() -> None:
     draw = np.random.default_rng(0)
-    references = draw.normal(size=(400, 8)).astype(np.float32)
+
+    def units(count: int) -> np.ndarray:
+        rows = draw.normal(size=(count, 32)).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    references = units(400)
     for adapters in (1, 10, 1000):
-        directions = draw.normal(size=(adapters, 8)).astype(np.float32)
+        directions = units(adapters)
         unrelated = Unrelated(directions, references)
-        fresh = draw.normal(size=(300, 8)).astype(np.float32)
-        words = [unrelated.word(float(unrelated.standing(directions @ query).max())) for query in fresh]
-        assert words.count("clear") <= 15  # 1 in 100 is meant
-    assert unrelated.word(3.0) != "clear"
-    assert Unrelated(directions[:1], references).word(3.0) == "clear"
+        words = [unrelated.word(float(unrelated.standing(directions @ query).max())) for query in units(300)]
+        assert words.count("clear") <= 1  # 1 in 10,000 is meant
+        assert words.count("clear") + words.count("likely") <= 15  # 1 in 100 is meant
+    assert unrelated.word(4.0) != "clear"
+    assert Unrelated(directions[:1], references).word(4.0) == "clear"
 
 
 # --- Protocols ----------------------------------------------------------------------------------------------------
