@@ -48,7 +48,7 @@ def report() -> str:
             _claims(searcher),
             _halves(bench),
         ]
-        parts += ["## Every adapter\n", _adapters(searcher)]
+        parts += ["## Two Executions\n", _executions(Path(folder)), "## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
 
 
@@ -148,6 +148,29 @@ def _halves(bench: Bench) -> str:
         f" new prompts allow. The Directions of the halves agree to a median cosine of {np.median(angles):.3f}.\n\n"
     )
     return note + _table(("figure", "adapters whose halves agree"), rows)
+
+
+def _executions(folder: Path) -> str:
+    """The same cells in batches of 16 and of 4: kernels differ in the last digits, signatures should not."""
+    paths = sorted(adapters_path().glob("*.safetensors"))[:6]
+    found: list[dict[str, Signature]] = []
+    for batch in (16, 4):
+        with Library(folder / f"batch-{batch}.db", create=True) as library:
+            index(paths, load_bench(Preset.load("miniature"), library, device="cpu", batch=batch), precision="glance")
+            found.append(_signatures(Searcher(library)))
+    pairs = [(found[0][name], found[1][name]) for name in found[0]]
+    angle = max(
+        1 - float(a.direction @ b.direction / math.hypot(*a.direction) / math.hypot(*b.direction)) for a, b in pairs
+    )
+    strength = max(abs(a.strength - b.strength) for a, b in pairs)
+    consistency = max(abs((a.consistency or 0) - (b.consistency or 0)) for a, b in pairs)
+    note = f"{len(pairs)} adapters at `glance`, in batches of 16 and of 4 images: the largest differences.\n\n"
+    rows = [
+        ("1 - cos of the Directions", f"{angle:.1e}"),
+        ("Strength", f"{strength:.1e}"),
+        ("Consistency", f"{consistency:.1e}"),
+    ]
+    return note + _table(("figure", "difference"), rows)
 
 
 def _half(bench: Bench, key: str, protocol: str, prompts: set[int]) -> Signature:

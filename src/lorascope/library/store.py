@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, final
@@ -210,8 +211,9 @@ class Library:
         if rows:
             keys = ", ".join([key if "@" in key else key[:19] for (key,) in rows[:5]] + ["..."] * (len(rows) > 5))
             raise LibraryError(f"{len(rows)} adapters are called {text!r}: give more of a key ({keys})")
-        near = self._rows("SELECT name FROM adapters WHERE name LIKE ? ORDER BY name LIMIT 5", [f"%{text}%"])
-        hint = f" Did you mean {', '.join(name for (name,) in near)}?" if near else ""
+        names = [name for (name,) in self._rows("SELECT DISTINCT name FROM adapters ORDER BY name")]
+        near = [name for name in names if text.lower() in name.lower()][:5] or get_close_matches(text, names, 5)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise LibraryError(f"{self.path} has no adapter {text!r}: `lorascope list` shows all.{hint}")
 
     def stamps(self) -> dict[str, tuple[str, int, int]]:
