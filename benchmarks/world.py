@@ -77,7 +77,11 @@ def _clarity(searcher: Searcher) -> str:
         rows.append(
             (group, len(texts), *(f"{words.count(word) / len(words):.0%}" for word in ("clear", "likely", "weak")))
         )
-    return _table(("queries", "n", "clear", "likely", "weak"), rows)
+    note = (
+        "What the best hit is called. The two levels and the reference phrases were chosen while looking at these very"
+        " queries, so the shares describe this world; they do not predict another one.\n\n"
+    )
+    return note + _table(("queries", "n", "clear", "likely", "weak"), rows)
 
 
 def _signatures(searcher: Searcher) -> dict[str, Signature]:
