@@ -1,6 +1,6 @@
 # make demo   set up, index the shipped world, answer three queries
 # make test   set up, run every check
-# make bench  measure speed; writes benchmarks/results.json
+# make bench  measure speed and the shipped world; writes docs/performance.md and docs/world.md
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -111,7 +111,13 @@ def _claims(searcher: Searcher) -> str:
             twin = fact["twin"]
             first, second = _nearest(searcher, name), _nearest(searcher, twin)
             fits = (first[0], second[0]) == (twin, name)
-            rows.append((f"{name} and {twin} are each other's nearest", f"{first} / {second}", fits))
+            rows.append(
+                (
+                    f"{name} and {twin} are each other's nearest",
+                    f"{first[0]} {first[1]} / {second[0]} {second[1]}",
+                    fits,
+                )
+            )
         elif fact["kind"] == "overpowering":
             rank = sorted(signatures, key=lambda n: -signatures[n].strength).index(name) + 1
             rows.append((f"{name} (overpowering) is the strongest", f"rank {rank}", rank == 1))

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from lorascope import cli
 from lorascope.cli.app import app
+from lorascope.errors import ProtocolError
 from lorascope.library import Library, StoredAdapter
 from lorascope.measure import load_bench
 from lorascope.measure.index import index
@@ -377,3 +378,18 @@ def test_a_search_loads_torch_alone(tmp_path: Path) -> None:
     argv = ("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html")
     assert loaded_by(*argv) == {"torch"}
     assert loaded_by(*argv) == set()  # the vectors are known by now
+
+
+def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "no adapter files here" in result.output
+
+
+def test_a_wrong_precision_is_told_before_any_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("models were loaded")
+
+    monkeypatch.setattr("lorascope.measure.load_bench", never)
+    result = CliRunner().invoke(app, ["index", str(tmp_path), "--precision", "best", "-l", str(tmp_path / "l.db")])
+    assert isinstance(result.exception, ProtocolError)

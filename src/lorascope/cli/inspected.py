@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,5 +25,5 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
     columns = ["file", "base", "format", "modules", "rank", "triggers"]
     if shown:
         print_table(columns + (["sha256"] if len(shown[0]) > len(columns) else []), shown)
-    elif sys.stdout.isatty():
+    else:
         out.print("no adapter files here")

@@ -35,7 +35,8 @@ def inspect(
     if as_json:
         print_json({"adapters": rows, "refused": [vars(one) for one in refused]})
     else:
-        print_inspected(rows)
+        if rows or not refused:
+            print_inspected(rows)
         print_refusals(refused)
     if refused:
         raise typer.Exit(1)
@@ -64,8 +65,10 @@ def index(
     from lorascope.library import Library
     from lorascope.measure import index as run
     from lorascope.measure import load_bench
+    from lorascope.protocol import Precision
 
     chosen = chosen_preset(preset, base, encoder, prompts, triggers, scale)
+    Precision.named(precision)  # a wrong name should not cost the loading of models
     with Library(library, create=True) as opened:
         with err.status("loading models"):
             bench = load_bench(chosen, opened, device=device, batch=batch, download=download)

@@ -67,7 +67,8 @@ def report(outcome: Outcome, library: Library, as_json: bool) -> None:
     print_refusals(outcome.refused)
     parts = [f"{len(outcome.measured)} adapters measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
     parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
-    parts += [f"{len(outcome.refused)} files left out"] if outcome.refused else []
+    left_out = len(outcome.refused)
+    parts += [f"{left_out} file{'s' if left_out > 1 else ''} left out"] if left_out else []
     parts += [f"{len(outcome.elsewhere)} being measured by another process"] if outcome.elsewhere else []
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False)
 
