@@ -89,6 +89,12 @@ def chosen_preset(
     return dataclasses.replace(Preset.load(name), **changes)
 
 
+def with_thresholds(preset: Preset, strength_max: float | None, consistency_min: float | None) -> Preset:
+    """A preset with other thresholds, which its library's searches will have too."""
+    changes = {"strength_max": strength_max, "consistency_min": consistency_min}
+    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+
+
 def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:
     """Tell what a run would take."""
     found = estimate(bench, paths)

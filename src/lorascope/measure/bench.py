@@ -20,7 +20,7 @@ from lorascope.errors import ModelError
 from lorascope.generators.base import Generator
 from lorascope.grid import PREVIEWS, Cell
 from lorascope.library import BARE, Library, Preview
-from lorascope.protocol import PRECISIONS, Preset
+from lorascope.protocol import Preset
 
 T = TypeVar("T")
 
@@ -74,13 +74,6 @@ class Bench:
     def cut(self, triggers: str) -> int:
         """How many prompts of the grid become too long for the base model when trigger words are appended."""
         return self._generator.cut([text + self.words(triggers)[0] for text in self.grid.prompts.texts])
-
-    def done(self, precision: str) -> set[str]:
-        """Keys of adapters that were measured to a Precision, or a finer one, under every Protocol."""
-        ranks = {name: rank for rank, name in enumerate(PRECISIONS)}
-        finer = {name for name, rank in ranks.items() if rank >= ranks[precision]}
-        found = [self.library.precisions(protocol) for protocol in self.protocols]
-        return {key for key in found[0] if all(known.get(key) in finer for known in found)}
 
     def time_cell(self) -> tuple[float, int]:
         """Seconds that one cell takes in a full batch, warmed up, and the components its embeddings have together."""

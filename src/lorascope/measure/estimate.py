@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorascope.measure.bench import Bench
-from lorascope.measure.queue import gather
-from lorascope.measure.stopping import expected_cells
+from lorascope.measure.queue import finished, gather
+from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.protocol import PRECISIONS
 
 _OVERHEAD = 40
@@ -36,7 +36,7 @@ def estimate(bench: Bench, paths: Iterable[Path]) -> list[Estimate]:
     seconds, dim = bench.time_cell()
     found: list[Estimate] = []
     for name, precision in PRECISIONS.items():
-        done = bench.done(name)
+        done = finished(bench.library, bench.protocols, StoppingRule(precision, bench.preset.thresholds, bench.grid))
         adapters = len(gather(paths, bench.library, bench.preset.family, done, lambda count: None).adapters)
         each = expected_cells(precision, bench.grid)
         cells = adapters * each + each

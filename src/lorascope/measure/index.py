@@ -14,8 +14,8 @@ from lorascope.library import Refusal, StoredAdapter
 from lorascope.library.facts import adapter_facts, refusal
 from lorascope.library.leases import this_process
 from lorascope.measure.bench import Bench
-from lorascope.measure.queue import gather, trigger_words
-from lorascope.measure.stopping import enough, expected_cells, planned_looks
+from lorascope.measure.queue import finished, gather, trigger_words
+from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.measure.tally import Tally
 from lorascope.protocol import PRECISIONS, Precision
 
@@ -108,7 +108,7 @@ class _Run:
 
     def go(self, paths: Sequence[Path]) -> None:
         """Find, look at everything once, refine."""
-        done = self._bench.done(self._goal.name)
+        done = finished(self._library, self._bench.protocols, self._rule(self._goal))
         corpus = gather(paths, self._library, self._bench.preset.family, done, self._tell_scan)
         self.outcome.unchanged = sorted(set(corpus.known.values()))
         for refused in corpus.refused:
@@ -155,7 +155,7 @@ class _Run:
 
     def _advance(self, adapter: Adapter, goal: Precision, place: int) -> None:
         """Measure one adapter up to a Precision, block by block."""
-        bench, looks = self._bench, planned_looks(goal, self._bench.grid)
+        bench, rule = self._bench, self._rule(goal)
         data = _read(adapter.path)
         key = f"sha256:{sha256_of(data)}"
         if self._keys.setdefault(adapter.path, key) != key:
@@ -169,7 +169,7 @@ class _Run:
         )
         del data
         self._record(adapter, key, delta)
-        while not enough(lambda: tally.signatures(looks).values(), tally.blocks, goal, bench.grid):
+        while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
             cells = len(bench.grid.block(tally.blocks))
             bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
@@ -178,9 +178,12 @@ class _Run:
             self._spent += cells
             self._ahead[place] = max(0, self._ahead[place] - cells)
             self._tell(adapter)
-        for protocol, signature in tally.signatures(looks).items():
-            self._library.put_signatures(protocol, goal.name, {key: signature})
+        for protocol, signature in tally.signatures(rule.looks).items():
+            self._library.put_signatures(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
+
+    def _rule(self, goal: Precision) -> StoppingRule:
+        return StoppingRule(goal, self._bench.preset.thresholds, self._bench.grid)
 
     def _record(self, adapter: Adapter, key: str, delta: Delta) -> None:
         path = str(adapter.path.absolute())
