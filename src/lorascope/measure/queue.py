@@ -49,7 +49,7 @@ def gather(
 
     for count, path in enumerate(scan(paths, report), 1):
         tell(count)
-        key = _known(path, stamps)
+        key = known_key(path, stamps)
         if key is not None and key in done:
             corpus.known[path] = key
             continue
@@ -84,7 +84,8 @@ def trigger_words(claims: Claims) -> str:
     return "".join(f", {word}" for word in claims.triggers.value) if claims.triggers else ""
 
 
-def _known(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
+def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
+    """The key of a file that looks as it did when it was read: same path, size and time. None for any other."""
     found = stamps.get(str(path.absolute()))
     if found is None:
         return None
