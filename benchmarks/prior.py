@@ -46,9 +46,9 @@ def section(path: Path) -> str:
         _row("Consistency", "norm alone", Ridge.fit(norm, np.log(np.maximum(consistency, 1e-3)))),
     ]
     note = (
-        f"{len(spectra)} adapters; logarithms by ridge regression, each adapter predicted by a fit without it. *factor*:"
-        " the root mean square error, as a factor. *used*: whether the rank correlation is above 0 with 95% confidence;"
-        " a library that measures these adapters uses what it predicts then, and nothing else.\n\n"
+        f"{len(spectra)} adapters; logarithms by ridge regression, each adapter predicted by a fit without it."
+        " *factor*: the root mean square error, as a factor. *used*: whether the rank correlation is above 0 with 95%"
+        " confidence; a library that measures these adapters uses what it predicts then, and nothing else.\n\n"
     )
     columns = ("predicted", "from", "R²", "rank correlation", "95% interval", "factor", "used")
     lines: list[Sequence[str]] = [columns, ["---"] * len(columns), *rows]

@@ -258,8 +258,8 @@ def _truths(stops: Stops) -> str:
     columns = ("precision", "cos promised", "kept", "cos median", "cos p5", *FIGURES)
     note = (
         "\nWhat is said and what is true. *kept*: the share of stops at which the cosine with the Direction of the"
-        " whole grid reaches what is promised. Then the share of intervals that hold the truth, at the stop and at every look up"
-        " to it. Significance with the adapters as units.\n\n"
+        " whole grid reaches what is promised. Then the share of intervals that hold the truth, at the stop and at"
+        " every look up to it. Significance with the adapters as units.\n\n"
     )
     return note + table((*columns, *(f"{figure}, every look" for figure in FIGURES)), rows)
 
