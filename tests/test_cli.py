@@ -72,10 +72,17 @@ def test_inspect_tells_what_files_are(folder: Path, tmp_path: Path) -> None:
     for row in told["adapters"]:
         assert row["ranks"] == [1]
         assert row["kinds"] == {"lora": 1}
+        assert row["all_zero"] is False
         assert len(row["sha256"]) == 64
     (tmp_path / "bad.safetensors").write_bytes(b"")
     refused = answer("inspect", tmp_path, status=1)["refused"]
     assert [(Path(one["path"]).name, one["code"]) for one in refused] == [("bad.safetensors", "not-safetensors")]
+
+
+def test_inspect_names_an_adapter_that_is_all_zero(tmp_path: Path) -> None:
+    tint(tmp_path / "untrained.safetensors")
+    assert answer("inspect", tmp_path)["adapters"][0]["all_zero"] is True
+    assert "1 lora; all zero" in call("inspect", tmp_path).stdout
 
 
 def test_index_measures_and_tells_how_it_went(folder: Path, tmp_path: Path) -> None:

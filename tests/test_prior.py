@@ -10,7 +10,7 @@ import torch
 from fakes import three, tint
 from safetensors.torch import save_file
 
-from lorascope.adapters import Names, load_delta
+from lorascope.adapters import Names, all_zero, load_delta
 from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library
@@ -75,6 +75,26 @@ def test_a_change_below_rounding_changes_nothing(tmp_path: Path) -> None:
     change = {FEED: torch.full((6, 8), 1e-5)}
     assert weighed(tmp_path, change, dtype=torch.float16).changed == 0.0
     assert weighed(tmp_path, change, dtype=torch.float32).changed == 1.0
+
+
+def files(folder: Path, **tensors: torch.Tensor) -> Path:
+    path = folder / "file.safetensors"
+    save_file({f"{ATTENTION}.{part.replace('__', '.')}": value for part, value in tensors.items()}, path)
+    return path
+
+
+def test_a_factor_of_zeros_is_an_effect_of_zero(tmp_path: Path) -> None:
+    one, none = torch.ones(1, 8), torch.zeros(6, 1)
+    assert all_zero(files(tmp_path, lora_down__weight=one, lora_up__weight=none, alpha=torch.tensor(1.0)))
+    assert not all_zero(files(tmp_path, lora_down__weight=one, lora_up__weight=none + 1e-30))
+    assert all_zero(files(tmp_path, diff=torch.zeros(6, 8)))
+
+
+def test_kinds_that_act_without_a_product_are_never_called_zero(tmp_path: Path) -> None:
+    parts = {"lora_down__weight": torch.ones(1, 8), "lora_up__weight": torch.zeros(6, 1)}
+    assert not all_zero(files(tmp_path, **parts, dora_scale=torch.ones(6, 1)))
+    assert not all_zero(files(tmp_path, **parts, diff_b=torch.ones(6)))
+    assert not all_zero(files(tmp_path, ia3_l=torch.zeros(6)))
 
 
 # --- learning ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@
     │   ├── BadHeader            bad-header         invalid JSON, duplicate keys, overlapping tensors
     │   ├── MalformedAdapter     malformed          integer weights, half a pair, shapes that do not fit
     │   ├── NotFinite            not-finite         NaN or infinity among the weights
-    │   ├── NoEffect             no-effect          every weight that could act is zero
+    │   ├── NoEffect             no-effect          every weight that could act is zero, or lost in rounding
     │   ├── UnknownAdapter       unknown-format     no known key format, or keys of two formats or families
     │   ├── WrongBase            wrong-base         made for another base model
     │   ├── PartialMatch         partial-match      only some of its keys belong to the base model
@@ -125,7 +125,7 @@ class NotFinite(AdapterError):
 
 
 class NoEffect(AdapterError):
-    """The adapter is exactly zero: it cannot change an image."""
+    """The adapter is zero, or lost in rounding when it is merged: it cannot change an image."""
 
     code: ClassVar[str] = "no-effect"
 

@@ -12,6 +12,7 @@ from lorascope.adapters.folder import scan
 from lorascope.adapters.header import Header, parse_header, read_header
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.sidecar import peft_config, sidecar_claims
+from lorascope.adapters.zero import all_zero
 
 if TYPE_CHECKING:
     from lorascope.adapters.delta import Coverage, Delta, Parameter, load_delta
@@ -26,6 +27,7 @@ __all__ = [
     "Names",
     "Parameter",
     "Target",
+    "all_zero",
     "load_delta",
     "parse_header",
     "peft_config",

@@ -15,7 +15,7 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
             Path(row["path"]).name,
             row["family"],
             row["format"],
-            ", ".join(f"{n} {kind}" for kind, n in row["kinds"].items()),
+            ", ".join(f"{n} {kind}" for kind, n in row["kinds"].items()) + ("; all zero" if row["all_zero"] else ""),
             ", ".join(map(str, row["ranks"])) or "–",
             ", ".join(row["claims"].get("triggers", {}).get("value", ())) or "–",
             *([row["sha256"][:12]] if "sha256" in row else []),

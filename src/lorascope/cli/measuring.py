@@ -15,8 +15,8 @@ def inspect(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Tell what adapter files are, from their headers alone: format, base family, ranks, triggers."""
-    from lorascope.adapters import read_adapter, scan, sha256
+    """Tell what adapter files are, from headers: format, base family, ranks, triggers; and whether they are all zero."""
+    from lorascope.adapters import all_zero, read_adapter, scan, sha256
     from lorascope.cli.inspected import print_inspected
     from lorascope.cli.output import print_json, print_refusals
     from lorascope.errors import AdapterError
@@ -28,7 +28,7 @@ def inspect(
     for path in scan(paths, lambda folder, reason: refused.append(Refusal(str(folder), "unreadable", reason, ""))):
         try:
             adapter = read_adapter(path)
-            row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter)}
+            row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter), "all_zero": all_zero(path)}
             rows.append(row | ({"sha256": sha256(path)} if digest else {}))
         except AdapterError as error:
             refused.append(refusal(error))
