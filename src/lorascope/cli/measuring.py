@@ -15,7 +15,7 @@ def inspect(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Tell what adapter files are, from headers: format, base family, ranks, triggers; and whether they are all zero."""
+    """Tell what adapter files are, from headers: format, base family, ranks, triggers; and which are all zero."""
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
     from lorascope.cli.inspected import print_inspected
     from lorascope.cli.output import print_json, print_refusals
