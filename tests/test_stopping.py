@@ -227,6 +227,15 @@ def test_looser_thresholds_bring_a_screened_adapter_back_into_the_queue(
         assert np.array_equal(again.direction, found.signature.direction)
 
 
+def test_what_is_known_to_quick_and_certain_to_be_hidden_is_left_as_it_is(strong: Path, bench: Bench) -> None:
+    path = strong / "redder.safetensors"
+    index([path], bench, precision="quick")
+    strict = load_bench(dataclasses.replace(bench.preset, strength_max=0.1), bench.library)
+    outcome = index([path], strict, precision="standard")
+    assert (outcome.measured, len(outcome.unchanged)) == ([], 1)
+    assert stored(bench.library, "redder").precision == "quick"
+
+
 def test_full_means_the_whole_grid_for_screened_adapters_too(strong: Path, bench: Bench) -> None:
     path = strong / "stronger.safetensors"
     index([path], bench, precision="quick")

@@ -11,7 +11,7 @@ from lorascope.errors import AdapterError, WrongBase
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
 from lorascope.measure.stopping import StoppingRule
-from lorascope.protocol import PRECISIONS, SCREENED
+from lorascope.protocol import PRECISIONS
 
 _FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "FLUX"}
 
@@ -65,7 +65,7 @@ def gather(
 def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> set[str]:
     """Keys of adapters that need no more measuring under any of some Protocols.
 
-    They were measured to the Precision or a finer one, or were screened and the thresholds of now hide them too.
+    They were measured to the Precision or a finer one, or well enough to be certain that the thresholds hide them.
     """
     names = list(PRECISIONS)
     fine = names[names.index(rule.precision.name) :]
@@ -74,9 +74,10 @@ def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> 
 
 def _finished(library: Library, protocol: str, fine: Sequence[str], rule: StoppingRule) -> set[str]:
     labels = library.precisions(protocol)
-    screened = library.signatures(protocol, [key for key, label in labels.items() if label.startswith(SCREENED)])
-    spared = {key for key, stored in screened.items() if rule.spares(stored.signature)}
-    return spared | {key for key, label in labels.items() if label in fine}
+    done = {key for key, label in labels.items() if label in fine}
+    # the intervals of a glance do not allow for repeated looks
+    coarser = library.signatures(protocol, [key for key in labels.keys() - done if labels[key] != "glance"])
+    return done | {key for key, stored in coarser.items() if rule.spares(stored.signature)}
 
 
 def trigger_words(claims: Claims) -> str:

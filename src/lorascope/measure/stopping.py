@@ -66,11 +66,11 @@ class StoppingRule:
             return False
         return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
 
-    def spares(self, screened: Signature) -> bool:
-        """Whether an adapter that was screened earlier needs no more cells for this goal and these thresholds."""
+    def spares(self, coarser: Signature) -> bool:
+        """Whether an adapter that was screened, or measured less precisely, needs no more cells for this goal."""
         if not self.sequential:
             return self.precision.agreement == -1.0
-        return bool(crossed(screened, self.thresholds))
+        return bool(crossed(coarser, self.thresholds))
 
     def label(self, signature: Signature) -> str:
         """What a signature is kept as when the rule has stopped: the precision, or ``screened`` with the reason."""
