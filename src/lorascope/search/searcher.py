@@ -120,7 +120,13 @@ class Searcher:
         return self.stored.preset.thresholds
 
     def text(
-        self, query: str, *, top: int = 10, filters: Filters | None = None, encoding: Encoding = "suffix"
+        self,
+        query: str,
+        *,
+        top: int = 10,
+        skip: int = 0,
+        filters: Filters | None = None,
+        encoding: Encoding = "suffix",
     ) -> Answer:
         """Adapters that do what some words say. Phrases may be added and subtracted (see :meth:`Query.parse`).
 
@@ -132,7 +138,7 @@ class Searcher:
         found = self._vectors([term.text for term in parsed.terms], encoding)
         vector = np.sum([term.weight * unit(found[term.text][0]) for term in parsed.terms], axis=0)
         consistency = found[parsed.terms[0].text][1] if len(parsed.terms) == 1 else None
-        return self.rank(str(parsed), vector, consistency, top=top, filters=filters)
+        return self.rank(str(parsed), vector, consistency, top=top, skip=skip, filters=filters)
 
     def vector(self, phrase: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, " d"]:
         """The vector q' of one phrase."""
@@ -148,7 +154,7 @@ class Searcher:
         if row is None:
             raise LibraryError(f"{key} has no signature under {self.stored.protocol}: index it first")
         name = f"like {self.matrix.names[row]}"
-        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=row)
+        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=[row])
 
     def image(self, embedding: Float32[np.ndarray, " d"], *, top: int = 10, filters: Filters | None = None) -> Answer:
         """Adapters that would turn the base model's pictures into ones like this.
@@ -176,18 +182,28 @@ class Searcher:
         consistency: float | None,
         *,
         top: int = 10,
+        skip: int = 0,
         filters: Filters | None = None,
-        leave_out: int | None = None,
+        leave_out: Sequence[int] = (),
     ) -> Answer:
-        """Rank by cosine with a vector, after the filters."""
+        """Rank by cosine with a vector, after the filters; the first ``skip`` hits are passed over."""
         filters = filters or Filters(self.thresholds)
-        found = self.select(vector, filters, top, leave_out)
+        found = self.select(vector, filters, top, skip, leave_out)
+        return self._answer(name, found, consistency, skip, filters)
+
+    def strongest(self, *, top: int = 10, skip: int = 0, filters: Filters | None = None) -> Answer:
+        """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
+        filters = filters or Filters(self.thresholds)
+        found = self._choose(self.matrix.strength.astype(np.float32), filters, top, skip, ())
+        return self._answer("", found, None, skip, filters)
+
+    def _answer(self, name: str, found: Selection, consistency: float | None, skip: int, filters: Filters) -> Answer:
         clarity = self._unrelated if consistency is not None else None
         return Answer(
             name,
             str(self.stored.protocol),
-            self._hits(found.shown, found, clarity, filters.thresholds),
-            self._hits(found.hidden, found, clarity, None),
+            self._hits(found.shown, found, clarity, skip, filters.thresholds),
+            self._hits(found.hidden, found, clarity, skip, None),
             consistency,
             found.considered,
             found.too_strong,
@@ -195,20 +211,28 @@ class Searcher:
         )
 
     def select(
-        self, vector: Float[np.ndarray, " d"], filters: Filters, top: int, leave_out: int | None = None
+        self,
+        vector: Float[np.ndarray, " d"],
+        filters: Filters,
+        top: int,
+        skip: int = 0,
+        leave_out: Sequence[int] = (),
     ) -> Selection:
         """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
-        scores = self.scores(vector)
+        return self._choose(self.scores(vector), filters, top, skip, leave_out)
+
+    def _choose(
+        self, scores: Float32[np.ndarray, " n"], filters: Filters, top: int, skip: int, leave_out: Sequence[int]
+    ) -> Selection:
         allowed = self._allowed(filters)
-        if leave_out is not None:
-            allowed[leave_out] = False
+        allowed[list(leave_out)] = False
         strong, unstable = self._outside(filters.thresholds)
         strong &= allowed
         unstable &= allowed & ~strong
         return Selection(
             scores,
-            _best(scores, allowed & ~strong & ~unstable, top),
-            _best(scores, strong | unstable, top),
+            _best(scores, allowed & ~strong & ~unstable, skip + top)[skip:],
+            _best(scores, strong | unstable, skip + top)[skip:],
             strong,
             int(allowed.sum()),
             int(strong.sum()),
@@ -259,6 +283,7 @@ class Searcher:
         rows: Sequence[int],
         found: Selection,
         unrelated: Unrelated | None,
+        skip: int,
         thresholds: Thresholds | None,
     ) -> tuple[Hit, ...]:
         """Make hits of rows; those without thresholds are hidden ones."""
@@ -276,7 +301,7 @@ class Searcher:
                 () if thresholds is None else self._undecided(row, thresholds),
                 None if thresholds is not None else "too strong" if found.strong[row] else "too unstable",
             )
-            for rank, (row, key) in enumerate(zip(rows, keys, strict=True), 1)
+            for rank, (row, key) in enumerate(zip(rows, keys, strict=True), skip + 1)
         )
 
     @cached_property

@@ -1,0 +1,73 @@
+"""The application: the API, the pages, and what guards both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+
+from lorascope import __version__
+from lorascope.errors import LorascopeError
+from lorascope.server import api, pages
+from lorascope.server.encoding import Encoders
+from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
+from lorascope.server.settings import Settings
+from lorascope.server.state import State
+
+_SMALLEST_GZIP = 1024
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """A server over one library.
+
+    Raises:
+        LibraryError: the library cannot be opened or made.
+    """
+    state = State(settings, Encoders(download=settings.download))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        yield
+        state.close()
+
+    app = FastAPI(
+        title="lorascope",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.lorascope = state
+    app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
+    api.install(app)
+    pages.install(app)
+    _tell_problems(app)
+    return app
+
+
+def _tell_problems(app: FastAPI) -> None:
+    def tell(request: Request, problem: Problem) -> Response:
+        if request.url.path.startswith("/api/"):
+            return problem.response()
+        return pages.problem_page(request, problem)
+
+    @app.exception_handler(Problem)
+    def known(request: Request, error: Problem) -> Response:
+        return tell(request, error)
+
+    @app.exception_handler(LorascopeError)
+    def ours(request: Request, error: LorascopeError) -> Response:
+        return tell(request, problem_of(error))
+
+    @app.exception_handler(HTTPException)
+    def routing(request: Request, error: HTTPException) -> Response:
+        return tell(request, unhandled(error.status_code, request.method, request.url.path))
+
+    @app.exception_handler(RequestValidationError)
+    def values(request: Request, error: RequestValidationError) -> Response:
+        return tell(request, refused_values(error.errors()))

@@ -1,0 +1,172 @@
+"""What all requests share: connections to the library, searchers, answers that were given before, the work."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from fastapi import Depends, Request
+
+from lorascope.library import Library, StoredProtocol
+from lorascope.search import Hit, Searcher
+from lorascope.server.asking import Ask, Found, answered
+from lorascope.server.encoding import Encoders
+from lorascope.server.problems import Problem
+from lorascope.server.settings import Settings
+
+_ANSWERS = 512
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What there is, for a page's frame: adapters measured under the active Protocol, Protocols, filters' choices."""
+
+    adapters: int
+    protocols: tuple[StoredProtocol, ...]
+    families: tuple[str, ...]
+    refused: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing can be searched yet."""
+        return self.adapters == 0
+
+
+@final
+class State:
+    """One library, served to many threads."""
+
+    def __init__(self, settings: Settings, encoders: Encoders) -> None:
+        """Open the library, making it if it is not there.
+
+        Raises:
+            LibraryError: it cannot be opened or made.
+        """
+        self.settings = settings
+        self._encoders = encoders
+        self._free: list[Library] = [Library(settings.library, create=True)]
+        self._lock = threading.RLock()
+        self._version: tuple[object, ...] = ()
+        self._protocols: tuple[StoredProtocol, ...] = ()
+        self._searchers: dict[str, Searcher] = {}
+        self._answers: OrderedDict[Ask, Found] = OrderedDict()
+
+    @contextmanager
+    def library(self) -> Generator[Library]:
+        """A Library for this thread alone, until the end of the block."""
+        with self._lock:
+            library = self._free.pop() if self._free else None
+        library = library or Library(self.settings.library)
+        try:
+            yield library
+        finally:
+            with self._lock:
+                self._free.append(library)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            while self._free:
+                self._free.pop().close()
+
+    def protocols(self, library: Library) -> tuple[StoredProtocol, ...]:
+        """Every Protocol, the active one first; what was kept of an older library is forgotten."""
+        version = library.version()
+        with self._lock:
+            if version != self._version:
+                self._protocols = tuple(library.protocols())
+                self._searchers.clear()
+                self._answers.clear()
+                self._version = version
+            return self._protocols
+
+    def protocol(self, library: Library, name: str = "") -> StoredProtocol:
+        """A Protocol that has signatures, by name, digest or both; the active one if "".
+
+        Raises:
+            Problem: there is none.
+        """
+        known = [stored for stored in self.protocols(library) if stored.adapters]
+        if not known:
+            raise Problem(
+                409, "empty-library", f"{self.settings.library} holds no signatures yet",
+                "index a folder on the work page, or run `lorascope index FOLDER`",
+            )  # fmt: skip
+        if not name:
+            return known[0]
+        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        if len(found) != 1:
+            problem = "several Protocols are" if found else "no Protocol is"
+            names = ", ".join(str(stored.protocol) for stored in found or known)
+            raise Problem(404, "unknown-protocol", f"{problem} called {name!r}", f"choose one of {names}", "protocol")
+        return found[0]
+
+    def searcher(self, library: Library, protocol: str = "") -> Searcher:
+        """A searcher over one Protocol that reads from this Library; matrix and encoder are shared.
+
+        Raises:
+            Problem: no such Protocol, or nothing is measured yet.
+        """
+        stored = self.protocol(library, protocol)
+        with self._lock:
+            base = self._searchers.get(stored.protocol.digest)
+            if base is None:
+                base = Searcher(library, protocol=stored.protocol.digest, query_encoder=self._encoders.queries)
+                self._searchers[stored.protocol.digest] = base
+        mine = copy.copy(base)
+        mine.library = library
+        return mine
+
+    def search(self, ask: Ask) -> Found:
+        """Answer, from memory if nothing has changed since.
+
+        Raises:
+            Problem: something it names is not there.
+            LorascopeError: the query cannot be read, or its encoder is not on this disk.
+        """
+        with self.library() as library:
+            self.protocols(library)
+            with self._lock:
+                found = self._answers.get(ask)
+                if found is not None:
+                    self._answers.move_to_end(ask)
+                    return found
+                version = self._version
+            found = answered(ask, self.searcher(library, ask.protocol))
+        with self._lock:
+            if version == self._version:
+                self._answers[ask] = found
+                while len(self._answers) > _ANSWERS:
+                    self._answers.popitem(last=False)
+        return found
+
+    def overview(self) -> Overview:
+        """What the library holds."""
+        with self.library() as library:
+            protocols = tuple(stored for stored in self.protocols(library) if stored.adapters)
+            families = tuple(sorted(set(self.searcher(library).matrix.families))) if protocols else ()
+            count = protocols[0].adapters if protocols else 0
+            return Overview(count, protocols, families, len(library.refusals()))
+
+    def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
+        """The adapters that do most nearly the same, and those that do most nearly the opposite; none is hidden.
+
+        Raises:
+            Problem: the adapter has no signature under this Protocol.
+        """
+        nearest = self.search(Ask(more=(key,), protocol=protocol, everything=True, limit=top))
+        opposite = self.search(Ask(less=(key,), protocol=protocol, everything=True, limit=top))
+        return nearest.answer.hits, opposite.answer.hits
+
+
+async def _state(request: Request) -> State:
+    return request.app.state.lorascope
+
+
+StateOf = Annotated[State, Depends(_state)]
+"""The state, as the argument of an endpoint."""
