@@ -203,6 +203,11 @@ class Library:
             for key, name, family, facts, paths in rows
         }
 
+    def claimed(self, claim: str) -> dict[str, Any]:
+        """What is claimed of each adapter under one name, such as ``nsfw_level``, where anything is."""
+        sql = "SELECT key, json_extract(facts, ?1) FROM adapters WHERE json_extract(facts, ?1) IS NOT NULL"
+        return dict(self._rows(sql, [f"$.claims.{claim}.value"]))
+
     def find(self, text: str) -> StoredAdapter:
         """One adapter by key, start of its key, name, or path.
 
@@ -320,11 +325,14 @@ class Library:
 
     # --- Runs, refusals, claims -----------------------------------------------------------------------------------
 
-    def start_run(self, request: dict[str, Any]) -> int:
-        """Note that a run begins; returns its number."""
+    def start_run(self, request: dict[str, Any], number: int | None = None) -> int:
+        """Note that a run begins, or that the one of a number goes on; returns its number."""
         with transaction(self._db, self.path) as db:
-            sql = "INSERT INTO runs (started, request) VALUES (?, ?) RETURNING id"
-            (number,) = db.execute(sql, (time.time(), json.dumps(request))).fetchone()
+            sql = (
+                "INSERT INTO runs (id, started, request) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET request = excluded.request, finished = NULL, outcome = NULL RETURNING id"
+            )
+            (number,) = db.execute(sql, (number, time.time(), json.dumps(request))).fetchone()
         return number
 
     def finish_run(self, number: int, outcome: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, final
@@ -47,6 +47,7 @@ class Answer:
     ``hidden`` holds the best of the adapters that the thresholds leave out; ``too_strong`` and ``too_unstable`` count
     all of them among the ``considered``. ``consistency`` is that of the query's own shifts over the prompts of P': a
     low one means that the words mean different things in different prompts. None for queries that are no words.
+    ``vector`` is what Directions were compared with; None where nothing was asked.
     """
 
     query: str
@@ -57,6 +58,7 @@ class Answer:
     considered: int
     too_strong: int
     too_unstable: int
+    vector: Float[np.ndarray, " d"] | None = field(default=None, repr=False, compare=False)
 
     @property
     def found(self) -> bool:
@@ -167,13 +169,21 @@ class Searcher:
         Raises:
             LibraryError: the library was measured elsewhere and knows no mean of bare images.
         """
+        return self.rank("image", self.shift(embedding), None, top=top, filters=filters)
+
+    def shift(self, embedding: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """What a picture asks for: its embedding minus the mean of bare images.
+
+        Raises:
+            LibraryError: the library was measured elsewhere and knows no mean of bare images.
+        """
         mean = self.library.baseline_mean(self.stored.protocol.digest)
         if mean is None:
             raise LibraryError(
                 f"{self.stored.protocol} came without bare images, so a picture has nothing to be compared with:"
                 " search by text or by adapter"
             )
-        return self.rank("image", embedding - mean, None, top=top, filters=filters)
+        return embedding - mean
 
     def rank(
         self,
@@ -189,15 +199,23 @@ class Searcher:
         """Rank by cosine with a vector, after the filters; the first ``skip`` hits are passed over."""
         filters = filters or Filters(self.thresholds)
         found = self.select(vector, filters, top, skip, leave_out)
-        return self._answer(name, found, consistency, skip, filters)
+        return self._answer(name, found, vector, consistency, skip, filters)
 
     def strongest(self, *, top: int = 10, skip: int = 0, filters: Filters | None = None) -> Answer:
         """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
         filters = filters or Filters(self.thresholds)
         found = self._choose(self.matrix.strength.astype(np.float32), filters, top, skip, ())
-        return self._answer("", found, None, skip, filters)
+        return self._answer("", found, None, None, skip, filters)
 
-    def _answer(self, name: str, found: Selection, consistency: float | None, skip: int, filters: Filters) -> Answer:
+    def _answer(
+        self,
+        name: str,
+        found: Selection,
+        vector: Float[np.ndarray, " d"] | None,
+        consistency: float | None,
+        skip: int,
+        filters: Filters,
+    ) -> Answer:
         clarity = self._unrelated if consistency is not None else None
         return Answer(
             name,
@@ -208,6 +226,7 @@ class Searcher:
             found.considered,
             found.too_strong,
             found.too_unstable,
+            vector,
         )
 
     def select(

@@ -14,6 +14,7 @@ from lorascope import __version__
 from lorascope.errors import LorascopeError
 from lorascope.server import api, pages
 from lorascope.server.encoding import Encoders
+from lorascope.server.post import Start, start_process
 from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
 from lorascope.server.settings import Settings
 from lorascope.server.state import State
@@ -21,13 +22,17 @@ from lorascope.server.state import State
 _SMALLEST_GZIP = 1024
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
     """A server over one library.
+
+    Args:
+        settings: where it lies, what may be done, who may ask.
+        start: how a worker is begun: a process of its own, or in tests a thread.
 
     Raises:
         LibraryError: the library cannot be opened or made.
     """
-    state = State(settings, Encoders(download=settings.download))
+    state = State(settings, Encoders(download=settings.download), start)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:

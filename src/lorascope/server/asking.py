@@ -12,6 +12,8 @@ from lorascope.search import Answer, Filters, Query, Searcher
 from lorascope.search.searcher import unit
 from lorascope.server.problems import Problem
 
+_MOST_PHRASES = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
@@ -51,32 +53,46 @@ class Found:
     thresholds: Thresholds
 
     @property
+    def vector(self) -> np.ndarray | None:
+        """What Directions were compared with (d,); None where nothing was asked."""
+        return self.answer.vector
+
+    @property
     def total(self) -> int:
         """How many adapters the whole answer has, over all pages."""
         return self.answer.considered - self.answer.too_strong - self.answer.too_unstable
 
 
-def answered(ask: Ask, searcher: Searcher) -> Found:
-    """Ask a searcher.
+def answered(ask: Ask, searcher: Searcher, picture: np.ndarray | None) -> Found:
+    """Ask a searcher; ``picture`` is the embedding of the ask's image, if it names one.
 
     Raises:
         Problem: an adapter or a picture that it names is not there.
         LorascopeError: the query cannot be read, or its encoder is not on this disk.
     """
     thresholds = _thresholds(ask, searcher.thresholds)
-    return Found(ask, _answer(ask, searcher, Filters(thresholds, ask.family, ask.folder)), searcher.stored, thresholds)
+    filters = Filters(thresholds, ask.family, ask.folder)
+    return Found(ask, _answer(ask, searcher, filters, picture), searcher.stored, thresholds)
 
 
-def _answer(ask: Ask, searcher: Searcher, filters: Filters) -> Answer:
+def _answer(ask: Ask, searcher: Searcher, filters: Filters, picture: np.ndarray | None) -> Answer:
+    _check_length(ask.text)
     if ask.browsing:
         return searcher.strongest(top=ask.limit, skip=ask.offset, filters=filters)
     if not (ask.more or ask.less or ask.image):
         return searcher.text(ask.text, top=ask.limit, skip=ask.offset, filters=filters)
     rows = [_row(searcher, key) for key in (*ask.more, *ask.less)]
     return searcher.rank(
-        _name(ask, searcher, rows), _vector(ask, searcher, rows), None,
+        _name(ask, searcher, rows), _vector(ask, searcher, rows, picture), None,
         top=ask.limit, skip=ask.offset, filters=filters, leave_out=rows,
     )  # fmt: skip
+
+
+def _check_length(text: str) -> None:
+    """Each phrase costs time to encode, and others are waiting."""
+    phrases = len(Query.parse(text).terms) if text else 0
+    if phrases > _MOST_PHRASES:
+        raise Problem(422, "bad-value", f"the query has {phrases} phrases", f"use at most {_MOST_PHRASES}", "q")
 
 
 def _thresholds(ask: Ask, preset: Thresholds) -> Thresholds:
@@ -95,11 +111,12 @@ def _row(searcher: Searcher, key: str) -> int:
     return row
 
 
-def _vector(ask: Ask, searcher: Searcher, rows: list[int]) -> np.ndarray:
+def _vector(ask: Ask, searcher: Searcher, rows: list[int], picture: np.ndarray | None) -> np.ndarray:
     """Phrases, adapters and a picture, each of length 1 times its weight, added up."""
     parts = [term.weight * unit(searcher.vector(term.text)) for term in Query.parse(ask.text).terms] if ask.text else []
     signs = [1.0] * len(ask.more) + [-1.0] * len(ask.less)
     parts += [sign * searcher.matrix.directions[row] for sign, row in zip(signs, rows, strict=True)]
+    parts += [] if picture is None else [unit(searcher.shift(picture))]
     return np.sum(parts, axis=0)
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 from fastapi import Depends, Request
 
@@ -16,10 +16,18 @@ from lorascope.library import Library, StoredProtocol
 from lorascope.search import Hit, Searcher
 from lorascope.server.asking import Ask, Found, answered
 from lorascope.server.encoding import Encoders
+from lorascope.server.folders import Folders
+from lorascope.server.jobs import Plan
+from lorascope.server.mapping import MapData, Plane, draw_map, plane_of
+from lorascope.server.pictures import Pictures
+from lorascope.server.post import Start
 from lorascope.server.problems import Problem
 from lorascope.server.settings import Settings
+from lorascope.server.work import Work
 
 _ANSWERS = 512
+_GRACE = 30
+"""Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +49,27 @@ class Overview:
 class State:
     """One library, served to many threads."""
 
-    def __init__(self, settings: Settings, encoders: Encoders) -> None:
-        """Open the library, making it if it is not there.
+    def __init__(self, settings: Settings, encoders: Encoders, start: Start) -> None:
+        """Open the library, making it if it is not there; ``start`` begins the worker when there is work.
 
         Raises:
             LibraryError: it cannot be opened or made.
         """
         self.settings = settings
         self._encoders = encoders
+        self._pictures = Pictures(encoders)
+        self._folders = Folders(settings.folders)
         self._free: list[Library] = [Library(settings.library, create=True)]
         self._lock = threading.RLock()
         self._version: tuple[object, ...] = ()
         self._protocols: tuple[StoredProtocol, ...] = ()
         self._searchers: dict[str, Searcher] = {}
         self._answers: OrderedDict[Ask, Found] = OrderedDict()
+        self._maps: dict[str, MapData] = {}
+        self._planes: dict[str, Plane | None] = {}
+        plan = Plan(settings.library, settings.preset, settings.device, settings.download)
+        self.work = Work(plan, settings.folders, self.library, start)
+        self.tries = self.work.tries
 
     @contextmanager
     def library(self) -> Generator[Library]:
@@ -69,7 +84,8 @@ class State:
                 self._free.append(library)
 
     def close(self) -> None:
-        """Close every connection."""
+        """End the work where it can go on later, and close every connection."""
+        self.work.close(_GRACE)
         with self._lock:
             while self._free:
                 self._free.pop().close()
@@ -82,6 +98,8 @@ class State:
                 self._protocols = tuple(library.protocols())
                 self._searchers.clear()
                 self._answers.clear()
+                self._maps.clear()
+                self._folders.forget()
                 self._version = version
             return self._protocols
 
@@ -137,13 +155,51 @@ class State:
                     self._answers.move_to_end(ask)
                     return found
                 version = self._version
-            found = answered(ask, self.searcher(library, ask.protocol))
+            searcher = self.searcher(library, ask.protocol)
+            picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
+            found = answered(ask, searcher, picture)
         with self._lock:
             if version == self._version:
                 self._answers[ask] = found
                 while len(self._answers) > _ANSWERS:
                     self._answers.popitem(last=False)
         return found
+
+    def add_picture(self, data: bytes, protocol: str = "") -> str:
+        """Embed a picture to search by; returns the id by which an :class:`Ask` names it.
+
+        Raises:
+            Problem: nothing is measured yet.
+            LorascopeError: it is no picture, or the encoder is not on this disk.
+        """
+        with self.library() as library:
+            return self._pictures.add(library, self.protocol(library, protocol), data)
+
+    def map(self, protocol: str = "") -> MapData:
+        """Every adapter of a Protocol in columns; drawn once until the library changes.
+
+        Raises:
+            Problem: no such Protocol, or nothing is measured yet.
+        """
+        with self.library() as library:
+            searcher = self.searcher(library, protocol)
+            digest = searcher.stored.protocol.digest
+            with self._lock:
+                found, version = self._maps.get(digest), self._version
+            if found is None:
+                if self._planes.get(digest) is None:
+                    self._planes[digest] = plane_of(searcher)
+                found = draw_map(library, searcher, self._planes[digest])
+                with self._lock:
+                    if version == self._version:
+                        self._maps[digest] = found
+            return found
+
+    def folders(self) -> list[dict[str, Any]]:
+        """The folders that may be indexed, each with how many files are known, left out, and new."""
+        with self.library() as library:
+            self.protocols(library)
+            return self._folders.count(library)
 
     def overview(self) -> Overview:
         """What the library holds."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from urllib.parse import quote
 
-from lorascope.library import StoredAdapter
+from lorascope.library import BARE, StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.report.words import summary
 from lorascope.search import Hit
 from lorascope.server.asking import Found
 from lorascope.signature import Estimate, Signature
 
-_MATURE = 4
+MATURE = 4
 """The lowest of Civitai's levels (1, 2, 4, 8, 16) that is for adults: 4 is R."""
 
 
@@ -24,7 +25,7 @@ def mature_level(adapter: StoredAdapter) -> int | None:
 
 def is_mature(adapter: StoredAdapter) -> bool:
     """Whether its pictures may be for adults only."""
-    return (mature_level(adapter) or 0) >= _MATURE
+    return (mature_level(adapter) or 0) >= MATURE
 
 
 def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
@@ -56,6 +57,12 @@ def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, 
         **figures(signature),
         "precision": hit.signature.precision,
     }
+
+
+def picture_address(key: str, place: int, protocol: str) -> str:
+    """Where the picture of a pinned cell is: with an adapter, or bare if the key is that of the base model."""
+    whose = f"adapters/{quote(key, safe='')}" if key != BARE else "bare"
+    return f"/api/v1/{whose}/previews/{place}?protocol={protocol}"
 
 
 def figures(signature: Signature) -> dict[str, Any]:

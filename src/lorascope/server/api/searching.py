@@ -1,41 +1,45 @@
-"""Search."""
+"""Search, by words, adapters and pictures."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
 
-from lorascope.server.asking import Ask
-from lorascope.server.state import StateOf
+from lorascope.server.api.schemas import Name, Search, SearchPage, errors
+from lorascope.server.state import State, StateOf
 from lorascope.server.views import plain_found
 
 router = APIRouter(tags=["search"])
 
-Keys = Annotated[list[str], Query(max_length=8)]
+_PICTURE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*",)},
+    }
+}
 
 
-@router.get("/search")
-def search(
-    state: StateOf,
-    q: Annotated[str, Query(max_length=2000)] = "",
-    more: Keys = [],  # noqa: B006
-    less: Keys = [],  # noqa: B006
-    image: str = "",
-    protocol: str = "",
-    family: str = "",
-    folder: str = "",
-    max_strength: float | None = None,
-    min_consistency: float | None = None,
-    everything: bool = False,
-    hidden: bool = False,
-    offset: Annotated[int, Query(ge=0)] = 0,
-    limit: Annotated[int, Query(ge=1, le=200)] = 48,
-) -> Any:
-    """Adapters by what they do."""
-    ask = Ask(
-        text=q, more=tuple(more), less=tuple(less), image=image, protocol=protocol, family=family, folder=folder,
-        max_strength=max_strength, min_consistency=min_consistency, everything=everything, hidden=hidden,
-        offset=offset, limit=limit,
-    )  # fmt: skip
-    return plain_found(state.search(ask))
+@router.get("/search", response_model=SearchPage, responses=errors(404, 409))
+def search(state: StateOf, asked: Annotated[Search, Query()]) -> Response:
+    """Find adapters by what they do. Without a query: all of them, the strongest first."""
+    return _answer(state, asked)
+
+
+@router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
+def search_by_body(state: StateOf, asked: Search) -> Response:
+    """The same, for queries that are too long for an address."""
+    return _answer(state, asked)
+
+
+@router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
+async def add_image(request: Request, state: StateOf, protocol: Name = "") -> dict[str, str]:
+    """Send a picture to search by (PNG, JPEG, WebP; the body is the file). Its id goes into ``image`` of a search."""
+    data = await request.body()
+    return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
+
+
+def _answer(state: State, asked: Search) -> Response:
+    return JSONResponse(plain_found(state.search(asked.ask())))
