@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-from lorascope.server.pages import adapter, searching
+from lorascope.server.pages import adapter, atlas, comparing, searching, trying, working
 from lorascope.server.pages.render import STATIC, page
 from lorascope.server.problems import Problem
 
@@ -15,7 +15,7 @@ __all__ = ["install", "login_page", "problem_page"]
 
 def install(app: FastAPI) -> None:
     """Add every page, and the files that they load."""
-    for part in (searching, adapter):
+    for part in (searching, adapter, comparing, atlas, trying, working):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 

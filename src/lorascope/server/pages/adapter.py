@@ -14,6 +14,7 @@ from lorascope.errors import LorascopeError
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.protocol import Thresholds
 from lorascope.search import Hit
+from lorascope.server.api.adapters import known_adapter
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Card, Cells, card, claimed, ranged
 from lorascope.server.pages.gauge import WIDTH, Gauge
@@ -64,7 +65,7 @@ class Other:
 def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str, Query()] = "") -> Response:
     """Pictures, signature, neighbours, claims and facts."""
     with state.library() as library:
-        found = _found(library, key)
+        found = known_adapter(library, key)
         under = _signatures(library, key)
         chosen = _chosen(under, protocol)
         if chosen is None:
@@ -96,7 +97,7 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
 def words(request: Request, state: StateOf, key: str, protocol: Annotated[str, Query()] = "") -> Response:
     """Ask for the words that an adapter is described by, and tell at which place it comes."""
     with state.library() as library:
-        found = _found(library, key)
+        found = known_adapter(library, key)
         searcher = state.searcher(library, protocol)
         row = searcher.matrix.places.get(key)
         if row is None:
@@ -118,15 +119,6 @@ def claimed_phrases(adapter: StoredAdapter) -> list[str]:
     phrases = [claimed(adapter, "title"), *(tags if isinstance(tags, list) else ())]
     texts = [" ".join(phrase.replace("_", " ").split()) for phrase in phrases if isinstance(phrase, str)]
     return [text for text in dict.fromkeys(texts) if text][:_PHRASES]
-
-
-def _found(library: Library, key: str) -> StoredAdapter:
-    found = library.adapters([key]).get(key)
-    if found is None:
-        raise Problem(
-            404, "unknown-adapter", f"The library has no adapter {key[:80]!r}", "Search for it by name or effect"
-        )
-    return found
 
 
 def _signatures(library: Library, key: str) -> dict[str, tuple[StoredProtocol, StoredSignature]]:

@@ -86,9 +86,9 @@ def telling_cells(
 ) -> tuple[int, ...]:
     """The two pinned cells that matter most for a query, the same for every card of its answer.
 
-    Those in which the first hits differ most along the query: the effect of each hit on each cell is projected on the
-    query's vector, and the cells where these projections spread most over the hits are taken. Where nothing was asked,
-    or no evidence is kept, the first two.
+    The effect of each of the first hits on each cell is projected on the query's vector. The first cell is the one where
+    these projections spread most over the hits. The second is the one whose spread the first explains least: two cells
+    that tell the same would waste a picture. Where nothing was asked, or no evidence is kept, the first two.
     """
     places = sorted(set(cells.pins.get(BARE, {})).union(*(cells.pins.get(key, {}) for key in keys)))
     if vector is None or len(places) < 3 or not library.has_evidence:
@@ -103,8 +103,11 @@ def telling_cells(
     if len(within) < 3:
         return tuple(places[:2])
     along = np.stack([row[within] @ vector for row in rows])
-    spread = along.std(axis=0) if len(rows) > 1 else np.abs(along[0])
-    return tuple(sorted(within[int(i)] for i in np.argsort(-spread, kind="stable")[:2]))
+    shared = np.atleast_2d(np.cov(along, rowvar=False) if len(rows) > 1 else np.outer(along, along))
+    first = int(np.argmax(np.diag(shared)))
+    rest = np.diag(shared) - shared[first] ** 2 / max(float(shared[first, first]), 1e-12)
+    rest[first] = -np.inf
+    return tuple(sorted((within[first], within[int(np.argmax(rest))])))
 
 
 def card_of_hit(hit: Hit, pairs: tuple[Pair, ...], thresholds: Thresholds, *, asked: bool) -> Card:
