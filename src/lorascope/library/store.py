@@ -332,8 +332,8 @@ class Library:
                 "INSERT INTO runs (id, started, request) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET request = excluded.request, finished = NULL, outcome = NULL RETURNING id"
             )
-            (number,) = db.execute(sql, (number, time.time(), json.dumps(request))).fetchone()
-        return number
+            (found,) = db.execute(sql, (number, time.time(), json.dumps(request))).fetchone()
+        return found
 
     def finish_run(self, number: int, outcome: dict[str, Any]) -> None:
         """Note how a run ended."""

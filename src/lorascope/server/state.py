@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, final
 
 from fastapi import Depends, Request
 
-from lorascope.library import Library, StoredProtocol
+from lorascope.library import Library, StoredAdapter, StoredProtocol
 from lorascope.search import Hit, Searcher
 from lorascope.server.asking import Ask, Found, answered
 from lorascope.server.encoding import Encoders
@@ -37,6 +38,7 @@ class Overview:
     adapters: int
     protocols: tuple[StoredProtocol, ...]
     families: tuple[str, ...]
+    folders: tuple[str, ...]
     refused: int
 
     @property
@@ -47,7 +49,7 @@ class Overview:
 
 @final
 class State:
-    """One library, served to many threads."""
+    """One library, served to many threads. ``ending`` tells whether the server is about to stop."""
 
     def __init__(self, settings: Settings, encoders: Encoders, start: Start) -> None:
         """Open the library, making it if it is not there; ``start`` begins the worker when there is work.
@@ -66,10 +68,12 @@ class State:
         self._searchers: dict[str, Searcher] = {}
         self._answers: OrderedDict[Ask, Found] = OrderedDict()
         self._maps: dict[str, MapData] = {}
+        self._overview: Overview | None = None
         self._planes: dict[str, Plane | None] = {}
         plan = Plan(settings.library, settings.preset, settings.device, settings.download)
         self.work = Work(plan, settings.folders, self.library, start)
         self.tries = self.work.tries
+        self.ending: Callable[[], bool] = lambda: False
 
     @contextmanager
     def library(self) -> Generator[Library]:
@@ -99,6 +103,7 @@ class State:
                 self._searchers.clear()
                 self._answers.clear()
                 self._maps.clear()
+                self._overview = None
                 self._folders.forget()
                 self._version = version
             return self._protocols
@@ -195,6 +200,15 @@ class State:
                         self._maps[digest] = found
             return found
 
+    def start_try(self, prompt: str, keys: Sequence[str], seeds: int = 2) -> dict[str, Any]:
+        """Render a prompt without and with some adapters, ahead of every run; see :class:`Tries`.
+
+        Raises:
+            Problem: there is no such adapter, a value is out of range, or too many tries are waiting.
+        """
+        with self.library() as library:
+            return self.tries.start(prompt, [known_adapter(library, key) for key in dict.fromkeys(keys)], seeds)
+
     def folders(self) -> list[dict[str, Any]]:
         """The folders that may be indexed, each with how many files are known, left out, and new."""
         with self.library() as library:
@@ -202,12 +216,20 @@ class State:
             return self._folders.count(library)
 
     def overview(self) -> Overview:
-        """What the library holds."""
+        """What the library holds; looked up once until it changes."""
         with self.library() as library:
             protocols = tuple(stored for stored in self.protocols(library) if stored.adapters)
-            families = tuple(sorted(set(self.searcher(library).matrix.families))) if protocols else ()
-            count = protocols[0].adapters if protocols else 0
-            return Overview(count, protocols, families, len(library.refusals()))
+            with self._lock:
+                found, version = self._overview, self._version
+            if found is None:
+                families = sorted(set(self.searcher(library).matrix.families)) if protocols else ()
+                folders = sorted({str(Path(path).parent) for path in library.stamps()})
+                count = protocols[0].adapters if protocols else 0
+                found = Overview(count, protocols, tuple(families), tuple(folders), len(library.refusals()))
+                with self._lock:
+                    if version == self._version:
+                        self._overview = found
+            return found
 
     def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
         """The adapters that do most nearly the same, and those that do most nearly the opposite; none is hidden.
@@ -218,6 +240,18 @@ class State:
         nearest = self.search(Ask(more=(key,), protocol=protocol, everything=True, limit=top))
         opposite = self.search(Ask(less=(key,), protocol=protocol, everything=True, limit=top))
         return nearest.answer.hits, opposite.answer.hits
+
+
+def known_adapter(library: Library, key: str) -> StoredAdapter:
+    """An adapter by its whole key.
+
+    Raises:
+        Problem: the library has none of that key.
+    """
+    found = library.adapters([key]).get(key)
+    if found is None:
+        raise Problem(404, "unknown-adapter", f"there is no adapter {key[:80]!r}", "take a key from /api/v1/adapters")
+    return found
 
 
 async def _state(request: Request) -> State:

@@ -8,14 +8,14 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from lorascope.library import BARE, Library, StoredAdapter, StoredSignature
+from lorascope.library import BARE, StoredAdapter, StoredSignature
 from lorascope.protocol import Thresholds
 from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
 from lorascope.server.api.caching import cached
 from lorascope.server.api.schemas import AdapterPage, HitRow, Listing, Name, Table, errors
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf
+from lorascope.server.state import StateOf, known_adapter
 from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
 
 router = APIRouter(tags=["adapters"])
@@ -132,18 +132,6 @@ def all_adapters(request: Request, state: StateOf, protocol: Name = "") -> Respo
     """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
     drawn = state.map(protocol)
     return cached(request, drawn.json, "application/json", drawn.etag, zipped=drawn.zipped, seconds=0)
-
-
-def known_adapter(library: Library, key: str) -> StoredAdapter:
-    """An adapter by its whole key.
-
-    Raises:
-        Problem: the library has none of that key.
-    """
-    found = library.adapters([key]).get(key)
-    if found is None:
-        raise Problem(404, "unknown-adapter", f"there is no adapter {key[:80]!r}", "take a key from /api/v1/adapters")
-    return found
 
 
 def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:

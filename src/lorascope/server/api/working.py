@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from lorascope.server.api.adapters import PICTURE, known_adapter
+from lorascope.server.api.adapters import PICTURE
 from lorascope.server.api.caching import cached
 from lorascope.server.api.schemas import NewRun, NewTry, Part, RunRow, TryRow, errors
 from lorascope.server.problems import Problem
@@ -22,8 +22,8 @@ router = APIRouter(tags=["work"])
 Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.")]
 TryId = Annotated[str, Path(max_length=64)]
 _APART = 0.25
-"""Seconds between two messages: a page need not know more often."""
-_HEARTBEAT = 15
+"""Seconds between two looks: a page need not know more often."""
+_HEARTBEAT = 60
 _MOST_LISTENERS = 64
 
 
@@ -91,26 +91,23 @@ async def events(request: Request, state: StateOf) -> Response:
 
 
 async def _stream(state: State) -> AsyncGenerator[str]:
-    listeners = state.work.listeners
+    listeners, quiet = state.work.listeners, None
     with listeners.listening() as changed:
-        while not listeners.closed:
-            changed.clear()
-            snapshot = await run_in_threadpool(state.work.snapshot)
-            yield f"event: work\ndata: {json.dumps(snapshot)}\n\n"
+        while not (listeners.closed or state.ending()):
+            if changed.is_set() or quiet is None:
+                changed.clear()
+                snapshot = await run_in_threadpool(state.work.snapshot)
+                yield f"event: work\ndata: {json.dumps(snapshot)}\n\n"
+                quiet = 0
+            elif (quiet := quiet + 1) % _HEARTBEAT == 0:
+                yield ": still here\n\n"  # a page that has gone is noticed by what cannot be sent to it
             await asyncio.sleep(_APART)
-            while not changed.is_set():
-                try:
-                    await asyncio.wait_for(changed.wait(), _HEARTBEAT)
-                except TimeoutError:
-                    yield ": still here\n\n"  # a page that has gone is noticed by what cannot be sent to it
 
 
 @router.post("/tries", status_code=202, responses=errors(404, 429))
 def start_try(state: StateOf, asked: NewTry) -> TryRow:
     """Render a prompt without and with some adapters, ahead of every run."""
-    with state.library() as library:
-        found = [known_adapter(library, key) for key in dict.fromkeys(asked.adapters)]
-    return TryRow(**state.tries.start(asked.prompt, found, asked.seeds))
+    return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds))
 
 
 @router.get("/tries/{name}", responses=errors(404))
