@@ -86,9 +86,9 @@ def telling_cells(
 ) -> tuple[int, ...]:
     """The two pinned cells that matter most for a query, the same for every card of its answer.
 
-    The effect of each of the first hits on each cell is projected on the query's vector. The first cell is the one where
-    these projections spread most over the hits. The second is the one whose spread the first explains least: two cells
-    that tell the same would waste a picture. Where nothing was asked, or no evidence is kept, the first two.
+    The effect of each of the first hits on each cell is projected on the query's vector. The first cell is the one
+    where these projections spread most over the hits. The second is the one of whose spread the first explains least:
+    two cells that tell the same would waste a picture. Where nothing was asked, or no evidence is kept, the first two.
     """
     places = sorted(set(cells.pins.get(BARE, {})).union(*(cells.pins.get(key, {}) for key in keys)))
     if vector is None or len(places) < 3 or not library.has_evidence:

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from lorascope.server.api.adapters import known_adapter
 from lorascope.server.pages.render import page
 from lorascope.server.state import StateOf
 from lorascope.server.views import is_mature
@@ -18,9 +17,7 @@ router = APIRouter(include_in_schema=False)
 @router.post("/tries")
 def start(state: StateOf, prompt: Annotated[str, Form()], a: Annotated[list[str], Form()]) -> Response:
     """Have it rendered, ahead of any run."""
-    with state.library() as library:
-        adapters = [known_adapter(library, key) for key in a]
-    return RedirectResponse(f"/tries/{state.tries.start(prompt, adapters)['id']}", 303)
+    return RedirectResponse(f"/tries/{state.start_try(prompt, a)['id']}", 303)
 
 
 @router.get("/tries/{number}")
