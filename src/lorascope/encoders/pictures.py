@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,7 +20,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 
 
 def embed_picture(
-    source: Path | BinaryIO, encoder: str | Encoder, *, download: bool = False
+    source: Path | BytesIO, encoder: str | Encoder, *, download: bool = False
 ) -> Float32[np.ndarray, " d"]:
     """Embed a picture.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, final
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from jaxtyping import Float32
@@ -45,7 +46,7 @@ class Encoders:
                 self._queries[digest] = load_query_encoder(stored, download=self._download)
             return self._queries[digest].shifts(query, encoding)
 
-    def picture(self, stored: StoredProtocol, file: BinaryIO) -> Float32[np.ndarray, " d"]:
+    def picture(self, stored: StoredProtocol, file: BytesIO) -> Float32[np.ndarray, " d"]:
         """Embed a picture by the encoder of a Protocol.
 
         Raises:

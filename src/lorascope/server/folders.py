@@ -11,7 +11,7 @@ from typing import Any, final
 from lorascope.adapters import scan
 from lorascope.library import Library
 
-_SECONDS = 5
+_SECONDS = 5.0
 """How long a count holds: a folder of sixty thousand files takes a second to look through."""
 
 

@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from lorascope.server.jobs import FromWorker, Plan, ToWorker
 from lorascope.server.worker import run
 
-_IDLE_SECONDS = 300
+_IDLE_SECONDS = 300.0
 """How long an idle worker keeps its models loaded."""
-_LEAVING_SECONDS = 10
+_LEAVING_SECONDS = 10.0
 _TICK = 0.5
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a worker runs in: a process, or in tests a thread."""
 

@@ -95,4 +95,6 @@ def refused_values(errors: Sequence[Any]) -> Problem:
     place = [str(part) for part in first["loc"]]
     field = ".".join(place[1:]) or place[0]
     value = f", not {first['input']!r:.60}" if isinstance(first.get("input"), str | int | float) else ""
-    return Problem(422, "bad-value", f"{field}: {first['msg'].lower()}{value}", "see /api/v1/openapi.json", field)
+    whole = place == ["body"]
+    remedy = "send a JSON object as application/json" if whole else "see /api/v1/openapi.json"
+    return Problem(422, "bad-value", f"{field}: {first['msg'].lower()}{value}", remedy, field)

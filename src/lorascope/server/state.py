@@ -27,7 +27,7 @@ from lorascope.server.settings import Settings
 from lorascope.server.work import Work
 
 _ANSWERS = 512
-_GRACE = 30
+_GRACE = 30.0
 """Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
 
 

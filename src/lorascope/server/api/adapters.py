@@ -82,7 +82,7 @@ def signature(state: StateOf, key: AdapterKey, protocol: Name = "", direction: b
 @router.get("/adapters/{key}/categories", responses=errors(404, 409))
 def categories(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
     """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
-    return plain_signature(_signature(state, key, protocol))["categories"]
+    return list(plain_signature(_signature(state, key, protocol))["categories"])
 
 
 @router.get("/adapters/{key}/neighbours", responses=errors(404, 409))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lorascope.server.asking import Ask
 
@@ -13,6 +14,7 @@ Name = Annotated[str, Field(max_length=200)]
 Offset = Annotated[int, Field(ge=0, le=10_000_000)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 State = Literal[
     "waiting", "loading", "running", "pausing", "cancelling", "paused", "done", "cancelled", "failed", "interrupted",
     "elsewhere",
@@ -23,6 +25,15 @@ class Asked(BaseModel):
     """Strict: a field that is not known is an error, so that a misspelt one is not passed over."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        """JSON can escape half a character, which no file and no database takes."""
+        texts: list[Any] = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and _SURROGATE.search(text) for text in texts):
+            raise ValueError("it holds half a character")
+        return value
 
 
 class Search(Asked):
