@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -147,10 +148,10 @@ def _measured(protocol: StoredProtocol, stored: StoredSignature) -> Measured:
         protocol,
         signature,
         stored,
-        Gauge.of(signature.strength, grid.strength, new.strength, thresholds.strength_max, 1),
+        Gauge.of(signature.strength, grid.strength, new.strength, thresholds.strength_max, math.inf),
         None
         if consistency is None
-        else Gauge.of(consistency, grid.consistency, new.consistency, thresholds.consistency_min, 2),
+        else Gauge.of(consistency, grid.consistency, new.consistency, thresholds.consistency_min, 1.0),
         tuple(sorted(map(_category, signature.categories), key=lambda category: -category.alignment)),
     )
 
@@ -159,7 +160,7 @@ def _category(profile: CategoryProfile) -> Category:
     """A category with a word for it. Levels of the cosine between its mean effect and the Direction."""
     steps = ((0.3, "does something else"), (0.6, "partly"), (0.85, "mostly"))
     word = next((word for limit, word in steps if profile.alignment < limit), "as everywhere")
-    return Category(profile.category, word, profile.alignment, profile.strength)
+    return Category(profile.category.replace("_", " "), word, profile.alignment, profile.strength)
 
 
 def _row(library: Library, protocol: StoredProtocol, hits: Sequence[Hit]) -> list[tuple[Card, float]]:

@@ -25,17 +25,17 @@ class Gauge:
     end: str
 
     @classmethod
-    def of(cls, value: float, grid: Estimate | None, new: Estimate | None, threshold: float, digits: int) -> Gauge:
-        """Scale the line so that everything fits on it."""
+    def of(cls, value: float, grid: Estimate | None, new: Estimate | None, threshold: float, most: float) -> Gauge:
+        """Scale the line so that everything fits on it; it never reaches beyond ``most``."""
         mark = threshold if math.isfinite(threshold) else None
         tops = [value, mark or 0.0, *(estimate.upper for estimate in (grid, new) if estimate is not None)]
-        end = _round_up(1.05 * max(tops))
+        end = min(_round_up(1.05 * max(tops)), most)
         return cls(
             at=_place(value, end),
             grid=_span(grid, end),
             new=_span(new, end),
             mark=None if mark is None else _place(mark, end),
-            end=f"{end:.{digits}f}",
+            end=f"{end:g}",
         )
 
 

@@ -94,7 +94,7 @@ def _results(library: Library, found: Found, first: Found, address: Address) -> 
     best = [hit.adapter.key for hit in first.answer.hits]
     places = telling_cells(library, best, found.vector, cells)
     cards = [
-        card_of_hit(hit, cells.pairs(hit.adapter.key, places), found.thresholds, asked=asked)
+        card_of_hit(hit, cells.pairs(hit.adapter.key, places), found.stored.preset.thresholds, asked=asked)
         for hit in (*answer.hits, *hidden)
     ]
     return Results(

@@ -34,6 +34,7 @@ _STATES = {
 @router.get("/work")
 def work(request: Request, state: StateOf) -> Response:
     """Everything about indexing."""
+    progress = _progress(state)  # first: the page listens for what changes after it
     with state.library() as library:
         refusals = library.refusals()
     return page(
@@ -45,12 +46,12 @@ def work(request: Request, state: StateOf) -> Response:
         runs=[_shown(run) for run in state.work.runs()[:_RUNS_SHOWN]],
         precisions=list(PRECISIONS),
         library=state.settings.library,
-        **_progress(state),
+        **progress,
     )
 
 
 @router.get("/work/progress")
-def progress(request: Request, state: StateOf) -> Response:
+def steps(request: Request, state: StateOf) -> Response:
     """The part that changes while a run goes on."""
     return page(request, "progress.html.jinja", **_progress(state))
 

@@ -8,17 +8,21 @@ if (form) {
   form.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
     // Only what differs from the defaults goes into the address. A slider being drawn leaves one step of history.
     for (const field of form.querySelectorAll("[name]")) {
-      if (field.value === (field.dataset.default ?? "")) ctx.request.body.delete(field.name);
+      if (usual(field)) ctx.request.body.delete(field.name);
     }
     ctx[ctx.sourceEvent.type === "submit" ? "push" : "replace"] = "true";
   });
   form.addEventListener("htmx:error", () => say("The server does not answer. Is it still running?"));
   form.addEventListener("input", ({ target }) => {
-    const shown = target.closest("label")?.querySelector("output");
+    const shown = target.closest(".field")?.querySelector("output");
     if (shown) shown.value = spelt(target, shown.dataset.any);
   });
   document.addEventListener("toggle", ({ target }) => target.id === "lane" && keepLane(target.open), true);
   takePictures();
+}
+
+function usual({ type, value, dataset }) {
+  return type === "range" ? Number(value) === Number(dataset.default) : value === "";
 }
 
 function spelt({ value, min, max, step }, any) {
@@ -27,7 +31,7 @@ function spelt({ value, min, max, step }, any) {
 }
 
 function keepLane(open) {
-  form.elements.hidden.value = open ? "1" : "";
+  form.elements.hidden.disabled = !open;
   const address = new URL(location);
   if (open) address.searchParams.set("hidden", "1");
   else address.searchParams.delete("hidden");

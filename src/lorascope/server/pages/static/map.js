@@ -330,7 +330,7 @@ function tell() {
   for (let i = 0; i < data.keys.length; i++) counts[fate(i, chosen)]++;
   told.textContent = `${counts[0]} within the thresholds, ${counts[1]} too strong, ${counts[2]} too unstable`;
   for (const slider of Object.values(sliders)) {
-    slider.closest("label").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
+    slider.closest(".field").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
   }
   document.getElementById("map-search").href = `/?max_strength=${chosen.strength}&min_consistency=${chosen.consistency}`;
 }

@@ -2,15 +2,13 @@
 // Both are morphed in, so the focus stays where it was.
 
 const lost = document.getElementById("lost");
-let shape;
 
 const events = new EventSource("/api/v1/events"); // the browser connects again by itself
 
 events.addEventListener("work", ({ data }) => {
   const { run, waiting } = JSON.parse(data);
-  const now = JSON.stringify([run?.id, run?.state, waiting.length]);
-  const whole = !lost.hidden || (shape !== undefined && shape !== now);
-  shape = now;
+  const now = `${run?.id ?? ""} ${run?.state ?? ""} ${waiting.length}`;
+  const whole = !lost.hidden || now !== document.getElementById("progress").dataset.drawn;
   lost.hidden = true;
   if (whole) htmx.ajax("GET", "/work", { target: "#main", swap: "innerMorph" });
   else document.body.dispatchEvent(new Event("progressed"));
