@@ -55,6 +55,7 @@ def small_world(folder: Path) -> Path:
 
 def measured(place: Path, *folders: Path, precision: str = "quick") -> Path:
     """A library of what lies in some folders, measured with the fakes; the preset lies beside it."""
+    place.parent.mkdir(exist_ok=True)
     preset = Preset.load(small_world(place.parent))
     with Library(place, create=True) as library:
         index(folders, load_bench(preset, library), precision=precision)
