@@ -142,7 +142,7 @@ def test_runs_wait_for_each_other_and_the_queue_is_bounded(client: TestClient, m
 
 
 def test_a_run_that_cannot_begin_says_why(tmp_path: Path, client: TestClient) -> None:
-    (tmp_path / "prompts.toml").unlink()
+    (tmp_path / "index.toml").unlink()
     run = until(client, f"{RUNS}/{start(client)}", *ENDS)
     assert run["state"] == "failed"
     assert run["error"]["code"] == "prompt-set-error"

@@ -15,6 +15,8 @@ from lorascope.errors import QueryError
 _MOST_PIXELS = 64_000_000
 _LONGEST = 2048
 """Pixels. Larger pictures are shrunk to this before they are floats; encoders look at 224 to 512."""
+_NARROWEST = 16
+"""Times that a picture may be longer than wide: encoders enlarge the short side to what they look at."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 """What pictures come in. Pillow knows others that start programs or follow links."""
 
@@ -42,6 +44,8 @@ def embed_picture(
         with Image.open(source, formats=_FORMATS) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
+            if max(picture.size) > _NARROWEST * min(picture.size):
+                raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
             picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
             pixels = np.array(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:

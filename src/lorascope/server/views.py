@@ -44,7 +44,7 @@ def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
 
 
 def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, Any]:
-    """A hit with its figures in short."""
+    """A hit with its figures in short. Its words are relative to the preset's thresholds, whatever was asked."""
     signature = hit.signature.signature
     return {
         "rank": hit.rank,
@@ -95,7 +95,7 @@ def plain_thresholds(thresholds: Thresholds) -> dict[str, float | None]:
 
 def plain_found(found: Found) -> dict[str, Any]:
     """A page of an answer."""
-    answer = found.answer
+    answer, usual = found.answer, found.stored.preset.thresholds
     return {
         "query": answer.query,
         "protocol": str(found.stored.protocol),
@@ -108,8 +108,8 @@ def plain_found(found: Found) -> dict[str, Any]:
         "total": found.total,
         "offset": found.ask.offset,
         "limit": found.ask.limit,
-        "hits": [brief_hit(hit, found.thresholds, browsing=found.ask.browsing) for hit in answer.hits],
-        "hidden": [brief_hit(hit, found.thresholds, browsing=found.ask.browsing) for hit in answer.hidden]
+        "hits": [brief_hit(hit, usual, browsing=found.ask.browsing) for hit in answer.hits],
+        "hidden": [brief_hit(hit, usual, browsing=found.ask.browsing) for hit in answer.hidden]
         if found.ask.hidden
         else [],
     }

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from lorascope.library import BARE, StoredAdapter, StoredSignature
-from lorascope.protocol import Thresholds
 from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
 from lorascope.server.api.caching import cached
@@ -91,7 +90,9 @@ def neighbours(
 ) -> dict[str, list[HitRow]]:
     """The adapters that do most nearly the same, and the opposite."""
     both = state.neighbours(key, protocol, limit)
-    rows = [[HitRow(**brief_hit(hit, Thresholds(), browsing=False)) for hit in hits] for hits in both]
+    with state.library() as library:
+        usual = state.protocol(library, protocol).preset.thresholds
+    rows = [[HitRow(**brief_hit(hit, usual, browsing=False)) for hit in hits] for hits in both]
     return dict(zip(("nearest", "opposite"), rows, strict=True))
 
 

@@ -86,7 +86,7 @@ class NewRun(Asked):
     """A run over some of the folders that were named at start."""
 
     folders: Annotated[list[int] | None, Field(max_length=100, description="Ids of /folders; by default all.")] = None
-    precision: Annotated[str, Field(max_length=20, examples=["glance", "quick", "standard", "full"])] = "standard"
+    precision: Literal["glance", "quick", "standard", "full"] = "standard"
     partial: Annotated[bool, Field(description="Also adapters that match the base model only in part.")] = False
 
 
