@@ -19,7 +19,8 @@
     ├── LibraryError
     ├── QueryError
     ├── ModelError
-    └── MissingExtra
+    ├── MissingExtra
+    └── ServerError
 
 An adapter error's ``code``, the middle column, is a short word that is stored with the refusal. A
 message names the thing, the value that was found and what to do about it.
@@ -45,6 +46,7 @@ __all__ = [
     "PromptSetError",
     "ProtocolError",
     "QueryError",
+    "ServerError",
     "TruncatedAdapter",
     "UnknownAdapter",
     "UnreadableAdapter",
@@ -215,3 +217,10 @@ class ModelError(LorascopeError):
 
 class MissingExtra(LorascopeError):
     """An optional dependency that is not installed."""
+
+
+# --- the server -------------------------------------------------------------------------------------------
+
+
+class ServerError(LorascopeError):
+    """A server that cannot be started as it was asked for."""

@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import data, find, measuring, system
+from lorascope.cli import data, find, measuring, serving, system
 
 app = typer.Typer(
     name="lorascope",
@@ -18,7 +18,7 @@ app = typer.Typer(
 for panel, verbs in (
     ("Begin", (system.demo, system.doctor)),
     ("Measure", (measuring.inspect, measuring.index)),
-    ("Find", (find.search, find.similar, find.show, find.list_)),
+    ("Find", (find.search, find.similar, find.show, find.list_, serving.serve)),
     ("Keep", (data.import_, data.export, data.remove)),
     ("Judge", (find.evaluate,)),
 ):

@@ -17,8 +17,12 @@ from lorascope.report.sheet import write_sheet
 from lorascope.search import Searcher
 
 
-def demonstrate(folder: Path, precision: str, *, as_json: bool) -> None:
-    """Index the shipped world, ask three questions, write their pictures; tell each step, or print JSON at the end."""
+def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
+    """Index the shipped world, ask three questions, write their pictures; tell each step, or print JSON at the end.
+
+    Returns:
+        The library.
+    """
     say = Console(quiet=True) if as_json else out
     loras = lay_out(folder)
     say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {loras}", soft_wrap=True)
@@ -37,8 +41,10 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> None:
         sheet = write_sheet(folder / "answers.html", answers, library)
     say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)
     say.print(f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html", soft_wrap=True)
+    say.print(f"Or on a page: lorascope serve --library {library.path} --folder {loras}", soft_wrap=True)
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
+    return library.path
 
 
 def _index(loras: Path, library: Library, precision: str) -> Outcome:

@@ -1,5 +1,6 @@
 """demo and doctor."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,21 @@ from lorascope.cli import options
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put the demo's files.")] = Path("demo"),
     precision: options.PrecisionName = "quick",
+    serve: Annotated[
+        bool | None,
+        typer.Option("--serve/--no-serve", help="Open the page at the end. Default: if a terminal is attached."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Run the main job on the small world that ships: index a folder, ask three questions, see pictures."""
+    """Run the main job on the small world that ships: index a folder, ask three questions, open the page."""
     from lorascope.cli.demonstration import demonstrate
 
-    demonstrate(folder, precision, as_json=as_json)
+    place = demonstrate(folder, precision, as_json=as_json)
+    if serve or (serve is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()):
+        from lorascope.cli.listening import run
+        from lorascope.server.settings import Settings
+
+        run(Settings(library=place, folders=(folder / "loras",)), open_page=True)
 
 
 def doctor(library: options.LibraryPath = None, as_json: options.Json = False) -> None:

@@ -28,7 +28,8 @@ class FakeEncoder:
         result = np.zeros((len(pixels), _DIM), np.float32)
         result[:, :3] = pixels.mean((2, 3)) * 4
         flat = pixels.reshape(len(pixels), -1)
-        result[:, 3:] = flat[:, : _DIM - 3] * 0.5
+        pattern = flat[:, : _DIM - 3]
+        result[:, 3 : 3 + pattern.shape[1]] = pattern * 0.5
         return result
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,21 @@ from lorascope.encoders.base import Encoder
 from lorascope.errors import QueryError
 
 _MOST_PIXELS = 64_000_000
+_LONGEST = 2048
+"""Pixels. Larger pictures are shrunk to this before they are floats; encoders look at 224 to 512."""
+_NARROWEST = 16
+"""Times that a picture may be longer than wide: encoders enlarge the short side to what they look at."""
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
+"""What pictures come in. Pillow knows others that start programs or follow links."""
 
 
-def embed_picture(path: Path, encoder: str | Encoder, *, download: bool = False) -> Float32[np.ndarray, " d"]:
+def embed_picture(
+    source: Path | BytesIO, encoder: str | Encoder, *, download: bool = False
+) -> Float32[np.ndarray, " d"]:
     """Embed a picture.
 
     Args:
-        path: a file in any format that Pillow reads, of at most 64 megapixels.
+        source: a PNG, JPEG, WebP, GIF, BMP or AVIF file of at most 64 megapixels.
         encoder: an encoder, or where one lies.
         download: fetch an encoder that is not on this disk.
 
@@ -30,13 +39,17 @@ def embed_picture(path: Path, encoder: str | Encoder, *, download: bool = False)
 
     from lorascope.encoders.clip import load_encoder
 
+    name = source if isinstance(source, Path) else "the picture"
     try:
-        with Image.open(path) as picture:
+        with Image.open(source, formats=_FORMATS) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
-                raise QueryError(f"{path} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
+                raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
+            if max(picture.size) > _NARROWEST * min(picture.size):
+                raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
+            picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
             pixels = np.array(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise QueryError(f"{path} cannot be read as a picture ({error}): give a PNG, JPEG or WebP file") from error
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise QueryError(f"{name} cannot be read as a picture ({error}): give a PNG, JPEG or WebP file") from error
     if isinstance(encoder, str):
         encoder = load_encoder(encoder, download=download)
     return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]

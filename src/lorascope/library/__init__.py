@@ -3,6 +3,7 @@
 from lorascope.library.evidence import Block, Evidence
 from lorascope.library.records import (
     Matrix,
+    Pin,
     Preview,
     Refusal,
     StoredAdapter,
@@ -18,6 +19,7 @@ __all__ = [
     "Evidence",
     "Library",
     "Matrix",
+    "Pin",
     "Preview",
     "Refusal",
     "StoredAdapter",

@@ -15,6 +15,7 @@ from lorascope.library.schema import EVIDENCE, connect, explained, transaction
 
 BYTES_PER_COMPONENT = 2
 """Embeddings are stored as float16, and rounded to it before anything is computed from them."""
+_NO_END = 2**31
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,16 @@ class Evidence:
                 ],
             )
 
-    def blocks(self, adapter: str, protocol: str, first: int = 0) -> list[Block]:
-        """The unbroken run of blocks from ``first`` on, each with the baseline of its own Execution."""
+    def blocks(self, adapter: str, protocol: str, first: int = 0, end: int = _NO_END) -> list[Block]:
+        """The unbroken run of blocks from ``first`` on, before ``end``, each with the baseline of its own Execution."""
         with explained(self.path):
             rows = self._db.execute(
                 "SELECT b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
                 " JOIN baselines a ON a.protocol = b.protocol AND a.execution = b.execution"
                 "  AND a.words = b.words AND a.block = b.block"
                 " JOIN floors f ON f.protocol = b.protocol AND f.execution = b.execution"
-                " WHERE b.adapter = ? AND b.protocol = ? AND b.block >= ? ORDER BY b.block",
-                (adapter, protocol, first),
+                " WHERE b.adapter = ? AND b.protocol = ? AND b.block >= ? AND b.block < ? ORDER BY b.block",
+                (adapter, protocol, first, end),
             ).fetchall()
         found: list[Block] = []
         for place, (index, adapted, bare, moved, floor, execution) in enumerate(rows, first):

@@ -53,6 +53,14 @@ class StoredSignature:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """What a kept picture shows: its prompt and seed."""
+
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class Preview:
     """One kept picture: where it stands among the pinned cells, its prompt and seed, and the WebP file."""
 

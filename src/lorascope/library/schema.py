@@ -36,6 +36,7 @@ CREATE TABLE signatures (
     direction BLOB NOT NULL, figures TEXT NOT NULL, precision TEXT NOT NULL, measured REAL NOT NULL,
     PRIMARY KEY (adapter, protocol)
 );
+CREATE INDEX signatures_by_time ON signatures (protocol, measured);
 CREATE TABLE previews (
     scene TEXT NOT NULL, adapter TEXT NOT NULL, place INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
     webp BLOB NOT NULL, PRIMARY KEY (scene, adapter, place)

@@ -20,6 +20,7 @@ from lorascope.library.evidence import Evidence
 from lorascope.library.leases import SECONDS, ended
 from lorascope.library.records import (
     Matrix,
+    Pin,
     Preview,
     Refusal,
     StoredAdapter,
@@ -138,6 +139,14 @@ class Library:
         problem = "several Protocols are called" if found else "no Protocol is called"
         raise LibraryError(f"{self.path}: {problem} {name!r}: choose one of {names}")
 
+    def version(self) -> tuple[tuple[str, float, int, float | None], ...]:
+        """What changes whenever signatures or Protocols do: each Protocol with its last use, count and newest one."""
+        rows = self._rows(
+            "SELECT digest, added, (SELECT count(*) FROM signatures WHERE protocol = digest),"
+            " (SELECT max(measured) FROM signatures WHERE protocol = digest) FROM protocols ORDER BY added DESC"
+        )
+        return tuple(rows)
+
     def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"]) -> None:
         """Keep the mean bare embedding, which image queries are compared with."""
         self._write("UPDATE protocols SET baseline_mean = ? WHERE digest = ?", [(mean.tobytes(), protocol)])
@@ -197,6 +206,11 @@ class Library:
             key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), json.loads(facts))
             for key, name, family, facts, paths in rows
         }
+
+    def claimed(self, claim: str) -> dict[str, Any]:
+        """What is claimed of each adapter under one name, such as ``nsfw_level``, where anything is."""
+        sql = "SELECT key, json_extract(facts, ?1) FROM adapters WHERE json_extract(facts, ?1) IS NOT NULL"
+        return dict(self._rows(sql, [f"$.claims.{claim}.value"]))
 
     def find(self, text: str) -> StoredAdapter:
         """One adapter by key, start of its key, name, or path.
@@ -299,14 +313,37 @@ class Library:
         )
         return [Preview(*row) for row in rows]
 
+    def preview(self, scene: str, adapter: str, place: int) -> Preview | None:
+        """One kept picture, if there is one."""
+        rows = self._rows(
+            "SELECT place, prompt, seed, webp FROM previews WHERE (scene, adapter, place) = (?, ?, ?)",
+            [scene, adapter, place],
+        )
+        return Preview(*rows[0]) if rows else None
+
+    def pinned(self, scene: str, adapters: Iterable[str]) -> dict[str, dict[int, Pin]]:
+        """Which pictures are kept of some adapters, without reading them: place to prompt and seed, in order."""
+        rows = self._rows(
+            "SELECT adapter, place, prompt, seed FROM previews"
+            " WHERE scene = ? AND adapter IN (SELECT value FROM json_each(?)) ORDER BY adapter, place",
+            [scene, json.dumps(list(adapters))],
+        )
+        found: dict[str, dict[int, Pin]] = {}
+        for adapter, place, prompt, seed in rows:
+            found.setdefault(adapter, {})[place] = Pin(prompt, seed)
+        return found
+
     # --- Runs, refusals, claims -----------------------------------------------------------------------------------
 
-    def start_run(self, request: dict[str, Any]) -> int:
-        """Note that a run begins; returns its number."""
+    def start_run(self, request: dict[str, Any], number: int | None = None) -> int:
+        """Note that a run begins, or that the one of a number goes on; returns its number."""
         with transaction(self._db, self.path) as db:
-            sql = "INSERT INTO runs (started, request) VALUES (?, ?) RETURNING id"
-            (number,) = db.execute(sql, (time.time(), json.dumps(request))).fetchone()
-        return number
+            sql = (
+                "INSERT INTO runs (id, started, request) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET request = excluded.request, finished = NULL, outcome = NULL RETURNING id"
+            )
+            (found,) = db.execute(sql, (number, time.time(), json.dumps(request))).fetchone()
+        return found
 
     def finish_run(self, number: int, outcome: dict[str, Any]) -> None:
         """Note how a run ended."""

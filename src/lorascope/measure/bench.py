@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar, final
 
@@ -132,6 +133,33 @@ class Bench:
             key, index, self.execution, bare, list(arm.embeddings.items()), distance.astype(np.float32)
         )
 
+    def draw(self, prompt: str, triggers: str, seeds: Sequence[int], delta: Delta | None = None) -> list[bytes]:
+        """Pictures (WebP) of a prompt of one's own at the preset's settings, bare or wearing an adapter; none is kept.
+
+        Args:
+            prompt: any words.
+            triggers: the adapter's trigger words, as ", word, word"; added as the trigger policy says.
+            seeds: one a picture.
+            delta: the adapter; None for the bare base model.
+
+        Raises:
+            ModelError: not even one image fits into the device's memory.
+        """
+        worn, bare = self.words(triggers)
+        text = prompt + (bare if delta is None else worn)
+        return self._fitting(lambda: self._draw(text, seeds, delta))
+
+    def _draw(self, text: str, seeds: Sequence[int], delta: Delta | None) -> list[bytes]:
+        wearing = nullcontext() if delta is None else self._generator.wearing(delta, self.preset.scale)
+        size = self._generator.execution.batch
+        with wearing:
+            batches = [seeds[first : first + size] for first in range(0, len(seeds), size)]
+            return [
+                _webp(image, max(image.shape[-2:]))
+                for batch in batches
+                for image in self._generator.render([text] * len(batch), batch)
+            ]
+
     def words(self, triggers: str) -> tuple[str, str]:
         """What the trigger policy appends to the prompts of the adapted and of the bare arm."""
         policy = self.preset.triggers
@@ -197,7 +225,7 @@ class Bench:
     def _previews(self, cells: Sequence[Cell], images: torch.Tensor, start: int) -> list[Preview]:
         texts = self.grid.prompts.texts
         return [
-            Preview(place, texts[cell.prompt], cell.seed, _webp(image))
+            Preview(place, texts[cell.prompt], cell.seed, _webp(image, _PREVIEW))
             for place, (cell, image) in enumerate(zip(cells, images, strict=True), start)
             if place < PREVIEWS
         ]
@@ -233,10 +261,10 @@ def _thumbnails(images: torch.Tensor) -> UInt8[np.ndarray, "n 3 s s"]:
     return small.mul(255).round().to("cpu", torch.uint8).numpy()
 
 
-def _webp(image: torch.Tensor) -> bytes:
+def _webp(image: torch.Tensor, longest: int) -> bytes:
     pixels = image.float().mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     picture = Image.fromarray(pixels)
-    picture.thumbnail((_PREVIEW, _PREVIEW), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=88, method=4)
     return file.getvalue()

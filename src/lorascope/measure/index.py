@@ -37,6 +37,11 @@ class Event:
 
 
 Watcher = Callable[[Event], None]
+"""Is told of each event, between two blocks of work: it may take its time, and it ends the run with StopRun."""
+
+
+class StopRun(Exception):
+    """Raised by a watcher to end a run where it is: every block so far is kept, and the outcome is not ``finished``."""
 
 
 @dataclass
@@ -64,6 +69,7 @@ def index(
     precision: str = "standard",
     partial: bool = False,
     watch: Watcher | None = None,
+    number: int | None = None,
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
@@ -77,7 +83,8 @@ def index(
         bench: the resident models, and the library that results go to.
         precision: ``glance``, ``quick``, ``standard`` or ``full``.
         partial: measure adapters of which only some modules belong to the base model, too.
-        watch: is told how it goes.
+        watch: is told how it goes, and may end it.
+        number: of a run that the library already has, to go on with; a new one otherwise.
 
     Raises:
         LibraryError: the library cannot be written. What was stored before is intact.
@@ -85,13 +92,26 @@ def index(
     """
     run = _Run(bench, Precision.named(precision), partial, watch or (lambda event: None))
     places = [Path(path) for path in paths]
-    number = bench.library.start_run({"paths": [str(path) for path in places], "precision": precision})
+    if number is None:
+        number = bench.library.start_run(request_of(places, precision, partial))
     try:
         run.go(places)
+    except StopRun:
+        pass
     finally:
         run.close()
         bench.library.finish_run(number, run.outcome.summary())
     return run.outcome
+
+
+def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str, Any]:
+    """What a run is asked, and by which process, as the library notes it."""
+    return {
+        "paths": [str(path.absolute()) for path in paths],
+        "precision": precision,
+        "partial": partial,
+        "owner": this_process(),
+    }
 
 
 @final
@@ -189,7 +209,7 @@ class _Run:
             self._refuse(refusal(error))
         except FloatingPointError as error:
             self._refuse(refusal(NotFinite(adapter.path, str(error), "Measure it at a smaller scale")))
-        except (LorascopeError, MemoryError):
+        except (LorascopeError, MemoryError, StopRun):
             raise
         except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
             reason = f"{type(error).__name__}: {error}"

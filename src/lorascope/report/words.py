@@ -30,11 +30,15 @@ def consistency_word(signature: Signature) -> str:
     return next((word for limit, word in steps if value <= limit), "rock-steady")
 
 
-def summary(hit: Hit, thresholds: Thresholds) -> str:
-    """One line on a hit: ``a clear match; strong, steady``."""
-    parts = [CLARITY[hit.clarity]]
-    signature = hit.signature.signature
-    parts.append(", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature)))))
+def effect_words(signature: Signature, thresholds: Thresholds) -> str:
+    """How an adapter works, whatever it does: ``strong, steady``."""
+    return ", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature))))
+
+
+def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
+    """One line on a hit: ``a clear match; strong, steady``. Where nothing was asked, it is no match of anything."""
+    parts = [CLARITY[hit.clarity]] if asked else []
+    parts.append(effect_words(hit.signature.signature, thresholds))
     if hit.signature.screened and not hit.hidden:
         parts.append(f"provisional: measured until {hit.signature.screened} was certain")
     if hit.undecided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, final
@@ -47,6 +47,7 @@ class Answer:
     ``hidden`` holds the best of the adapters that the thresholds leave out; ``too_strong`` and ``too_unstable`` count
     all of them among the ``considered``. ``consistency`` is that of the query's own shifts over the prompts of P': a
     low one means that the words mean different things in different prompts. None for queries that are no words.
+    ``vector`` is what Directions were compared with; None where nothing was asked.
     """
 
     query: str
@@ -57,6 +58,7 @@ class Answer:
     considered: int
     too_strong: int
     too_unstable: int
+    vector: Float[np.ndarray, " d"] | None = field(default=None, repr=False, compare=False)
 
     @property
     def found(self) -> bool:
@@ -120,7 +122,13 @@ class Searcher:
         return self.stored.preset.thresholds
 
     def text(
-        self, query: str, *, top: int = 10, filters: Filters | None = None, encoding: Encoding = "suffix"
+        self,
+        query: str,
+        *,
+        top: int = 10,
+        skip: int = 0,
+        filters: Filters | None = None,
+        encoding: Encoding = "suffix",
     ) -> Answer:
         """Adapters that do what some words say. Phrases may be added and subtracted (see :meth:`Query.parse`).
 
@@ -132,7 +140,7 @@ class Searcher:
         found = self._vectors([term.text for term in parsed.terms], encoding)
         vector = np.sum([term.weight * unit(found[term.text][0]) for term in parsed.terms], axis=0)
         consistency = found[parsed.terms[0].text][1] if len(parsed.terms) == 1 else None
-        return self.rank(str(parsed), vector, consistency, top=top, filters=filters)
+        return self.rank(str(parsed), vector, consistency, top=top, skip=skip, filters=filters)
 
     def vector(self, phrase: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, " d"]:
         """The vector q' of one phrase."""
@@ -148,7 +156,7 @@ class Searcher:
         if row is None:
             raise LibraryError(f"{key} has no signature under {self.stored.protocol}: index it first")
         name = f"like {self.matrix.names[row]}"
-        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=row)
+        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=[row])
 
     def image(self, embedding: Float32[np.ndarray, " d"], *, top: int = 10, filters: Filters | None = None) -> Answer:
         """Adapters that would turn the base model's pictures into ones like this.
@@ -161,13 +169,21 @@ class Searcher:
         Raises:
             LibraryError: the library was measured elsewhere and knows no mean of bare images.
         """
+        return self.rank("image", self.shift(embedding), None, top=top, filters=filters)
+
+    def shift(self, embedding: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """What a picture asks for: its embedding minus the mean of bare images.
+
+        Raises:
+            LibraryError: the library was measured elsewhere and knows no mean of bare images.
+        """
         mean = self.library.baseline_mean(self.stored.protocol.digest)
         if mean is None:
             raise LibraryError(
                 f"{self.stored.protocol} came without bare images, so a picture has nothing to be compared with:"
                 " search by text or by adapter"
             )
-        return self.rank("image", embedding - mean, None, top=top, filters=filters)
+        return embedding - mean
 
     def rank(
         self,
@@ -176,39 +192,66 @@ class Searcher:
         consistency: float | None,
         *,
         top: int = 10,
+        skip: int = 0,
         filters: Filters | None = None,
-        leave_out: int | None = None,
+        leave_out: Sequence[int] = (),
     ) -> Answer:
-        """Rank by cosine with a vector, after the filters."""
+        """Rank by cosine with a vector, after the filters; the first ``skip`` hits are passed over."""
         filters = filters or Filters(self.thresholds)
-        found = self.select(vector, filters, top, leave_out)
+        found = self.select(vector, filters, top, skip, leave_out)
+        return self._answer(name, found, vector, consistency, skip, filters)
+
+    def strongest(self, *, top: int = 10, skip: int = 0, filters: Filters | None = None) -> Answer:
+        """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
+        filters = filters or Filters(self.thresholds)
+        found = self._choose(self.matrix.strength.astype(np.float32), filters, top, skip, ())
+        return self._answer("", found, None, None, skip, filters)
+
+    def _answer(
+        self,
+        name: str,
+        found: Selection,
+        vector: Float[np.ndarray, " d"] | None,
+        consistency: float | None,
+        skip: int,
+        filters: Filters,
+    ) -> Answer:
         clarity = self._unrelated if consistency is not None else None
         return Answer(
             name,
             str(self.stored.protocol),
-            self._hits(found.shown, found, clarity, filters.thresholds),
-            self._hits(found.hidden, found, clarity, None),
+            self._hits(found.shown, found, clarity, skip, filters.thresholds),
+            self._hits(found.hidden, found, clarity, skip, None),
             consistency,
             found.considered,
             found.too_strong,
             found.too_unstable,
+            vector,
         )
 
     def select(
-        self, vector: Float[np.ndarray, " d"], filters: Filters, top: int, leave_out: int | None = None
+        self,
+        vector: Float[np.ndarray, " d"],
+        filters: Filters,
+        top: int,
+        skip: int = 0,
+        leave_out: Sequence[int] = (),
     ) -> Selection:
         """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
-        scores = self.scores(vector)
+        return self._choose(self.scores(vector), filters, top, skip, leave_out)
+
+    def _choose(
+        self, scores: Float32[np.ndarray, " n"], filters: Filters, top: int, skip: int, leave_out: Sequence[int]
+    ) -> Selection:
         allowed = self._allowed(filters)
-        if leave_out is not None:
-            allowed[leave_out] = False
+        allowed[list(leave_out)] = False
         strong, unstable = self._outside(filters.thresholds)
         strong &= allowed
         unstable &= allowed & ~strong
         return Selection(
             scores,
-            _best(scores, allowed & ~strong & ~unstable, top),
-            _best(scores, strong | unstable, top),
+            _best(scores, allowed & ~strong & ~unstable, skip + top)[skip:],
+            _best(scores, strong | unstable, skip + top)[skip:],
             strong,
             int(allowed.sum()),
             int(strong.sum()),
@@ -259,6 +302,7 @@ class Searcher:
         rows: Sequence[int],
         found: Selection,
         unrelated: Unrelated | None,
+        skip: int,
         thresholds: Thresholds | None,
     ) -> tuple[Hit, ...]:
         """Make hits of rows; those without thresholds are hidden ones."""
@@ -276,7 +320,7 @@ class Searcher:
                 () if thresholds is None else self._undecided(row, thresholds),
                 None if thresholds is not None else "too strong" if found.strong[row] else "too unstable",
             )
-            for rank, (row, key) in enumerate(zip(rows, keys, strict=True), 1)
+            for rank, (row, key) in enumerate(zip(rows, keys, strict=True), skip + 1)
         )
 
     @cached_property

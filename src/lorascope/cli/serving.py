@@ -1,0 +1,46 @@
+"""serve: the page and the API."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorascope.cli import options
+
+
+def serve(
+    library: options.LibraryPath = None,
+    folder: Annotated[
+        list[Path] | None, typer.Option(help="A folder that may be indexed from the page. May be given twice.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. One that others can reach needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8642,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A host name by which others reach this server, such as that of a proxy. May be given twice."
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or one is made.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="How to measure, as with index. Default: as the library was last measured.")
+    ] = "",
+    device: options.Device = "",
+    download: options.Download = False,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+) -> None:
+    """Open a page on which to search, look and compare, and an API for other tools. Ctrl-C ends it."""
+    from lorascope.cli.listening import chosen_token, run
+    from lorascope.library import default_path
+    from lorascope.server.settings import Settings
+
+    token, made = chosen_token(host, token_file)
+    settings = Settings(
+        library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
+        names=tuple(name or ()), preset=preset, device=device, download=download,
+    )  # fmt: skip
+    run(settings, open_page=open_page, show_token=made)

@@ -1,0 +1,13 @@
+"""The HTTP API, `/api/v1/`."""
+
+from fastapi import FastAPI
+
+from lorascope.server.api import adapters, facts, searching, working
+
+PREFIX = "/api/v1"
+
+
+def install(app: FastAPI) -> None:
+    """Add every route of the API."""
+    for part in (facts, searching, adapters, working):
+        app.include_router(part.router, prefix=PREFIX)

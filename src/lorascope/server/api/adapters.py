@@ -1,0 +1,153 @@
+"""Adapters: listed, one by one, their signatures, pictures and neighbours."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from lorascope.library import BARE, StoredAdapter, StoredSignature
+from lorascope.report.plain import plain_adapter, plain_signature
+from lorascope.search import Searcher
+from lorascope.server.api.caching import cached
+from lorascope.server.api.schemas import AdapterPage, HitRow, Listing, Name, Table, errors
+from lorascope.server.problems import Problem
+from lorascope.server.state import StateOf, known_adapter
+from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
+
+router = APIRouter(tags=["adapters"])
+
+AdapterKey = Annotated[str, Path(max_length=200, description="`sha256:...` or `civitai:MODEL@VERSION`.")]
+Place = Annotated[int, Path(ge=0, le=10_000, description="Which of the pinned cells.")]
+PICTURE = {200: {"content": {"image/webp": {}}, "description": "The picture, as it is stored"}}
+
+
+@router.get("/adapters", response_model=AdapterPage, responses=errors(404, 409))
+def adapters(state: StateOf, asked: Annotated[Listing, Query()]) -> Response:
+    """Adapters that were measured under a Protocol."""
+    with state.library() as library:
+        searcher = state.searcher(library, asked.protocol)
+        rows = _chosen(searcher, asked)
+        keys = [searcher.matrix.keys[row] for row in rows[asked.offset : asked.offset + asked.limit]]
+        known = library.adapters(keys)
+        measured = library.signatures(searcher.stored.protocol.digest, keys)
+    page = {"total": len(rows), "offset": asked.offset, "limit": asked.limit}
+    found = [_row(known[key], measured[key]) for key in keys]
+    return JSONResponse(page | {"protocol": str(searcher.stored.protocol), "adapters": found})
+
+
+def _chosen(searcher: Searcher, asked: Listing) -> list[int]:
+    """Rows of the matrix that pass, in order; those without a figure come last."""
+    matrix, part = searcher.matrix, asked.q.casefold()
+    rows = [
+        row
+        for row, (name, family) in enumerate(zip(matrix.names, matrix.families, strict=True))
+        if part in name.casefold() and asked.family in ("", family)
+    ]
+    down = asked.order == "desc"
+    if asked.sort == "name":
+        return sorted(rows, key=lambda row: (matrix.names[row].casefold(), matrix.keys[row]), reverse=down)
+    values = matrix.strength if asked.sort == "strength" else matrix.consistency
+    sign = -1 if down else 1
+    return sorted(rows, key=lambda row: (bool(np.isnan(values[row])), sign * float(np.nan_to_num(values[row]))))
+
+
+def _row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
+    return {"adapter": brief_adapter(adapter), **figures(stored.signature), "precision": stored.precision}
+
+
+@router.get("/adapters/{key}", responses=errors(404))
+def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
+    """All that is known of one adapter: facts of its file, claims, where it lies, its signature under each Protocol."""
+    with state.library() as library:
+        found = known_adapter(library, key)
+        measured = {
+            str(stored.protocol): plain_signature(signatures[key])
+            for stored in state.protocols(library)
+            if (signatures := library.signatures(stored.protocol.digest, [key]))
+        }
+    levels = {"mature": is_mature(found), "mature_level": mature_level(found)}
+    return plain_adapter(found) | levels | {"signatures": measured}
+
+
+@router.get("/adapters/{key}/signature", responses=errors(404, 409))
+def signature(state: StateOf, key: AdapterKey, protocol: Name = "", direction: bool = False) -> dict[str, Any]:
+    """Every figure of a signature; the Direction only if asked for."""
+    return plain_signature(_signature(state, key, protocol), direction=direction)
+
+
+@router.get("/adapters/{key}/categories", responses=errors(404, 409))
+def categories(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
+    """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
+    return list(plain_signature(_signature(state, key, protocol))["categories"])
+
+
+@router.get("/adapters/{key}/neighbours", responses=errors(404, 409))
+def neighbours(
+    state: StateOf, key: AdapterKey, protocol: Name = "", limit: Annotated[int, Query(ge=1, le=100)] = 8
+) -> dict[str, list[HitRow]]:
+    """The adapters that do most nearly the same, and the opposite."""
+    both = state.neighbours(key, protocol, limit)
+    with state.library() as library:
+        usual = state.protocol(library, protocol).preset.thresholds
+    rows = [[HitRow(**brief_hit(hit, usual, browsing=False)) for hit in hits] for hits in both]
+    return dict(zip(("nearest", "opposite"), rows, strict=True))
+
+
+@router.get("/adapters/{key}/previews", responses=errors(404, 409))
+def previews(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
+    """The pinned cells of an adapter, each with the address of its picture without and with it."""
+    with state.library() as library:
+        known_adapter(library, key)
+        stored = state.protocol(library, protocol).protocol
+        pins = library.pinned(stored.scene, [BARE, key])
+    bare = pins.get(BARE, {})
+    return [
+        {
+            "place": place,
+            "prompt": bare[place].prompt if place in bare else pin.prompt,
+            "seed": pin.seed,
+            "url": picture_address(key, place, stored.digest),
+            "bare_url": picture_address(BARE, place, stored.digest) if place in bare else None,
+        }
+        for place, pin in pins.get(key, {}).items()
+    ]
+
+
+@router.get("/adapters/{key}/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE)
+def preview(request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: Name = "") -> Response:
+    """One picture with the adapter, WebP."""
+    return _picture(request, state, key, place, protocol)
+
+
+@router.get("/bare/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE)
+def bare_preview(request: Request, state: StateOf, place: Place, protocol: Name = "") -> Response:
+    """The same cell by the bare base model, WebP."""
+    return _picture(request, state, BARE, place, protocol)
+
+
+@router.get("/map", response_model=Table, responses=errors(404, 409))
+def all_adapters(request: Request, state: StateOf, protocol: Name = "") -> Response:
+    """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
+    drawn = state.map(protocol)
+    return cached(request, drawn.json, "application/json", drawn.etag, zipped=drawn.zipped, seconds=0)
+
+
+def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
+    with state.library() as library:
+        known_adapter(library, key)
+        stored = state.protocol(library, protocol).protocol
+        found = library.signatures(stored.digest, [key]).get(key)
+    if found is None:
+        raise Problem(404, "unmeasured", f"{key[:80]} was not measured under {stored}", "index it, or ask another one")
+    return found
+
+
+def _picture(request: Request, state: StateOf, key: str, place: int, protocol: str) -> Response:
+    with state.library() as library:
+        found = library.preview(state.protocol(library, protocol).protocol.scene, key, place)
+    if found is None:
+        raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
+    return cached(request, found.webp, "image/webp")

@@ -1,0 +1,44 @@
+"""What the server is and holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastapi import APIRouter
+
+from lorascope import __version__
+from lorascope.server.api.schemas import errors
+from lorascope.server.state import StateOf
+from lorascope.server.views import plain_thresholds
+
+router = APIRouter(tags=["facts"])
+
+
+@router.get("/health", responses=errors())
+def health(state: StateOf) -> dict[str, Any]:
+    """Whether it works, what it holds, what it does."""
+    overview = state.overview()
+    return {
+        "status": "ok",
+        "version": __version__,
+        "adapters": overview.adapters,
+        "protocols": len(overview.protocols),
+        "work": state.work.snapshot()["state"],
+    }
+
+
+@router.get("/protocols", responses=errors())
+def protocols(state: StateOf) -> list[dict[str, Any]]:
+    """The Protocols that have signatures, the active one first."""
+    return [
+        {
+            "name": str(stored.protocol),
+            "digest": stored.protocol.digest,
+            "adapters": stored.adapters,
+            "origin": stored.origin or None,
+            "thresholds": plain_thresholds(stored.preset.thresholds),
+            "fields": dataclasses.asdict(stored.protocol),
+        }
+        for stored in state.overview().protocols
+    ]

@@ -1,0 +1,45 @@
+"""Search, by words, adapters and pictures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from lorascope.server.api.schemas import Name, Search, SearchPage, errors
+from lorascope.server.state import State, StateOf
+from lorascope.server.views import plain_found
+
+router = APIRouter(tags=["search"])
+
+_PICTURE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*",)},
+    }
+}
+
+
+@router.get("/search", response_model=SearchPage, responses=errors(404, 409))
+def search(state: StateOf, asked: Annotated[Search, Query()]) -> Response:
+    """Find adapters by what they do. Without a query: all of them, the strongest first."""
+    return _answer(state, asked)
+
+
+@router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
+def search_by_body(state: StateOf, asked: Search) -> Response:
+    """The same, for queries that are too long for an address."""
+    return _answer(state, asked)
+
+
+@router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
+async def add_image(request: Request, state: StateOf, protocol: Name = "") -> dict[str, str]:
+    """Send a picture to search by (PNG, JPEG, WebP; the body is the file). Its id goes into ``image`` of a search."""
+    data = await request.body()
+    return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
+
+
+def _answer(state: State, asked: Search) -> Response:
+    return JSONResponse(plain_found(state.search(asked.ask())))

@@ -1,0 +1,122 @@
+"""Runs, tries, and the stream of what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response, StreamingResponse
+
+from lorascope.server.api.adapters import PICTURE
+from lorascope.server.api.caching import cached
+from lorascope.server.api.schemas import NewRun, NewTry, Part, RunRow, TryRow, errors
+from lorascope.server.problems import Problem
+from lorascope.server.state import State, StateOf
+
+router = APIRouter(tags=["work"])
+
+Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.")]
+TryId = Annotated[str, Path(max_length=64)]
+_APART = 0.25
+"""Seconds between two looks: a page need not know more often."""
+_HEARTBEAT = 60
+_MOST_LISTENERS = 64
+
+
+@router.get("/folders", responses=errors())
+def folders(state: StateOf) -> list[dict[str, Any]]:
+    """The folders that may be indexed, each with how many of its files are known, left out, and new."""
+    return state.folders()
+
+
+@router.get("/refusals", responses=errors())
+def refusals(state: StateOf, part: Annotated[Part, Query()]) -> dict[str, Any]:
+    """Files that were left out, each with its reason."""
+    with state.library() as library:
+        found = library.refusals()
+    shown = [vars(refusal) for refusal in found[part.offset : part.offset + part.limit]]
+    return {"total": len(found), "offset": part.offset, "limit": part.limit, "refusals": shown}
+
+
+@router.get("/runs", responses=errors())
+def runs(state: StateOf) -> list[RunRow]:
+    """The latest runs, the last first."""
+    return [RunRow(**run) for run in state.work.runs()]
+
+
+@router.post("/runs", status_code=202, responses=errors(404, 409, 429))
+def start_run(state: StateOf, asked: NewRun) -> RunRow:
+    """Queue a run."""
+    return RunRow(**state.work.start(asked.folders, asked.precision, partial=asked.partial))
+
+
+@router.get("/runs/{number}", responses=errors(404))
+def run(state: StateOf, number: Number) -> RunRow:
+    """How a run stands."""
+    return RunRow(**state.work.run(number))
+
+
+@router.post("/runs/{number}/pause", status_code=202, responses=errors(404, 409))
+def pause(state: StateOf, number: Number) -> RunRow:
+    """End it after the block that is under way, and free the models. It can be resumed."""
+    return RunRow(**state.work.pause(number))
+
+
+@router.post("/runs/{number}/resume", status_code=202, responses=errors(404, 409, 429))
+def resume(state: StateOf, number: Number) -> RunRow:
+    """Go on where it was."""
+    return RunRow(**state.work.resume(number))
+
+
+@router.post("/runs/{number}/cancel", status_code=202, responses=errors(404, 409))
+def cancel(state: StateOf, number: Number) -> RunRow:
+    """End it after the block that is under way. What it measured is kept."""
+    return RunRow(**state.work.cancel(number))
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses=errors(429) | {200: {"content": {"text/event-stream": {}}, "description": "Server-sent events, `work`"}},
+)
+async def events(request: Request, state: StateOf) -> Response:
+    """How the work stands, now and after every change, as server-sent events."""
+    if len(state.work.listeners) >= _MOST_LISTENERS:
+        raise Problem(429, "queue-full", f"{_MOST_LISTENERS} pages are listening already", "close some of them")
+    return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _stream(state: State) -> AsyncGenerator[str]:
+    listeners, quiet = state.work.listeners, None
+    with listeners.listening() as changed:
+        while not (listeners.closed or state.ending()):
+            if changed.is_set() or quiet is None:
+                changed.clear()
+                snapshot = await run_in_threadpool(state.work.snapshot)
+                yield f"event: work\ndata: {json.dumps(snapshot)}\n\n"
+                quiet = 0
+            elif (quiet := quiet + 1) % _HEARTBEAT == 0:
+                yield ": still here\n\n"  # a page that has gone is noticed by what cannot be sent to it
+            await asyncio.sleep(_APART)
+
+
+@router.post("/tries", status_code=202, responses=errors(404, 429))
+def start_try(state: StateOf, asked: NewTry) -> TryRow:
+    """Render a prompt without and with some adapters, ahead of every run."""
+    return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds))
+
+
+@router.get("/tries/{name}", responses=errors(404))
+def get_try(state: StateOf, name: TryId) -> TryRow:
+    """How a try stands. Pictures can be fetched as they appear."""
+    return TryRow(**state.tries.get(name))
+
+
+@router.get("/tries/{name}/images/{number}", response_class=Response, responses=errors(404) | PICTURE)
+def try_image(request: Request, state: StateOf, name: TryId, number: Annotated[int, Path(ge=0, le=100)]) -> Response:
+    """One picture of a try, WebP."""
+    return cached(request, state.tries.image(name, number), "image/webp")

@@ -1,0 +1,86 @@
+"""The application: the API, the pages, and what guards both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+
+from lorascope import __version__
+from lorascope.errors import LorascopeError
+from lorascope.server import api, login, pages
+from lorascope.server.encoding import Encoders
+from lorascope.server.guard import Guard
+from lorascope.server.post import Start, start_process
+from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
+from lorascope.server.settings import Settings
+from lorascope.server.state import State
+
+_SMALLEST_GZIP = 1024
+
+
+def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
+    """A server over one library.
+
+    Args:
+        settings: where it lies, what may be done, who may ask.
+        start: how a worker is begun: a process of its own, or in tests a thread.
+
+    Raises:
+        LibraryError: the library cannot be opened or made.
+    """
+    state = State(settings, Encoders(download=settings.download), start)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        yield
+        await run_in_threadpool(state.close)
+
+    app = FastAPI(
+        title="lorascope",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.lorascope = state
+    app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
+    app.add_middleware(Guard, settings=settings, tell=_tell)
+    api.install(app)
+    app.include_router(login.router)
+    pages.install(app)
+    _tell_problems(app)
+    return app
+
+
+def _tell(request: Request, problem: Problem) -> Response:
+    """A problem, for programs or for people."""
+    if request.url.path.startswith("/api/"):
+        return problem.response()
+    return pages.problem_page(request, problem)
+
+
+def _tell_problems(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    def known(request: Request, error: Problem) -> Response:
+        return _tell(request, error)
+
+    @app.exception_handler(LorascopeError)
+    def ours(request: Request, error: LorascopeError) -> Response:
+        return _tell(request, problem_of(error))
+
+    @app.exception_handler(HTTPException)
+    def routing(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, Problem):  # the framework wraps what is raised while a body is read
+            return _tell(request, error.__cause__)
+        return _tell(request, unhandled(error.status_code, request.method, request.url.path))
+
+    @app.exception_handler(RequestValidationError)
+    def values(request: Request, error: RequestValidationError) -> Response:
+        return _tell(request, refused_values(error.errors()))

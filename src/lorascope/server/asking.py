@@ -1,0 +1,129 @@
+"""What a search asks for, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorascope.library import StoredProtocol
+from lorascope.protocol import Thresholds
+from lorascope.search import Answer, Filters, Query, Searcher
+from lorascope.search.searcher import unit
+from lorascope.server.problems import Problem
+
+_MOST_PHRASES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A search: words, adapters to be like or unlike, a picture, filters, and which part of the answer is wanted.
+
+    Without words, adapters and picture it asks for everything, the strongest first. Thresholds that are None are the
+    Protocol's.
+    """
+
+    text: str = ""
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    image: str = ""
+    protocol: str = ""
+    family: str = ""
+    folder: str = ""
+    max_strength: float | None = None
+    min_consistency: float | None = None
+    everything: bool = False
+    hidden: bool = False
+    offset: int = 0
+    limit: int = 48
+
+    @property
+    def browsing(self) -> bool:
+        """Whether nothing in particular is asked for."""
+        return not (self.text or self.more or self.less or self.image)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer with what it was asked, under which Protocol and thresholds; ``total`` counts all that are ranked."""
+
+    ask: Ask
+    answer: Answer
+    stored: StoredProtocol
+    thresholds: Thresholds
+
+    @property
+    def vector(self) -> np.ndarray | None:
+        """What Directions were compared with (d,); None where nothing was asked."""
+        return self.answer.vector
+
+    @property
+    def total(self) -> int:
+        """How many adapters the whole answer has, over all pages."""
+        return self.answer.considered - self.answer.too_strong - self.answer.too_unstable
+
+
+def answered(ask: Ask, searcher: Searcher, picture: np.ndarray | None) -> Found:
+    """Ask a searcher; ``picture`` is the embedding of the ask's image, if it names one.
+
+    Raises:
+        Problem: an adapter or a picture that it names is not there.
+        LorascopeError: the query cannot be read, or its encoder is not on this disk.
+    """
+    thresholds = _thresholds(ask, searcher.thresholds)
+    filters = Filters(thresholds, ask.family, ask.folder)
+    return Found(ask, _answer(ask, searcher, filters, picture), searcher.stored, thresholds)
+
+
+def _answer(ask: Ask, searcher: Searcher, filters: Filters, picture: np.ndarray | None) -> Answer:
+    _check_length(ask.text)
+    if ask.browsing:
+        return searcher.strongest(top=ask.limit, skip=ask.offset, filters=filters)
+    if not (ask.more or ask.less or ask.image):
+        return searcher.text(ask.text, top=ask.limit, skip=ask.offset, filters=filters)
+    rows = [_row(searcher, key) for key in (*ask.more, *ask.less)]
+    return searcher.rank(
+        _name(ask, searcher, rows), _vector(ask, searcher, rows, picture), None,
+        top=ask.limit, skip=ask.offset, filters=filters, leave_out=rows,
+    )  # fmt: skip
+
+
+def _check_length(text: str) -> None:
+    """Each phrase costs time to encode, and others are waiting."""
+    phrases = len(Query.parse(text).terms) if text else 0
+    if phrases > _MOST_PHRASES:
+        raise Problem(422, "bad-value", f"the query has {phrases} phrases", f"use at most {_MOST_PHRASES}", "q")
+
+
+def _thresholds(ask: Ask, preset: Thresholds) -> Thresholds:
+    usual = Thresholds() if ask.everything else preset
+    return Thresholds(
+        strength_max=usual.strength_max if ask.max_strength is None else ask.max_strength,
+        consistency_min=usual.consistency_min if ask.min_consistency is None else ask.min_consistency,
+    )
+
+
+def _row(searcher: Searcher, key: str) -> int:
+    row = searcher.matrix.places.get(key)
+    if row is None:
+        name = f"{key[:80]!r} has no signature under {searcher.stored.protocol}"
+        raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first")
+    return row
+
+
+def _vector(ask: Ask, searcher: Searcher, rows: list[int], picture: np.ndarray | None) -> np.ndarray:
+    """Phrases, adapters and a picture, each of length 1 times its weight, added up."""
+    parts = [term.weight * unit(searcher.vector(term.text)) for term in Query.parse(ask.text).terms] if ask.text else []
+    signs = [1.0] * len(ask.more) + [-1.0] * len(ask.less)
+    parts += [sign * searcher.matrix.directions[row] for sign, row in zip(signs, rows, strict=True)]
+    parts += [] if picture is None else [unit(searcher.shift(picture))]
+    return np.sum(parts, axis=0)
+
+
+def _name(ask: Ask, searcher: Searcher, rows: list[int]) -> str:
+    names = [searcher.matrix.names[row] for row in rows]
+    more, less = names[: len(ask.more)], names[len(ask.more) :]
+    parts = [str(Query.parse(ask.text))] if ask.text else []
+    parts += ["this picture"] if ask.image else []
+    parts += [f"like {name}" for name in more] + [f"unlike {name}" for name in less]
+    return ", ".join(parts)

@@ -1,0 +1,101 @@
+"""What the server and its worker tell each other over a pipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker needs to load its models."""
+
+    library: Path
+    preset: str
+    device: str
+    download: bool
+
+
+# --- to the worker --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IndexJob:
+    """Go on with a run of the library."""
+
+    run: int
+    paths: tuple[str, ...]
+    precision: str
+    partial: bool
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """End the run after the block that is under way."""
+
+
+@dataclass(frozen=True)
+class Wearer:
+    """An adapter that is to be tried: its key, and where the library last saw its file."""
+
+    key: str
+    name: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TryJob:
+    """Render a prompt bare, and then with each adapter."""
+
+    id: str
+    prompt: str
+    seeds: int
+    wearers: tuple[Wearer, ...]
+
+
+# --- from the worker ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands."""
+
+    run: int
+    stage: str
+    adapter: str
+    cells: int
+    total: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run came to its end, or was ended; ``error`` tells why it could not go on."""
+
+    run: int
+    outcome: dict[str, Any]
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none."""
+
+    id: str
+    place: int
+    seeds: tuple[int, ...] = ()
+    images: tuple[bytes, ...] = ()
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TryEnded:
+    """All columns of a try were told; ``error`` tells why there are none at all."""
+
+    id: str
+    error: dict[str, Any] | None = None
+
+
+ToWorker = IndexJob | EndRun | TryJob
+FromWorker = Progress | Ended | Column | TryEnded

@@ -1,0 +1,98 @@
+"""The map: every adapter of a Protocol as one compact table of columns."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from lorascope.errors import LorascopeError
+from lorascope.grid import PromptSet
+from lorascope.library import Library, Matrix
+from lorascope.search import Searcher
+from lorascope.search.searcher import unit
+from lorascope.server.views import MATURE, plain_thresholds
+
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class MapData:
+    """The map as JSON, as it is sent, with its ETag."""
+
+    json: bytes
+    zipped: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two fixed directions (2, d) and, for each, the phrases that lie farthest towards its low and its high end."""
+
+    basis: Float32[np.ndarray, "2 d"]
+    ends: tuple[tuple[str, str], tuple[str, str]]
+
+
+def plane_of(searcher: Searcher) -> Plane | None:
+    """The plane that Directions are drawn in: the first two principal axes of the Protocol's reference phrases.
+
+    It depends on the encoder and on the preset's phrases alone, never on the adapters, so no new adapter ever moves
+    another one, the same adapter lies at the same place in every library, and the axes have words for their ends.
+    None where the encoder is not on this disk.
+    """
+    phrases = PromptSet.load(searcher.stored.preset.reference).texts
+    try:
+        vectors = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
+    except LorascopeError:
+        return None
+    basis = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)[2][:2]
+    basis *= np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]  # an axis has no sign of its own
+    order = (vectors @ basis.T).argsort(axis=0)
+    low, high = (tuple(phrases[row] for row in order[end]) for end in (0, -1))
+    return Plane(basis.astype(np.float32), ((low[0], high[0]), (low[1], high[1])))
+
+
+def draw_map(library: Library, searcher: Searcher, plane: Plane | None) -> MapData:
+    """Put the whole matrix into columns."""
+    matrix, stored = searcher.matrix, searcher.stored
+    families = sorted(set(matrix.families))
+    levels = library.claimed("nsfw_level")
+    places = None if plane is None else matrix.directions @ plane.basis.T
+    content: dict[str, Any] = {
+        "protocol": str(stored.protocol),
+        "digest": stored.protocol.digest,
+        "thresholds": plain_thresholds(searcher.thresholds),
+        "axes": None if plane is None else dict(zip("xy", plane.ends, strict=True)),
+        "families": families,
+        "keys": matrix.keys,
+        "names": matrix.names,
+        "family": [families.index(family) for family in matrix.families],
+        **_figures(matrix),
+        "x": None if places is None else _column(places[:, 0]),
+        "y": None if places is None else _column(places[:, 1]),
+        "mature": [int((levels.get(key) or 0) >= MATURE) for key in matrix.keys],
+    }
+    data = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return MapData(data, gzip.compress(data, 6, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+
+
+def _figures(matrix: Matrix) -> dict[str, list[float | None]]:
+    columns = {
+        "strength": matrix.strength,
+        "strength_low": matrix.strength_interval[:, 0],
+        "strength_high": matrix.strength_interval[:, 1],
+        "consistency": matrix.consistency,
+        "consistency_low": matrix.consistency_interval[:, 0],
+        "consistency_high": matrix.consistency_interval[:, 1],
+    }
+    return {name: _column(values) for name, values in columns.items()}
+
+
+def _column(values: Float[np.ndarray, " n"]) -> list[float | None]:
+    """Rounded; None where unknown."""
+    return [round(float(value), _DIGITS) if np.isfinite(value) else None for value in values]

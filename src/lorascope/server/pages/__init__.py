@@ -1,0 +1,30 @@
+"""The pages: server-rendered HTML over the same state as the API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from lorascope.server.pages import adapter, atlas, comparing, searching, trying, working
+from lorascope.server.pages.render import STATIC, page
+from lorascope.server.problems import Problem
+
+__all__ = ["install", "login_page", "problem_page"]
+
+
+def install(app: FastAPI) -> None:
+    """Add every page, and the files that they load."""
+    for part in (searching, adapter, comparing, atlas, trying, working):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def problem_page(request: Request, problem: Problem) -> Response:
+    """What a person sees where something went wrong."""
+    return page(request, "problem.html.jinja", status=problem.status, problem=problem)
+
+
+def login_page(request: Request, *, target: str, failed: bool) -> Response:
+    """Ask for the token."""
+    return page(request, "login.html.jinja", status=401, target=target, failed=failed)

@@ -1,0 +1,89 @@
+"""The address of the search page: it holds everything that is asked, so a link or a bookmark brings it back."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lorascope.server.asking import Ask
+
+PAGE = 48
+"""Hits on a page."""
+
+
+class Address(BaseModel):
+    """What is asked, under the names that the API uses.
+
+    A threshold that is None is the Protocol's own. A slider at its end (infinity, once read) hides nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    q: str = ""
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    image: str = ""
+    protocol: str = ""
+    family: str = ""
+    folder: str = ""
+    max_strength: float | None = None
+    min_consistency: float | None = None
+    hidden: bool = False
+    page: int = Field(default=1, ge=1, le=100_000)
+
+    @property
+    def browsing(self) -> bool:
+        """Whether nothing is asked, so that everything is shown."""
+        return not (self.q.strip() or self.more or self.less or self.image)
+
+    def ask(self) -> Ask:
+        """The same as the search understands it. Consistency 0 is the slider's left end and hides nothing."""
+        lowest = self.min_consistency
+        return Ask(
+            text=self.q.strip(),
+            more=self.more,
+            less=self.less,
+            image=self.image,
+            protocol=self.protocol,
+            family=self.family,
+            folder=self.folder,
+            max_strength=self.max_strength,
+            min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,
+            hidden=True,
+            offset=(self.page - 1) * PAGE,
+            limit=PAGE,
+        )
+
+    def url(self, **changes: Any) -> str:
+        """The address with some changes; it goes back to the first page unless one is named."""
+        fields = self.model_dump(exclude_defaults=True) | {"page": 1} | changes
+        defaults = Address()
+        kept = [(name, value) for name, value in fields.items() if value != getattr(defaults, name)]
+        text = urlencode([(name, _spelt(value)) for name, value in kept], doseq=True)
+        return f"/?{text}" if text else "/"
+
+    def more_like(self, key: str) -> str:
+        """The same, and more like an adapter."""
+        return self.url(more=_with(self.more, key), less=_without(self.less, key))
+
+    def less_like(self, key: str) -> str:
+        """The same, and less like an adapter."""
+        return self.url(less=_with(self.less, key), more=_without(self.more, key))
+
+    def forget(self, key: str) -> str:
+        """The same without an adapter as an example."""
+        return self.url(more=_without(self.more, key), less=_without(self.less, key))
+
+
+def _with(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*keys, key)))
+
+
+def _without(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+    return tuple(other for other in keys if other != key)
+
+
+def _spelt(value: Any) -> Any:
+    return "1" if value is True else value

@@ -1,0 +1,74 @@
+"""From templates to responses: the one place that knows of Jinja."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+
+def _stamp() -> str:
+    """Short digest of every static file: an address with it never shows the file of an earlier version."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.rglob("*.*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def adapter_address(key: str) -> str:
+    """Where the page of an adapter lies."""
+    return f"/adapters/{quote(key, safe='')}"
+
+
+def picture_address(key: str, place: int, protocol: str) -> str:
+    """Where the picture of a pinned cell lies; of the bare base model if the key is ""."""
+    owner = f"adapters/{quote(key, safe='')}" if key else "bare"
+    return f"/api/v1/{owner}/previews/{place}?protocol={protocol}"
+
+
+def compare_address(keys: list[str]) -> str:
+    """Where some adapters stand side by side."""
+    return f"/compare?{urlencode([('a', key) for key in keys])}"
+
+
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_SHARED: dict[str, Any] = {
+    "stamp": _stamp(),
+    "adapter_address": adapter_address,
+    "picture_address": picture_address,
+    "compare_address": compare_address,
+}
+
+
+def is_part(request: Request) -> bool:
+    """Whether htmx asks for a part to put into a page, rather than the browser for a whole page."""
+    headers = request.headers
+    return headers.get("HX-Request") == "true" and headers.get("HX-History-Restore-Request") != "true"
+
+
+def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """Fill a template in. ``part`` tells it to leave out the frame around its content."""
+    mature = request.cookies.get("mature", "blur")
+    text = _environment.get_template(template).render(
+        path=request.url.path,
+        part=is_part(request),
+        mature=mature if mature in ("blur", "show", "hide") else "blur",
+        **_SHARED,
+        **context,
+    )
+    # the same address answers with a whole page or a part; the browser's own cache must not mix them up
+    return HTMLResponse(text, status, {"Vary": "HX-Request", "Cache-Control": "no-cache"})

@@ -1,0 +1,78 @@
+// The search form: tidy addresses, live sliders, a picture dropped or chosen.
+
+import { say } from "./copy.js";
+
+const form = document.getElementById("ask");
+
+if (form) {
+  form.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+    // Only what differs from the defaults goes into the address. A slider being drawn leaves one step of history.
+    for (const field of form.querySelectorAll("[name]")) {
+      if (usual(field)) ctx.request.body.delete(field.name);
+    }
+    ctx[ctx.sourceEvent.type === "submit" ? "push" : "replace"] = "true";
+  });
+  form.addEventListener("htmx:error", () => say("The server does not answer. Is it still running?"));
+  form.addEventListener("input", ({ target }) => {
+    const shown = target.closest(".field")?.querySelector("output");
+    if (shown) shown.value = spelt(target, shown.dataset.any);
+  });
+  document.addEventListener("toggle", ({ target }) => target.id === "lane" && keepLane(target.open), true);
+  takePictures();
+}
+
+function usual({ type, value, dataset }) {
+  return type === "range" ? Number(value) === Number(dataset.default) : value === "";
+}
+
+function spelt({ value, min, max, step }, any) {
+  if (Number(value) === Number(any === "end" ? max : min)) return "any";
+  return Number(value).toFixed(step.split(".")[1].length);
+}
+
+function keepLane(open) {
+  form.elements.hidden.disabled = !open;
+  const address = new URL(location);
+  if (open) address.searchParams.set("hidden", "1");
+  else address.searchParams.delete("hidden");
+  history.replaceState(history.state, "", address);
+}
+
+function takePictures() {
+  const file = document.getElementById("picture");
+  form.querySelector("[data-picture]").addEventListener("click", () => file.click());
+  file.addEventListener("change", () => file.files[0] && searchBy(file.files[0]));
+  const root = document.documentElement;
+  document.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    root.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => event.relatedTarget || root.classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
+    const [picture] = event.dataTransfer.files;
+    root.classList.remove("dropping");
+    if (!picture) return;
+    event.preventDefault();
+    searchBy(picture);
+  });
+}
+
+async function searchBy(picture) {
+  say("Looking at the picture …");
+  const protocol = new URLSearchParams(location.search).get("protocol");
+  try {
+    const answer = await fetch(`/api/v1/images${protocol ? `?protocol=${encodeURIComponent(protocol)}` : ""}`, {
+      method: "POST",
+      body: picture,
+    });
+    const found = await answer.json();
+    if (!answer.ok) return say([found.error.message, found.error.remedy].filter(Boolean).join(". "));
+    const address = new URL(location);
+    for (const name of ["q", "more", "less", "page"]) address.searchParams.delete(name);
+    address.searchParams.set("image", found.image);
+    location.assign(address);
+  } catch {
+    say("The server does not answer. Is it still running?");
+  }
+}

@@ -1,0 +1,103 @@
+"""The page of the work: what waits to be measured, what is being measured, what was left out and why."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from lorascope.protocol import PRECISIONS
+from lorascope.server.pages.render import page
+from lorascope.server.state import State, StateOf
+
+router = APIRouter(include_in_schema=False)
+
+_REFUSED_SHOWN = 200
+_RUNS_SHOWN = 20
+_STATES = {
+    "waiting": "waits for its turn",
+    "loading": "loading the models",
+    "running": "measuring",
+    "pausing": "stops after this block",
+    "cancelling": "stops after this block",
+    "paused": "paused",
+    "done": "done",
+    "cancelled": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "elsewhere": "in another process",
+}
+
+
+@router.get("/work")
+def work(request: Request, state: StateOf) -> Response:
+    """Everything about indexing."""
+    progress = _progress(state)  # first: the page listens for what changes after it
+    with state.library() as library:
+        refusals = library.refusals()
+    return page(
+        request,
+        "work.html.jinja",
+        folders=state.folders(),
+        refusals=refusals[:_REFUSED_SHOWN],
+        refused=len(refusals),
+        runs=[_shown(run) for run in state.work.runs()[:_RUNS_SHOWN]],
+        precisions=list(PRECISIONS),
+        library=state.settings.library,
+        **progress,
+    )
+
+
+@router.get("/work/progress")
+def steps(request: Request, state: StateOf) -> Response:
+    """The part that changes while a run goes on."""
+    return page(request, "progress.html.jinja", **_progress(state))
+
+
+@router.post("/work/runs")
+def start(
+    state: StateOf, precision: Annotated[str, Form()], folder: Annotated[list[int] | None, Form()] = None
+) -> Response:
+    """Begin a run over some folders."""
+    state.work.start(folder, precision)
+    return RedirectResponse("/work", 303)
+
+
+@router.post("/work/runs/{number}/{what}")
+def steer(state: StateOf, number: int, what: Literal["pause", "resume", "cancel"]) -> Response:
+    """Pause, resume or stop a run."""
+    getattr(state.work, what)(number)
+    return RedirectResponse("/work", 303)
+
+
+def _progress(state: State) -> dict[str, Any]:
+    snapshot = state.work.snapshot()
+    run = snapshot["run"]
+    return {
+        "run": _shown(run) if run else None,
+        "waiting": [_shown(waiting) for waiting in snapshot["waiting"]],
+        "last": snapshot["last"],
+    }
+
+
+def _shown(run: dict[str, Any]) -> dict[str, Any]:
+    """A run with words beside its figures."""
+    total, left = run["total"], run["seconds_left"]
+    return run | {
+        "told": _STATES[run["state"]],
+        "share": round(100 * run["cells"] / total) if total else 0,
+        "left": duration(left) if left is not None else "",
+        "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "",
+    }
+
+
+def duration(seconds: float) -> str:
+    """Rounded as people say it: ``less than a minute``, ``about 5 minutes``, ``about 3 hours``."""
+    if seconds < 60:
+        return "less than a minute"
+    units = ((60, "minute"), (3600, "hour"), (86400, "day"))
+    size, name = next(unit for unit in reversed(units) if seconds >= unit[0])
+    count = round(seconds / size)
+    return f"about {count} {name}{'' if count == 1 else 's'}"

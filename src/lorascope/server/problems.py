@@ -1,0 +1,100 @@
+"""Errors as answers: one envelope for everything that goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from lorascope.errors import (
+    AdapterError,
+    LibraryError,
+    LorascopeError,
+    MissingExtra,
+    ModelError,
+    ProtocolError,
+    QueryError,
+)
+
+
+class Problem(Exception):
+    """What an answer other than success says.
+
+    Args:
+        status: the HTTP status.
+        code: a short word for programs.
+        message: what is the matter, with the value.
+        remedy: what to do; "" where the message says it.
+        field: which part of the request is meant, if one is.
+    """
+
+    def __init__(self, status: int, code: str, message: str, remedy: str = "", field: str = "") -> None:
+        super().__init__(status, code, message, remedy, field)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.field = field
+
+    def __str__(self) -> str:
+        """The message and the remedy, as one line."""
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+
+    def plain(self) -> dict[str, Any]:
+        """The inside of the envelope."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "remedy": self.remedy or None,
+            "field": self.field or None,
+        }
+
+    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
+        """The envelope."""
+        return JSONResponse({"error": self.plain()}, self.status, headers)
+
+
+_STATUS: tuple[tuple[type[LorascopeError], int], ...] = (
+    (QueryError, 422),
+    (ProtocolError, 422),
+    (AdapterError, 409),
+    (ModelError, 503),
+    (MissingExtra, 503),
+    (LibraryError, 503),
+)
+
+
+def problem_of(error: LorascopeError) -> Problem:
+    """The answer to an error of the rooms below. Their messages say themselves what to do."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    if isinstance(error, AdapterError):
+        return Problem(status, error.code, error.reason, error.remedy)
+    return Problem(status, code_of(error), str(error))
+
+
+def code_of(error: LorascopeError) -> str:
+    """A class's name as a word for programs: ``QueryError`` is ``query-error``."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
+
+
+def unhandled(status: int, method: str, path: str) -> Problem:
+    """What the framework itself refuses: no such path, another method, a body that is not to be read."""
+    if status == 404:
+        return Problem(
+            404, "not-found", f"there is nothing at {path[:200]}", "see /api/v1/openapi.json for what there is"
+        )
+    if status == 405:
+        return Problem(405, "wrong-method", f"{path[:200]} cannot be asked with {method}", "see /api/v1/openapi.json")
+    return Problem(status, "bad-request", "the request cannot be read", "send well-formed JSON")
+
+
+def refused_values(errors: Sequence[Any]) -> Problem:
+    """The first value that does not fit, in one sentence."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"]]
+    field = ".".join(place[1:]) or place[0]
+    value = f", not {first['input']!r:.60}" if isinstance(first.get("input"), str | int | float) else ""
+    whole = place == ["body"]
+    remedy = "send a JSON object as application/json" if whole else "see /api/v1/openapi.json"
+    return Problem(422, "bad-value", f"{field}: {first['msg'].lower()}{value}", remedy, field)

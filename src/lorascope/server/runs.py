@@ -1,0 +1,113 @@
+"""Runs as the server knows them: those it works on, and those that stand in the library."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lorascope.library.leases import ended
+from lorascope.server.jobs import Progress
+
+Wish = Literal["", "pause", "cancel"]
+_ENDS = {"": "failed", "pause": "paused", "cancel": "cancelled"}
+_RESUMABLE = ("paused", "interrupted", "failed", "cancelled")
+
+
+@dataclass
+class Run:
+    """A run that waits or is under way."""
+
+    number: int
+    paths: tuple[str, ...]
+    precision: str
+    partial: bool
+    state: str = "waiting"
+    wish: Wish = ""
+    stage: str = ""
+    adapter: str = ""
+    cells: int = 0
+    total: int = 0
+    refused: int = 0
+    started: float = field(default_factory=time.time)
+    _stage_began: float = field(default_factory=time.monotonic)
+
+    def follow(self, progress: Progress) -> None:
+        """Take in how it goes."""
+        if progress.stage != self.stage:
+            self._stage_began = time.monotonic()
+        if self.state == "loading":
+            self.state = "running"
+        self.stage, self.refused = progress.stage, progress.refused
+        self.adapter = progress.adapter or self.adapter
+        self.cells, self.total = progress.cells, progress.total
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of this stage; None before its first block."""
+        if not self.cells or not self.total or self.stage == "scan":
+            return None
+        return round((time.monotonic() - self._stage_began) / self.cells * (self.total - self.cells), 1)
+
+    def plain(self) -> dict[str, Any]:
+        """As the API tells it."""
+        return _record(self.number, self.state, self.paths, self.precision, self.started) | {
+            "partial": self.partial,
+            "stage": self.stage,
+            "adapter": self.adapter,
+            "cells": self.cells,
+            "total": self.total,
+            "seconds_left": self.seconds_left,
+            "refused": self.refused,
+        }
+
+
+def how_it_ended(wish: Wish, *, finished: bool, died: bool) -> str:
+    """A word for the end of a run."""
+    if finished:
+        return "done"
+    return "interrupted" if died else _ENDS[wish]
+
+
+def stored_run(row: dict[str, Any]) -> dict[str, Any]:
+    """A run of the library that is not under way here, as the API tells it."""
+    request, outcome = row["request"], row["outcome"] or {}
+    plain = _record(row["id"], _state(row), request["paths"], request["precision"], row["started"])
+    return plain | {
+        "partial": request.get("partial", False),
+        "finished": row["finished"],
+        "cells": outcome.get("cells", 0),
+        "total": outcome.get("cells", 0),
+        "refused": outcome.get("refused", 0),
+        "measured": outcome.get("measured", 0),
+        "error": outcome.get("error"),
+    }
+
+
+def _state(row: dict[str, Any]) -> str:
+    outcome = row["outcome"]
+    if outcome is None:
+        owner = row["request"].get("owner", "")
+        return "elsewhere" if owner and not ended(owner) else "interrupted"
+    return outcome.get("ended") or ("done" if outcome.get("finished") else "interrupted")
+
+
+def _record(number: int, state: str, paths: Any, precision: str, started: float) -> dict[str, Any]:
+    return {
+        "id": number,
+        "state": state,
+        "folders": list(paths),
+        "precision": precision,
+        "partial": False,
+        "started": started,
+        "finished": None,
+        "stage": "",
+        "adapter": "",
+        "cells": 0,
+        "total": 0,
+        "seconds_left": None,
+        "refused": 0,
+        "measured": 0,
+        "error": None,
+        "resumable": state in _RESUMABLE,
+    }

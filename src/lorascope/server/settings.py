@@ -1,0 +1,63 @@
+"""What a server is told when it starts."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorascope.errors import ServerError
+
+_SHORTEST_TOKEN = 16
+PORT = 8642
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the library lies, what may be done, and who may ask.
+
+    Attributes:
+        library: the library file; made if it does not exist.
+        folders: the only folders whose adapters may be indexed from the page, resolved.
+        host: the address to listen on.
+        port: its port.
+        token: what a caller has to know; "" for none, which only loopback allows.
+        names: host names by which the server may be called, beside its address, IP addresses and localhost.
+        preset: how to measure: a shipped name or a file; "" takes the preset of the library's active Protocol.
+        device: a torch device for measuring; "" takes the GPU if there is one.
+        download: whether models that are not on this disk may be fetched.
+    """
+
+    library: Path
+    folders: tuple[Path, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = PORT
+    token: str = ""
+    names: tuple[str, ...] = ()
+    preset: str = ""
+    device: str = ""
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would be unsafe, and folders that are none."""
+        if not self.token and not is_loopback(self.host):
+            raise ServerError(
+                f"host {self.host} can be reached by others, so it needs a token: give --token-file, or set"
+                " LORASCOPE_TOKEN"
+            )
+        if self.token and len(self.token) < _SHORTEST_TOKEN:
+            raise ServerError(f"the token has {len(self.token)} characters: use at least {_SHORTEST_TOKEN}")
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise ServerError(f"--folder {folder} is no folder: give one that exists")
+        object.__setattr__(self, "folders", tuple(dict.fromkeys(folder.resolve() for folder in self.folders)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,262 @@
+"""What all requests share: connections to the library, searchers, answers that were given before, the work."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, final
+
+from fastapi import Depends, Request
+
+from lorascope.library import Library, StoredAdapter, StoredProtocol
+from lorascope.search import Hit, Searcher
+from lorascope.server.asking import Ask, Found, answered
+from lorascope.server.encoding import Encoders
+from lorascope.server.folders import Folders
+from lorascope.server.jobs import Plan
+from lorascope.server.mapping import MapData, Plane, draw_map, plane_of
+from lorascope.server.pictures import Pictures
+from lorascope.server.post import Start
+from lorascope.server.problems import Problem
+from lorascope.server.settings import Settings
+from lorascope.server.work import Work
+
+_ANSWERS = 512
+_GRACE = 30.0
+"""Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What there is, for a page's frame: adapters measured under the active Protocol, Protocols, filters' choices."""
+
+    adapters: int
+    protocols: tuple[StoredProtocol, ...]
+    families: tuple[str, ...]
+    folders: tuple[str, ...]
+    refused: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing can be searched yet."""
+        return self.adapters == 0
+
+
+@final
+class State:
+    """One library, served to many threads. ``ending`` tells whether the server is about to stop."""
+
+    def __init__(self, settings: Settings, encoders: Encoders, start: Start) -> None:
+        """Open the library, making it if it is not there; ``start`` begins the worker when there is work.
+
+        Raises:
+            LibraryError: it cannot be opened or made.
+        """
+        self.settings = settings
+        self._encoders = encoders
+        self._pictures = Pictures(encoders)
+        self._folders = Folders(settings.folders)
+        self._free: list[Library] = [Library(settings.library, create=True)]
+        self._lock = threading.RLock()
+        self._version: tuple[object, ...] = ()
+        self._protocols: tuple[StoredProtocol, ...] = ()
+        self._searchers: dict[str, Searcher] = {}
+        self._answers: OrderedDict[Ask, Found] = OrderedDict()
+        self._maps: dict[str, MapData] = {}
+        self._overview: Overview | None = None
+        self._planes: dict[str, Plane | None] = {}
+        plan = Plan(settings.library, settings.preset, settings.device, settings.download)
+        self.work = Work(plan, settings.folders, self.library, start)
+        self.tries = self.work.tries
+        self.ending: Callable[[], bool] = lambda: False
+
+    @contextmanager
+    def library(self) -> Generator[Library]:
+        """A Library for this thread alone, until the end of the block."""
+        with self._lock:
+            library = self._free.pop() if self._free else None
+        library = library or Library(self.settings.library)
+        try:
+            yield library
+        finally:
+            with self._lock:
+                self._free.append(library)
+
+    def close(self) -> None:
+        """End the work where it can go on later, and close every connection."""
+        self.work.close(_GRACE)
+        with self._lock:
+            while self._free:
+                self._free.pop().close()
+
+    def protocols(self, library: Library) -> tuple[StoredProtocol, ...]:
+        """Every Protocol, the active one first; what was kept of an older library is forgotten."""
+        version = library.version()
+        with self._lock:
+            if version != self._version:
+                self._protocols = tuple(library.protocols())
+                self._searchers.clear()
+                self._answers.clear()
+                self._maps.clear()
+                self._overview = None
+                self._folders.forget()
+                self._version = version
+            return self._protocols
+
+    def protocol(self, library: Library, name: str = "") -> StoredProtocol:
+        """A Protocol that has signatures, by name, digest or both; the active one if "".
+
+        Raises:
+            Problem: there is none.
+        """
+        known = [stored for stored in self.protocols(library) if stored.adapters]
+        if not known:
+            raise Problem(
+                409, "empty-library", f"{self.settings.library} holds no signatures yet",
+                "index a folder on the work page, or run `lorascope index FOLDER`",
+            )  # fmt: skip
+        if not name:
+            return known[0]
+        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        if len(found) != 1:
+            problem = "several Protocols are" if found else "no Protocol is"
+            names = ", ".join(str(stored.protocol) for stored in found or known)
+            raise Problem(404, "unknown-protocol", f"{problem} called {name!r}", f"choose one of {names}", "protocol")
+        return found[0]
+
+    def searcher(self, library: Library, protocol: str = "") -> Searcher:
+        """A searcher over one Protocol that reads from this Library; matrix and encoder are shared.
+
+        Raises:
+            Problem: no such Protocol, or nothing is measured yet.
+        """
+        stored = self.protocol(library, protocol)
+        with self._lock:
+            base = self._searchers.get(stored.protocol.digest)
+            if base is None:
+                base = Searcher(library, protocol=stored.protocol.digest, query_encoder=self._encoders.queries)
+                self._searchers[stored.protocol.digest] = base
+        mine = copy.copy(base)
+        mine.library = library
+        return mine
+
+    def search(self, ask: Ask) -> Found:
+        """Answer, from memory if nothing has changed since.
+
+        Raises:
+            Problem: something it names is not there.
+            LorascopeError: the query cannot be read, or its encoder is not on this disk.
+        """
+        with self.library() as library:
+            self.protocols(library)
+            with self._lock:
+                found = self._answers.get(ask)
+                if found is not None:
+                    self._answers.move_to_end(ask)
+                    return found
+                version = self._version
+            searcher = self.searcher(library, ask.protocol)
+            picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
+            found = answered(ask, searcher, picture)
+        with self._lock:
+            if version == self._version:
+                self._answers[ask] = found
+                while len(self._answers) > _ANSWERS:
+                    self._answers.popitem(last=False)
+        return found
+
+    def add_picture(self, data: bytes, protocol: str = "") -> str:
+        """Embed a picture to search by; returns the id by which an :class:`Ask` names it.
+
+        Raises:
+            Problem: nothing is measured yet.
+            LorascopeError: it is no picture, or the encoder is not on this disk.
+        """
+        with self.library() as library:
+            return self._pictures.add(library, self.protocol(library, protocol), data)
+
+    def map(self, protocol: str = "") -> MapData:
+        """Every adapter of a Protocol in columns; drawn once until the library changes.
+
+        Raises:
+            Problem: no such Protocol, or nothing is measured yet.
+        """
+        with self.library() as library:
+            searcher = self.searcher(library, protocol)
+            digest = searcher.stored.protocol.digest
+            with self._lock:
+                found, version = self._maps.get(digest), self._version
+            if found is None:
+                if self._planes.get(digest) is None:
+                    self._planes[digest] = plane_of(searcher)
+                found = draw_map(library, searcher, self._planes[digest])
+                with self._lock:
+                    if version == self._version:
+                        self._maps[digest] = found
+            return found
+
+    def start_try(self, prompt: str, keys: Sequence[str], seeds: int = 2) -> dict[str, Any]:
+        """Render a prompt without and with some adapters, ahead of every run; see :class:`Tries`.
+
+        Raises:
+            Problem: there is no such adapter, a value is out of range, or too many tries are waiting.
+        """
+        with self.library() as library:
+            return self.tries.start(prompt, [known_adapter(library, key) for key in dict.fromkeys(keys)], seeds)
+
+    def folders(self) -> list[dict[str, Any]]:
+        """The folders that may be indexed, each with how many files are known, left out, and new."""
+        with self.library() as library:
+            self.protocols(library)
+            return self._folders.count(library)
+
+    def overview(self) -> Overview:
+        """What the library holds; looked up once until it changes."""
+        with self.library() as library:
+            protocols = tuple(stored for stored in self.protocols(library) if stored.adapters)
+            with self._lock:
+                found, version = self._overview, self._version
+            if found is None:
+                families = sorted(set(self.searcher(library).matrix.families)) if protocols else ()
+                folders = sorted({str(Path(path).parent) for path in library.stamps()})
+                count = protocols[0].adapters if protocols else 0
+                found = Overview(count, protocols, tuple(families), tuple(folders), len(library.refusals()))
+                with self._lock:
+                    if version == self._version:
+                        self._overview = found
+            return found
+
+    def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
+        """The adapters that do most nearly the same, and those that do most nearly the opposite; none is hidden.
+
+        Raises:
+            Problem: the adapter has no signature under this Protocol.
+        """
+        nearest = self.search(Ask(more=(key,), protocol=protocol, everything=True, limit=top))
+        opposite = self.search(Ask(less=(key,), protocol=protocol, everything=True, limit=top))
+        return nearest.answer.hits, opposite.answer.hits
+
+
+def known_adapter(library: Library, key: str) -> StoredAdapter:
+    """An adapter by its whole key.
+
+    Raises:
+        Problem: the library has none of that key.
+    """
+    found = library.adapters([key]).get(key)
+    if found is None:
+        raise Problem(404, "unknown-adapter", f"there is no adapter {key[:80]!r}", "take a key from /api/v1/adapters")
+    return found
+
+
+async def _state(request: Request) -> State:
+    return request.app.state.lorascope
+
+
+StateOf = Annotated[State, Depends(_state)]
+"""The state, as the argument of an endpoint."""

@@ -1,0 +1,183 @@
+"""The worker: a process of its own that holds the models, so that the pages stay quick while it measures."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, final
+
+from lorascope.adapters import load_delta, peft_config, read_adapter, sha256_of
+from lorascope.errors import ChangedAdapter, LorascopeError, UnreadableAdapter
+from lorascope.library import Library
+from lorascope.measure import Bench, Event, StopRun, index, load_bench
+from lorascope.measure.queue import trigger_words
+from lorascope.protocol import Preset
+from lorascope.server.jobs import Column, Ended, EndRun, FromWorker, IndexJob, Plan, Progress, TryEnded, TryJob, Wearer
+from lorascope.server.problems import problem_of
+
+_USUAL = "sdxl-paper"
+_SCAN_SECONDS = 0.2
+"""Files are found by the thousand in a second; so often is it told how many."""
+
+
+def run(pipe: Connection, plan: Plan) -> None:
+    """The process: work until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which says when to end
+    work(pipe, plan)
+
+
+def work(pipe: Connection, plan: Plan) -> None:
+    """Do the jobs that come through the pipe, one after the other, until its other end is closed."""
+    with Library(plan.library, create=True) as library:
+        worker = _Worker(pipe, plan, library)
+        while (job := worker.next()) is not None:
+            worker.do(job)
+
+
+def chosen_preset(library: Library, name: str) -> Preset:
+    """The preset of a name; without one that of the library's active Protocol, or the usual one for a new library."""
+    if name:
+        return Preset.load(name)
+    protocols = library.protocols()
+    return library.protocol().preset if protocols else Preset.load(_USUAL)
+
+
+@final
+class _Worker:
+    """Jobs in, tidings out. A try that arrives during a run is done between two of its blocks."""
+
+    def __init__(self, pipe: Connection, plan: Plan, library: Library) -> None:
+        self._pipe = pipe
+        self._plan = plan
+        self._library = library
+        self._bench: Bench | None = None
+        self._jobs: deque[IndexJob | TryJob] = deque()
+
+    def next(self) -> IndexJob | TryJob | None:
+        """The next job, or None at the end."""
+        try:
+            while not self._jobs:
+                self._take(self._pipe.recv())
+        except (EOFError, OSError):
+            return None
+        return self._jobs.popleft()
+
+    def do(self, job: IndexJob | TryJob) -> None:
+        """Do one job. What goes wrong is told; only a broken pipe ends the worker."""
+        if isinstance(job, IndexJob):
+            self._index(job)
+        else:
+            self._try(job)
+
+    def _take(self, job: Any) -> None:
+        if not isinstance(job, EndRun):  # a run that has ended by itself meanwhile needs no ending
+            self._jobs.append(job)
+
+    def _tell(self, message: FromWorker) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError as error:
+            raise StopRun from error
+
+    def _loaded(self) -> Bench:
+        if self._bench is None:
+            plan = self._plan
+            preset = chosen_preset(self._library, plan.preset)
+            self._bench = load_bench(preset, self._library, device=plan.device, download=plan.download)
+        return self._bench
+
+    # --- Runs -----------------------------------------------------------------------------------------------------
+
+    def _index(self, job: IndexJob) -> None:
+        watcher = _Follower(self, job.run)
+        try:
+            outcome = index(
+                job.paths, self._loaded(), precision=job.precision, partial=job.partial, watch=watcher, number=job.run
+            )
+            self._tell(Ended(job.run, outcome.summary()))
+        except LorascopeError as error:
+            self._tell(Ended(job.run, {"finished": False}, problem_of(error).plain()))
+
+    def between(self, progress: Progress) -> None:
+        """Between two blocks: tell how it goes, do what cannot wait.
+
+        Raises:
+            StopRun: the run is to end here.
+        """
+        self._tell(progress)
+        try:
+            while self._pipe.poll():
+                job = self._pipe.recv()
+                if isinstance(job, EndRun):
+                    raise StopRun
+                if isinstance(job, TryJob):
+                    self._try(job)
+                else:
+                    self._take(job)
+        except (EOFError, OSError) as error:  # the server is gone
+            raise StopRun from error
+
+    # --- Tries ----------------------------------------------------------------------------------------------------
+
+    def _try(self, job: TryJob) -> None:
+        try:
+            bench = self._loaded()
+            seeds = bench.preset.seeds[: job.seeds]
+            self._tell(Column(job.id, 0, seeds, tuple(bench.draw(job.prompt, "", seeds))))
+            for place, wearer in enumerate(job.wearers, 1):
+                self._tell(_worn(bench, job, place, wearer, seeds))
+            self._tell(TryEnded(job.id))
+        except LorascopeError as error:
+            self._tell(TryEnded(job.id, problem_of(error).plain()))
+
+
+def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[int, ...]) -> Column:
+    """One column; an adapter that cannot be put on says why, and the others are tried."""
+    try:
+        path, data = _file(wearer)
+        delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
+        words = trigger_words(read_adapter(path).claims)
+        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)))
+    except LorascopeError as error:
+        return Column(job.id, place, error=problem_of(error).plain())
+
+
+def _file(wearer: Wearer) -> tuple[Path, bytes]:
+    """The adapter's file, which must still be the one that was measured."""
+    for path in map(Path, wearer.paths):
+        try:
+            data = path.read_bytes()
+        except OSError:
+            continue
+        if f"sha256:{sha256_of(data)}" == wearer.key:
+            return path, data
+        raise ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
+    places = ", ".join(wearer.paths) or "nowhere: it was imported"
+    raise UnreadableAdapter(wearer.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now")
+
+
+@final
+class _Follower:
+    """Turns the events of a run into tidings."""
+
+    def __init__(self, worker: _Worker, run: int) -> None:
+        self._worker = worker
+        self._run = run
+        self._stage = "scan"
+        self._refused = 0
+        self._told = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Follow one event."""
+        adapter = event.text if event.kind == "block" else ""
+        if event.kind == "stage":
+            self._stage = event.text
+        elif event.kind == "refused":
+            self._refused += 1
+        elif event.kind == "scan" and time.monotonic() - self._told < _SCAN_SECONDS:
+            return
+        self._told = time.monotonic()
+        self._worker.between(Progress(self._run, self._stage, adapter, event.cells, event.total, self._refused))

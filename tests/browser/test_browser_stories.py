@@ -1,0 +1,343 @@
+"""What people do on the pages, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from lorascope.server import Settings
+from tests.browser.conftest import PHONE, Visit, barriers, keep, serving
+from tests.fakes import tint
+from tests.serving import small_world
+
+
+def names(page: Page) -> list[str]:
+    """The names on the cards, in order, of those in sight."""
+    return page.locator("#results > .cards .name").all_inner_texts()
+
+
+def split_of(card: Locator) -> str:
+    """Where the line between without and with stands."""
+    return card.locator(".pair").evaluate("element => getComputedStyle(element).getPropertyValue('--at')")
+
+
+def test_find_look_copy_and_compare_with_the_mouse(visit: Visit) -> None:
+    page = visit("/", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_label("What should it do?").fill("red")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/\?q=red$"))
+    expect(page.locator("#told")).to_have_text("55 adapters, nearest first.")
+    card = page.locator(".card").first
+    assert names(page)[0] in ("rose", "scarlet", "lamp")
+    assert "a clear match" in card.inner_text()
+
+    picture = card.locator(".split").first
+    box = picture.bounding_box()
+    assert box is not None
+    picture.click(position={"x": box["width"] * 0.2, "y": box["height"] / 2})
+    assert float(split_of(card).rstrip("%")) == pytest.approx(20, abs=2)
+
+    name = names(page)[0]
+    card.get_by_role("button", name="Copy tag").click()
+    expect(page.get_by_role("status").filter(has_text="Copied")).to_have_text(f"Copied <lora:{name}:1>")
+    assert page.evaluate("navigator.clipboard.readText()") == f"<lora:{name}:1>"
+
+    for place in (0, 1):
+        page.locator(".card").nth(place).get_by_role("button", name="Compare").click()
+    keep(page, "story-tray")
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    assert page.locator(".compare tbody tr").count() == 12
+    expect(page.locator("main")).to_contain_text("do nearly the same")
+
+
+def test_find_look_copy_and_compare_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/", permissions=["clipboard-read", "clipboard-write"])
+    page.keyboard.type("green")  # the box has the focus
+    page.keyboard.press("Enter")
+    expect(page.locator("#told")).to_contain_text("nearest first")
+    assert page.evaluate("document.activeElement.id") == "q"  # and keeps it when the results come
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            label = page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
+            if label.startswith(name):
+                return
+        raise AssertionError(f"the keyboard does not get to {name}")
+
+    tab_to("leaf, without to with")
+    page.keyboard.press("End")
+    assert split_of(page.locator(".card").first) == "100%"
+    tab_to("Copy tag")
+    page.keyboard.press("Enter")
+    assert page.evaluate("navigator.clipboard.readText()") == "<lora:leaf:1>"
+    tab_to("Compare leaf")
+    page.keyboard.press("Space")
+    tab_to("More")
+    page.keyboard.press("Enter")
+    tab_to("More like this")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("more like leaf")
+    expect(page.locator("#tray")).to_contain_text("Choose one more")
+
+
+def test_thresholds_work_live_and_the_address_holds_everything(visit: Visit) -> None:
+    page = visit("/?q=red")
+    strength = page.get_by_label("Strength at most")
+    strength.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#told")).to_have_text("No adapter passes these filters.")
+    expect(page.locator("#lane > summary")).to_have_text("56 too strong")
+    assert page.evaluate("document.activeElement.name") == "max_strength"
+    expect(page).to_have_url(re.compile(r"/\?q=red&max_strength=0$"))
+
+    page.locator("#lane > summary").click()
+    expect(page.locator("#lane .card").first).to_be_visible()
+    expect(page).to_have_url(re.compile("hidden=1"))
+    page.reload()
+    expect(page.locator("#lane .card").first).to_be_visible()
+    expect(page.get_by_label("Strength at most").locator("xpath=..").locator("output")).to_have_text("0.0")
+
+    page.get_by_label("Strength at most").press("End")
+    expect(page.locator("output").first).to_have_text("any")
+    expect(page.locator("#told")).to_have_text("56 adapters, nearest first.")
+
+
+def test_going_back_brings_the_former_search_back(visit: Visit) -> None:
+    page = visit("/?q=red")
+    first = names(page)[0]
+    page.get_by_label("What should it do?").fill("blue")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card .name").first).to_have_text("sea")
+    page.go_back()
+    expect(page.locator(".card .name").first).to_have_text(first)
+    expect(page.get_by_label("What should it do?")).to_have_value("red")
+
+
+def test_more_like_this_and_less_of_this(visit: Visit) -> None:
+    page = visit("/?q=red")
+    card = page.locator(".card").filter(has_text="sea").first
+    expect(card).to_have_count(0)  # on the second page
+    page = visit("/?q=blue")
+    page.locator(".card").first.get_by_text("More").first.click()
+    page.get_by_role("link", name="Less of this").first.click()
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("less of sea")
+    assert names(page)[0] != "sea"
+    page.get_by_role("link", name="Forget sea").click()
+    expect(page.locator(".card .name").first).to_have_text("sea")
+
+
+def test_a_picture_finds_adapters(visit: Visit) -> None:
+    page = visit("/?q=red&max_strength=5")
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (60, 60, 250)).save(file, "PNG")
+    page.locator("#picture").set_input_files({"name": "blue.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("like your picture")
+    assert names(page)[0] == "sea"
+    expect(page).to_have_url(re.compile(r"max_strength=5.*image="))
+
+    page.goto("/")
+    page.evaluate(
+        """bytes => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([new Uint8Array(bytes)], "blue.png"));
+            document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+        }""",
+        list(file.getvalue()),
+    )
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("like your picture")
+
+
+def test_what_is_no_picture_is_told(visit: Visit) -> None:
+    page = visit("/", forgiven="Failed to load resource")
+    page.locator("#picture").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
+    expect(page.locator("#toast")).to_contain_text("picture")
+    expect(page).to_have_url(re.compile("/$"))
+
+
+def test_favourites_stay_and_can_be_shared(visit: Visit) -> None:
+    page = visit("/?q=red")
+    name = names(page)[0]
+    page.get_by_role("button", name=f"Favourite: {name}").click()
+    page.reload()
+    expect(page.get_by_role("button", name=f"Favourite: {name}")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("link", name="Favourites").click()
+    expect(page.locator(".card .name")).to_have_text([name])
+    assert "a=sha256" in page.url
+    expect(visit(page.url).locator(".card .name")).to_have_text([name])  # another browser
+
+
+def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
+    page = visit("/?q=red")
+    card = page.locator(".card.mature")
+    blurred = "element => getComputedStyle(element.querySelector('img')).filter"
+    assert "blur" in card.evaluate(blurred)
+    page.get_by_role("button", name="Show the mature pictures of lamp").click()
+    assert card.evaluate(blurred) == "none"
+    page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    page.reload()
+    expect(card).to_be_hidden()
+    expect(page.get_by_text("Mature pictures are left out")).to_be_visible()
+
+
+def test_results_come_in_pages_of_48(visit: Visit) -> None:
+    page = visit("/?q=red")
+    assert len(names(page)) == 48
+    page.get_by_role("link", name="Next 48").click()
+    expect(page.get_by_text("page 2 of 2")).to_be_visible()
+    assert len(names(page)) == 7
+
+
+def test_a_query_that_cannot_be_read_says_why(visit: Visit) -> None:
+    page = visit("/?q=red", forgiven="422")
+    page.get_by_label("What should it do?").fill("red:0")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("weight 0")
+    expect(page.get_by_label("What should it do?")).to_have_value("red:0")
+
+
+def test_the_page_of_an_adapter(visit: Visit) -> None:
+    page = visit("/?q=red")
+    page.get_by_role("link", name="lamp", exact=True).click()
+    expect(page.get_by_role("heading", name="lamp")).to_be_visible()
+    assert page.locator(".evidence .split").count() == 12
+    for heading in ("How much, how reliably", "Where it works", "What is said, what was measured", "The file"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.get_by_role("link", name="Civitai")).to_have_attribute(
+        "href", "https://civitai.com/models/7?modelVersionId=8"
+    )
+    page.get_by_role("link", name="Search for red").click()
+    expect(page.locator("#words")).to_contain_text("red: it comes")
+    page.locator(".neighbours a").first.click()
+    expect(page.get_by_role("heading", name="rose")).to_be_visible()
+
+
+def test_the_map_points_filters_and_opens(visit: Visit) -> None:
+    page = visit("/map")
+    expect(page.locator("#map-told")).to_have_text("55 within the thresholds, 1 too strong, 0 too unstable")
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    # Strength 1.78 on an axis to 1.9, Consistency 1 on one to 1.05: the one point at the far right is flood
+    at = page.evaluate(
+        "fetch('/api/v1/map').then(a => a.json()).then(d => { const i = d.names.indexOf('flood');"
+        " const [s, c] = ['strength', 'consistency'].map(n => document.getElementById('map-' + n).max);"
+        " return [d.strength[i] / s, d.consistency[i] / c] })"
+    )
+    x = box["x"] + 52 + at[0] * (box["width"] - 52 - 18)
+    y = box["y"] + box["height"] - 40 - at[1] * (box["height"] - 40 - 18)
+    page.mouse.move(x, y)
+    expect(page.locator(".tip")).to_contain_text("flood")
+    keep(page, "story-map")
+
+    line = box["x"] + 52 + 1.5 / float(page.locator("#map-strength").get_attribute("max") or 0) * (box["width"] - 70)
+    page.mouse.move(line, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 19, box["y"] + 200, steps=4)
+    page.mouse.up()
+    expect(page.locator("#map-told")).to_contain_text("0 too strong")
+    page.get_by_role("button", name="What they do").click()
+    page.get_by_role("button", name="How much, how reliably").click()
+    page.mouse.click(x, y)
+    expect(page.get_by_role("heading", name="flood")).to_be_visible()
+
+
+def test_the_table_sorts(visit: Visit) -> None:
+    page = visit("/map/table")
+    expect(page.locator("tbody th").first).to_have_text("flood")
+    page.get_by_role("link", name="Strength").click()
+    expect(page.locator("tbody th").first).to_have_text("grey00")
+    page.get_by_role("link", name="Adapter").click()
+    expect(page.locator("[aria-sort=ascending]")).to_contain_text("Adapter")
+
+
+def test_work_from_new_files_to_results(visit: Visit, tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    for number in range(6):
+        tint(folder / f"new{number}.safetensors", red=0.1 + 0.02 * number)
+    folder.joinpath("broken.safetensors").write_text("<html>", "utf-8")
+    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
+    with serving(settings) as address:
+        page = visit("/work", base=address)
+        page.get_by_role("button", name="7 new files: index").click()
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("done", timeout=20_000)
+        keep(page, "story-work")
+        expect(page.get_by_text("Nothing is being measured.")).to_be_visible()
+        expect(page.get_by_role("heading", name="1 file left out")).to_be_visible()
+        expect(page.locator("main")).to_contain_text("broken.safetensors")
+        assert barriers(page) == []
+        page.get_by_role("link", name="Search").click()
+        expect(page.locator("#told")).to_have_text("6 adapters, the strongest first.")
+        page.goto("about:blank")
+
+
+def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Path) -> None:
+    settings = Settings(library=tmp_path / "library.db", folders=(loras,), preset=str(small_world(tmp_path)))
+    with serving(settings) as address:
+        page = visit("/work", base=address)
+        page.get_by_label("Precision").select_option("full")
+        page.get_by_role("button", name="56 new files: index").click()
+        page.get_by_role("button", name=re.compile("Pause")).click()
+        resume = page.get_by_role("button", name=re.compile("Resume"))
+        expect(resume).to_be_visible(timeout=20_000)
+        keep(page, "story-paused")
+        resume.click()
+        expect(page.locator("progress")).to_be_visible()
+        page.get_by_role("button", name=re.compile("Stop")).first.click()
+        expect(page.get_by_text("Nothing is being measured.")).to_be_visible(timeout=20_000)
+        page.goto("about:blank")
+
+
+def test_try_my_prompt(visit: Visit) -> None:
+    page = visit("/?q=red")
+    page.get_by_text("Try my own prompt on the first 4").click()
+    page.get_by_label("Your prompt").fill("a red boat")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator(".tries li")).to_have_count(5, timeout=20_000)
+    expect(page.locator(".tries li").first).to_contain_text("without")
+    expect(page.locator(".tries img")).to_have_count(10, timeout=20_000)
+    keep(page, "story-try")
+
+
+def test_without_javascript_the_pages_still_work(visit: Visit) -> None:
+    page = visit("/", java_script_enabled=False)
+    page.get_by_label("What should it do?").fill("red")
+    page.get_by_role("button", name="Search", exact=True).click()
+    assert len(names(page)) == 48
+    pictures = page.locator(".split").first.locator("img")
+    left, right = pictures.first.bounding_box(), pictures.last.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert right["x"] >= left["x"] + left["width"] - 1  # side by side, not one over the other
+    page.get_by_role("link", name="rose", exact=True).click()
+    assert page.get_by_role("heading", name="rose").is_visible()
+
+
+def test_the_work_page_waits_for_a_server_that_restarts(visit: Visit, loras: Path, tmp_path: Path) -> None:
+    settings = Settings(library=tmp_path / "library.db", folders=(loras,))
+    with serving(settings) as address:
+        page = visit("/work", base=address, forgiven="ERR_", size=PHONE)
+        port = int(address.rpartition(":")[2])
+    expect(page.locator("#lost")).to_be_visible()
+    with serving(settings, port):
+        expect(page.locator("#lost")).to_be_hidden(timeout=20_000)
+        page.goto("about:blank")
+
+
+def test_a_token_is_asked_for(visit: Visit, library_file: Path) -> None:
+    with serving(Settings(library=library_file, token="a-token-of-some-length")) as address:
+        page = visit("/map", base=address, forgiven="401")
+        keep(page, "login")
+        assert barriers(page) == []
+        page.get_by_label("Token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("not the token")
+        page.get_by_label("Token").fill("a-token-of-some-length")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("within the thresholds")).to_be_visible()
+        page.goto("about:blank")

@@ -1,0 +1,377 @@
+"""The API: what it answers, and what it says when something is not right."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from fakes import COLOURS, three, tint
+from fastapi.testclient import TestClient
+from PIL import Image
+from serving import measured, serving
+
+from lorascope.library import BARE, Library, StoredAdapter
+from lorascope.search import Searcher
+from lorascope.server.views import is_mature, mature_level
+
+API = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three adapters, and one that is stronger than the threshold."""
+    folder = three(tmp_path_factory.mktemp("server") / "loras")
+    tint(folder / "more" / "glaring.safetensors", red=0.5, green=0.5, blue=0.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(folder: Path) -> Path:
+    return measured(folder.parent / "library.db", folder)
+
+
+@pytest.fixture(scope="module")
+def client(place: Path, folder: Path) -> Iterator[TestClient]:
+    with serving(place, folder) as found:
+        yield found
+
+
+def get(client: TestClient, path: str, **parameters: Any) -> Any:
+    answer = client.get(API + path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def error(answer: Any, status: int) -> dict[str, Any]:
+    """The inside of an error's envelope, which is always the same."""
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"]
+    assert list(answer.json()["error"]) == ["code", "message", "remedy", "field"]
+    return answer.json()["error"]
+
+
+def names(page: Any) -> list[str]:
+    return [hit["adapter"]["name"] for hit in page["hits"]]
+
+
+def key_of(client: TestClient, name: str) -> str:
+    return next(row["adapter"]["key"] for row in get(client, "/adapters")["adapters"] if row["adapter"]["name"] == name)
+
+
+# --- search -----------------------------------------------------------------------------------------------------
+
+
+def test_words_find_what_does_it(client: TestClient) -> None:
+    for colour in COLOURS:
+        page = get(client, "/search", q=colour, limit=1)
+        assert names(page) == [f"{colour}der"]
+        assert page["hits"][0]["clarity"] == "clear"
+        assert page["hits"][0]["words"].startswith("a clear match; ")
+        assert page["found"]
+
+
+def test_post_answers_as_get_does(client: TestClient) -> None:
+    asked = {"q": "red -green:0.5", "limit": 2, "everything": True}
+    assert client.post(f"{API}/search", json=asked).json() == get(client, "/search", **asked)
+
+
+def test_thresholds_hide_and_the_answer_says_so(client: TestClient) -> None:
+    page = get(client, "/search", q="red", hidden=True, max_strength=0.7)
+    assert [hit["hidden"] for hit in page["hidden"]] == ["too strong"]
+    assert [hit["adapter"]["name"] for hit in page["hidden"]] == ["glaring"]
+    assert (page["too_strong"], page["considered"], page["total"]) == (1, 4, 3)
+    assert page["thresholds"] == {"strength_max": 0.7, "consistency_min": 0.02}
+    assert get(client, "/search", q="red", everything=True)["total"] == 4
+    assert get(client, "/search", q="red", max_strength=0.7)["hidden"] == []  # only counted unless asked for
+
+
+def test_words_do_not_depend_on_the_thresholds_that_are_asked_for(client: TestClient) -> None:
+    """A threshold of 0 was once divided by."""
+    usual = {hit["adapter"]["name"]: hit["words"] for hit in get(client, "/search", q="red", everything=True)["hits"]}
+    strict = get(client, "/search", q="red", max_strength=0, hidden=True)
+    assert {hit["adapter"]["name"]: hit["words"].split("; hidden")[0] for hit in strict["hidden"]} == usual
+
+
+def test_pages_follow_each_other(client: TestClient) -> None:
+    whole = get(client, "/search", q="red", everything=True)
+    pages = [get(client, "/search", q="red", everything=True, offset=offset, limit=2) for offset in (0, 2, 4)]
+    assert [hit for page in pages for hit in page["hits"]] == whole["hits"]
+    assert [hit["rank"] for hit in whole["hits"]] == [1, 2, 3, 4]
+
+
+def test_without_a_query_the_strongest_come_first(client: TestClient) -> None:
+    page = get(client, "/search", everything=True)
+    strengths = [hit["strength"]["value"] for hit in page["hits"]]
+    assert strengths == sorted(strengths, reverse=True)
+    assert {hit["score"] for hit in page["hits"]} == {None}
+    assert not any("match" in hit["words"] or "similar" in hit["words"] for hit in page["hits"])
+
+
+def test_more_like_this_less_like_that(client: TestClient, place: Path) -> None:
+    """Directions are added and subtracted, each of length 1, with the words; the examples are not among the hits."""
+    red, green = key_of(client, "redder"), key_of(client, "greender")
+    page = get(client, "/search", q="blue", more=[red], less=[green], everything=True)
+    with Library(place) as library:
+        searcher = Searcher(library)
+        matrix = searcher.matrix
+        words = searcher.vector("blue")
+        wanted = words / np.linalg.norm(words)
+        wanted = wanted + matrix.directions[matrix.places[red]] - matrix.directions[matrix.places[green]]
+        wanted /= np.linalg.norm(wanted)
+        scores = {name: float(row @ wanted) for name, row in zip(matrix.names, matrix.directions, strict=True)}
+    assert set(names(page)) == {"blueder", "glaring"}
+    assert [hit["score"] for hit in page["hits"]] == pytest.approx(
+        sorted((scores[name] for name in ("blueder", "glaring")), reverse=True), abs=1e-6
+    )
+    assert page["query"] == "blue, like redder, unlike greender"
+
+
+def test_what_is_nearest_is_last_of_the_opposite(client: TestClient) -> None:
+    red = key_of(client, "redder")
+    both = get(client, f"/adapters/{quote(red)}/neighbours")
+    assert names({"hits": both["nearest"]})[0] == names({"hits": both["opposite"]})[-1] == "glaring"
+    assert "redder" not in names({"hits": both["nearest"]})
+    scores = [[hit["score"] for hit in both[end]] for end in ("nearest", "opposite")]
+    assert scores[0] == pytest.approx([-score for score in reversed(scores[1])])
+
+
+def test_a_picture_finds_what_makes_pictures_like_it(client: TestClient, place: Path, folder: Path) -> None:
+    reddish = client.post(f"{API}/images", content=picture(200, 120, 120)).json()["image"]
+    assert names(get(client, "/search", image=reddish, limit=1)) == ["redder"]
+    with serving(place, folder) as another:  # an address that holds a picture outlives the server
+        assert names(get(another, "/search", image=reddish, limit=1)) == ["redder"]
+
+
+def picture(*colour: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_new_signatures_are_found_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    tint(folder / "redder.safetensors", red=0.3)
+    place = measured(tmp_path / "library.db", folder)
+    with serving(place, folder) as client:
+        assert names(get(client, "/search", q="green")) == ["redder"]
+        tint(folder / "greener.safetensors", green=0.3)
+        measured(place, folder)
+        assert names(get(client, "/search", q="green")) == ["greener", "redder"]
+        assert get(client, "/map")["names"].sort() == ["greener", "redder"].sort()
+        assert get(client, "/health")["adapters"] == 2
+
+
+# --- adapters ---------------------------------------------------------------------------------------------------
+
+
+def test_adapters_are_listed_sorted_and_filtered(client: TestClient) -> None:
+    assert [row["adapter"]["name"] for row in get(client, "/adapters")["adapters"]] == [
+        "blueder", "glaring", "greender", "redder",
+    ]  # fmt: skip
+    strongest = get(client, "/adapters", sort="strength", order="desc", limit=1)
+    assert strongest["adapters"][0]["adapter"]["name"] == "glaring"
+    assert strongest["total"] == 4
+    assert [row["adapter"]["name"] for row in get(client, "/adapters", q="EEN")["adapters"]] == ["greender"]
+    assert get(client, "/adapters", family="sdxl")["total"] == 0
+    second = get(client, "/adapters", offset=1, limit=1)["adapters"]
+    assert [row["adapter"]["name"] for row in second] == ["glaring"]
+
+
+def test_one_adapter_with_all_that_is_known(client: TestClient, folder: Path) -> None:
+    key = key_of(client, "redder")
+    found = get(client, f"/adapters/{quote(key)}")
+    assert found["paths"] == [str(folder / "redder.safetensors")]
+    assert (found["mature"], found["mature_level"]) == (False, None)
+    (name,) = found["signatures"]
+    assert found["signatures"][name] == get(client, f"/adapters/{quote(key)}/signature", protocol=name)
+    assert "direction" not in found["signatures"][name]
+    assert len(get(client, f"/adapters/{quote(key)}/signature", direction=True)["direction"]) == 16
+    profile = get(client, f"/adapters/{quote(key)}/categories")
+    assert len(profile) == 10
+    assert profile == found["signatures"][name]["categories"]
+
+
+@pytest.mark.parametrize(("level", "mature"), [(None, False), (1, False), (3, False), (4, True), (31, True)])
+def test_levels_of_r_and_above_are_for_adults(level: int | None, mature: bool) -> None:
+    claims = {} if level is None else {"nsfw_level": {"value": level, "source": "red.civitai.info"}}
+    adapter = StoredAdapter("sha256:0", "red", "sdxl", (), {"claims": claims})
+    assert (is_mature(adapter), mature_level(adapter)) == (mature, level)
+
+
+def test_sidecars_say_what_is_for_adults(tmp_path: Path) -> None:
+    file = tint(tmp_path / "loras" / "red.safetensors", red=0.3)
+    file.with_suffix(".civitai.info").write_text(json.dumps({"nsfwLevel": 8}))
+    with serving(measured(tmp_path / "library.db", file.parent, precision="glance")) as client:
+        (row,) = get(client, "/adapters")["adapters"]
+        assert (row["adapter"]["mature"], row["adapter"]["mature_level"]) == (True, 8)
+        assert get(client, "/map")["mature"] == [1]
+
+
+def test_pictures_come_as_they_are_stored(client: TestClient, place: Path) -> None:
+    key = key_of(client, "redder")
+    cells = get(client, f"/adapters/{quote(key)}/previews")
+    assert [cell["place"] for cell in cells] == list(range(12))
+    with Library(place) as library:
+        scene = library.protocol().protocol.scene
+        stored = library.previews(scene, key)[3], library.previews(scene, BARE)[3]
+    for address, preview in zip((cells[3]["url"], cells[3]["bare_url"]), stored, strict=True):
+        answer = client.get(address)
+        assert answer.content == preview.webp
+        assert answer.headers["content-type"] == "image/webp"
+        assert answer.headers["cache-control"] == "private, max-age=3600"
+        again = client.get(address, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == answer.headers["etag"]
+        assert client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+# --- map --------------------------------------------------------------------------------------------------------
+
+
+def test_new_points_do_not_disturb_the_map(tmp_path: Path) -> None:
+    folder = three(tmp_path / "loras")
+    place = measured(tmp_path / "library.db", folder)
+    with serving(place, folder) as client:
+        before = get(client, "/map")
+        tint(folder / "odd.safetensors", red=0.1, blue=-0.4)
+        measured(place, folder)
+        after = get(client, "/map")
+    assert len(after["keys"]) == 4
+    for column in ("names", "x", "y", "strength", "consistency"):
+        now = dict(zip(after["keys"], after[column], strict=True))
+        assert [now[key] for key in before["keys"]] == before[column]
+    assert after["axes"] == before["axes"]
+
+
+def test_the_map_is_sent_once(client: TestClient) -> None:
+    first = client.get(f"{API}/map")
+    assert first.headers["content-encoding"] == "gzip"
+    assert client.get(f"{API}/map", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    plain = client.get(f"{API}/map", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == first.json()
+
+
+# --- facts ------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    with serving(tmp_path / "library.db", tmp_path) as client:
+        assert get(client, "/health")["adapters"] == 0
+        assert get(client, "/protocols") == []
+        found = error(client.get(f"{API}/search", params={"q": "red"}), 409)
+        assert found["code"] == "empty-library"
+        assert "lorascope index FOLDER" in found["remedy"]
+        assert get(client, "/folders")[0]["new"] == 0
+
+
+def test_protocols_are_told(client: TestClient) -> None:
+    (found,) = get(client, "/protocols")
+    assert found["adapters"] == 4
+    assert found["fields"]["base_digest"] == "fake-generator"
+    assert get(client, "/search", q="red", protocol=found["digest"])["protocol"] == found["name"]
+
+
+def test_folders_tell_what_is_new(tmp_path: Path) -> None:
+    folder = three(tmp_path / "loras")
+    (folder / "broken.safetensors").write_text("<html>")
+    place = measured(tmp_path / "library.db", folder)
+    tint(folder / "new.safetensors", red=0.2)
+    with serving(place, folder) as client:
+        assert get(client, "/folders") == [
+            {"id": 0, "path": str(folder), "files": 5, "known": 3, "refused": 1, "new": 1}
+        ]
+        page = get(client, "/refusals")
+        assert page["total"] == 1
+        assert page["refusals"][0]["code"] == "not-safetensors"
+
+
+def test_the_description_covers_every_route(client: TestClient) -> None:
+    paths = get(client, "/openapi.json")["paths"]
+    assert len(paths) > 20
+    assert all(path.startswith(API) for path in paths)
+    described = [verb for path in paths.values() for verb in path.values()]
+    assert all(verb.get("description") for verb in described)
+    assert all({"401", "422", "503"} <= set(verb["responses"]) for verb in described)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A small file that is a very large picture, or becomes one when its short side is enlarged."""
+    file = io.BytesIO()
+    Image.new("1", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+BAD = [
+    ("GET", "/search?q=" + "x" * 2001, None, 422, "query-error", "the query has 2001 characters: use at most 2000"),
+    ("POST", "/search", {"q": "word " * 10_000}, 422, "query-error", "the query has 50000 characters"),
+    ("POST", "/search", {"q": "+red " * 17}, 422, "bad-value", "the query has 17 phrases"),
+    ("GET", "/search?q=%2Bred:0", None, 422, "query-error", "a phrase without words or of weight 0"),
+    ("GET", "/search?q=%00%01%02", None, 422, "query-error", "the query is empty"),
+    ("GET", "/search?limit=many", None, 422, "bad-value", "limit: input should be a valid integer"),
+    ("GET", "/search?limit=0", None, 422, "bad-value", "limit: input should be greater than or equal to 1, not '0'"),
+    ("GET", "/search?offset=-1", None, 422, "bad-value", "offset: input should be greater than or equal to 0"),
+    ("GET", "/search?max_strength=nan", None, 422, "bad-value", "max_strength: input should be a finite number"),
+    ("GET", "/search?queri=red", None, 422, "bad-value", "queri: extra inputs are not permitted"),
+    ("GET", "/search?protocol=none", None, 404, "unknown-protocol", "no Protocol is called 'none'"),
+    ("GET", "/search?more=sha256:0", None, 404, "unknown-adapter", "'sha256:0' has no signature"),
+    ("GET", "/search?image=../../etc/passwd", None, 404, "unknown-image", "no picture '../../etc/passwd' was sent"),
+    ("POST", "/search", [1, 2], 422, "bad-value", "body: input should be a valid dictionary"),
+    ("POST", "/search", {"q": 5}, 422, "bad-value", "q: input should be a valid string"),
+    ("POST", "/search", {"more": "red"}, 422, "bad-value", "more: input should be a valid list"),
+    ("POST", "/search", b"{", 422, "bad-value", "json decode error"),
+    ("POST", "/search", b'{"q": "\\ud800"}', 422, "bad-value", "q: value error, it holds half a character"),
+    ("POST", "/search", b"x" * 70_000, 413, "too-large", "the body is larger than 64 KiB"),
+    ("POST", "/images", b"", 422, "query-error", "the picture cannot be read as a picture"),
+    ("POST", "/images", b"<svg/>", 422, "query-error", "the picture cannot be read as a picture"),
+    ("POST", "/images", bomb(9000, 9000), 422, "query-error", "has 9000 x 9000 pixels: use at most 64 megapixels"),
+    ("POST", "/images", bomb(1, 5000), 422, "query-error", "has 1 x 5000 pixels: cut out the part that matters"),
+    ("POST", "/images", bomb(30_000, 30_000), 422, "query-error", "could be decompression bomb"),
+    ("POST", "/images", b"x" * 26 * 2**20, 413, "too-large", "the body is larger than 25600 KiB"),
+    ("GET", "/adapters/sha256:0", None, 404, "unknown-adapter", "there is no adapter 'sha256:0'"),
+    ("GET", "/adapters/..%2F..%2Fetc%2Fpasswd", None, 404, "not-found", "there is nothing at"),
+    ("GET", "/adapters/%2e%2e/previews/0", None, 404, "unknown-picture", "no picture 0 is kept of it"),
+    ("GET", "/adapters/x/previews/99", None, 404, "unknown-picture", "no picture 99 is kept of it"),
+    ("GET", "/adapters/x/previews/-1", None, 422, "bad-value", "place: input should be greater than or equal to 0"),
+    ("GET", "/adapters/" + "x" * 300, None, 422, "bad-value", "key: string should have at most 200 characters"),
+    ("GET", "/runs/1e3", None, 422, "bad-value", "number: input should be a valid integer"),
+    ("GET", "/runs/99", None, 404, "unknown-run", "there is no run 99"),
+    ("POST", "/runs", {"precision": "best"}, 422, "bad-value", "precision: input should be 'glance', 'quick'"),
+    ("POST", "/runs", {"folders": [7]}, 404, "unknown-folder", "there is no folder 7"),
+    ("POST", "/runs", {"folders": ["/etc"]}, 422, "bad-value", "folders.0: input should be a valid integer"),
+    ("POST", "/runs/99/pause", None, 404, "unknown-run", "there is no run 99"),
+    ("POST", "/tries", {"prompt": "", "adapters": ["x"]}, 422, "bad-value", "prompt: string should have at least 1"),
+    ("POST", "/tries", {"prompt": "\t \n", "adapters": ["x"]}, 404, "unknown-adapter", "there is no adapter 'x'"),
+    ("POST", "/tries", {"prompt": "a", "adapters": []}, 422, "bad-value", "adapters: list should have at least 1"),
+    ("POST", "/tries", {"prompt": "a", "adapters": ["x"] * 5}, 422, "bad-value", "adapters: list should have at most"),
+    ("GET", "/tries/none", None, 404, "unknown-try", "there is no such try"),
+    ("GET", "/tries/none/images/0", None, 404, "unknown-try", "there is no such try"),
+    ("GET", "/nothing", None, 404, "not-found", "there is nothing at /api/v1/nothing"),
+    ("DELETE", "/search", None, 405, "wrong-method", "/api/v1/search cannot be asked with DELETE"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "code", "message"), BAD)
+def test_bad_input_is_told(
+    client: TestClient, method: str, path: str, body: Any, status: int, code: str, message: str
+) -> None:
+    raw = {"content": body, "headers": {"Content-Type": "application/json"}}
+    sent = raw if isinstance(body, bytes) else {"json": body} if body is not None else {}
+    found = error(client.request(method, API + path, **sent), status)
+    assert found["code"] == code
+    assert message in found["message"]
+    assert code == "query-error" or found["remedy"]
+
+
+@pytest.mark.parametrize("query", ["🦊🎨", "e\u0301te\u0301 \u202etxet", "red\x00\x07green", "' OR 1=1 --", "<script>"])
+def test_odd_words_are_words(client: TestClient, query: str) -> None:
+    assert get(client, "/search", q=query, everything=True)["total"] == 4
