@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lorascope import Grid, Library, Moments, Preset, Protocol, Signature, index
+from lorascope import Grid, Library, Moments, Preset, Signature, index
 from lorascope.cli.running import ProgressBar, report
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
@@ -41,9 +41,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class World:
-    """Every adapter that was measured on its whole grid."""
+    """Every adapter that was measured on its whole grid, under one Protocol."""
 
-    protocol: Protocol
+    name: str
     grid: Grid
     thresholds: Thresholds
     adapters: tuple[Truth, ...]
@@ -57,7 +57,7 @@ def read(path: Path) -> World:
         found = [
             _truth(library, key, one.name, grid, stored.protocol.digest) for key, one in library.adapters().items()
         ]
-    return World(stored.protocol, grid, stored.preset.thresholds, tuple(one for one in found if one is not None))
+    return World(str(stored.protocol), grid, stored.preset.thresholds, tuple(one for one in found if one is not None))
 
 
 def _truth(library: Library, key: str, name: str, grid: Grid, protocol: str) -> Truth | None:
@@ -70,9 +70,15 @@ def _truth(library: Library, key: str, name: str, grid: Grid, protocol: str) -> 
     prompts = np.array([cell.prompt for cell in grid.cells])
     seeds = np.array([places[cell.seed] for cell in grid.cells])
     effects[prompts, seeds] = measured
-    moments = Moments.empty(*effects.shape)
-    moments.add(prompts, measured, noise_floor=blocks[0].noise_floor)
-    return Truth(name, effects, blocks[0].noise_floor, Signature.from_moments(moments))
+    return truth_of(name, effects, blocks[0].noise_floor)
+
+
+def truth_of(name: str, effects: np.ndarray, noise_floor: float = 0.0) -> Truth:
+    """What the effects of a whole grid, (prompts, seeds, dim), amount to."""
+    prompts, seeds, dim = effects.shape
+    moments = Moments.empty(prompts, seeds, dim)
+    moments.add(np.repeat(np.arange(prompts), seeds), effects.reshape(-1, dim), noise_floor=noise_floor)
+    return Truth(name, effects, noise_floor, Signature.from_moments(moments))
 
 
 def write_sums(world: World, path: Path) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from lorascope.protocol import PRECISIONS, SCREENED
 from lorascope.signature import Accuracy, CategoryProfile, Estimate, Signature
+
+_COARSEST_FIRST = " ".join(["glance", SCREENED, *list(PRECISIONS)[1:]])
+FINER = " >= ".join(
+    f"instr('{_COARSEST_FIRST}', substr({label}, 1, instr({label} || ' ', ' ') - 1))"
+    for label in ("excluded.precision", "precision")
+)
+"""SQL: the label of a new row is as fine as the one it meets, or finer. A label is its first word."""
 
 
 def columns(signature: Signature) -> tuple[int, float, Any, Any, Any, Any, Any, bytes, str]:

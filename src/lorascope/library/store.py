@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from lorascope.errors import LibraryError
-from lorascope.library.codec import columns, restore
+from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import SECONDS, ended
 from lorascope.library.records import (
@@ -29,16 +29,11 @@ from lorascope.library.records import (
 )
 from lorascope.library.schema import LIBRARY, connect, explained, transaction
 from lorascope.models import data_dir
-from lorascope.protocol import PRECISIONS, SCREENED, Execution, Preset, Protocol
+from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.signature import Signature
 
 BARE = ""
 """The adapter key under which pictures of the bare base model are kept."""
-_COARSEST_FIRST = " ".join(["glance", SCREENED, *list(PRECISIONS)[1:]])
-_FINER = " >= ".join(
-    f"instr('{_COARSEST_FIRST}', substr({label}, 1, instr({label} || ' ', ' ') - 1))"
-    for label in ("excluded.precision", "precision")
-)
 
 
 def default_path() -> Path:
@@ -265,7 +260,7 @@ class Library:
             " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
             " consistency_high = excluded.consistency_high, direction = excluded.direction,"
             " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured"
-            f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {_FINER})",
+            f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
             [(protocol, *columns(signature), precision, now, key) for key, signature in found.items()],
         )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -74,9 +74,9 @@ def index(
     """Measure every adapter under some folders to a Precision.
 
     First every adapter gets one coarse block, those first whose weights change the base model most; then each is
-    refined. Work is committed block by block: a run that is
-    interrupted or killed goes on where it was. A file that cannot be measured is recorded with its reason and never
-    stops the others.
+    refined. ``quick`` and ``standard`` stop early where it is certain that the preset's thresholds hide an adapter,
+    which is then kept as ``screened``. Work is committed block by block: a run that is interrupted or killed goes on
+    where it was. A file that cannot be measured is recorded with its reason and never stops the others.
 
     Args:
         paths: folders and files.
@@ -163,7 +163,7 @@ class _Run:
         self._ahead = [self._expected(adapter, goal) for adapter in adapters]
         self._watch(Event("stage", name, 0, sum(self._ahead)))
         for place, adapter in enumerate(adapters):
-            if self._tried(adapter, partial(self._advance, adapter, goal, place)):
+            if self._tried(adapter, functools.partial(self._advance, adapter, goal, place)):
                 good.append(adapter)
             self._ahead[place] = 0
             self._tell(adapter)
@@ -175,7 +175,7 @@ class _Run:
         good: list[Adapter] = []
         for count, adapter in enumerate(adapters, 1):
             self._watch(Event("scan", f"{count} of {len(adapters)} files weighed", count))
-            if self._tried(adapter, partial(self._weigh, adapter, known_key(adapter.path, stamps))):
+            if self._tried(adapter, functools.partial(self._weigh, adapter, known_key(adapter.path, stamps))):
                 good.append(adapter)
         prior = Prior.of(self._library, self._bench.protocols[0], self._bench.worn_as)
         return [good[place] for place in in_order(prior.guess(self._spectra[adapter.path]) for adapter in good)]

@@ -58,7 +58,9 @@ def accuracy(moments: Moments, *, new_prompts: bool, alpha: float, looks: int) -
         moments: the sample.
         new_prompts: the truth is the mean over all prompts that could be asked, instead of the grid's.
         alpha: the probability with which an interval may miss the truth, at any of its looks.
-        looks: how often a stopping rule may look.
+        looks: how often a stopping rule may look. The intervals of Strength and Consistency share alpha between
+            their looks (Bonferroni). That of the Direction does so only for how well the spread of the effects is
+            known: see :func:`_agreement`.
     """
     pairs = Pairs.of(moments)
     if moments.complete and not new_prompts:

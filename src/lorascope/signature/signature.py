@@ -86,8 +86,9 @@ class Signature:
             moments: the sums over the cells that were seen.
             categories: the category of each prompt of the grid, in order; none for no profile.
             confidence: the probability with which an interval holds the truth.
-            looks: how often a stopping rule may look at intervals like these before it stops. Each is widened
-                (Bonferroni) so that all of them hold together with the probability ``confidence``.
+            looks: how often a stopping rule may look at intervals like these before it stops. They are widened so
+                that all of them hold together with the probability ``confidence`` (Bonferroni; for the Direction
+                see :func:`lorascope.signature.accuracy.accuracy`).
 
         Raises:
             ValueError: no cells, a confidence outside (0, 1), looks below 1, or not one category per prompt.

@@ -1,0 +1,162 @@
+"""Measure adapters whose truth is known in random orders, without making an image, and judge what is said of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.truth import Truth, World
+from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
+from lorascope.evaluation import ndcg
+from lorascope.measure.stopping import StoppingRule, crossed, looks
+from lorascope.miniature import truth
+from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.signature import Estimate
+from lorascope.signature.quantiles import t_quantile
+
+COARSE = ("glance", "quick", "standard")
+FIGURES = ("Direction", "Strength", "Consistency")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where measuring one adapter in one order stopped, and whether all that was said up to then holds the truth."""
+
+    adapter: str
+    order: int
+    cells: int
+    screened: bool
+    signature: Signature
+    cosine: float
+    held: Mapping[str, bool]
+    always: Mapping[str, bool]
+
+
+Stops = Mapping[str, Sequence[Stop]]
+"""By precision."""
+
+
+def replay(world: World, thresholds: Thresholds, orders: int) -> Stops:
+    """Measure every adapter in every order to every precision."""
+    found: dict[str, list[Stop]] = defaultdict(list)
+    for order in range(orders):
+        grid, prompts, seeds = shuffled(world.grid, order)
+        rules = [StoppingRule(PRECISIONS[name], thresholds, grid) for name in COARSE]
+        for adapter in world.adapters:
+            for rule in rules:
+                found[rule.precision.name].append(_stop(adapter, rule, order, prompts, seeds))
+    return found
+
+
+def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
+    """A grid of the same prompts and seeds in another order, and its cells as places in the first one."""
+    rng = np.random.default_rng(order)
+    prompts, seeds = rng.permutation(len(grid.prompts)), rng.permutation(len(grid.seeds))
+    other = PromptSet(grid.prompts.name, tuple(grid.prompts.prompts[place] for place in prompts))
+    # the seeds of the copy are places of seeds, so that its cells index the truth
+    copy = Grid(other, tuple(seeds.tolist()), grid.block_size)
+    cells = np.array(copy.cells)
+    return copy, prompts[cells[:, 0]], cells[:, 1]
+
+
+def _stop(adapter: Truth, rule: StoppingRule, order: int, prompts: np.ndarray, seeds: np.ndarray) -> Stop:
+    moments, done = Moments.empty(*adapter.effects.shape), 0
+    always = dict.fromkeys(FIGURES, True)
+    for blocks in looks(rule.grid):
+        cells = slice(done, blocks * rule.grid.block_size)
+        moments = moments.merge(adapter.moments(prompts[cells], seeds[cells]))
+        signature = Signature.from_moments(moments, looks=rule.looks)
+        held, cosine = _held(signature, adapter.signature)
+        always = {figure: always[figure] and held[figure] for figure in FIGURES}
+        done = cells.stop
+        if rule.enough(lambda: [signature], blocks):  # noqa: B023 called at once
+            break
+    screened = rule.label(signature).startswith("screened")
+    return Stop(adapter.name, order, moments.cells, screened, signature, cosine, held, always)
+
+
+def _held(found: Signature, true: Signature) -> tuple[dict[str, bool], float]:
+    """Whether each interval holds the truth (one that says nothing does), and the cosine of the Directions."""
+    lengths = np.linalg.norm(found.direction) * np.linalg.norm(true.direction)
+    cosine = float(found.direction @ true.direction / lengths) if lengths > 0 else 0.0
+    agreement = found.agreement
+    return {
+        "Direction": agreement is None or cosine >= agreement.lower,
+        "Strength": _inside(found.grid.strength, true.strength),
+        "Consistency": _inside(found.grid.consistency, true.consistency or 0.0),
+    }, cosine
+
+
+def _inside(estimate: Estimate | None, value: float) -> bool:
+    return estimate is None or estimate.lower <= value <= estimate.upper
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """A share of intervals that held, with adapters as the units: orders of one adapter are no independent samples."""
+
+    share: float
+    error: float
+    adapters: int
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, bool]]) -> Coverage:
+        """From adapter and outcome."""
+        groups: dict[str, list[bool]] = defaultdict(list)
+        for name, held in rows:
+            groups[name].append(held)
+        shares = np.array([np.mean(group) for group in groups.values()])
+        error = float(shares.std(ddof=1) / math.sqrt(len(shares))) if len(shares) > 1 else 0.0
+        return cls(float(shares.mean()), error, len(shares))
+
+    @property
+    def upper(self) -> float:
+        """The upper limit of a one-sided 95% interval."""
+        return self.share + self.error * (t_quantile(0.95, self.adapters - 1) if self.adapters > 1 else 0.0)
+
+    def __str__(self) -> str:
+        return f"{self.share:.1%}{'' if self.upper >= 0.95 else ' (significantly below 95%)'}"
+
+
+class Queries:
+    """The shipped queries, and how well Directions answer them."""
+
+    def __init__(self, library: Path, adapters: Sequence[str]) -> None:
+        self._names = list(adapters)
+        self._queries: list[dict[str, Any]] = truth()["queries"]
+        with Library(library) as opened:
+            searcher = Searcher(opened)
+            self._vectors = np.stack([searcher.vector(query["text"]) for query in self._queries])
+
+    def ndcg5(self, signatures: Mapping[str, Signature], hidden: Iterable[str] = ()) -> float:
+        """Mean nDCG@5 over the queries, of a ranking by cosine without the hidden ones."""
+        names = [name for name in self._names if name not in set(hidden)]
+        directions = np.stack(
+            [signatures[name].direction / np.linalg.norm(signatures[name].direction) for name in names]
+        )
+        scores = self._vectors @ directions.T
+        found: list[float] = []
+        for query, row in zip(self._queries, scores, strict=True):
+            grades = [query["relevant"].get(names[place], 0) for place in np.argsort(-row, kind="stable")]
+            found.append(ndcg(grades, list(query["relevant"].values()), 5))
+        return float(np.mean(found))
+
+
+def losses(queries: Queries, world: World, thresholds: Thresholds, stops: Sequence[Stop]) -> dict[str, np.ndarray]:
+    """What stopping costs in nDCG@5, order by order: with everything ranked, and as a search hides by thresholds."""
+    true = {one.name: one.signature for one in world.adapters}
+    best = queries.ndcg5(true)
+    best_shown = queries.ndcg5(true, [name for name, found in true.items() if crossed(found, thresholds)])
+    found: dict[str, list[float]] = {"all ranked": [], "as searched": []}
+    for order in sorted({stop.order for stop in stops}):
+        signatures = {stop.adapter: stop.signature for stop in stops if stop.order == order}
+        hidden = [name for name, signature in signatures.items() if crossed(signature, thresholds)]
+        found["all ranked"].append(best - queries.ndcg5(signatures))
+        found["as searched"].append(best_shown - queries.ndcg5(signatures, hidden))
+    return {name: np.array(values) for name, values in found.items()}
