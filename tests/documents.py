@@ -17,7 +17,7 @@ _HEAD = """\
 
 Written by `make docs` from the program itself; a test checks that it is up to date.
 
-Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `demo`
+Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `serve`
 takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ..., "message": ...}}`.
 
 | exit status | meaning |
@@ -31,6 +31,7 @@ takes `--json`: the result is one JSON document then, and so is an error, `{"err
 |---|---|
 | `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
+| `LORASCOPE_TOKEN` | what a caller of `serve` has to know, where no `--token-file` is given |
 | `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
 
 A query is one or more phrases. `-` or `+` after a space begins another phrase, to be subtracted or added, and a phrase

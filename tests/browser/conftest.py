@@ -19,6 +19,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from lorascope.evaluation.pairs import Pair, Study
+from lorascope.library import Library
 from lorascope.server import Settings, create_app
 from tests.fakes import tint
 from tests.serving import measured, start_thread
@@ -109,8 +111,13 @@ def library_file(loras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def server(library_file: Path, loras: Path) -> Iterator[str]:
-    """A server over the measured adapters."""
-    with serving(Settings(library=library_file, folders=(loras,))) as address:
+    """A server over the measured adapters, with a study of one pair."""
+    with Library(library_file) as library:
+        keys = {adapter.name: key for key, adapter in library.adapters().items()}
+    pairs = library_file.with_name("pairs.json")
+    one, other = (keys["rose"], keys["grey00"]), (keys["leaf"], keys["sea"])
+    Study("suffix", "query", (Pair("red", one, other),)).write(pairs)
+    with serving(Settings(library=library_file, folders=(loras,), study=pairs)) as address:
         yield address
 
 

@@ -31,6 +31,8 @@ def addresses(keys: dict[str, str]) -> dict[str, str]:
         "work": "/work",
         "favourites": f"/favourites?a={rose}&a={lamp}",
         "nothing-to-compare": "/compare",
+        "study": "/study",
+        "study-results": "/study/results",
     }
 
 

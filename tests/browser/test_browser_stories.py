@@ -304,6 +304,16 @@ def test_try_my_prompt(visit: Visit) -> None:
     keep(page, "story-try")
 
 
+def test_a_study_is_answered_by_the_keyboard(visit: Visit) -> None:
+    page = visit("/study")
+    for question in ("better on the whole", "what the words ask for", "better pictures"):
+        page.get_by_role("group", name=re.compile(question)).get_by_label("No difference").press("Space")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+    page.get_by_role("link", name="What came of them").click()
+    expect(page.locator("main")).to_contain_text("1 person has answered")
+
+
 def test_without_javascript_the_pages_still_work(visit: Visit) -> None:
     page = visit("/", java_script_enabled=False)
     page.get_by_label("What should it do?").fill("red")

@@ -30,6 +30,9 @@ def serve(
         str, typer.Option(help="How to measure, as with index. Default: as the library was last measured.")
     ] = "",
     device: options.Device = "",
+    study: Annotated[
+        Path | None, typer.Option(help="Pairs of a blind study, as `study` writes them. It opens at /study.")
+    ] = None,
     download: options.Download = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
@@ -41,6 +44,6 @@ def serve(
     token, made = chosen_token(host, token_file)
     settings = Settings(
         library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
-        names=tuple(name or ()), preset=preset, device=device, download=download,
+        names=tuple(name or ()), preset=preset, device=device, study=study, download=download,
     )  # fmt: skip
     run(settings, open_page=open_page, show_token=made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,17 +45,26 @@ class Ask:
 
 @dataclass(frozen=True)
 class Found:
-    """An answer with what it was asked, under which Protocol and thresholds; ``total`` counts all that are ranked."""
+    """An answer with what it was asked, and under which Protocol and thresholds.
+
+    It is kept and given again until the library changes; ``kept`` holds what was made of it to be sent, by its kind.
+    """
 
     ask: Ask
     answer: Answer
     stored: StoredProtocol
     thresholds: Thresholds
+    kept: dict[str, bytes] = field(default_factory=dict[str, bytes], repr=False, compare=False)
 
     @property
     def vector(self) -> np.ndarray | None:
         """What Directions were compared with (d,); None where nothing was asked."""
         return self.answer.vector
+
+    @property
+    def hits(self) -> int:
+        """How many hits it holds."""
+        return len(self.answer.hits) + len(self.answer.hidden)
 
     @property
     def total(self) -> int:

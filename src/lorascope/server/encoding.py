@@ -1,12 +1,12 @@
-"""Encoders, loaded at first use and used by one thread at a time."""
+"""Encoders, loaded at first use, in a thread of their own."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FuturesTimeout
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,18 +19,22 @@ from lorascope.server.problems import Problem
 if TYPE_CHECKING:
     from lorascope.encoders.base import Encoder
 
-_PATIENCE = 30
-"""Seconds that a request waits for others that are encoding."""
+_PATIENCE = 30.0
+"""Seconds that a request waits for its turn and its answer."""
+T = TypeVar("T")
 
 
 @final
 class Encoders:
-    """The encoders of every Protocol's queries: words and pictures."""
+    """The encoders of every Protocol's queries: words and pictures.
+
+    All of them work in one thread: each thread that torch is used from keeps memory and threads of its own.
+    """
 
     def __init__(self, *, download: bool = False) -> None:
         """Load nothing yet; fetch what is not on this disk only with ``download``."""
         self._download = download
-        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "lorascope-encoder")
         self._queries: dict[str, Shifts] = {}
         self._pictures: dict[str, Encoder] = {}
 
@@ -40,11 +44,14 @@ class Encoders:
 
     def shifts(self, stored: StoredProtocol, query: str, encoding: Encoding) -> Float32[np.ndarray, "n d"]:
         """Encode one query, after those that came before."""
-        with self._turn():
+
+        def encode() -> Float32[np.ndarray, "n d"]:
             digest = stored.protocol.digest
             if digest not in self._queries:
                 self._queries[digest] = load_query_encoder(stored, download=self._download)
             return self._queries[digest].shifts(query, encoding)
+
+        return self._turn(encode)
 
     def picture(self, stored: StoredProtocol, file: BytesIO) -> Float32[np.ndarray, " d"]:
         """Embed a picture by the encoder of a Protocol.
@@ -56,20 +63,26 @@ class Encoders:
         from lorascope.encoders.clip import load_encoder
         from lorascope.encoders.pictures import embed_picture
 
-        with self._turn():
+        def encode() -> Float32[np.ndarray, " d"]:
             name = stored.protocol.encoder
             if name not in self._pictures:
                 self._pictures[name] = load_encoder(name, download=self._download)
             return embed_picture(file, self._pictures[name])
 
-    @contextmanager
-    def _turn(self) -> Generator[None]:
-        if not self._lock.acquire(timeout=_PATIENCE):
-            raise Problem(503, "busy", f"other queries took more than {_PATIENCE} s", "try again in a moment")
+        return self._turn(encode)
+
+    def close(self) -> None:
+        """Leave out whatever waits for its turn."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _turn(self, work: Callable[[], T]) -> T:
+        turn = self._thread.submit(work)
         try:
-            yield
-        finally:
-            self._lock.release()
+            return turn.result(_PATIENCE)
+        except FuturesTimeout as error:
+            turn.cancel()
+            problem = Problem(503, "busy", f"encoding took more than {_PATIENCE:.0f} s", "try again in a moment")
+            raise problem from error
 
 
 @final

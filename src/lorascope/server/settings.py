@@ -25,6 +25,7 @@ class Settings:
         names: host names by which the server may be called, beside its address, IP addresses and localhost.
         preset: how to measure: a shipped name or a file; "" takes the preset of the library's active Protocol.
         device: a torch device for measuring; "" takes the GPU if there is one.
+        study: pairs of a blind study to show at /study; None for none.
         download: whether models that are not on this disk may be fetched.
     """
 
@@ -36,6 +37,7 @@ class Settings:
     names: tuple[str, ...] = ()
     preset: str = ""
     device: str = ""
+    study: Path | None = None
     download: bool = False
 
     def __post_init__(self) -> None:

@@ -26,7 +26,8 @@ from lorascope.server.problems import Problem
 from lorascope.server.settings import Settings
 from lorascope.server.work import Work
 
-_ANSWERS = 512
+_KEPT_HITS = 5000
+"""How many hits all kept answers may have together: some 15 kB each."""
 _GRACE = 30.0
 """Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
 
@@ -67,6 +68,7 @@ class State:
         self._protocols: tuple[StoredProtocol, ...] = ()
         self._searchers: dict[str, Searcher] = {}
         self._answers: OrderedDict[Ask, Found] = OrderedDict()
+        self._kept_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
         self._planes: dict[str, Plane | None] = {}
@@ -90,6 +92,7 @@ class State:
     def close(self) -> None:
         """End the work where it can go on later, and close every connection."""
         self.work.close(_GRACE)
+        self._encoders.close()
         with self._lock:
             while self._free:
                 self._free.pop().close()
@@ -102,6 +105,7 @@ class State:
                 self._protocols = tuple(library.protocols())
                 self._searchers.clear()
                 self._answers.clear()
+                self._kept_hits = 0
                 self._maps.clear()
                 self._overview = None
                 self._folders.forget()
@@ -166,8 +170,9 @@ class State:
         with self._lock:
             if version == self._version:
                 self._answers[ask] = found
-                while len(self._answers) > _ANSWERS:
-                    self._answers.popitem(last=False)
+                self._kept_hits += found.hits
+                while self._kept_hits > _KEPT_HITS:
+                    self._kept_hits -= self._answers.popitem(last=False)[1].hits
         return found
 
     def add_picture(self, data: bytes, protocol: str = "") -> str:

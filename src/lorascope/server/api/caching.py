@@ -10,6 +10,11 @@ from fastapi.responses import Response
 _HOUR = 3600
 
 
+def tag(data: bytes) -> str:
+    """A strong ETag: a digest of the bytes."""
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+
+
 def cached(
     request: Request, data: bytes, kind: str, etag: str = "", *, zipped: bytes | None = None, seconds: int = _HOUR
 ) -> Response:
@@ -23,7 +28,7 @@ def cached(
         zipped: the body in gzip, if it was zipped before.
         seconds: how long it may be used without asking again.
     """
-    etag = etag or f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    etag = etag or tag(data)
     headers = {
         "ETag": etag,
         "Cache-Control": f"private, max-age={seconds}" if seconds else "private, no-cache",

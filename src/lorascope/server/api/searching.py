@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
+from lorascope.server.api.caching import cached
 from lorascope.server.api.schemas import Name, Search, SearchPage, errors
-from lorascope.server.state import State, StateOf
+from lorascope.server.asking import Found
+from lorascope.server.state import StateOf
 from lorascope.server.views import plain_found
 
 router = APIRouter(tags=["search"])
@@ -23,15 +27,15 @@ _PICTURE: dict[str, Any] = {
 
 
 @router.get("/search", response_model=SearchPage, responses=errors(404, 409))
-def search(state: StateOf, asked: Annotated[Search, Query()]) -> Response:
+def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
-    return _answer(state, asked)
+    return _answer(request, state.search(asked.ask()))
 
 
 @router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
-def search_by_body(state: StateOf, asked: Search) -> Response:
+def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
-    return _answer(state, asked)
+    return _answer(request, state.search(asked.ask()))
 
 
 @router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
@@ -41,5 +45,8 @@ async def add_image(request: Request, state: StateOf, protocol: Name = "") -> di
     return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
 
 
-def _answer(state: State, asked: Search) -> Response:
-    return JSONResponse(plain_found(state.search(asked.ask())))
+def _answer(request: Request, found: Found) -> Response:
+    if "json" not in found.kept:
+        data = json.dumps(plain_found(found), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        found.kept.update(zipped=gzip.compress(data, 5, mtime=0), json=data)
+    return cached(request, found.kept["json"], "application/json", zipped=found.kept["zipped"], seconds=0)

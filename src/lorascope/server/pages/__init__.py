@@ -8,6 +8,7 @@ from fastapi.staticfiles import StaticFiles
 
 from lorascope.server.pages import adapter, atlas, comparing, searching, trying, working
 from lorascope.server.pages.render import STATIC, page
+from lorascope.server.pages.studying import StudyPages
 from lorascope.server.problems import Problem
 
 __all__ = ["install", "login_page", "problem_page"]
@@ -17,6 +18,8 @@ def install(app: FastAPI) -> None:
     """Add every page, and the files that they load."""
     for part in (searching, adapter, comparing, atlas, trying, working):
         app.include_router(part.router)
+    if study := app.state.lorascope.settings.study:
+        app.include_router(StudyPages(study).router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 

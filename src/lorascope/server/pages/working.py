@@ -88,7 +88,7 @@ def _shown(run: dict[str, Any]) -> dict[str, Any]:
     return run | {
         "told": _STATES[run["state"]],
         "share": round(100 * run["cells"] / total) if total else 0,
-        "left": duration(left) if left is not None else "",
+        "left": duration(float(left)) if left is not None else "",
         "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "",
     }
 

@@ -1,0 +1,188 @@
+"""The pages without a browser: what they say, where they lead, and what they never let through."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+import lorascope.server.pages as pages
+from lorascope.library import Library
+from lorascope.server.pages.address import Address
+from lorascope.server.pages.cards import Cells, telling_cells
+from lorascope.server.pages.gauge import WIDTH, Gauge
+from lorascope.server.pages.working import duration
+from lorascope.signature import Estimate
+from tests.fakes import tint
+from tests.serving import measured, serving
+
+HERE = Path(pages.__file__).parent
+HTMX = {"HX-Request": "true"}
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A measured library of three colours and one adapter that claims markup."""
+    folder = tmp_path_factory.mktemp("pages")
+    for colour in ("red", "green", "blue"):
+        tint(folder / "loras" / f"{colour}der.safetensors", **{colour: 0.3})
+    tint(folder / "loras" / "odd.safetensors", red=0.2, green=0.1)
+    claims = {
+        "model_name": NASTY,
+        "civitai": {"modelId": 5, "id": 6, "trainedWords": [NASTY]},
+        "usage_tips": '{"strength": 0.8}',
+    }
+    folder.joinpath("loras", "odd.metadata.json").write_text(json.dumps(claims), "utf-8")
+    return measured(folder / "library.db", folder / "loras")
+
+
+@pytest.fixture
+def client(place: Path) -> Iterator[TestClient]:
+    """A client of a server over them."""
+    with serving(place, place.parent / "loras") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keys(place: Path) -> dict[str, str]:
+    """Adapter keys by name."""
+    with Library(place) as library:
+        return {adapter.name: key for key, adapter in library.adapters().items()}
+
+
+INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|<[^>]*\s(?:style|on\w+)=")
+"""What a Content-Security-Policy without inline code would refuse."""
+ADDRESS = re.compile(r'\b(?:src|href|action)="([^"]*)"')
+
+
+def every_page(keys: dict[str, str]) -> list[str]:
+    """The address of each page."""
+    odd, red = keys["odd"], keys["redder"]
+    return [
+        "/", "/?q=red", f"/?more={odd}&less={red}&hidden=1", "/map", "/map/table", "/work", "/work/progress",
+        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites",
+        f"/favourites?a={odd}", "/nowhere",
+    ]  # fmt: skip
+
+
+def test_no_page_holds_code_or_loads_from_elsewhere(client: TestClient, keys: dict[str, str]) -> None:
+    for address in every_page(keys):
+        text = client.get(address).text
+        assert INLINE.findall(text) == [], address
+        outside = [found for found in ADDRESS.findall(text) if "//" in found and "https://civitai.com/" not in found]
+        assert outside == [], address
+        assert NASTY not in text, address
+
+
+def test_the_parts_that_htmx_asks_for_have_no_frame(client: TestClient) -> None:
+    part = client.get("/?q=red", headers=HTMX)
+    assert part.text.lstrip().startswith('<div class="told">')
+    assert "HX-Request" in part.headers["vary"]
+    restored = client.get("/?q=red", headers=HTMX | {"HX-History-Restore-Request": "true"})
+    assert "<!doctype html>" in restored.text
+
+
+def test_a_search_names_hits_and_what_the_thresholds_hide(client: TestClient) -> None:
+    text = client.get("/?q=red&max_strength=0.5").text
+    shown, hidden = text.split('<details class="lane"')
+    assert re.findall(r'class="name"><a[^>]*>(\w+)<', shown) == ["odd"]
+    assert re.findall(r'class="name"><a[^>]*>(\w+)<', hidden)[0] == "redder"
+    assert "<summary>3 too strong</summary>" in hidden
+    assert "1 adapter, nearest first." in shown
+
+
+def test_words_are_told_by_the_protocols_thresholds_whatever_the_sliders_say(client: TestClient) -> None:
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"(?:faint|gentle|very strong|overpowering), [\w-]+", text))
+
+    assert words(client.get("/?max_strength=0").text) == words(client.get("/").text)
+
+
+def test_the_tag_carries_the_weight_that_is_claimed(client: TestClient, keys: dict[str, str]) -> None:
+    text = client.get(f"/adapters/{keys['odd']}").text
+    assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+    assert 'href="https://civitai.com/models/5?modelVersionId=6"' in text
+
+
+def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
+    answer = client.get(f"/adapters/sha256:{'0' * 64}")
+    assert answer.status_code == 404
+    assert "there is no adapter" in answer.text
+    assert "<!doctype html>" in answer.text
+    assert client.get("/?q=red:0").status_code == 422
+    assert "weight 0" in client.get("/?q=red:0").text
+    assert client.get("/?page=0").status_code == 422
+
+
+def test_adapters_that_were_measured_elsewhere_have_no_pictures(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place, tmp_path / "bare.db")
+    with sqlite3.connect(tmp_path / "bare.db") as db:
+        db.execute("DELETE FROM previews")
+    db.close()
+    with serving(tmp_path / "bare.db") as client:
+        assert "No pictures: measured elsewhere." in client.get("/?q=red").text
+
+
+def test_the_address_of_a_search_says_it_all() -> None:
+    address = Address(q="a b", more=("x:1",), max_strength=3.0, family="sdxl", hidden=True, page=3)
+    assert address.url() == "/?q=a+b&more=x%3A1&family=sdxl&max_strength=3.0&hidden=1"
+    assert address.url(page=4).endswith("&page=4")
+    assert Address().url() == "/"
+    moved = address.less_like("x:1")
+    assert "less=x%3A1" in moved
+    assert "more=" not in moved
+    assert Address(min_consistency=0.0).ask().min_consistency == float("-inf")
+    assert (Address(page=2).ask().offset, Address(page=2).ask().limit) == (48, 48)
+
+
+def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:
+    with Library(place) as library:
+        stored = library.protocol()
+        found = Cells.of(library, stored, keys.values())
+        blocks = {key: library.evidence.blocks(key, stored.protocol.digest, end=1)[0] for key in keys.values()}
+        vector = np.zeros(16, np.float32)
+        vector[0] = 1.0
+        chosen = telling_cells(library, list(keys.values()), vector, found)
+        spread = np.stack([block.effects[:12, 0] for block in blocks.values()]).std(axis=0)
+        assert int(spread.argmax()) in chosen
+        assert len(set(chosen)) == 2
+        assert telling_cells(library, list(keys.values()), None, found) == (0, 1)
+
+
+def test_a_gauge_holds_the_figure_its_intervals_and_the_threshold() -> None:
+    gauge = Gauge.of(5.0, Estimate(5.0, 4.0, 6.0), Estimate(5.0, 3.0, 7.0), 9.5, float("inf"))
+    assert (gauge.at, gauge.end) == (WIDTH / 2, "10")
+    assert gauge.grid == (160.0, 80.0)
+    assert gauge.new == (120.0, 160.0)
+    assert gauge.mark == 380.0
+    assert Gauge.of(0.99, None, None, float("-inf"), 1.0).end == "1"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(5.0, "less than a minute"), (61.0, "about 1 minute"), (3540.0, "about 59 minutes"), (7300.0, "about 2 hours"),
+     (2.2 * 86400, "about 2 days")],
+)  # fmt: skip
+def test_the_time_left_is_told_as_people_do(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_everything_that_is_vendored_is_listed_with_its_licence() -> None:
+    vendor = HERE / "static" / "vendor"
+    listed = vendor.joinpath("LICENCES.txt").read_text("utf-8")
+    for file in vendor.glob("*.js"):
+        assert f"{file.name}: " in listed
+    assets = Path(__file__).parents[1] / "assets"
+    lock = json.loads(assets.joinpath("package-lock.json").read_text("utf-8"))
+    assert all("resolved" not in package for package in lock["packages"].values())
+    for name, version in json.loads(assets.joinpath("package.json").read_text("utf-8"))["devDependencies"].items():
+        assert lock["packages"][f"node_modules/{name}"]["version"] == version
+    assert f"htmx.org {lock['packages']['node_modules/htmx.org']['version']}" in listed

@@ -1,0 +1,210 @@
+"""A blind study: pairs drawn up, every answer kept once, figures that a hand computed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from lorascope.cli.app import app
+from lorascope.errors import QueryError
+from lorascope.evaluation.agreement import krippendorff_alpha, wilson
+from lorascope.evaluation.pairs import Pair, Study, draw_up, read_study
+from lorascope.library import Library
+from lorascope.server.votes import QUESTIONS, Votes, ours_is_left
+from tests.fakes import searcher, three
+from tests.serving import measured, serving
+
+SAME = {"overall": "left", "relevance": "left", "quality": "tie"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A measured library of three colours."""
+    folder = tmp_path_factory.mktemp("study")
+    return measured(folder / "library.db", three(folder / "loras"), precision="glance")
+
+
+@pytest.fixture
+def pairs(place: Path, tmp_path: Path) -> Path:
+    """Two queries, answered in opposite order."""
+    with Library(place) as library:
+        keys = tuple(library.adapters())
+    path = tmp_path / "pairs.json"
+    Study("suffix", "query", (Pair("red", keys, keys[::-1]), Pair("blue", keys[::-1], keys))).write(path)
+    return path
+
+
+@pytest.fixture
+def client(place: Path, pairs: Path) -> Iterator[TestClient]:
+    """A client of a server with a study."""
+    with serving(place, study=pairs) as client:
+        yield client
+
+
+def shown(client: TestClient) -> int:
+    """The number of the pair that the page asks about."""
+    found = re.search(r'name="pair" value="(\d+)"', client.get("/study").text)
+    assert found is not None
+    return int(found[1])
+
+
+def test_a_person_answers_every_pair_once_and_is_thanked(client: TestClient) -> None:
+    first = shown(client)
+    assert client.post("/study", data={"pair": first, **SAME}).status_code == 303
+    second = shown(client)
+    assert {first, second} == {0, 1}
+    client.post("/study", data={"pair": second, **SAME})
+    assert "Thank you" in client.get("/study").text
+
+
+def test_an_answer_that_comes_twice_counts_once_and_the_later_one(client: TestClient) -> None:
+    number = shown(client)
+    client.post("/study", data={"pair": number, **SAME})
+    client.post("/study", data={"pair": number, **SAME, "overall": "tie"})
+    lines = client.get("/study/votes.csv").text.splitlines()
+    assert len(lines) == 1 + 3
+    assert f"{number},{('red', 'blue')[number]},overall,1,tie" in lines
+
+
+def test_sides_change_by_lot_and_answers_find_their_side(client: TestClient, pairs: Path) -> None:
+    number = shown(client)
+    person = client.cookies["study"]
+    client.post("/study", data={"pair": number, **SAME})
+    (kept,) = [vote for vote in Votes(pairs.with_suffix(".votes.db")).all() if vote.question == "overall"]
+    assert kept.answer == ("ours" if ours_is_left(person, number) else "other")
+    sides = [ours_is_left(f"person {n}", 0) for n in range(200)]
+    assert 70 < sum(sides) < 130
+
+
+def test_the_page_does_not_tell_which_side_is_ours(client: TestClient) -> None:
+    text = client.get("/study").text
+    assert "suffix" not in text
+    assert not re.search(r"(red|green|blue)der", text)
+    assert text.count("<section") == 2
+
+
+def test_pairs_with_few_answers_come_first(tmp_path: Path) -> None:
+    votes = Votes(tmp_path / "votes.db")
+    for person in ("a", "b"):
+        votes.put(person, 0, {"overall": "tie"})
+        votes.put(person, 2, {"overall": "tie"})
+    assert votes.next_pair("c", 3) == (1, 0)
+    assert votes.next_pair("a", 3) == (1, 2)
+    assert votes.next_pair("a", 1) == (None, 1)
+
+
+def test_results_have_majorities_intervals_and_agreement(client: TestClient) -> None:
+    for _ in range(3):
+        client.cookies.clear()
+        for _ in range(2):
+            client.post("/study", data={"pair": shown(client), **SAME, "quality": "tie"})
+    text = client.get("/study/results").text
+    assert "3 people have answered. 0 of 2 queries have the 6 answers" in text
+    quality = text.split(QUESTIONS["quality"])[1]
+    assert re.search(
+        r'neither</th><td class="number">6</td><td class="number">100%</td><td class="number">61% to 100%', quality
+    )
+    assert "not known yet" in quality  # all said the same, so nobody could disagree
+
+
+def test_an_answer_without_its_cookie_or_with_odd_values_is_refused(client: TestClient) -> None:
+    answer = client.post("/study", data={"pair": 0, **SAME})
+    assert answer.status_code == 409
+    assert "allow cookies" in answer.text
+    shown(client)
+    assert client.post("/study", data={"pair": 7, **SAME}).status_code == 404
+    assert client.post("/study", data={"pair": 0, **SAME, "quality": "both"}).status_code == 422
+    assert client.get("/study/votes.csv").text.splitlines() == ["pair,query,question,person,answer"]
+
+
+def test_there_is_no_study_unless_one_is_named(place: Path) -> None:
+    with serving(place) as client:
+        assert client.get("/study").status_code == 404
+
+
+VOTER = """
+import sys
+from pathlib import Path
+from lorascope.server.votes import Votes
+votes = Votes(Path(sys.argv[1]))
+for number in range(10_000):
+    votes.put("person", number, {"overall": "ours", "relevance": "ours", "quality": "tie"})
+    print(number, flush=True)
+"""
+
+
+def test_no_acknowledged_answer_is_lost_to_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "votes.db"
+    with subprocess.Popen([sys.executable, "-c", VOTER, str(path)], stdout=subprocess.PIPE, text=True) as voter:
+        assert voter.stdout is not None
+        acknowledged = [int(voter.stdout.readline()) for _ in range(20)]
+        voter.kill()
+    kept = Votes(path).all()
+    assert {vote.pair for vote in kept} >= set(acknowledged)
+    assert len(kept) == 3 * len({vote.pair for vote in kept})  # all of a pair's answers or none
+
+
+def test_alpha_agrees_with_krippendorffs_example() -> None:
+    # Krippendorff (2011), section A: two observers, ten units, alpha = .095
+    one, other = "0100000010", "1110010000"
+    assert krippendorff_alpha(list(zip(one, other, strict=True))) == pytest.approx(0.0952, abs=5e-5)
+
+
+def test_alpha_of_unequal_numbers_of_answers_by_hand() -> None:
+    # units aab and bb, and one that a single person answered. Coincidences: aab gives aa 1, ab 1, ba 1; bb gives bb 2.
+    # n = 5, a = 2, b = 3: observed 2/5, expected 2 * 2 * 3 / (5 * 4) = 12/20, alpha = 1 - .4/.6
+    assert krippendorff_alpha(["aab", "bb", "a"]) == pytest.approx(1 / 3)
+    assert krippendorff_alpha(["aa", "bb"]) == 1
+    assert krippendorff_alpha(["a", "b"]) is None
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=5e-5)
+    assert wilson(0, 0) == (0, 1)
+    assert wilson(6, 6)[1] == 1
+
+
+def test_pairs_are_drawn_up_from_queries_that_are_answered_differently(place: Path, tmp_path: Path) -> None:
+    with Library(place) as library:
+        asked = searcher(library)
+        found = draw_up(asked, ["red", "a quiet lake", "green", "the wind", "red"], "query")
+        assert (found.ours, found.other) == ("suffix", "query")
+        assert all(pair.ours != pair.other and len(pair.ours) == 3 for pair in found.pairs)
+        with pytest.raises(QueryError, match="suffix and suffix answer all of 1 queries alike"):
+            draw_up(asked, ["red"], "suffix")
+    found.write(tmp_path / "pairs.json")
+    assert read_study(tmp_path / "pairs.json") == found
+
+
+def test_the_verb_writes_what_the_server_reads(place: Path, tmp_path: Path) -> None:
+    queries = [{"text": text, "relevant": {}} for text in ("red", "a quiet lake", "the wind")]
+    (tmp_path / "queries.json").write_text(json.dumps(queries), "utf-8")
+    verb = ["study", str(tmp_path / "queries.json"), str(tmp_path / "pairs.json"), "--library", str(place)]
+    result = CliRunner().invoke(app, verb)
+    assert result.exit_code == 0, result.output
+    assert f"lorascope serve --study {tmp_path / 'pairs.json'}" in result.output.replace("\n", "")
+    with serving(place, study=tmp_path / "pairs.json") as client:
+        assert "Which side is better" in client.get("/study").text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "holds no pairs"),
+        ('{"pairs": [{"query": "a", "ours": [], "other": ["k"]}]}', "pair 0: .* lacks a query or a list"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "pairs.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(QueryError, match=complaint):
+        read_study(path)
