@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -261,6 +262,15 @@ class Precision:
     name: str
     agreement: float
 
+    @property
+    def tolerance(self) -> float:
+        """How large an error may be, as a share of what it is an error of: the sine of the angle that is allowed.
+
+        The error of a Direction beside its length, and in the same measure the error of Strength or Consistency beside
+        the threshold that it is compared with.
+        """
+        return math.sqrt(max(0.0, 1.0 - self.agreement**2))
+
     @classmethod
     def named(cls, name: str) -> Precision:
         """``glance``, ``quick``, ``standard`` or ``full``.
@@ -283,3 +293,7 @@ PRECISIONS = {
     )
 }
 """The four precisions, coarsest first. Each resumes into the next."""
+
+SCREENED = "screened"
+"""What a signature is kept as, before the threshold it crossed (``screened strength>9.8``), whose measuring ended early
+because it was certain to be hidden. It is finer than ``glance`` and coarser than the others."""

@@ -18,6 +18,9 @@ def print_adapter(adapter: StoredAdapter) -> None:
         ranks = ", ".join(map(str, facts["ranks"]))
         rows += [("format", facts["format"]), ("modules", f"{kinds}; rank {ranks or '–'}")]
         rows += [("matched", f"{facts.get('modules_matched', '?')} of {facts.get('modules_total', '?')} modules")]
+    if spectrum := facts.get("spectrum"):
+        change = f"{spectrum['norm']:.1%} of the weights it touches; stable rank {spectrum['stable_rank']:.1f}"
+        rows.append(("changes", change))
     if facts.get("prompts_cut"):
         rows.append(("prompts cut", f"{facts['prompts_cut']} are too long for the base model with the trigger words"))
     for name, claim in facts.get("claims", {}).items():

@@ -51,6 +51,8 @@ def index(
     prompts: options.Prompts = "",
     triggers: options.Triggers = "",
     scale: options.Scale = None,
+    max_strength: options.ScreenStrength = None,
+    min_consistency: options.ScreenConsistency = None,
     device: options.Device = "",
     batch: options.Batch = 0,
     partial: options.Partial = False,
@@ -61,13 +63,15 @@ def index(
 ) -> None:
     """Measure every adapter under some folders. Interrupt it when you like: the same command goes on from there."""
     from lorascope.cli.output import err
-    from lorascope.cli.running import ProgressBar, chosen_preset, print_estimate, report
+    from lorascope.cli.running import ProgressBar, chosen_preset, print_estimate, report, with_thresholds
     from lorascope.library import Library
     from lorascope.measure import index as run
     from lorascope.measure import load_bench
     from lorascope.protocol import Precision
 
-    chosen = chosen_preset(preset, base, encoder, prompts, triggers, scale)
+    chosen = with_thresholds(
+        chosen_preset(preset, base, encoder, prompts, triggers, scale), max_strength, min_consistency
+    )
     Precision.named(precision)  # a wrong name should not cost the loading of models
     with Library(library, create=True) as opened:
         with err.status("loading models"):

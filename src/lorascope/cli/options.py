@@ -22,6 +22,16 @@ MinConsistency = Annotated[
     float | None,
     typer.Option(help="Hide adapters less consistent than this. Default: the Protocol's threshold."),
 ]
+ScreenStrength = Annotated[
+    float | None,
+    typer.Option("--max-strength", help="Stop early where Strength is certain to be above this. Default: preset's."),
+]
+ScreenConsistency = Annotated[
+    float | None,
+    typer.Option(
+        "--min-consistency", help="Stop early where Consistency is certain to be below this. Default: preset's."
+    ),
+]
 Everything = Annotated[bool, typer.Option("--everything", help="Apply no thresholds.")]
 Family = Annotated[str, typer.Option(help="Only adapters of this base family, such as sdxl.")]
 Folder = Annotated[str, typer.Option(help="Only adapters that lie under this folder.")]

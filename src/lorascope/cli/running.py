@@ -18,8 +18,10 @@ from rich.progress import (
 from lorascope.cli.output import err, out, print_json, print_refusals, print_table
 from lorascope.library import Library
 from lorascope.measure import Bench, Event, Outcome
-from lorascope.measure.estimate import estimate
+from lorascope.measure.estimate import Estimate, estimate
 from lorascope.protocol import Preset
+
+_LONGEST = 20
 
 
 class ProgressBar:
@@ -89,6 +91,12 @@ def chosen_preset(
     return dataclasses.replace(Preset.load(name), **changes)
 
 
+def with_thresholds(preset: Preset, strength_max: float | None, consistency_min: float | None) -> Preset:
+    """A preset with other thresholds, which its library's searches will have too."""
+    changes = {"strength_max": strength_max, "consistency_min": consistency_min}
+    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+
+
 def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:
     """Tell what a run would take."""
     found = estimate(bench, paths)
@@ -99,4 +107,15 @@ def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: boo
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
     chosen = next((e for e in found if e.precision == precision), None)
     if chosen is not None:
+        _print_longest(chosen)
         out.print(f"At {precision}: about {chosen.hours:.1f} hours at {chosen.seconds_per_cell:.3f} s a cell.")
+
+
+def _print_longest(chosen: Estimate) -> None:
+    """The adapters that take longest, where they are known to differ."""
+    shares = sorted(chosen.each, key=lambda share: -share.cells)
+    if len({share.cells for share in shares}) > 1:
+        rows = [(Path(s.path).stem, s.consistency, s.cells, f"{s.hours * 60:.1f} min") for s in shares[:_LONGEST]]
+        print_table(("adapter", "Consistency", "cells", "time"), rows, f"{chosen.precision}, the longest first")
+        if len(shares) > _LONGEST:
+            out.print(f"[dim]and {len(shares) - _LONGEST} more: --json lists all[/]")

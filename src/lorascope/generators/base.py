@@ -31,6 +31,10 @@ class Generator(Protocol):
         """How it works right now."""
         ...
 
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """The base model's own value of a weight, by component and name, in the dtype it works in."""
+        ...
+
     def wearing(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
         """Put an adapter on; on leaving, every weight is what it was, to the bit."""
         ...

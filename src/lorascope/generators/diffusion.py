@@ -100,6 +100,10 @@ class DiffusionGenerator:
             f"transformers {transformers.__version__}",
         )
 
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """The base model's own value of a weight of the UNet or a text encoder."""
+        return self._weights.untouched(target)
+
     def cut(self, prompts: Sequence[str]) -> int:
         """How many of these prompts exceed the tokenizer's limit (77 tokens in SDXL), so that their ends go unseen."""
         tokenizer = self._pipe.tokenizer

@@ -56,6 +56,10 @@ class FakeGenerator:
             threads=1, compiled=False, versions="fake 1",
         )  # fmt: skip
 
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """The one weight."""
+        return self._weights.untouched(target)
+
     def wearing(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
         """Merge an adapter into the one weight."""
         return self._weights.wearing(delta, scale)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from lorascope.protocol import Preset, Protocol
+from lorascope.protocol import SCREENED, Preset, Protocol
 from lorascope.signature import Signature
 
 
@@ -36,11 +36,20 @@ class StoredAdapter:
 
 @dataclass(frozen=True)
 class StoredSignature:
-    """A signature with the Precision it was measured to and when (seconds since 1970)."""
+    """A signature with the Precision it was measured to and when (seconds since 1970).
+
+    The precision may also be ``screened`` with a threshold, see :data:`lorascope.protocol.SCREENED`.
+    """
 
     signature: Signature
     precision: str
     measured: float
+
+    @property
+    def screened(self) -> str:
+        """The threshold by which measuring ended early, as ``strength>9.8``, or ""."""
+        label, _, threshold = self.precision.partition(" ")
+        return threshold if label == SCREENED else ""
 
 
 @dataclass(frozen=True)

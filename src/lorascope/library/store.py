@@ -28,12 +28,16 @@ from lorascope.library.records import (
 )
 from lorascope.library.schema import LIBRARY, connect, explained, transaction
 from lorascope.models import data_dir
-from lorascope.protocol import PRECISIONS, Execution, Preset, Protocol
+from lorascope.protocol import PRECISIONS, SCREENED, Execution, Preset, Protocol
 from lorascope.signature import Signature
 
 BARE = ""
 """The adapter key under which pictures of the bare base model are kept."""
-_FINER = f"instr('{' '.join(PRECISIONS)}', excluded.precision) >= instr('{' '.join(PRECISIONS)}', precision)"
+_COARSEST_FIRST = " ".join(["glance", SCREENED, *list(PRECISIONS)[1:]])
+_FINER = " >= ".join(
+    f"instr('{_COARSEST_FIRST}', substr({label}, 1, instr({label} || ' ', ' ') - 1))"
+    for label in ("excluded.precision", "precision")
+)
 
 
 def default_path() -> Path:
@@ -232,7 +236,13 @@ class Library:
     # --- Signatures -----------------------------------------------------------------------------------------------
 
     def put_signatures(self, protocol: str, precision: str, found: Mapping[str, Signature]) -> None:
-        """Keep signatures by adapter key. One of fewer cells, or a coarser one of as many, never replaces another."""
+        """Keep signatures by adapter key. One of fewer cells, or a coarser one of as many, never replaces another.
+
+        Args:
+            protocol: the digest of their Protocol.
+            precision: the Precision they were measured to, or ``screened`` and the threshold that ended it.
+            found: the signatures.
+        """
         now = time.time()
         self._write(
             "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
@@ -258,7 +268,7 @@ class Library:
         }
 
     def precisions(self, protocol: str) -> dict[str, str]:
-        """To which Precision each adapter key was measured."""
+        """To which Precision each adapter key was measured, or by which threshold it was screened."""
         sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
         return dict(self._rows(sql, [protocol]))
 

@@ -15,12 +15,13 @@ from jaxtyping import Float, Float16, Float32, UInt8
 from PIL import Image
 
 from lorascope.adapters import Delta, Names
+from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.encoders.base import Encoder
 from lorascope.errors import ModelError
 from lorascope.generators.base import Generator
 from lorascope.grid import PREVIEWS, Cell
 from lorascope.library import BARE, Library, Preview
-from lorascope.protocol import PRECISIONS, Preset
+from lorascope.protocol import Preset
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Bench:
             library.add_protocol(protocol, preset)
             self._encoders[protocol.digest] = encoder
             self.scene = protocol.scene
+            self.worn_as = f"{protocol.base_digest} x {protocol.scale:g}"
         self._use(generator)
 
     def _use(self, generator: Generator) -> None:
@@ -75,12 +77,9 @@ class Bench:
         """How many prompts of the grid become too long for the base model when trigger words are appended."""
         return self._generator.cut([text + self.words(triggers)[0] for text in self.grid.prompts.texts])
 
-    def done(self, precision: str) -> set[str]:
-        """Keys of adapters that were measured to a Precision, or a finer one, under every Protocol."""
-        ranks = {name: rank for rank, name in enumerate(PRECISIONS)}
-        finer = {name for name, rank in ranks.items() if rank >= ranks[precision]}
-        found = [self.library.precisions(protocol) for protocol in self.protocols]
-        return {key for key in found[0] if all(known.get(key) in finer for known in found)}
+    def spectrum(self, delta: Delta) -> Spectrum:
+        """How large an adapter's change of the base model is, and of what shape."""
+        return spectrum(delta, self._generator.untouched, self.preset.scale)
 
     def time_cell(self) -> tuple[float, int]:
         """Seconds that one cell takes in a full batch, warmed up, and the components its embeddings have together."""

@@ -6,13 +6,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorascope.adapters import Adapter, load_delta
+from lorascope.adapters.spectra import Spectrum
+from lorascope.errors import AdapterError
 from lorascope.measure.bench import Bench
-from lorascope.measure.queue import gather
-from lorascope.measure.stopping import expected_cells
+from lorascope.measure.prior import Prior, recall
+from lorascope.measure.queue import finished, gather, known_key
+from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.protocol import PRECISIONS
 
 _OVERHEAD = 40
 """Bytes a cell takes beside its embedding: distance, keys, database pages."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one adapter takes: cells still to do, and the Consistency they were reckoned from; None if unknown."""
+
+    path: str
+    cells: int
+    hours: float
+    consistency: float | None
 
 
 @dataclass(frozen=True)
@@ -25,21 +39,58 @@ class Estimate:
     seconds_per_cell: float
     hours: float
     gigabytes: float
+    each: tuple[Share, ...]
 
 
 def estimate(bench: Bench, paths: Iterable[Path]) -> list[Estimate]:
     """Time one batch of bare cells and multiply.
 
-    ``quick`` and ``standard`` stop when they know enough; how soon depends on each adapter's Consistency, for which
-    the median of published signatures stands in.
+    ``quick`` and ``standard`` stop when they know enough; how soon depends on each adapter's Consistency. It is the
+    measured one where there is any, else what a :class:`Prior` learnt from the library's own adapters, else the median
+    of published signatures.
     """
     seconds, dim = bench.time_cell()
+    places = list(paths)
     found: list[Estimate] = []
     for name, precision in PRECISIONS.items():
-        done = bench.done(name)
-        adapters = len(gather(paths, bench.library, bench.preset.family, done, lambda count: None).adapters)
-        each = expected_cells(precision, bench.grid)
-        cells = adapters * each + each
+        rule = StoppingRule(precision, bench.preset.thresholds, bench.grid)
+        done = finished(bench.library, bench.protocols, rule)
+        adapters = gather(places, bench.library, bench.preset.family, done, lambda count: None).adapters
+        each = tuple(_share(adapter, rule, seconds, known) for adapter, known in _known(bench, adapters))
+        bare = max((share.cells for share in each), default=0)
+        cells = sum(share.cells for share in each) + bare
         size = cells * (dim * 2 + _OVERHEAD)
-        found.append(Estimate(name, adapters, cells, seconds, cells * seconds / 3600, size / 1e9))
+        found.append(Estimate(name, len(each), cells, seconds, cells * seconds / 3600, size / 1e9, each))
     return found
+
+
+def _known(bench: Bench, adapters: Iterable[Adapter]) -> Iterable[tuple[Adapter, tuple[int, float | None]]]:
+    """Each adapter with the cells that it has and the Consistency that it has or may be expected to have."""
+    library, protocol = bench.library, bench.protocols[0]
+    stamps, records = library.stamps(), library.adapters()
+    signatures = library.signatures(protocol, records)
+    prior = Prior.of(library, protocol, bench.worn_as)
+    for adapter in adapters:
+        key = known_key(adapter.path, stamps)
+        if key is not None and (stored := signatures.get(key)) is not None:
+            yield adapter, (stored.signature.cells, stored.signature.consistency)
+        else:
+            facts = records[key].facts if key is not None else {}
+            yield adapter, (0, _guessed(bench, prior, adapter, recall(facts, bench.worn_as)))
+
+
+def _guessed(bench: Bench, prior: Prior, adapter: Adapter, spectrum: Spectrum | None) -> float | None:
+    """The Consistency to expect; a file is only read where there is something to be learnt from its weights."""
+    if prior.consistency is None or not prior.consistency.useful:
+        return None
+    try:
+        known = spectrum or bench.spectrum(load_delta(adapter.path, bench.names, partial=True))
+    except AdapterError:
+        return None  # the run will list it with its reason
+    return prior.guess(known).consistency
+
+
+def _share(adapter: Adapter, rule: StoppingRule, seconds: float, known: tuple[int, float | None]) -> Share:
+    has, consistency = known
+    cells = max(rule.grid.block_size, expected_cells(rule.precision, rule.grid, consistency) - has)
+    return Share(str(adapter.path), cells, cells * seconds / 3600, consistency)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
 from lorascope.adapters import Adapter, Delta, load_delta, peft_config, sha256_of
-from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NotFinite, UnreadableAdapter
+from lorascope.adapters.spectra import Spectrum
+from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEffect, NotFinite, UnreadableAdapter
 from lorascope.library import Refusal, StoredAdapter
 from lorascope.library.facts import adapter_facts, refusal
 from lorascope.library.leases import this_process
 from lorascope.measure.bench import Bench
-from lorascope.measure.queue import gather, trigger_words
-from lorascope.measure.stopping import enough, expected_cells, planned_looks
+from lorascope.measure.prior import Prior, in_order, recall, remember
+from lorascope.measure.queue import finished, gather, known_key, trigger_words
+from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.measure.tally import Tally
 from lorascope.protocol import PRECISIONS, Precision
 
 GLANCE = PRECISIONS["glance"]
+_STRONGER = "Measure it at a larger scale, or with a base model in float32"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def index(
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
-    First every adapter gets one coarse block, then each is refined. Work is committed block by block: a run that is
+    First every adapter gets one coarse block, those first whose weights change the base model most; then each is
+    refined. Work is committed block by block: a run that is
     interrupted or killed goes on where it was. A file that cannot be measured is recorded with its reason and never
     stops the others.
 
@@ -101,6 +106,7 @@ class _Run:
         self._watch = watch
         self._owner = this_process()
         self._keys: dict[Path, str] = {}
+        self._spectra: dict[Path, Spectrum] = {}
         self._began = time.monotonic()
         self._spent = 0
         self._ahead: list[int] = []
@@ -108,15 +114,15 @@ class _Run:
 
     def go(self, paths: Sequence[Path]) -> None:
         """Find, look at everything once, refine."""
-        done = self._bench.done(self._goal.name)
+        done = finished(self._library, self._bench.protocols, self._rule(self._goal))
         corpus = gather(paths, self._library, self._bench.preset.family, done, self._tell_scan)
         self.outcome.unchanged = sorted(set(corpus.known.values()))
         for refused in corpus.refused:
             self._refuse(refused)
-        adapters = self._stage("first look", corpus.adapters, GLANCE)
+        adapters = self._stage("first look", self._weightiest_first(corpus.adapters), GLANCE)
         self._bench.keep_baseline_mean(1)
         if self._goal != GLANCE:
-            self._stage("refining", adapters, self._goal)
+            self._stage("refining", sorted(adapters, key=lambda one: self._expected(one, self._goal)), self._goal)
             self._bench.keep_baseline_mean(self._bench.grid.blocks)
         self.outcome.finished = True
 
@@ -137,25 +143,64 @@ class _Run:
         self._ahead = [self._expected(adapter, goal) for adapter in adapters]
         self._watch(Event("stage", name, 0, sum(self._ahead)))
         for place, adapter in enumerate(adapters):
-            try:
-                self._advance(adapter, goal, place)
+            if self._tried(adapter, partial(self._advance, adapter, goal, place)):
                 good.append(adapter)
-            except AdapterError as error:
-                self._refuse(refusal(error))
-            except FloatingPointError as error:
-                self._refuse(refusal(NotFinite(adapter.path, str(error), "Measure it at a smaller scale")))
-            except (LorascopeError, MemoryError):
-                raise
-            except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
-                reason = f"{type(error).__name__}: {error}"
-                self._refuse(Refusal(str(adapter.path.absolute()), "unexpected", reason, "Please report this file"))
             self._ahead[place] = 0
             self._tell(adapter)
         return good
 
+    def _weightiest_first(self, adapters: Sequence[Adapter]) -> list[Adapter]:
+        """Adapters in the order of what their weights promise; those that change nothing are left out."""
+        stamps = self._library.stamps()
+        good: list[Adapter] = []
+        for count, adapter in enumerate(adapters, 1):
+            self._watch(Event("scan", f"{count} of {len(adapters)} files weighed", count))
+            if self._tried(adapter, partial(self._weigh, adapter, known_key(adapter.path, stamps))):
+                good.append(adapter)
+        prior = Prior.of(self._library, self._bench.protocols[0], self._bench.worn_as)
+        return [good[place] for place in in_order(prior.guess(self._spectra[adapter.path]) for adapter in good)]
+
+    def _weigh(self, adapter: Adapter, known: str | None) -> None:
+        """Find out what an adapter changes, unless the library knows."""
+        bench = self._bench
+        facts = self._library.adapters([known])[known].facts if known is not None else {}
+        spectrum = recall(facts, bench.worn_as)
+        if spectrum is not None:
+            self._spectra[adapter.path] = spectrum
+            return
+        data = _read(adapter.path)
+        key = self._keys[adapter.path] = f"sha256:{sha256_of(data)}"
+        delta = self._delta(adapter, data)
+        found = self._spectra[adapter.path] = bench.spectrum(delta)
+        if found.changed == 0 and bench.preset.scale != 0:
+            raise NoEffect(adapter.path, "all that it changes is lost in rounding, so it has no effect", _STRONGER)
+        self._record(adapter, key, delta)
+
+    def _delta(self, adapter: Adapter, data: bytes) -> Delta:
+        return load_delta(
+            data, self._bench.names, partial=self._partial, config=peft_config(adapter.path), name=adapter.path
+        )
+
+    def _tried(self, adapter: Adapter, work: Callable[[], None]) -> bool:
+        """Do something with one adapter; tell whether it could be done, and list it with the reason if not."""
+        try:
+            work()
+        except AdapterError as error:
+            self._refuse(refusal(error))
+        except FloatingPointError as error:
+            self._refuse(refusal(NotFinite(adapter.path, str(error), "Measure it at a smaller scale")))
+        except (LorascopeError, MemoryError):
+            raise
+        except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
+            reason = f"{type(error).__name__}: {error}"
+            self._refuse(Refusal(str(adapter.path.absolute()), "unexpected", reason, "Please report this file"))
+        else:
+            return True
+        return False
+
     def _advance(self, adapter: Adapter, goal: Precision, place: int) -> None:
         """Measure one adapter up to a Precision, block by block."""
-        bench, looks = self._bench, planned_looks(goal, self._bench.grid)
+        bench, rule = self._bench, self._rule(goal)
         data = _read(adapter.path)
         key = f"sha256:{sha256_of(data)}"
         if self._keys.setdefault(adapter.path, key) != key:
@@ -164,12 +209,10 @@ class _Run:
             self.outcome.elsewhere.append(key)
             return
         tally = Tally(bench, key)
-        delta = load_delta(
-            data, bench.names, partial=self._partial, config=peft_config(adapter.path), name=adapter.path
-        )
+        delta = self._delta(adapter, data)
         del data
         self._record(adapter, key, delta)
-        while not enough(lambda: tally.signatures(looks).values(), tally.blocks, goal, bench.grid):
+        while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
             cells = len(bench.grid.block(tally.blocks))
             bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
@@ -178,9 +221,12 @@ class _Run:
             self._spent += cells
             self._ahead[place] = max(0, self._ahead[place] - cells)
             self._tell(adapter)
-        for protocol, signature in tally.signatures(looks).items():
-            self._library.put_signatures(protocol, goal.name, {key: signature})
+        for protocol, signature in tally.signatures(rule.looks).items():
+            self._library.put_signatures(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
+
+    def _rule(self, goal: Precision) -> StoppingRule:
+        return StoppingRule(goal, self._bench.preset.thresholds, self._bench.grid)
 
     def _record(self, adapter: Adapter, key: str, delta: Delta) -> None:
         path = str(adapter.path.absolute())
@@ -189,6 +235,7 @@ class _Run:
             "modules_total": delta.coverage.total,
             "unmatched": list(delta.coverage.unmatched[:20]),
             "prompts_cut": self._bench.cut(trigger_words(adapter.claims)),
+            "spectrum": remember(self._spectra[adapter.path], self._bench.worn_as),
         }
         stored = StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts)
         self._library.add_adapters([stored], {path: (adapter.size, adapter.mtime_ns)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from lorascope.adapters import Adapter, Claims, read_adapter, scan
 from lorascope.errors import AdapterError, WrongBase
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
+from lorascope.measure.stopping import StoppingRule
+from lorascope.protocol import PRECISIONS, SCREENED
 
 _FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "FLUX"}
 
@@ -47,7 +49,7 @@ def gather(
 
     for count, path in enumerate(scan(paths, report), 1):
         tell(count)
-        key = _known(path, stamps)
+        key = known_key(path, stamps)
         if key is not None and key in done:
             corpus.known[path] = key
             continue
@@ -60,12 +62,30 @@ def gather(
     return corpus
 
 
+def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> set[str]:
+    """Keys of adapters that need no more measuring under any of some Protocols.
+
+    They were measured to the Precision or a finer one, or were screened and the thresholds of now hide them too.
+    """
+    names = list(PRECISIONS)
+    fine = names[names.index(rule.precision.name) :]
+    return set.intersection(*(_finished(library, protocol, fine, rule) for protocol in protocols))
+
+
+def _finished(library: Library, protocol: str, fine: Sequence[str], rule: StoppingRule) -> set[str]:
+    labels = library.precisions(protocol)
+    screened = library.signatures(protocol, [key for key, label in labels.items() if label.startswith(SCREENED)])
+    spared = {key for key, stored in screened.items() if rule.spares(stored.signature)}
+    return spared | {key for key, label in labels.items() if label in fine}
+
+
 def trigger_words(claims: Claims) -> str:
     """The words that call an adapter up, as they are appended to a prompt: ", word, word"."""
     return "".join(f", {word}" for word in claims.triggers.value) if claims.triggers else ""
 
 
-def _known(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
+def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
+    """The key of a file that looks as it did when it was read: same path, size and time. None for any other."""
     found = stamps.get(str(path.absolute()))
     if found is None:
         return None

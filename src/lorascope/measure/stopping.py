@@ -4,50 +4,114 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import final
 
 from lorascope.grid import Grid
-from lorascope.protocol import Precision
-from lorascope.signature import Signature, cells_for
+from lorascope.protocol import SCREENED, Precision, Thresholds
+from lorascope.signature import Estimate, Signature, cells_for
 
-_TYPICAL_CONSISTENCY = 0.1
+TYPICAL_CONSISTENCY = 0.1
 """About the median of published SDXL signatures; the guess for an adapter nobody has looked at yet."""
+
+_MARGIN = 2.0
+"""How many times the cells of the rule of thumb it takes to be sure; ``benchmarks/stopping.py`` measures it."""
 
 
 def looks(grid: Grid) -> list[int]:
-    """After how many blocks a sequential measurement looks at its intervals: 1, 2, 3, 4, 6, 8, 12, 16, 24, ...
+    """After how many blocks a sequential measurement looks: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ...
 
-    Few, widely spaced looks keep the widening for repeated looking small.
+    Four for each doubling: so few blocks are measured in vain, and the limits of Strength and Consistency, which every
+    look widens, stay narrow. The last look is at the whole grid.
     """
-    found = [blocks for power in range(grid.blocks.bit_length()) for blocks in (2**power, 3 * 2**power // 2)]
-    return sorted({blocks for blocks in found if 0 < blocks < grid.blocks} | {grid.blocks})
+    found = {step * 2**power for power in range(grid.blocks.bit_length()) for step in (1, 2, 3, 4, 5, 6, 7)}
+    return sorted({blocks for blocks in found if blocks < grid.blocks} | {grid.blocks})
 
 
-def planned_looks(precision: Precision, grid: Grid) -> int:
-    """How many looks the intervals of a Precision have to allow for."""
-    return 1 if precision.agreement in (-1.0, 1.0) else len(looks(grid))
+@final
+@dataclass(frozen=True)
+class StoppingRule:
+    """Stop when all that is asked for is known, or when it is certain that the thresholds hide the adapter.
 
-
-def enough(signatures: Callable[[], Iterable[Signature]], blocks: int, precision: Precision, grid: Grid) -> bool:
-    """Whether a measurement reaches its Precision under every Protocol.
-
-    Args:
-        signatures: computes the Signatures, which is only done where they are looked at.
-        blocks: how many blocks are known.
+    Attributes:
         precision: the goal.
-        grid: the grid.
+        thresholds: what Strength and Consistency are compared with.
+        grid: what is measured.
     """
-    if blocks >= grid.blocks or (blocks >= 1 and precision.agreement == -1.0):
+
+    precision: Precision
+    thresholds: Thresholds
+    grid: Grid
+
+    @property
+    def sequential(self) -> bool:
+        """Whether intervals decide; ``glance`` and ``full`` have a fixed number of blocks."""
+        return -1.0 < self.precision.agreement < 1.0
+
+    @property
+    def looks(self) -> int:
+        """How many looks the intervals allow for. The whole grid has no error, so the last look costs nothing."""
+        return max(1, len(looks(self.grid)) - 1) if self.sequential else 1
+
+    def enough(self, signatures: Callable[[], Iterable[Signature]], blocks: int) -> bool:
+        """Whether to stop: every Protocol has what was asked for, or is certain to hide the adapter.
+
+        Args:
+            signatures: computes the Signatures, which is only done where they are looked at.
+            blocks: how many blocks are known.
+        """
+        if blocks >= self.grid.blocks or (blocks >= 1 and self.precision.agreement == -1.0):
+            return True
+        if not self.sequential or blocks not in looks(self.grid):
+            return False
+        return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
+
+    def spares(self, screened: Signature) -> bool:
+        """Whether an adapter that was screened earlier needs no more cells for this goal and these thresholds."""
+        if not self.sequential:
+            return self.precision.agreement == -1.0
+        return bool(crossed(screened, self.thresholds))
+
+    def label(self, signature: Signature) -> str:
+        """What a signature is kept as when the rule has stopped: the precision, or ``screened`` with the reason."""
+        whole = signature.cells >= len(self.grid)
+        if whole or not self.sequential or self._settled(signature):
+            return self.precision.name
+        return f"{SCREENED} {crossed(signature, self.thresholds)}"
+
+    def _settled(self, signature: Signature) -> bool:
+        """Whether Direction, Strength and Consistency are known well enough for what they decide.
+
+        The Direction decides scores: its cosine with the true one has to reach the Precision's. Strength and
+        Consistency decide whether an adapter is shown: they are known if their interval lies on one side of the
+        threshold, or is narrow beside it. An adapter that did nothing on any prompt has no Direction to be known.
+        """
+        if signature.active_share == 0:
+            return signature.cells >= len(self.grid.prompts)
+        grid = signature.grid
+        if grid.agreement is None or grid.agreement.lower < self.precision.agreement:
+            return False
+        limits = ((grid.strength, self.thresholds.strength_max), (grid.consistency, self.thresholds.consistency_min))
+        return all(_decided(estimate, threshold, self.precision.tolerance) for estimate, threshold in limits)
+
+
+def crossed(signature: Signature, thresholds: Thresholds) -> str:
+    """The threshold beyond which a whole interval lies, as ``strength>9.8``; "" where none is."""
+    strength, consistency = signature.grid.strength, signature.grid.consistency
+    if strength is not None and strength.lower > thresholds.strength_max:
+        return f"strength>{thresholds.strength_max:g}"
+    if consistency is not None and consistency.upper < thresholds.consistency_min:
+        return f"consistency<{thresholds.consistency_min:g}"
+    return ""
+
+
+def _decided(estimate: Estimate | None, threshold: float, tolerance: float) -> bool:
+    if math.isinf(threshold):
         return True
-    if precision.agreement == 1.0 or blocks not in looks(grid):
+    if estimate is None:
         return False
-    return all(_settled(signature, precision, len(grid.prompts)) for signature in signatures())
-
-
-def _settled(signature: Signature, precision: Precision, prompts: int) -> bool:
-    """Whether one Direction is known well enough; one of an adapter that did nothing on any prompt cannot be."""
-    if signature.active_share == 0 and signature.cells >= prompts:
-        return True
-    return signature.agreement is not None and signature.agreement.lower >= precision.agreement
+    narrow = estimate.upper - estimate.lower <= 2.0 * tolerance * abs(threshold)
+    return narrow or not estimate.lower <= threshold <= estimate.upper
 
 
 def expected_cells(precision: Precision, grid: Grid, consistency: float | None = None) -> int:
@@ -63,6 +127,6 @@ def expected_cells(precision: Precision, grid: Grid, consistency: float | None =
     elif precision.agreement == 1.0:
         cells = len(grid)
     else:
-        known = _TYPICAL_CONSISTENCY if consistency is None else max(consistency, 0.01)
-        cells = math.ceil(min(len(grid), cells_for(known, precision.agreement)))
+        known = TYPICAL_CONSISTENCY if consistency is None else max(consistency, 0.01)
+        cells = math.ceil(min(len(grid), _MARGIN * cells_for(known, precision.agreement)))
     return min(len(grid), grid.blocks_for(cells) * grid.block_size)

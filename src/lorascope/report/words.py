@@ -35,6 +35,8 @@ def summary(hit: Hit, thresholds: Thresholds) -> str:
     parts = [CLARITY[hit.clarity]]
     signature = hit.signature.signature
     parts.append(", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature)))))
+    if hit.signature.screened and not hit.hidden:
+        parts.append(f"provisional: measured until {hit.signature.screened} was certain")
     if hit.undecided:
         parts.append(f"{' and '.join(hit.undecided)} near the threshold, undecided")
     if hit.hidden:

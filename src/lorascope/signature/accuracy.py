@@ -51,13 +51,14 @@ class Accuracy:
     agreement: Estimate | None
 
 
-def accuracy(moments: Moments, *, new_prompts: bool, alpha: float) -> Accuracy:
+def accuracy(moments: Moments, *, new_prompts: bool, alpha: float, looks: int) -> Accuracy:
     """Compare a sample with the full grid, or with other prompts at the same seeds.
 
     Args:
         moments: the sample.
         new_prompts: the truth is the mean over all prompts that could be asked, instead of the grid's.
-        alpha: the probability with which an interval may miss the truth.
+        alpha: the probability with which an interval may miss the truth, at any of its looks.
+        looks: how often a stopping rule may look.
     """
     pairs = Pairs.of(moments)
     if moments.complete and not new_prompts:
@@ -68,9 +69,9 @@ def accuracy(moments: Moments, *, new_prompts: bool, alpha: float) -> Accuracy:
         return Accuracy(None, None, None)
     sample = Sample.of(moments)
     return Accuracy(
-        _strength(moments, sample, new_prompts, alpha),
-        _consistency(moments, sample, pairs, new_prompts, alpha),
-        _agreement(moments, sample, new_prompts, alpha),
+        _strength(moments, sample, new_prompts, alpha / looks),
+        _consistency(moments, sample, pairs, new_prompts, alpha / looks),
+        _agreement(moments, sample, new_prompts, alpha, looks),
     )
 
 
@@ -149,11 +150,16 @@ def _hall(skew: float, t: float) -> float:
     return 3.0 / skew * (math.cbrt(1.0 + skew * (t - skew / 6.0)) - 1.0)
 
 
-def _agreement(moments: Moments, sample: Sample, new_prompts: bool, alpha: float) -> Estimate:
+def _agreement(moments: Moments, sample: Sample, new_prompts: bool, alpha: float, looks: int) -> Estimate:
     """Estimate of cos(D_n, D) and its lower limit.
 
     With D_n = D + error, sin^2 = |error across D|^2 / |D_n|^2 exactly. The part of the error along D is left
     in, which only makes the cosine look smaller: to take it out needs D, and a fitted one takes out too much.
+
+    A rule that stops at a limit of this kind stops by the spread of the effects, and for normal effects their
+    spread tells nothing of the error of their mean (Chow and Robbins 1965). So looking often makes it likelier
+    to stop at a spread that came out too small, but not at a mean that came out wrong: only how well the spread
+    is known is widened for ``looks``.
     """
     sums = moments.sum_effect[sample.seen]
     direction = sums.sum(axis=0) / sample.n.sum()
@@ -163,7 +169,7 @@ def _agreement(moments: Moments, sample: Sample, new_prompts: bool, alpha: float
     centred = sums / sample.n[:, None] - direction
     spread = _vector_spread(moments, sample, centred)
     variance, df = sample.error_variance(spread, new_prompts=new_prompts)
-    longest = variance * _longest(sample, centred, spread.between, df, alpha)
+    longest = variance * _longest(sample, centred, spread.between, df, alpha, looks)
     return Estimate(_cosine(variance / length_sq, 0.0), _cosine(longest / length_sq, -1.0), 1.0)
 
 
@@ -171,7 +177,9 @@ def _cosine(sine_sq: float, worst: float) -> float:
     return math.sqrt(1.0 - sine_sq) if sine_sq < 1.0 else worst
 
 
-def _longest(sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: float, df: float, alpha: float) -> float:
+def _longest(
+    sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: float, df: float, alpha: float, looks: int
+) -> float:
     """How many times its mean the squared length of the error may be, but for a probability of alpha.
 
     The squared length is a sum of chi^2 weighted by the eigenvalues of the error's covariance Sigma: three
@@ -188,7 +196,7 @@ def _longest(sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: fl
     r = max(1.0, trace**2 / second) if second > 0.0 else 1.0
     skewness_df = min(r, max(1.0, second * (second / third) ** 2)) if third > 0.0 else r
     length = 1.0 + (f_quantile(1.0 - alpha, skewness_df, LARGEST_DF) - 1.0) * math.sqrt(skewness_df / r)
-    mean = f_quantile(1.0 - alpha, LARGEST_DF, df)
+    mean = f_quantile(1.0 - alpha / looks, LARGEST_DF, df)
     return math.exp(math.hypot(math.log(max(1.0, length)), math.log(max(1.0, mean))))
 
 

@@ -93,7 +93,7 @@ class Signature:
             ValueError: no cells, a confidence outside (0, 1), looks below 1, or not one category per prompt.
         """
         _check(moments, categories, confidence, looks)
-        alpha = (1.0 - confidence) / looks
+        alpha = 1.0 - confidence
         direction = moments.sum_effect.sum(axis=0) / moments.cells
         pairs = Pairs.of(moments)
         return cls(
@@ -105,8 +105,8 @@ class Signature:
             magnitude=_magnitude(moments),
             cells=moments.cells,
             prompts=int((moments.n > 0).sum()),
-            grid=accuracy(moments, new_prompts=False, alpha=alpha),
-            new_prompts=accuracy(moments, new_prompts=True, alpha=alpha),
+            grid=accuracy(moments, new_prompts=False, alpha=alpha, looks=looks),
+            new_prompts=accuracy(moments, new_prompts=True, alpha=alpha, looks=looks),
             categories=() if categories is None else _profile(moments, categories, direction),
         )
 

@@ -1,0 +1,106 @@
+"""The truth about the shipped world: every adapter on its whole grid, about 121,000 images.
+
+    python -m benchmarks.truth --library truth.db
+    python -m benchmarks.truth --library truth.db --sums sums.npz
+
+About a core-hour. What is measured stays: after an interruption the same command goes on. Its evidence, the
+embedding of every cell, is what ``benchmarks/stopping.py`` replays in other orders without making an image. The sums
+of every prompt (7 MB, so they are not kept in the repository) are enough for any figure of the whole grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lorascope import Grid, Library, Moments, Preset, Protocol, Signature, index
+from lorascope.cli.running import ProgressBar, report
+from lorascope.measure import load_bench
+from lorascope.miniature import adapters_path
+from lorascope.protocol import Thresholds
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One adapter on its whole grid: effects (prompts, seeds, dim), and what they amount to."""
+
+    name: str
+    effects: np.ndarray
+    noise_floor: float
+    signature: Signature
+
+    def moments(self, prompts: np.ndarray, seeds: np.ndarray) -> Moments:
+        """The sums over some cells, by prompt and place of the seed."""
+        found = Moments.empty(*self.effects.shape)
+        found.add(prompts, self.effects[prompts, seeds], noise_floor=self.noise_floor)
+        return found
+
+
+@dataclass(frozen=True)
+class World:
+    """Every adapter that was measured on its whole grid."""
+
+    protocol: Protocol
+    grid: Grid
+    thresholds: Thresholds
+    adapters: tuple[Truth, ...]
+
+
+def read(path: Path) -> World:
+    """The adapters of a library whose every cell is in its evidence."""
+    with Library(path) as library:
+        stored = library.protocol()
+        grid = stored.preset.grid()
+        found = [
+            _truth(library, key, one.name, grid, stored.protocol.digest) for key, one in library.adapters().items()
+        ]
+    return World(stored.protocol, grid, stored.preset.thresholds, tuple(one for one in found if one is not None))
+
+
+def _truth(library: Library, key: str, name: str, grid: Grid, protocol: str) -> Truth | None:
+    blocks = library.evidence.blocks(key, protocol)
+    if len(blocks) < grid.blocks:
+        return None
+    measured = np.concatenate([block.effects for block in blocks])
+    effects = np.zeros((len(grid.prompts), len(grid.seeds), measured.shape[1]))
+    places = {seed: place for place, seed in enumerate(grid.seeds)}
+    prompts = np.array([cell.prompt for cell in grid.cells])
+    seeds = np.array([places[cell.seed] for cell in grid.cells])
+    effects[prompts, seeds] = measured
+    moments = Moments.empty(*effects.shape)
+    moments.add(prompts, measured, noise_floor=blocks[0].noise_floor)
+    return Truth(name, effects, blocks[0].noise_floor, Signature.from_moments(moments))
+
+
+def write_sums(world: World, path: Path) -> None:
+    """Of every prompt of every adapter: sum of e, of |e| and of e/|e| over its seeds."""
+    norms = {one.name: np.linalg.norm(one.effects, axis=2) for one in world.adapters}
+    sums: dict[str, np.ndarray] = {"prompts": np.array(world.grid.prompts.texts)}
+    for one in world.adapters:
+        active = np.where(norms[one.name] > one.noise_floor, norms[one.name], np.inf)[:, :, None]
+        sums[f"{one.name}.effect"] = one.effects.sum(axis=1).astype(np.float32)
+        sums[f"{one.name}.norm"] = norms[one.name].sum(axis=1).astype(np.float32)
+        sums[f"{one.name}.unit"] = (one.effects / active).sum(axis=1).astype(np.float32)
+    np.savez_compressed(path, allow_pickle=False, **sums)
+
+
+def main() -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--library", type=Path, required=True, help="where results go; made if it does not exist")
+    parser.add_argument("--sums", type=Path, help="write the sums of every prompt to this .npz file")
+    options = parser.parse_args()
+    with Library(options.library, create=True) as library, ProgressBar() as progress:
+        bench = load_bench(Preset.load("miniature"), library, device="cpu")
+        outcome = index([adapters_path()], bench, precision="full", watch=progress.watch)
+    with Library(options.library) as library:
+        report(outcome, library, as_json=False)
+    if options.sums:
+        write_sums(read(options.library), options.sums)
+
+
+if __name__ == "__main__":
+    main()

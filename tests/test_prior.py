@@ -1,0 +1,187 @@
+"""What weights alone say before anything is measured: spectra, and what is learnt from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import three, tint
+from safetensors.torch import save_file
+
+from lorascope.adapters import Names, load_delta
+from lorascope.adapters.spectra import Spectrum, spectrum
+from lorascope.generators.fake import FakeGenerator
+from lorascope.library import Library
+from lorascope.measure import Bench, Event, index
+from lorascope.measure.estimate import estimate
+from lorascope.measure.prior import FEWEST, Prior, Ridge, in_order, recall, remember
+
+SHAPES = {
+    "unet": {"mid_block.attentions.0.proj_in.weight": (6, 8), "mid_block.attn.to_k.weight": (6, 8)},
+    "text_encoder": {"text_model.encoder.layers.0.mlp.fc1.weight": (6, 8)},
+}
+ATTENTION, FEED, TEXT = (
+    "unet.mid_block.attn.to_k",
+    "unet.mid_block.attentions.0.proj_in",
+    "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+)
+
+
+def weighed(
+    folder: Path, changes: dict[str, torch.Tensor], scale: float = 1.0, dtype: torch.dtype = torch.float32
+) -> Spectrum:
+    """The spectrum of an adapter of full differences, on a base model of ones."""
+    path = folder / "full.safetensors"
+    save_file({f"{module}.diff": change for module, change in changes.items()}, path)
+    delta = load_delta(path, Names(SHAPES))
+    return spectrum(delta, lambda target: torch.ones(SHAPES[target.component][target.name], dtype=dtype), scale)
+
+
+def of_norm(norm: float, stable_rank: float = 1.5) -> Spectrum:
+    return Spectrum(norm, stable_rank, text=0.0, attention=0.5, changed=1.0)
+
+
+# --- spectra -----------------------------------------------------------------------------------------------------
+
+
+def test_a_spectrum_equals_its_definitions(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(1)
+    change = {
+        name: torch.randn(6, 8, generator=rng) * size for name, size in ((ATTENTION, 3.0), (FEED, 1.0), (TEXT, 2.0))
+    }
+    found = weighed(tmp_path, change)
+    squares = {name: float(torch.linalg.matrix_norm(matrix)) ** 2 for name, matrix in change.items()}
+    whole = sum(squares.values())
+    ranks = {name: squares[name] / float(torch.linalg.matrix_norm(matrix, 2)) ** 2 for name, matrix in change.items()}
+    assert found.norm == pytest.approx((whole / (3 * 48)) ** 0.5)
+    assert found.attention == pytest.approx(squares[ATTENTION] / whole)
+    assert found.text == pytest.approx(squares[TEXT] / whole)
+    assert found.stable_rank == pytest.approx(sum(squares[n] / whole * ranks[n] for n in ranks), rel=0.05)
+    assert found.changed == 1.0
+
+
+def test_a_matrix_of_rank_one_has_stable_rank_one(tmp_path: Path) -> None:
+    assert weighed(tmp_path, {FEED: torch.outer(torch.arange(6.0), torch.ones(8))}).stable_rank == pytest.approx(1.0)
+
+
+def test_scale_multiplies_the_norm(tmp_path: Path) -> None:
+    change = {FEED: torch.ones(6, 8)}
+    assert weighed(tmp_path, change, scale=0.5).norm == pytest.approx(0.5 * weighed(tmp_path, change).norm)
+
+
+def test_a_change_below_rounding_changes_nothing(tmp_path: Path) -> None:
+    change = {FEED: torch.full((6, 8), 1e-5)}
+    assert weighed(tmp_path, change, dtype=torch.float16).changed == 0.0
+    assert weighed(tmp_path, change, dtype=torch.float32).changed == 1.0
+
+
+# --- learning ----------------------------------------------------------------------------------------------------
+
+
+def test_points_left_out_are_predicted_as_if_fitted_without_them() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(25, 3))
+    target = features @ [1.0, -0.5, 0.0] + rng.normal(size=25)
+    found = Ridge.fit(features, target)
+    scaled = (features - found.centre) / found.spread
+    for place in range(25):
+        others = np.arange(25) != place
+        # the fit without one point, in the units of all: an intercept that is free and slopes that are penalised
+        design = np.column_stack([np.ones(24), scaled[others]])
+        solved = np.linalg.solve(design.T @ design + np.diag([0.0, 1.0, 1.0, 1.0]), design.T @ target[others])
+        assert found.left_out[place] == pytest.approx(solved[0] + scaled[place] @ solved[1:])
+
+
+def test_a_prior_learns_strength_from_norm_and_says_nothing_of_what_it_cannot_predict() -> None:
+    rng = np.random.default_rng(3)
+    norms = np.exp(rng.normal(size=60))
+    strengths = 5.0 * norms * np.exp(0.1 * rng.normal(size=60))
+    prior = Prior([of_norm(norm) for norm in norms], list(strengths), list(rng.uniform(0.05, 0.5, 60)))
+    assert prior.strength is not None
+    assert prior.consistency is not None
+    assert prior.strength.r_squared > 0.9
+    assert not prior.consistency.useful
+    guess = prior.guess(of_norm(2.0))
+    assert guess.strength == pytest.approx(10.0, rel=0.1)
+    assert guess.consistency is None
+
+
+def test_a_correlation_that_chance_explains_is_of_no_use() -> None:
+    rng = np.random.default_rng(4)
+    useful = sum(Ridge.fit(rng.normal(size=(30, 4)), rng.normal(size=30)).useful for _ in range(100))
+    assert useful <= 10
+
+
+def test_with_few_measured_adapters_the_norm_alone_gives_the_order() -> None:
+    prior = Prior([of_norm(1.0)] * (FEWEST - 1), [5.0] * (FEWEST - 1), [0.1] * (FEWEST - 1))
+    guesses = [prior.guess(of_norm(norm)) for norm in (0.1, 0.3, 0.2)]
+    assert [guess.strength for guess in guesses] == [None] * 3
+    assert in_order(guesses) == [1, 2, 0]
+
+
+def test_a_spectrum_is_a_fact_of_one_base_model_and_scale() -> None:
+    facts = {"spectrum": remember(of_norm(0.2), "base x 1")}
+    assert recall(facts, "base x 1") == of_norm(0.2)
+    assert recall(facts, "base x 0.5") is None
+    assert recall({}, "base x 1") is None
+
+
+# --- its use -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_look_begins_with_what_changes_most(tmp_path: Path, bench: Bench) -> None:
+    for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2)):
+        tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
+    events: list[Event] = []
+    index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
+    assert list(dict.fromkeys(event.text for event in events if event.kind == "block")) == ["b", "c", "a"]
+
+
+def test_a_file_is_weighed_once(tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="glance")
+    monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: pytest.fail("weighed again"))
+    assert index([folder], bench, precision="quick").finished
+
+
+def test_an_adapter_lost_in_rounding_is_left_out_before_an_image_is_made(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: torch.ones(3, 3, dtype=torch.float16))
+    path = tint(tmp_path / "faint.safetensors", red=1e-4)
+    outcome = index([path], bench, precision="glance")
+    assert outcome.cells == 0
+    assert [(one.code, one.reason) for one in outcome.refused] == [
+        ("no-effect", "all that it changes is lost in rounding, so it has no effect")
+    ]
+    assert "larger scale" in outcome.refused[0].remedy
+
+
+def test_the_estimate_tells_adapters_apart_by_what_was_measured(tmp_path: Path, bench: Bench) -> None:
+    folder = three(tmp_path / "loras")
+    unknown = {row.precision: row for row in estimate(bench, [folder])}["standard"]
+    assert len({share.cells for share in unknown.each}) == 1
+    index([folder / "redder.safetensors"], bench, precision="glance")
+    known = {Path(s.path).stem: s for s in {row.precision: row for row in estimate(bench, [folder])}["standard"].each}
+    assert known["redder"].cells < known["blueder"].cells
+    assert known["redder"].consistency is not None
+    assert known["blueder"].consistency is None
+
+
+def test_an_estimate_weighs_new_files_where_weights_tell_consistency(
+    tmp_path: Path, bench: Bench, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = np.linspace(0.1, 0.5, 40)
+    taught = Prior([of_norm(norm) for norm in norms], list(norms * 5), list(norms))
+    monkeypatch.setattr(Prior, "of", lambda *_: taught)
+    for name, red in (("weak", 0.1), ("strong", 0.4)):
+        tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
+    monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: torch.eye(3))
+    rows = {
+        Path(s.path).stem: s
+        for s in {row.precision: row for row in estimate(bench, [tmp_path / "loras"])}["standard"].each
+    }
+    assert rows["weak"].cells > rows["strong"].cells
+    assert library.adapters() == {}
