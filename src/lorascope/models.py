@@ -56,6 +56,35 @@ def find_model(location: str, *, download: bool = False) -> Path:
     return folder
 
 
+def find_file(location: str, *, download: bool = False) -> Path:
+    """A single weights file on this disk.
+
+    Args:
+        location: its path, or ``owner/name/FILE`` for one in a Hugging Face repository.
+        download: fetch it if it is not here yet. Nothing is ever fetched otherwise.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if Path(location).is_file():
+        return Path(location)
+    if location.count("/") < 2 or location.startswith(("/", ".", "~")):
+        raise ModelError(f"no file {location!r}: give an existing file, or owner/name/FILE on the Hugging Face hub")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    owner, name, file = location.split("/", 2)
+    try:
+        return Path(hf_hub_download(f"{owner}/{name}", file, local_files_only=not download))
+    except LocalEntryNotFoundError as error:
+        remedy = "check the connection" if download else "run once with --download, or name a file that is here"
+        raise ModelError(f"{location} is not on this disk: {remedy}") from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(
+            f"{location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
+        ) from error
+
+
 def _snapshot(location: str, *, download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled

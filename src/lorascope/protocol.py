@@ -104,6 +104,7 @@ class Preset:
     base: str
     encoders: tuple[str, ...]
     vae: str = ""
+    accelerator: str = ""
     scheduler: str = ""
     steps: int
     guidance: float

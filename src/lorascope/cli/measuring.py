@@ -55,6 +55,8 @@ def index(
     min_consistency: options.ScreenConsistency = None,
     device: options.Device = "",
     batch: options.Batch = 0,
+    compiled: options.Compile = False,
+    until: options.Until = None,
     partial: options.Partial = False,
     dry_run: options.DryRun = False,
     download: options.Download = False,
@@ -75,12 +77,12 @@ def index(
     Precision.named(precision)  # a wrong name should not cost the loading of models
     with Library(library, create=True) as opened:
         with err.status("loading models"):
-            bench = load_bench(chosen, opened, device=device, batch=batch, download=download)
+            bench = load_bench(chosen, opened, device=device, batch=batch, compiled=compiled, download=download)
         if dry_run:
             print_estimate(bench, paths, precision, as_json)
             return
         with ProgressBar() as bar:
-            outcome = run(paths, bench, precision=precision, partial=partial, watch=bar.watch)
+            outcome = run(paths, bench, precision=precision, partial=partial, until=until, watch=bar.watch)
         report(outcome, opened, as_json)
     if outcome.refused or outcome.elsewhere:
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -62,5 +63,27 @@ Triggers = Annotated[str, typer.Option(help="Trigger words: on the adapter's sid
 Scale = Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")]
 Device = Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")]
 Batch = Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the base model first: takes minutes, then each image takes less.")
+]
+
+
+def next_time(text: str) -> datetime:
+    """When the clock will next show a time of day such as 07:00."""
+    try:
+        time = datetime.strptime(text, "%H:%M").time()
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time of day: give hours and minutes, such as 07:00") from error
+    now = datetime.now()
+    today = datetime.combine(now, time)
+    return today if today > now else today + timedelta(days=1)
+
+
+Until = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=next_time, metavar="HH:MM", help="Stop by this time of day, at a block; the next run goes on from there."
+    ),
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Measure adapters that match the base only in part.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Time a few images and tell hours and bytes.")]

@@ -71,6 +71,7 @@ def report(outcome: Outcome, library: Library, as_json: bool) -> None:
     parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
     left_out = len(outcome.refused)
     parts += [f"{left_out} file{'s' if left_out > 1 else ''} left out"] if left_out else []
+    parts += [f"about {outcome.left} cells left for the next run, as the time is over"] if outcome.left else []
     parts += [f"{len(outcome.elsewhere)} being measured by another process"] if outcome.elsewhere else []
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False)
 

@@ -7,75 +7,66 @@ mixes prompts within a batch.
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
-from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, final
 
 import torch
 from jaxtyping import Float
 
 from lorascope.adapters import Delta
-from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
+from lorascope.generators.loading import components, digest, load_pipeline
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.pristine import PristineWeights
-from lorascope.models import SHIPPED, find_model
+from lorascope.generators.texts import Text, Texts
 from lorascope.protocol import Execution, Preset
 
-_COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
-_FAMILIES = {"StableDiffusionXLPipeline": {"sdxl", "miniature"}, "StableDiffusionPipeline": {"sd15", "sd2"}}
-_CACHED_TEXTS = 1024
-
-
-@dataclass(frozen=True)
-class _Text:
-    """One prompt as the UNet sees it: token embeddings (1, tokens, width) and, in SDXL, a pooled one (1, width)."""
-
-    tokens: torch.Tensor
-    pooled: torch.Tensor | None
+_DECODED_PIXELS = 2**20
+"""Decoded at once: one image of 1024 px fills a GPU, and the decoder needs gigabytes for each."""
+_ROOM = 8 * 2**30
+"""What working takes beside the weights, for two images of 1024 px and a good deal more."""
 
 
 @final
 class DiffusionGenerator:
     """A resident diffusion pipeline; adapters are merged into its weights and taken out again."""
 
-    def __init__(self, preset: Preset, *, device: str = "cpu", batch: int = 0, download: bool = False) -> None:
+    def __init__(
+        self, preset: Preset, *, device: str = "cpu", batch: int = 0, compiled: bool = False, download: bool = False
+    ) -> None:
         """Load the preset's base model.
 
         Args:
             preset: names the base, the scheduler, steps, guidance, size and dtype.
             device: a torch device.
             batch: images rendered at once; 0 takes the preset's.
+            compiled: compile the UNet when it is first used: minutes, then every image is faster.
             download: fetch a Hugging Face model that is not on this disk.
 
         Raises:
             ModelError: the base is not here, incomplete, or of a family this generator cannot run.
         """
+        torch.backends.cudnn.deterministic = True  # the same Execution has to give the same bits
+        torch.backends.cudnn.benchmark = False
         self._preset = preset
         self.family = preset.family
         self._device = torch.device(device)
-        torch.backends.cudnn.deterministic = True  # the same Execution has to give the same bits
-        torch.backends.cudnn.benchmark = False
-        self._dtype = _dtype(preset.dtype, self._device)
-        pipe = _load(preset, self._dtype, download=download)
+        self._compiled = compiled
+        pipe = load_pipeline(preset, self._device, download=download)
         self._pipe = pipe
-        self._scheduler = _scheduler(pipe, preset.scheduler)
-        self.digest = _digest(pipe)
-        if self._dtype == torch.float16 and getattr(pipe.vae.config, "force_upcast", False):
-            pipe.vae.to(torch.float32)  # SDXL's own VAE overflows in float16
-        for module in (pipe.vae, *self._components().values()):
-            module.eval().requires_grad_(requires_grad=False).to(self._device)
-        self._weights = PristineWeights(self._components())
+        self._scheduler = pipe.scheduler
+        self.digest = digest(pipe)
+        roomy = _roomy(pipe, self._device)
+        for module in (pipe.unet, pipe.vae):
+            module.to(self._device)
+        self._texts = Texts(pipe, self._device, resident=roomy)
+        copies = self._device if roomy else torch.device("cpu")
+        self._weights = PristineWeights(components(pipe), device=self._device, copies=copies)
         self._batch = batch or preset.batch
-        self._texts: OrderedDict[str, _Text] = OrderedDict()
-
-    def _components(self) -> dict[str, Any]:
-        return {name: part for name in _COMPONENTS if (part := getattr(self._pipe, name, None)) is not None}
+        if compiled:
+            pipe.unet.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
 
     @property
     def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -91,11 +82,11 @@ class DiffusionGenerator:
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
         return Execution(
             device=name,
-            dtype=str(self._dtype).removeprefix("torch."),
+            dtype=str(self._pipe.unet.dtype).removeprefix("torch."),
             batch=self._batch,
             block_size=self._preset.block_size,
             threads=torch.get_num_threads() if self._device.type == "cpu" else 0,
-            compiled=False,
+            compiled=self._compiled,
             versions=f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
             f"transformers {transformers.__version__}",
         )
@@ -118,14 +109,11 @@ class DiffusionGenerator:
     @contextmanager
     def wearing(self, delta: Delta, scale: float) -> Generator[None]:
         """Put an adapter on. Prompts are encoded anew only where it touches a text encoder."""
-        bare = self._texts
-        if any(component != "unet" for component, _ in delta.targets):
-            self._texts = OrderedDict()
-        try:
-            with self._weights.wearing(delta, scale):
-                yield
-        finally:
-            self._texts = bare
+        with ExitStack() as stack:
+            if any(component != "unet" for component, _ in delta.targets):
+                stack.enter_context(self._texts.anew())
+            stack.enter_context(self._weights.wearing(delta, scale))
+            yield
 
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
@@ -134,18 +122,20 @@ class DiffusionGenerator:
         factor = self._pipe.vae_scale_factor
         shape = (unet.config.in_channels, preset.height // factor, preset.width // factor)
         noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
-        latents = self._denoise(noise, [self._text(prompt) for prompt in prompts], generators)
+        guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
+        texts = self._texts.encode([*guided, *prompts])
+        with _compiling() if self._compiled else nullcontext():
+            latents = self._denoise(noise, texts, generators)
         return self._decode(latents)
 
-    def _denoise(self, noise: torch.Tensor, texts: list[_Text], generators: list[torch.Generator]) -> torch.Tensor:
+    def _denoise(self, noise: torch.Tensor, texts: list[Text], generators: list[torch.Generator]) -> torch.Tensor:
+        """The latents of one batch; where there are twice as many texts as cells, the first half guides."""
         preset, scheduler, unet = self._preset, self._scheduler, self._pipe.unet
-        guided = preset.guidance > 1
-        if guided:
-            texts = [self._text(preset.negative_prompt)] * len(texts) + texts
+        guided = len(texts) > len(noise)
         tokens = torch.cat([text.tokens for text in texts])
         added = self._added(texts)
         scheduler.set_timesteps(preset.steps, device=self._device)
-        latents = (noise * scheduler.init_noise_sigma).to(self._device, self._dtype)
+        latents = (noise * scheduler.init_noise_sigma).to(self._device, unet.dtype)
         draws = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
         for moment in scheduler.timesteps:
             doubled = torch.cat([latents, latents]) if guided else latents
@@ -157,34 +147,14 @@ class DiffusionGenerator:
             latents = scheduler.step(predicted, moment, latents, **draws).prev_sample
         return latents
 
-    def _added(self, texts: list[_Text]) -> dict[str, torch.Tensor] | None:
+    def _added(self, texts: list[Text]) -> dict[str, torch.Tensor] | None:
         """SDXL's micro-conditioning: the pooled text and the sizes."""
         if texts[0].pooled is None:
             return None
         size = (self._preset.height, self._preset.width)
-        ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._dtype, device=self._device)
+        ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._pipe.unet.dtype, device=self._device)
         pooled = torch.cat([text.pooled for text in texts if text.pooled is not None])
         return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), -1)}
-
-    def _text(self, prompt: str) -> _Text:
-        """Encode one prompt by itself, so that the result does not depend on what else is in the batch."""
-        found = self._texts.get(prompt)
-        if found is None:
-            found = self._encode(prompt)
-            self._texts[prompt] = found
-            if len(self._texts) > _CACHED_TEXTS:
-                self._texts.popitem(last=False)
-        return found
-
-    def _encode(self, prompt: str) -> _Text:
-        options: dict[str, Any] = {"num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-        # A negative prompt of "" is embedded as such or zeroed, as the model's own configuration says.
-        if not prompt and getattr(self._pipe.config, "force_zeros_for_empty_prompt", False):
-            like = self._text(" ")
-            pooled = None if like.pooled is None else torch.zeros_like(like.pooled)
-            return _Text(torch.zeros_like(like.tokens), pooled)
-        found = self._pipe.encode_prompt(prompt, device=self._device, **options)
-        return _Text(found[0], found[2] if len(found) > 2 else None)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         vae = self._pipe.vae
@@ -198,79 +168,27 @@ class DiffusionGenerator:
             latents = latents * std / factor + mean
         else:
             latents = latents / factor
-        images = vae.decode(latents, return_dict=False)[0]
+        at_once = max(1, _DECODED_PIXELS // (self._preset.width * self._preset.height))
+        images = torch.cat([vae.decode(part, return_dict=False)[0] for part in latents.split(at_once)])
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ModelError(f"dtype is {name!r}: use float16, bfloat16 or float32")
-    if device.type == "cpu" and dtype == torch.float16:
-        return torch.float32  # CPUs emulate float16 slowly
-    return dtype
+@contextmanager
+def _compiling() -> Generator[None]:
+    """Compilers are missing on many machines, and fail when the UNet is first used."""
+    from torch._dynamo.exc import TorchDynamoException
 
-
-def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
-    import transformers
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.utils import logging
-
-    transformers.utils.logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
-    transformers.utils.logging.disable_progress_bar()
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
     try:
-        if preset.vae:
-            options["vae"] = AutoencoderKL.from_pretrained(
-                preset.vae, dtype=dtype, use_safetensors=True, local_files_only=not download
-            )
-        pipe = _load_pipeline(preset.base, options)
-    except (OSError, ValueError) as error:
-        models = preset.base + (f" with the VAE {preset.vae}" if preset.vae else "")
-        elsewhere = "" if preset.vae else ", or give --base FOLDER"
-        remedy = "check the name and the connection" if download else f"run once with --download{elsewhere}"
-        raise ModelError(f"the base model {models} cannot be loaded: {error}. To mend it: {remedy}") from error
-    kind = type(pipe).__name__
-    if preset.family not in _FAMILIES.get(kind, set()):
-        known = ", ".join(sorted(set().union(*_FAMILIES.values())))
-        raise ModelError(f"{preset.base} is a {kind}, preset family {preset.family!r}: families measured are {known}")
-    return pipe
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the UNet cannot be compiled here ({reason:.200}): leave out --compile") from error
 
 
-def _load_pipeline(base: str, options: dict[str, Any]) -> Any:
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
-
-    if base.endswith(".safetensors"):
-        return StableDiffusionXLPipeline.from_single_file(base, add_watermarker=False, **options)
-    if base.startswith(SHIPPED) or Path(base).is_dir():
-        folder = find_model(base)
-        return DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **options)
-    try:
-        return DiffusionPipeline.from_pretrained(base, variant="fp16", use_safetensors=True, **options)
-    except (OSError, ValueError):  # not every repository has a half-precision variant
-        return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
-
-
-def _scheduler(pipe: Any, name: str) -> Any:
-    import diffusers
-
-    if not name:
-        return pipe.scheduler
-    kind = getattr(diffusers, name, None)
-    if kind is None or not hasattr(kind, "from_config"):
-        raise ModelError(f"no scheduler {name!r} in diffusers: use a class name such as EulerDiscreteScheduler")
-    return kind.from_config(pipe.scheduler.config)
-
-
-def _digest(pipe: Any) -> str:
-    """First 16 hex digits over the float16 form of every tensor of the UNet, the VAE and the text encoders."""
-    total = hashlib.sha256()
-    for component in (*_COMPONENTS, "vae"):
-        module = getattr(pipe, component, None)
-        if module is not None:
-            for name, tensor in sorted(module.state_dict().items()):
-                total.update(canonical_bytes(f"{component}.{name}", tensor))
-    return total.hexdigest()[:16]
+def _roomy(pipe: Any, device: torch.device) -> bool:
+    """Whether the device holds a second UNet and idle text encoders beside what it works with."""
+    if device.type != "cuda":
+        return True
+    allowed = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
+    held = (pipe.unet, pipe.vae, *components(pipe).values())
+    return allowed >= sum(weight.nbytes for module in held for weight in module.parameters()) + _ROOM

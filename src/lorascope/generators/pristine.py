@@ -11,21 +11,33 @@ from torch import nn
 
 from lorascope.adapters import Delta
 
+_CPU = torch.device("cpu")
+
 
 @final
 class PristineWeights:
-    """The resident weights of a base model, with an untouched CPU copy of each one that was ever changed.
+    """The resident weights of a base model, with an untouched copy of each one that was ever changed.
 
     Merging always starts from the untouched copy, so nothing drifts, and what is restored is bit-identical.
     """
 
-    def __init__(self, components: Mapping[str, nn.Module]) -> None:
-        """Take hold of the components' parameters; nothing is copied yet."""
+    def __init__(
+        self, components: Mapping[str, nn.Module], *, device: torch.device = _CPU, copies: torch.device = _CPU
+    ) -> None:
+        """Take hold of the components' parameters; nothing is copied yet.
+
+        Args:
+            components: by name.
+            device: where merging is computed, wherever a weight lies at the time: so the bits are the same.
+            copies: where the untouched copies are kept. The device, for speed, or the CPU, to save its memory.
+        """
         self._resident = {
             (component, name): parameter
             for component, module in components.items()
             for name, parameter in module.named_parameters()
         }
+        self._device = device
+        self._copies = copies
         self._untouched: dict[tuple[str, str], torch.Tensor] = {}
 
     @property
@@ -49,9 +61,9 @@ class PristineWeights:
                 for target in delta.targets:
                     parameter = self._resident[target]
                     if target not in self._untouched:
-                        self._untouched[target] = parameter.detach().to("cpu", copy=True)
+                        self._untouched[target] = parameter.detach().to(self._copies, copy=True)
                     touched.append(target)
-                    base = self._untouched[target].to(parameter.device, torch.float32)
+                    base = self._untouched[target].to(self._device, torch.float32)
                     parameter.copy_(delta.apply(*target, base, scale))
             yield
         finally:

@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -15,6 +16,7 @@ from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEff
 from lorascope.library import Refusal, StoredAdapter
 from lorascope.library.facts import adapter_facts, refusal
 from lorascope.library.leases import this_process
+from lorascope.measure.ahead import read_ahead
 from lorascope.measure.bench import Bench
 from lorascope.measure.prior import Prior, in_order, recall, remember
 from lorascope.measure.queue import finished, gather, known_key, trigger_words
@@ -46,20 +48,25 @@ class StopRun(Exception):
 
 @dataclass
 class Outcome:
-    """How a run ended: keys measured now, files that needed nothing, files left out, keys another process has."""
+    """How a run ended: keys measured now, files that needed nothing, files left out, keys another process has.
+
+    ``left`` is about how many cells are still to do in the stage at which its time was over.
+    """
 
     measured: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     cells: int = 0
+    left: int = 0
     seconds: float = 0.0
     finished: bool = False
 
     def summary(self) -> dict[str, Any]:
         """Counts, as plain data."""
         counts = {name: len(getattr(self, name)) for name in ("measured", "unchanged", "refused", "elsewhere")}
-        return counts | {"cells": self.cells, "seconds": round(self.seconds, 3), "finished": self.finished}
+        others = {"cells": self.cells, "left": self.left, "seconds": round(self.seconds, 3), "finished": self.finished}
+        return counts | others
 
 
 def index(
@@ -68,6 +75,7 @@ def index(
     *,
     precision: str = "standard",
     partial: bool = False,
+    until: datetime | None = None,
     watch: Watcher | None = None,
     number: int | None = None,
 ) -> Outcome:
@@ -83,6 +91,7 @@ def index(
         bench: the resident models, and the library that results go to.
         precision: ``glance``, ``quick``, ``standard`` or ``full``.
         partial: measure adapters of which only some modules belong to the base model, too.
+        until: begin no block that would end after this local time.
         watch: is told how it goes, and may end it.
         number: of a run that the library already has, to go on with; a new one otherwise.
 
@@ -90,7 +99,7 @@ def index(
         LibraryError: the library cannot be written. What was stored before is intact.
         ModelError: not even one image fits into memory.
     """
-    run = _Run(bench, Precision.named(precision), partial, watch or (lambda event: None))
+    run = _Run(bench, Precision.named(precision), partial, until or datetime.max, watch or (lambda event: None))
     places = [Path(path) for path in paths]
     if number is None:
         number = bench.library.start_run(request_of(places, precision, partial))
@@ -118,11 +127,14 @@ def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str
 class _Run:
     """One run over some folders."""
 
-    def __init__(self, bench: Bench, goal: Precision, partial: bool, watch: Watcher) -> None:
+    def __init__(self, bench: Bench, goal: Precision, partial: bool, until: datetime, watch: Watcher) -> None:
         self._bench = bench
         self._library = bench.library
         self._goal = goal
         self._partial = partial
+        self._until = until
+        self._longest = timedelta()
+        self._late = False
         self._watch = watch
         self._owner = this_process()
         self._keys: dict[Path, str] = {}
@@ -141,10 +153,10 @@ class _Run:
             self._refuse(refused)
         adapters = self._stage("first look", self._weightiest_first(corpus.adapters), GLANCE)
         self._bench.keep_baseline_mean(1)
-        if self._goal != GLANCE:
+        if self._goal != GLANCE and not self._late:
             self._stage("refining", sorted(adapters, key=lambda one: self._expected(one, self._goal)), self._goal)
             self._bench.keep_baseline_mean(self._bench.grid.blocks)
-        self.outcome.finished = True
+        self.outcome.finished = not self._late
 
     def close(self) -> None:
         """Sum up, and let other processes have what is left."""
@@ -162,9 +174,12 @@ class _Run:
         self._spent = 0
         self._ahead = [self._expected(adapter, goal) for adapter in adapters]
         self._watch(Event("stage", name, 0, sum(self._ahead)))
-        for place, adapter in enumerate(adapters):
-            if self._tried(adapter, functools.partial(self._advance, adapter, goal, place)):
+        for place, (adapter, load) in enumerate(read_ahead(adapters, self._load)):
+            if self._tried(adapter, functools.partial(self._advance, adapter, load, goal, place)):
                 good.append(adapter)
+            if self._late:
+                self.outcome.left = sum(self._ahead)
+                break
             self._ahead[place] = 0
             self._tell(adapter)
         return good
@@ -188,18 +203,18 @@ class _Run:
         if spectrum is not None:
             self._spectra[adapter.path] = spectrum
             return
-        data = _read(adapter.path)
-        key = self._keys[adapter.path] = f"sha256:{sha256_of(data)}"
-        delta = self._delta(adapter, data)
+        key, delta = self._load(adapter)
+        self._keys[adapter.path] = key
         found = self._spectra[adapter.path] = bench.spectrum(delta)
         if found.changed == 0 and bench.preset.scale != 0:
             raise NoEffect(adapter.path, "all that it changes is lost in rounding, so it has no effect", _STRONGER)
         self._record(adapter, key, delta)
 
-    def _delta(self, adapter: Adapter, data: bytes) -> Delta:
-        return load_delta(
-            data, self._bench.names, partial=self._partial, config=peft_config(adapter.path), name=adapter.path
-        )
+    def _load(self, adapter: Adapter) -> tuple[str, Delta]:
+        """An adapter's key, and what it does."""
+        data, names, config = _read(adapter.path), self._bench.names, peft_config(adapter.path)
+        delta = load_delta(data, names, partial=self._partial, config=config, name=adapter.path)
+        return f"sha256:{sha256_of(data)}", delta
 
     def _tried(self, adapter: Adapter, work: Callable[[], None]) -> bool:
         """Do something with one adapter; tell whether it could be done, and list it with the reason if not."""
@@ -218,25 +233,27 @@ class _Run:
             return True
         return False
 
-    def _advance(self, adapter: Adapter, goal: Precision, place: int) -> None:
-        """Measure one adapter up to a Precision, block by block."""
+    def _advance(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]], goal: Precision, place: int) -> None:
+        """Measure one adapter up to a Precision, block by block, or until the time is over."""
         bench, rule = self._bench, self._rule(goal)
-        data = _read(adapter.path)
-        key = f"sha256:{sha256_of(data)}"
+        key, delta = load()
         if self._keys.setdefault(adapter.path, key) != key:
             raise ChangedAdapter(adapter.path, "it changed while this run was measuring it", "Run index again")
         if not self._library.claim(key, bench.scene, self._owner):
             self.outcome.elsewhere.append(key)
             return
         tally = Tally(bench, key)
-        delta = self._delta(adapter, data)
-        del data
         self._record(adapter, key, delta)
         while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
+            began = datetime.now()
+            self._late = began + self._longest > self._until
+            if self._late:
+                return
             cells = len(bench.grid.block(tally.blocks))
             bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
             tally.catch_up()
+            self._longest = max(self._longest, datetime.now() - began)
             self.outcome.cells += cells
             self._spent += cells
             self._ahead[place] = max(0, self._ahead[place] - cells)

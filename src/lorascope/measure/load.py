@@ -12,7 +12,15 @@ FAKE = "fake"
 """The family of the generator and the encoder that cost nothing, for tests and for trying out a set-up."""
 
 
-def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int = 0, download: bool = False) -> Bench:
+def load_bench(
+    preset: Preset,
+    library: Library,
+    *,
+    device: str = "",
+    batch: int = 0,
+    compiled: bool = False,
+    download: bool = False,
+) -> Bench:
     """Load what a preset names.
 
     Args:
@@ -20,6 +28,7 @@ def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int
         library: where results will go.
         device: a torch device; "" takes the GPU if there is one.
         batch: images rendered at once; 0 takes the preset's.
+        compiled: compile the UNet when it is first used: minutes, then every image is faster.
         download: fetch models that are not on this disk from the Hugging Face hub.
 
     Raises:
@@ -38,7 +47,7 @@ def load_bench(preset: Preset, library: Library, *, device: str = "", batch: int
     if preset.threads:
         torch.set_num_threads(preset.threads)
     device = _usable(device or best_device())
-    generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, download=download)
+    generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, compiled=compiled, download=download)
     encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
     return Bench(preset, generator, encoders, library)
 
