@@ -152,9 +152,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     compute = ClipText.prefixes
 
-    def count(self: ClipText, texts: Any) -> Any:
+    def count(self: ClipText, texts: Any, *note: Any) -> Any:
         found.append(len(texts))
-        return compute(self, texts)
+        return compute(self, texts, *note)
 
     monkeypatch.setattr(ClipText, "prefixes", count)
     return found
