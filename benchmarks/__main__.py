@@ -1,20 +1,55 @@
-"""Run every benchmark and write its page: ``make bench``."""
+"""Measure, and write docs/performance.md and docs/world.md: ``make bench``, or ``python -m benchmarks NAME...``.
+
+A part is a module of this package with a ``TITLE``, a ``NOTE`` for the page, and ``measure()``, which yields rows. One
+that cannot run here says why in ``missing()``; what it measured elsewhere stays on the page.
+"""
 
 from __future__ import annotations
 
+import argparse
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from benchmarks import speed, world
+from benchmarks import page
+from benchmarks.harness import Row
 
-PAGES = ((speed, "docs/performance.md"), (world, "docs/world.md"))
+PARTS = ("start", "queries")
+"""In the order of docs/performance.md."""
+PAGES = {"world": Path("docs/world.md")}
+"""Parts with a page of their own, which their ``report()`` is."""
 
 
 def main() -> None:
-    """One page after the other."""
-    for benchmark, page in PAGES:
-        text = benchmark.report()
-        print(text)
-        Path(page).write_text(text, "utf-8")
+    """Run the parts that are named, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    every = (*PARTS, *PAGES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(every)} (default: all)")
+    names = parser.parse_args().names or every
+    unknown = sorted(set(names).difference(every))
+    if unknown:
+        parser.error(f"no part {', '.join(unknown)}: use {', '.join(every)}")
+    for name in names:
+        print(f"== {name}", flush=True)
+        part = import_module(f"benchmarks.{name}")
+        if name in PAGES:
+            PAGES[name].write_text(part.report(), "utf-8")
+        else:
+            run(name, part)
+
+
+def run(name: str, part: Any) -> None:
+    """Measure one part and put it on the page."""
+    reason = part.missing() if hasattr(part, "missing") else ""
+    if reason and page.kept(name):
+        print(f"{reason}: what was measured elsewhere stays")
+        return
+    rows: list[Row] = []
+    for row in part.measure():
+        print(page.line(row), flush=True)
+        rows.append(row)
+    page.keep(name, part.TITLE, part.NOTE, rows)
+    page.write(PARTS)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
-"""The machine that a figure was measured on."""
+"""The machine and the versions that a figure was measured with."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import torch
+_PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 
 
 def describe() -> str:
-    """Processor, cores, memory, versions and commit, in one line."""
+    """Processor, cores, memory, GPU, versions and commit, in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()},"
-        f" torch {torch.__version__}, NumPy {np.__version__}, commit {_commit()}"
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {_gpu()}, Python {platform.python_version()},"
+        f" {versions}, commit {_commit()}"
     )
 
 
@@ -29,9 +30,16 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
 def _commit() -> str:
     try:
-        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
