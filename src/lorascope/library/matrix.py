@@ -226,7 +226,7 @@ def _write(
             note("arranging the signatures of this library", start, len(ids))
         rows[start : start + len(records)] = records
         directions[start : start + len(records)] = units
-    rows.flush()
+    rows.flush()  # a full disk is told here
     directions.flush()
 
 

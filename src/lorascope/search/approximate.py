@@ -17,8 +17,10 @@ from jaxtyping import Bool, Float32, Int64
 from lorascope.caches import Note, fingerprint, unfinished
 
 _LISTS = 2048
-_PROBED = 32
-_SAMPLE = 50 * _LISTS
+_ROWS_A_LIST = 100
+_PROBED, _LEAST_PROBED = 1 / 64, 8
+"""The share of the lists that are looked through: see docs/performance.md for what is found in them."""
+_TRAINING_ROWS_A_LIST = 50
 _CHUNK = 50_000
 
 
@@ -44,8 +46,9 @@ class ListIndex:
         """Places of at most ``count`` rows with a high product among those that are allowed."""
         library = faiss()
         assert library is not None
+        probed = max(_LEAST_PROBED, round(self._index.nlist * _PROBED))
         selector = library.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        parameters = library.SearchParametersIVF(sel=selector, nprobe=_PROBED)
+        parameters = library.SearchParametersIVF(sel=selector, nprobe=probed)
         _, found = self._index.search(vector[None], count, params=parameters)
         return found[0][found[0] >= 0]
 
@@ -72,8 +75,9 @@ def build_index(folder: Path, directions: Float32[np.ndarray, "m d"], note: Note
     library = faiss()
     assert library is not None
     size, dim = directions.shape
-    index = library.index_factory(dim, f"IVF{_LISTS},SQ8", library.METRIC_INNER_PRODUCT)
-    sample = np.random.default_rng(0).choice(size, min(size, _SAMPLE), replace=False)
+    lists = min(_LISTS, max(1, size // _ROWS_A_LIST))
+    index = library.index_factory(dim, f"IVF{lists},SQ8", library.METRIC_INNER_PRODUCT)
+    sample = np.random.default_rng(0).choice(size, min(size, lists * _TRAINING_ROWS_A_LIST), replace=False)
     if note is not None:
         note("dividing the signatures into lists", 0, size)
     index.train(directions[np.sort(sample)])
@@ -83,5 +87,7 @@ def build_index(folder: Path, directions: Float32[np.ndarray, "m d"], note: Note
         index.add(np.ascontiguousarray(directions[start : start + _CHUNK]))
     with contextlib.suppress(OSError, RuntimeError), unfinished(folder) as partial:
         library.write_index(index, str(partial))
+        for old in folder.glob("*.faiss"):  # damaged
+            old.unlink()
         partial.rename(folder / f"{fingerprint(np.memmap(partial, np.uint8, 'r'))}.faiss")
     return open_index(folder)

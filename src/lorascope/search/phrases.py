@@ -61,11 +61,14 @@ class Phrases:
         """Vectors and Consistencies of all phrases."""
         found = self.known(texts, encoding)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for place, text in enumerate(missing):
-            if self._note is not None and len(missing) > _FEW:
-                self._note("encoding reference queries", place, len(missing))
-            found[text] = _encode(self.encoder, text, encoding)
-            self._kept.put(self._identity, encoding, {text: found[text]})
+        try:
+            for place, text in enumerate(missing):
+                if self._note is not None and len(missing) > _FEW:
+                    self._note("encoding reference queries", place, len(missing))
+                found[text] = _encode(self.encoder, text, encoding)
+        finally:  # what an interruption has left is not lost
+            if missing:
+                self._kept.put(self._identity, encoding, {text: found[text] for text in missing if text in found})
         return found
 
 

@@ -302,9 +302,14 @@ class Searcher:
 
         These tell how unrelated words score. Without an index all products are computed.
         """
-        if self._index_wanted and self._index_home is not None:
-            self._index = build_index(self._index_home, self.matrix.directions.mapped, self._note)
+        if self._index_wanted:
+            self.build_index()
         _ = self._unrelated
+
+    def build_index(self) -> None:
+        """Build the index of a very large library, where FAISS is installed and the caches can be written."""
+        if self._index_home is not None and can_build(self._index_home):
+            self._index = build_index(self._index_home, self.matrix.directions.mapped, self._note)
 
     @property
     def _index_wanted(self) -> bool:

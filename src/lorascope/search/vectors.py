@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 from jaxtyping import Float32
 
+T = TypeVar("T")
 Known = tuple[Float32[np.ndarray, " d"], float | None]
 """A query vector and the Consistency of its shifts."""
 _BOUND = 20_000
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS vectors (
     used REAL NOT NULL, PRIMARY KEY (encoder, encoding, query)
 )"""
 _HOUR = 3600.0
+_BUSY_SECONDS = 5
 
 
 @final
@@ -36,44 +38,45 @@ class QueryVectors:
 
     def get(self, encoder: str, encoding: str, queries: Iterable[str]) -> dict[str, Known]:
         """Those that are known, by query."""
-        found: dict[str, Known] = {}
-        if self.path.is_file():
-            with self._opened() as db:
-                wanted = (encoder, encoding, json.dumps(list(queries)))
-                where = "encoder = ? AND encoding = ? AND query IN (SELECT value FROM json_each(?))"
-                rows = db.execute(f"SELECT query, vector, consistency, used FROM vectors WHERE {where}", wanted)
-                now, oldest = time.time(), float("inf")
-                for query, vector, consistency, used in rows:
-                    found[query] = (np.frombuffer(vector, np.float32), consistency)
-                    oldest = min(oldest, used)
-                if oldest < now - _HOUR:  # not at every reading, for a reading is quicker than a writing
+        wanted = (encoder, encoding, json.dumps(list(queries)))
+        where = "encoder = ? AND encoding = ? AND query IN (SELECT value FROM json_each(?))"
+
+        def read(db: sqlite3.Connection) -> dict[str, Known]:
+            rows = db.execute(f"SELECT query, vector, consistency, used FROM vectors WHERE {where}", wanted).fetchall()
+            now = time.time()
+            if any(used < now - _HOUR for *_, used in rows):  # not at every reading: that is quicker than a writing
+                with suppress(sqlite3.OperationalError):  # read-only
                     db.execute(f"UPDATE vectors SET used = ? WHERE {where}", (now, *wanted))
-        return found
+            return {query: (np.frombuffer(vector, np.float32), c) for query, vector, c, _ in rows}
+
+        return (self._run(read) if self.path.is_file() else None) or {}
 
     def put(self, encoder: str, encoding: str, found: Mapping[str, Known]) -> None:
         """Keep vectors, and forget the least recently used ones beyond the bound."""
         now = time.time()
+        rows = [(encoder, encoding, query, vector.tobytes(), c, now) for query, (vector, c) in found.items()]
+
+        def write(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.execute(
+                "DELETE FROM vectors WHERE rowid IN"
+                " (SELECT rowid FROM vectors ORDER BY used DESC, rowid DESC LIMIT -1 OFFSET ?)",
+                [self._bound],
+            )
+
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._opened() as db:
-                rows = [(encoder, encoding, query, vector.tobytes(), c, now) for query, (vector, c) in found.items()]
-                db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?, ?)", rows)
-                db.execute(
-                    "DELETE FROM vectors WHERE rowid IN"
-                    " (SELECT rowid FROM vectors ORDER BY used DESC, rowid DESC LIMIT -1 OFFSET ?)",
-                    [self._bound],
-                )
+            self._run(write)
 
-    @contextmanager
-    def _opened(self) -> Generator[sqlite3.Connection]:
-        """A connection for one transaction. A damaged file is removed; no other trouble is worth a word."""
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """One transaction. A damaged file is removed; what else goes wrong costs time only, and is worth no word."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=5)) as db, db:
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as db, db:
                 db.execute("PRAGMA synchronous = OFF")  # what a power failure takes is computed again
                 db.execute(_TABLE)
-                yield db
+                return work(db)
         except sqlite3.OperationalError:  # read-only, full, or locked for long
-            pass
+            return None
         except sqlite3.DatabaseError:
-            with suppress(OSError):
-                self.path.unlink()
+            self.path.unlink(missing_ok=True)
+            return None
