@@ -3,44 +3,163 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Row, Side, at_least, take_turns
+from benchmarks.harness import Figure, Row, Side, at_least, at_most, repeat, take_turns
 from benchmarks.models import clip_vit_b32
+from benchmarks.space import caches_in
 from lorascope.encoders.clip import load_text_encoder
+from lorascope.encoders.encoding import Dtype
 from lorascope.encoders.suffix import QueryEncoder
+from lorascope.encoders.text import ClipText, has_bfloat16
 from lorascope.grid import PromptSet
+from lorascope.library import Library, StoredAdapter
+from lorascope.protocol import Preset
+from lorascope.search import Searcher
+from lorascope.signature import Accuracy, Estimate, Signature
 
 TITLE = "Queries"
-NOTE = """An encoder of the size of CLIP ViT-B/32, with random weights, which cost the same time as trained ones; the 280
-shipped retrieval prompts."""
+NOTE = """An encoder of the size of CLIP ViT-B/32 with random weights, which cost the same time as trained ones; the 280
+shipped retrieval prompts; 740 adapters. What a query costs grows with its tokens, so each number of tokens has a row of
+its own: one or two words are mostly one or two tokens. Exactness is against whole texts through transformers, as a part
+of the embeddings' length."""
 
-_WORDS = ("oil painting", "neon city at night", "pencil sketch", "golden hour light", "in the style of a woodcut")
+_WORDS = {
+    1: ("snow", "painting", "neon", "portrait"),
+    2: ("oil painting", "pencil sketch", "golden light", "neon city"),
+    6: ("a city street at night, rain", "soft light over a green valley"),
+}
+_ODD = (
+    "hello, world... -- it's 5.0!",
+    "snow \N{SNOWFLAKE} \N{SMILING FACE WITH SUNGLASSES}",
+    "cafe\N{COMBINING ACUTE ACCENT} noe\N{COMBINING DIAERESIS}l",
+    "long and longer " * 30,
+    "<|endoftext|> after the end",
+    "before <|startoftext|> again",
+)
+_SEARCH = "from lorascope.cli import main; main()"
 
 
 def measure() -> Iterator[Row]:
-    """New queries."""
-    with tempfile.TemporaryDirectory() as name:
+    """New queries, repeated ones, whole processes, and how exact all of it is."""
+    with tempfile.TemporaryDirectory() as name, caches_in(Path(name) / "cache"):
         folder = clip_vit_b32(Path(name) / "clip")
-        turns = take_turns({"reference": Side(_reference, (folder,)), "ours": Side(_ours, (folder,))}, rounds=7)
-        yield turns.compare("reference", "ours", "a new query, float32", target=at_least(15), clock="cpu")
+        for dtype, factor in (("float32", 15), ("bfloat16", 40)):
+            if dtype == "bfloat16" and not has_bfloat16():
+                note = "this processor has no bfloat16 arithmetic"
+                yield Figure(name="a new query, bfloat16", value=None, unit="call", note=note)
+                continue
+            QueryEncoder(load_text_encoder(str(folder), dtype=dtype), PromptSet.load("query")).vector("x")
+            yield from _new(folder, dtype, factor)
+        yield from _exactness(folder)
+        yield from _whole(folder, Path(name))
 
 
-def _reference(folder: Path) -> Callable[[], object]:
+def _new(folder: Path, dtype: Dtype, factor: float) -> Iterator[Row]:
+    tower = ClipText(folder)
+    for words in _WORDS.values():
+        tokens = np.mean([len(tower.ids(text)) for text in words])
+        sides = {"reference": Side(_reference, (folder, words)), "ours": Side(_ours, (folder, words, dtype))}
+        turns = take_turns(sides, rounds=5)
+        name = f"a new query of {tokens:.1f} tokens, {dtype}"
+        yield turns.compare("reference", "ours", name, target=at_least(factor), clock="cpu")
+
+
+def _reference(folder: Path, words: Sequence[str]) -> Callable[[], object]:
     from benchmarks.reference_search import ReferenceSearch, catalogue
 
     rng = np.random.default_rng(0)
     frame = catalogue(rng.normal(size=(740, 512)), rng.uniform(1, 11, 740), rng.uniform(0, 0.5, 740))
     search = ReferenceSearch(folder, PromptSet.load("query").texts, frame)
-    words = itertools.cycle(_WORDS)
-    return lambda: search.query(next(words))
+    turn = itertools.cycle(words)
+    return lambda: search.query(next(turn))
 
 
-def _ours(folder: Path) -> Callable[[], object]:
+def _ours(folder: Path, words: Sequence[str], dtype: Dtype) -> Callable[[], object]:
+    encoder = QueryEncoder(load_text_encoder(str(folder), dtype=dtype), PromptSet.load("query"))
+    turn = itertools.cycle(words)
+    return lambda: encoder.vector(next(turn))
+
+
+def _exactness(folder: Path) -> Iterator[Row]:
+    """Every prompt with odd and plain queries; and whether 740 adapters are ranked the same."""
+    from benchmarks.reference_search import ReferenceSearch, catalogue
+
+    prompts = PromptSet.load("query").texts
+    reference = ReferenceSearch(folder, prompts, catalogue(np.empty((0, 512)), np.empty(0), np.empty(0)))
     encoder = QueryEncoder(load_text_encoder(str(folder)), PromptSet.load("query"))
-    words = itertools.cycle(_WORDS)
-    return lambda: encoder.vector(next(words))
+    base = reference.encode(list(prompts))
+    rng, worst, same = np.random.default_rng(0), 0.0, 0
+    queries = [*_ODD, "oil painting", "snow"]
+    for query in queries:
+        whole = reference.encode([f"{prompt} {' '.join(query.split())}" for prompt in prompts])
+        ours = encoder.shifts(query)
+        worst = max(worst, float(np.abs(ours - (whole - base)).max() / np.linalg.norm(whole, axis=1).mean()))
+        mean = (whole - base).mean(0)
+        rows = rng.normal(size=(740, 512)) + 3 * mean / max(float(np.linalg.norm(mean)), 1e-9)
+        same += _best(rows, ours.mean(0)) == _best(rows, mean)
+    yield Figure(
+        name=f"largest error over {len(queries)} queries x 280 prompts, float32", value=worst * 1e6, unit="millionths",
+        target=at_most(10),
+    )  # fmt: skip
+    yield Figure(name="queries with the same ten hits", value=same / len(queries), unit="", target=at_least(1))
+
+
+def _best(rows: np.ndarray, vector: np.ndarray) -> list[int]:
+    scores = rows @ vector / np.linalg.norm(rows, axis=1)
+    return np.argsort(-scores)[:10].tolist() if np.linalg.norm(vector) > 1e-4 else []
+
+
+def _whole(folder: Path, place: Path) -> Iterator[Row]:
+    """``lorascope search`` from beginning to end, and a query within a running program."""
+    path = _library(place / "library.db", folder)
+    with Library(path) as library:
+        searcher = Searcher(library)
+        searcher.prepare()
+        searcher.text("oil painting")
+        yield repeat(
+            "a repeated query, in a running program", lambda: searcher.text("oil painting"), repeats=100, unit="ms",
+            target=at_most(2),
+        )  # fmt: skip
+    yield _process("`lorascope search`, whole process, a repeated query", path, ["oil painting"])
+    yield _process("`lorascope search`, whole process, a new query", path, ["snow", "wood", "river", "glass", "stone"])
+
+
+def _process(name: str, path: Path, words: Sequence[str]) -> Row:
+    seconds: list[float] = []
+    for word in itertools.islice(itertools.cycle(words), 5):
+        began = time.perf_counter()
+        command = [sys.executable, "-c", _SEARCH, "search", word, "-l", str(path)]
+        subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
+        seconds.append(time.perf_counter() - began)
+    return Figure(
+        name=name, value=float(np.median(seconds)), unit="s", p5=min(seconds), p95=max(seconds), target=at_most(1.5)
+    )
+
+
+def _library(path: Path, folder: Path) -> Path:
+    preset = Preset.load("carlos-2025")
+    protocol = preset.protocol(base_digest="", encoder=str(folder), encoder_digest="")
+    rng = np.random.default_rng(0)
+    found = {f"sha256:{place:064x}": _signature(rng.normal(size=512)) for place in range(740)}
+    with Library(path, create=True) as library:
+        library.add_protocol(protocol, preset)
+        library.add_adapters([StoredAdapter(key, f"adapter {key[-3:]}", "sdxl", (), {}) for key in found], {})
+        library.put_signatures(protocol.digest, "full", found)
+    return path
+
+
+def _signature(direction: np.ndarray) -> Signature:
+    exact = Accuracy(*(Estimate(value, value, value) for value in (5.0, 0.2, 1.0)))
+    return Signature(
+        direction=direction, strength=5.0, consistency=0.2, active_consistency=None, active_share=1.0, magnitude=1.0,
+        cells=4480, prompts=280, grid=exact, new_prompts=Accuracy(None, None, None), categories=(),
+    )  # fmt: skip

@@ -58,8 +58,8 @@ class ReferenceSearch:
 
     def vector(self, query: str) -> np.ndarray:
         """The query vector (d,): the mean over the prompts of u(prompt + " " + query) - u(prompt)."""
-        with_query = self._encode([f"{prompt} {query}" for prompt in self._prompts])
-        return (with_query - self._encode(self._prompts)).mean(0)
+        with_query = self.encode([f"{prompt} {query}" for prompt in self._prompts])
+        return (with_query - self.encode(self._prompts)).mean(0)
 
     def rank(self, vector: np.ndarray, top: int = 10) -> list[tuple[float, str]]:
         """Filter, score and sort, row by row."""
@@ -73,7 +73,8 @@ class ReferenceSearch:
         return sorted(found, reverse=True)[:top]
 
     @torch.inference_mode()
-    def _encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """One embedding a text."""
         parts: list[np.ndarray] = []
         for start in range(0, len(texts), _BATCH):
             inputs = self._tokenizer(texts[start : start + _BATCH], padding=True, truncation=True, return_tensors="pt")

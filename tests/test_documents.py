@@ -19,7 +19,7 @@ from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
 from lorascope.library.schema import EVIDENCE, LIBRARY
 from lorascope.protocol import Preset
-from lorascope.search import searcher
+from lorascope.search import phrases
 
 PAGES = sorted(page for folder in (".", "docs", "miniature", "benchmarks") for page in (ROOT / folder).glob("*.md"))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -99,7 +99,7 @@ def test_python_examples_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Preset, "load", classmethod(lambda cls, source: preset))
     queries = QueryEncoder(FakeEncoder(), PromptSet.load("query"))
-    monkeypatch.setattr(searcher, "load_query_encoder", lambda stored: queries)
+    monkeypatch.setattr(phrases, "load_query_encoder", lambda stored, **_: queries)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
 

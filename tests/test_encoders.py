@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny import tiny_clip, tiny_tokenizer
+from tiny import full_size_clip, tiny_clip, tiny_tokenizer
 
 from lorascope.encoders.base import Encoder, TextEncoder
 from lorascope.encoders.clip import DualEncoder, load_text_encoder
@@ -152,9 +154,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     compute = ClipText.prefixes
 
-    def count(self: ClipText, texts: Any) -> Any:
+    def count(self: ClipText, texts: Any, *note: Any) -> Any:
         found.append(len(texts))
-        return compute(self, texts)
+        return compute(self, texts, *note)
 
     monkeypatch.setattr(ClipText, "prefixes", count)
     return found
@@ -175,7 +177,7 @@ def test_the_cache_is_computed_once(clip: Path, prompts: PromptSet, counted: lis
     assert counted == [len(prompts), 5]
 
 
-@pytest.mark.parametrize("harm", ["truncated", "overwritten", "empty", "lacking", "short"])
+@pytest.mark.parametrize("harm", ["truncated", "overwritten", "empty", "lacking", "short", "flipped"])
 def test_a_damaged_cache_is_built_again(clip: Path, prompts: PromptSet, counted: list[int], harm: str) -> None:
     first = QueryEncoder(ClipText(clip), prompts).shifts("snow")
     path = cache_file()
@@ -186,7 +188,12 @@ def test_a_damaged_cache_is_built_again(clip: Path, prompts: PromptSet, counted:
     elif harm == "short":
         save_file({name: t[:, :3].clone() if t.ndim == 5 else t[:3].clone() for name, t in tensors.items()}, path)
     else:
-        path.write_bytes({"truncated": data[: len(data) // 2], "overwritten": b"\0" * len(data), "empty": b""}[harm])
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 1
+        damaged = {
+            "truncated": data[: len(data) // 2], "overwritten": b"\0" * len(data), "empty": b"", "flipped": flipped,
+        }  # fmt: skip
+        path.write_bytes(damaged[harm])
     again = QueryEncoder(ClipText(clip), prompts).shifts("snow")
     np.testing.assert_array_equal(again, first)
     assert counted == [len(prompts)] * 2
@@ -201,6 +208,124 @@ def test_no_room_for_a_cache_is_no_reason_to_fail(
     (tmp_path / "file").write_text("in the way", "utf-8")
     monkeypatch.setenv("LORASCOPE_CACHE", str(tmp_path / "file"))
     np.testing.assert_allclose(QueryEncoder(ClipText(clip), prompts).shifts("snow"), first, atol=2e-6)
+
+
+def test_a_full_disk_leaves_nothing_behind(clip: Path, prompts: PromptSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"the beginning")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lorascope.encoders.suffix.save_file", full)
+    assert np.isfinite(QueryEncoder(ClipText(clip), prompts).shifts("snow")).all()
+    assert list((cache_dir() / "prefixes").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(clip: Path, prompts: PromptSet) -> None:
+    left = cache_dir() / "prefixes" / "0123.partial"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"the beginning")
+    QueryEncoder(ClipText(clip), prompts).shifts("snow")
+    assert left.exists()  # it may be another process's, at work
+    os.utime(left, (1e9, 1e9))
+    QueryEncoder(ClipText(clip), PromptSet("other", prompts.prompts[:5])).shifts("snow")
+    assert not left.exists()
+
+
+def test_two_processes_may_build_the_cache_at_once(clip: Path, prompts: PromptSet, counted: list[int]) -> None:
+    first = QueryEncoder(ClipText(clip), prompts)
+    second = QueryEncoder(ClipText(clip), prompts)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda encoder: encoder.shifts("snow"), (first, second))
+    np.testing.assert_array_equal(one, other)
+    built = len(counted)
+    np.testing.assert_array_equal(QueryEncoder(ClipText(clip), prompts).shifts("snow"), one)
+    assert len(counted) == built
+    assert len(list((cache_dir() / "prefixes").iterdir())) == 1
+
+
+def test_building_the_cache_is_told(clip: Path, prompts: PromptSet) -> None:
+    told: list[tuple[str, int, int]] = []
+    for _ in range(2):
+        QueryEncoder(ClipText(clip), prompts, lambda *note: told.append(note)).shifts("snow")
+    assert told == [("reading the prompts of queries", 0, len(prompts))]
+
+
+def test_another_tokenizer_has_a_cache_and_vectors_of_its_own(clip: Path, prompts: PromptSet, tmp_path: Path) -> None:
+    """The same weights behind another tokenizer once took the cache, and the vectors, of the former."""
+    other = copied(clip, tmp_path / "other")
+    path = other / "tokenizer.json"
+    path.write_text(path.read_text("utf-8").replace('"q": ', '"%": ').replace('"a": ', '"q": '), "utf-8")
+    former, latter = QueryEncoder(ClipText(clip), prompts), QueryEncoder(ClipText(other), prompts)
+    assert former.identity != latter.identity
+    assert model_digest(clip) == model_digest(other)
+
+
+# --- bfloat16 -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 computes everywhere; where the processor does not have it, it is slow."""
+    monkeypatch.setattr("lorascope.encoders.text.has_bfloat16", lambda: True)
+
+
+@pytest.mark.usefixtures("able")
+def test_bfloat16_is_near_and_kept_apart(clip: Path, prompts: PromptSet) -> None:
+    exact = QueryEncoder(ClipText(clip), prompts)
+    fast = QueryEncoder(ClipText(clip, dtype="bfloat16"), prompts)
+    for query in ("snow", "pencil drawing", "caf\N{COMBINING ACUTE ACCENT}e"):
+        one, other = exact.vector(query), fast.vector(query)
+        assert other.dtype == np.float32
+        assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.995
+        assert not np.array_equal(one, other)
+    assert exact.identity != fast.identity
+    sizes = sorted(path.stat().st_size for path in (cache_dir() / "prefixes").iterdir())
+    assert len(sizes) == 2
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+@pytest.mark.usefixtures("able")
+def test_bfloat16_subtracts_prompts_of_its_own_precision(clip: Path, prompts: PromptSet) -> None:
+    """What a prompt loses by rounding, it loses with and without the query: a query that is cut changes nothing."""
+    full = PromptSet("long", (Prompt("a " * 75, "all", "all"),))
+    assert np.abs(QueryEncoder(ClipText(clip, dtype="bfloat16"), full).shifts("snow")).max() < 0.02
+
+
+def test_a_processor_without_bfloat16_is_told(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lorascope.encoders.text.has_bfloat16", lambda: False)
+    with pytest.raises(ModelError, match="this processor has no bfloat16 arithmetic.*: leave out --fast"):
+        load_text_encoder(str(clip), dtype="bfloat16")
+
+
+def test_bfloat16_is_for_clip_alone(siglip: Path) -> None:
+    with pytest.raises(ModelError, match="is no CLIP, whose text tower alone can work in bfloat16: leave out --fast"):
+        load_text_encoder(str(siglip), dtype="bfloat16")
+
+
+# --- the size of CLIP ViT-B/32 ------------------------------------------------------------------------------------
+
+
+def test_at_full_size_the_cache_gives_the_vectors_and_hits_of_encoding_anew(tmp_path: Path) -> None:
+    """Twelve layers of random weights: 1e-5 of the embeddings' length, the same ten hits."""
+    from transformers import CLIPModel
+
+    folder = full_size_clip(tmp_path / "clip")
+    whole = PromptSet.load("query")
+    prompts = PromptSet("some", whole.prompts[::70])
+    model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+    encoder = QueryEncoder(ClipText(folder), prompts)
+    base = by_transformers(model, folder, list(prompts.texts))
+    draw = np.random.default_rng(0)
+    for query in ("pencil drawing, 5.0!", "caf\N{COMBINING ACUTE ACCENT}e \N{SNOWFLAKE} <|endoftext|> x"):
+        theirs = by_transformers(model, folder, [f"{text} {query}" for text in prompts.texts])
+        ours = encoder.shifts(query)
+        assert np.abs(ours - (theirs - base)).max() < 1e-5 * np.linalg.norm(theirs, axis=1).mean()
+        directions = draw.normal(size=(740, ours.shape[1])) + (theirs - base).mean(0)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        ranked = [
+            np.argsort(-(directions @ vector))[:10].tolist() for vector in (ours.mean(0), (theirs - base).mean(0))
+        ]
+        assert ranked[0] == ranked[1]
 
 
 # --- images -------------------------------------------------------------------------------------------------------

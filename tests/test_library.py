@@ -163,16 +163,6 @@ def test_a_claim_runs_out(filled: Library, monkeypatch: pytest.MonkeyPatch) -> N
     assert filled.claim("key", "scene", "two")
 
 
-def test_query_vectors_belong_to_encoder_and_encoding(filled: Library) -> None:
-    vector = np.arange(4, dtype=np.float32)
-    filled.put_vectors("e", "suffix", {"ink": (vector, 0.5), "wash": (vector + 1, None)})
-    found = filled.vectors("e", "suffix", ["ink", "wash", "unknown"])
-    assert {query: (list(v), c) for query, (v, c) in found.items()} == {
-        "ink": ([0, 1, 2, 3], 0.5), "wash": ([1, 2, 3, 4], None),
-    }  # fmt: skip
-    assert filled.vectors("e", "prefix", ["ink"]) == filled.vectors("f", "suffix", ["ink"]) == {}
-
-
 def test_protocols_executions_and_means_come_back(filled: Library, preset: Preset, protocol: Protocol) -> None:
     execution = Execution(
         device="cpu", dtype="float32", batch=4, block_size=16, threads=1, compiled=False, versions="1"
@@ -361,17 +351,17 @@ def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(tmp_path: Path, pr
         assert measured(other) == measured(library)
 
 
-def test_a_write_that_finds_no_room_leaves_all_as_it_was(filled: Library, protocol: Protocol) -> None:
-    many = {str(number): (np.zeros(4000, np.float32), None) for number in range(20)}
+def test_a_write_that_finds_no_room_leaves_all_as_it_was(filled: Library) -> None:
+    many = [Preview(number, "a cat", 7, bytes(16000)) for number in range(20)]
     before = measured(filled)
     filled._db.execute("PRAGMA max_page_count = 20")
     with pytest.raises(LibraryError, match=FULL):
-        filled.put_vectors("e", "suffix", many)
-    assert filled.vectors("e", "suffix", many) == {}  # all or nothing
+        filled.put_previews("scene", BARE, many)
+    assert filled.previews("scene", BARE) == []  # all or nothing
     assert measured(filled) == before
     filled._db.execute("PRAGMA max_page_count = 1000000")
-    filled.put_vectors("e", "suffix", many)
-    assert filled.vectors("e", "suffix", many).keys() == many.keys()
+    filled.put_previews("scene", BARE, many)
+    assert filled.previews("scene", BARE) == many
 
 
 def measured(library: Library) -> dict[str, Any]:

@@ -299,12 +299,14 @@ def test_clarity_allows_for_the_choice_of_the_best_of_many() -> None:
     references = units(400)
     for adapters in (1, 10, 1000):
         directions = units(adapters)
-        unrelated = Unrelated(directions, references)
-        words = [unrelated.word(float(unrelated.standing(directions @ query).max())) for query in units(300)]
+        unrelated = Unrelated(references, adapters)
+        words = [
+            unrelated.word(float(unrelated.standing(directions, directions @ query).max())) for query in units(300)
+        ]
         assert words.count("clear") <= 1  # 1 in 10,000 is meant
         assert words.count("clear") + words.count("likely") <= 15  # 1 in 100 is meant
     assert unrelated.word(4.0) != "clear"
-    assert Unrelated(directions[:1], references).word(4.0) == "clear"
+    assert Unrelated(references, 1).word(4.0) == "clear"
 
 
 # --- Protocols ----------------------------------------------------------------------------------------------------

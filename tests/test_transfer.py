@@ -68,7 +68,7 @@ def test_importing_twice_changes_nothing(tmp_path: Path, library: Library) -> No
         assert import_carlos(path, library) == 3
         digest = library.protocol().protocol.digest
         found = library.signatures(digest, library.adapters())
-        contents.append((library.adapters(), library.matrix(digest).directions.tobytes(), sorted(found)))
+        contents.append((library.adapters(), np.array(library.matrix(digest).directions).tobytes(), sorted(found)))
     assert contents[0] == contents[1]
 
 

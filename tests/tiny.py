@@ -67,6 +67,25 @@ def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def full_size_clip(folder: Path, *, seed: int = 0) -> Path:
+    """The text tower of CLIP ViT-B/32 in all its layers, over a vocabulary of letters, behind a tiny image tower."""
+    from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
+
+    torch.manual_seed(seed)
+    text = _text_config(512, projection=512).to_dict()
+    text |= {"num_hidden_layers": 12, "num_attention_heads": 8, "intermediate_size": 2048}
+    vision = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=32, patch_size=16
+    )
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision.to_dict(), projection_dim=512))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.03) if parameter.ndim > 1 else None
+    model.save_pretrained(folder)
+    tiny_tokenizer(folder)
+    (folder / "preprocessor_config.json").write_text("{}", "utf-8")
+    return folder
+
+
 def _vae(seed: int) -> Any:
     from diffusers import AutoencoderKL
 

@@ -24,9 +24,11 @@ def search(
     hidden: options.ShowHidden = False,
     sheet: options.Sheet = None,
     download: options.Download = False,
+    fast: options.Fast = False,
     as_json: options.Json = False,
 ) -> None:
     """Find adapters by what they do, in words or by a picture."""
+    from lorascope.cli.building import Building
     from lorascope.cli.lanes import chosen_thresholds, embedded, known_encoding, open_searcher, present
     from lorascope.errors import QueryError
     from lorascope.library import Library
@@ -39,14 +41,19 @@ def search(
             [str(stored.protocol) for stored in opened.protocols() if stored.adapters] if every_protocol else [protocol]
         )
         lanes = []
-        for name in names:
-            searcher = Searcher(opened, protocol=name) if image else open_searcher(opened, name, download=download)
-            filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
-            if image is not None:
-                answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)
-            else:
-                answer = searcher.text(query, top=top, filters=filters, encoding=known_encoding(encoding))
-            lanes.append((searcher, answer))
+        with Building() as building:
+            for name in names:
+                if image:
+                    searcher = Searcher(opened, protocol=name, note=building.note)
+                else:
+                    searcher = open_searcher(opened, name, download=download, fast=fast, note=building.note)
+                thresholds = chosen_thresholds(searcher, max_strength, min_consistency, everything)
+                filters = Filters(thresholds, family, folder)
+                if image is not None:
+                    answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)
+                else:
+                    answer = searcher.text(query, top=top, filters=filters, encoding=known_encoding(encoding))
+                lanes.append((searcher, answer))
         present(opened, lanes, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
@@ -65,12 +72,14 @@ def similar(
     as_json: options.Json = False,
 ) -> None:
     """Find adapters that do what another one does."""
+    from lorascope.cli.building import Building
     from lorascope.cli.lanes import chosen_thresholds, present
     from lorascope.library import Library
     from lorascope.search import Filters, Searcher
 
     with Library(library) as opened:
-        searcher = Searcher(opened, protocol=protocol)
+        with Building() as building:
+            searcher = Searcher(opened, protocol=protocol, note=building.note)
         filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
         answer = searcher.similar(opened.find(adapter).key, top=top, filters=filters)
         present(opened, [(searcher, answer)], hidden=hidden, sheet=sheet, as_json=as_json)

@@ -5,26 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lorascope.cli.output import err, out, print_answer, print_json
-from lorascope.encoders.encoding import ENCODINGS, Encoding
+from lorascope.caches import Note
+from lorascope.cli.output import out, print_answer, print_json
+from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
 from lorascope.errors import QueryError
-from lorascope.library import Library
+from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import Thresholds
 from lorascope.report.plain import plain_answer
-from lorascope.search import Answer, Searcher
-from lorascope.search.searcher import load_query_encoder
+from lorascope.search import Answer, Searcher, load_query_encoder
 
 Lane = tuple[Searcher, Answer]
 
 
-def open_searcher(library: Library, protocol: str, *, download: bool) -> Searcher:
+def open_searcher(
+    library: Library, protocol: str, *, download: bool, fast: bool = False, note: Note | None = None
+) -> Searcher:
     """A Searcher for text queries, prepared; it may fetch its encoder, if asked."""
-    searcher = Searcher(
-        library, protocol=protocol, query_encoder=lambda stored: load_query_encoder(stored, download=download)
-    )
+    dtype: Dtype = "bfloat16" if fast else "float32"
+
+    def encoder(stored: StoredProtocol) -> Shifts:
+        return load_query_encoder(stored, download=download, dtype=dtype, note=note)
+
+    searcher = Searcher(library, protocol=protocol, query_encoder=encoder, dtype=dtype, note=note)
     if not searcher.ready:
-        with err.status("encoding reference queries, once for this library"):
-            searcher.prepare()
+        searcher.prepare()
     return searcher
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 
 from lorascope.encoders.base import Encoder, TextEncoder
 from lorascope.encoders.digest import Preprocessing, model_digest
+from lorascope.encoders.encoding import Dtype
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.text import ClipText
 from lorascope.errors import ModelError
@@ -32,17 +33,19 @@ def load_encoder(location: str, *, device: str = "cpu", download: bool = False) 
     return FakeEncoder() if location == FakeEncoder.name else DualEncoder(location, device=device, download=download)
 
 
-def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
-    """The text half of an encoder: our own tower for CLIP, transformers for every other kind.
+def load_text_encoder(location: str, *, download: bool = False, dtype: Dtype = "float32") -> TextEncoder:
+    """The text half of an encoder: our own tower for CLIP, transformers (float32 only) for every other kind.
 
     Raises:
-        ModelError: it is not on this disk, or incomplete.
+        ModelError: it is not on this disk, or incomplete, or it cannot compute in this dtype here.
     """
     if location == FakeEncoder.name:
         return FakeEncoder()
     folder = find_model(location, download=download)
     if _model_type(folder) == "clip":
-        return ClipText(folder, location)
+        return ClipText(folder, location, dtype)
+    if dtype != "float32":
+        raise ModelError(f"{location} is no CLIP, whose text tower alone can work in {dtype}: leave out --fast")
     return DualEncoder(location, download=download)
 
 

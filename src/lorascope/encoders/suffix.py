@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -15,14 +14,16 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lorascope.caches import Note, fingerprint, unfinished
 from lorascope.encoders.base import TextEncoder
-from lorascope.encoders.encoding import ENCODINGS, Encoding
+from lorascope.encoders.encoding import ENCODINGS, Encoding, query_identity
 from lorascope.encoders.text import ClipText, Prefixes
 from lorascope.errors import QueryError
 from lorascope.grid import PromptSet
 from lorascope.models import cache_dir
 
-_LAYOUT = "1"
+_LAYOUT = "2"
+_TENSORS = ("keys", "values", "lengths", "embeddings")
 
 
 @final
@@ -33,15 +34,18 @@ class QueryEncoder:
     retrieval). ``prefix``, ``both``, ``query`` and ``query-minus-empty`` are its ablations, for study.
     """
 
-    def __init__(self, encoder: TextEncoder, prompts: PromptSet) -> None:
-        """Bind a text encoder to the prompts P' which queries are appended to."""
+    def __init__(self, encoder: TextEncoder, prompts: PromptSet, note: Note | None = None) -> None:
+        """Bind a text encoder to the prompts P' which queries are appended to; ``note`` hears of the cache's making."""
         self._encoder = encoder
         self._prompts = prompts
+        self._note = note
 
     @property
     def identity(self) -> str:
-        """A digest of what decides the vectors: the encoder and P'."""
-        return f"{self._encoder.digest}-{self._prompts.digest}"
+        """What decides the vectors: the encoder, P' and what is computed in."""
+        encoder = self._encoder
+        dtype = encoder.dtype if isinstance(encoder, ClipText) else "float32"
+        return query_identity(encoder.digest, encoder.name, self._prompts, dtype)
 
     def shifts(self, query: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, "n d"]:
         """One shift for every prompt of P' (a single row for ``query`` and ``query-minus-empty``).
@@ -71,7 +75,7 @@ class QueryEncoder:
     def _suffixed(self, query: str) -> Float32[np.ndarray, "n d"]:
         tower = self._encoder
         if isinstance(tower, ClipText) and tower.appends(self._prompts.texts[0], query):
-            return tower.suffixed(self._prefixes, query).numpy()
+            return tower.suffixed(self._prefixes, query).float().numpy()
         return self._whole("{p} {q}", query)
 
     def _whole(self, template: str, query: str) -> Float32[np.ndarray, "n d"]:
@@ -80,7 +84,7 @@ class QueryEncoder:
     @cached_property
     def _base(self) -> Float32[np.ndarray, "n d"]:
         if isinstance(self._encoder, ClipText):
-            return self._prefixes.embeddings.numpy()
+            return self._prefixes.embeddings.float().numpy()
         return self._encoder.texts(self._prompts.texts)
 
     @cached_property
@@ -89,27 +93,32 @@ class QueryEncoder:
         assert isinstance(self._encoder, ClipText)
         name = hashlib.sha256(f"{_LAYOUT} {self.identity}".encode()).hexdigest()[:32]
         path = cache_dir() / "prefixes" / f"{name}.safetensors"
-        found = _read_prefixes(path, len(self._prompts))
+        found = _read_prefixes(path)
         if found is None:
-            found = self._encoder.prefixes(self._prompts.texts)
+            found = self._encoder.prefixes(self._prompts.texts, self._note)
             with contextlib.suppress(OSError, SafetensorError):  # no room for a cache is no reason to fail
                 _write_prefixes(path, found)
-                found = _read_prefixes(path, len(self._prompts)) or found  # the same bits as next time
+                found = _read_prefixes(path) or found  # mapped, as it will be next time
         return found
 
 
-def _read_prefixes(path: Path, prompts: int) -> Prefixes | None:
+def _read_prefixes(path: Path) -> Prefixes | None:
+    """The cache, mapped from the disk; None if it is missing or not what was written."""
     try:
         with safe_open(path, framework="pt") as file:
-            prefixes = Prefixes(*(file.get_tensor(name) for name in ("keys", "values", "lengths", "embeddings")))
+            prefixes = Prefixes(*(file.get_tensor(name) for name in _TENSORS))
+            written = (file.metadata() or {}).get("fingerprint")
     except (OSError, SafetensorError):
         return None
-    return prefixes if len(prefixes.lengths) == prompts else None
+    return prefixes if written == _fingerprint(prefixes) else None
 
 
 def _write_prefixes(path: Path, prefixes: Prefixes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    tensors: dict[str, torch.Tensor] = {name: value.contiguous() for name, value in vars(prefixes).items()}
-    save_file(tensors, partial)
-    partial.replace(path)
+    tensors = {name: getattr(prefixes, name).contiguous() for name in _TENSORS}
+    with unfinished(path.parent) as partial:
+        save_file(tensors, partial, {"fingerprint": _fingerprint(prefixes)})
+        partial.replace(path)
+
+
+def _fingerprint(prefixes: Prefixes) -> str:
+    return fingerprint(*(getattr(prefixes, name).contiguous().view(torch.uint8).numpy() for name in _TENSORS))

@@ -20,11 +20,15 @@ from jaxtyping import Float, Float32
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
+from lorascope.caches import Note
 from lorascope.encoders.digest import model_digest
+from lorascope.encoders.encoding import Dtype
 from lorascope.errors import ModelError
 
 Tensors = dict[str, torch.Tensor]
 _BATCH = 64
+_QUICK = 1.702
+"""CLIP's activation is x sigmoid(1.702 x), which is silu(1.702 x) / 1.702: both factors are put into the weights."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,19 @@ class Prefixes:
 
 @final
 class ClipText:
-    """The text tower of any CLIP model in the layout of ``transformers``, float32 on the CPU."""
+    """The text tower of any CLIP model in the layout of ``transformers``, on the CPU."""
 
-    def __init__(self, folder: Path, name: str = "") -> None:
+    def __init__(self, folder: Path, name: str = "", dtype: Dtype = "float32") -> None:
         """Load the text half of a CLIP folder.
 
         Raises:
-            ModelError: the folder lacks config.json, tokenizer.json or the text weights, or is no CLIP model.
+            ModelError: the folder lacks config.json, tokenizer.json or the text weights, or is no CLIP model; or the
+                processor does not have the dtype.
         """
+        if dtype == "bfloat16" and not has_bfloat16():
+            raise ModelError("this processor has no bfloat16 arithmetic, so it would not be faster: leave out --fast")
         self.name = name or str(folder)
+        self.dtype: Dtype = dtype
         config = _read_config(folder)
         text = config["text_config"]
         self.limit: int = text.get("max_position_embeddings", 77)
@@ -71,12 +79,14 @@ class ClipText:
         self._tokenizer = _read_tokenizer(folder)
         self.digest = model_digest(folder)
         weights = _read_text_weights(folder)
+        kind = self._kind = getattr(torch, dtype)
+        factor = _QUICK if self._quick else 1.0
         try:
-            self._layers = [_layer(weights, index) for index in range(text.get("num_hidden_layers", 12))]
+            self._layers = [_layer(weights, i, factor, kind) for i in range(text.get("num_hidden_layers", 12))]
             self._tokens = weights["embeddings.token_embedding.weight"]
-            self._positions = weights["embeddings.position_embedding.weight"]
-            self._final = _pair(weights, "final_layer_norm")
-            self._projection = weights["text_projection.weight"]
+            self._positions = weights["embeddings.position_embedding.weight"].to(kind)
+            self._final = _pair(weights, "final_layer_norm", kind)
+            self._projection = weights["text_projection.weight"].to(kind)
         except KeyError as error:
             raise ModelError(f"{folder} lacks the text weight {error}: give a complete CLIP folder") from error
         self._bos, self._eos = self._tokenizer.encode("").ids[:2]
@@ -93,19 +103,21 @@ class ClipText:
         result = np.empty((len(ids), self.dim), np.float32)
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
-            result[batch] = self._encode([[self._bos, *ids[i], self._eos] for i in batch])[0].numpy()
+            result[batch] = self._encode([[self._bos, *ids[i], self._eos] for i in batch])[0].float().numpy()
         return result
 
     def ids(self, text: str) -> list[int]:
         """Token ids without begin- and end-of-text."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def prefixes(self, prompts: Sequence[str]) -> Prefixes:
-        """Compute the prefix cache of a set of prompts."""
+    def prefixes(self, prompts: Sequence[str], note: Note | None = None) -> Prefixes:
+        """Compute the prefix cache of a set of prompts, in the tower's dtype."""
         ids = [[self._bos, *self._cut(self.ids(prompt)), self._eos] for prompt in prompts]
         longest = max(map(len, ids)) - 1
         embeddings, keys, values = [], [], []
         for start in range(0, len(ids), _BATCH):
+            if note is not None:
+                note("reading the prompts of queries", start, len(ids))
             found, cached = self._encode(ids[start : start + _BATCH])
             embeddings.append(found)
             for kept, index in ((keys, 0), (values, 1)):
@@ -137,7 +149,7 @@ class ClipText:
         ends = torch.tensor([row.index(self._eos) for row in rows])  # pooled at the first end-of-text, as CLIP does
         first = prefixes.lengths if prefixes is not None else torch.zeros(len(rows), dtype=torch.long)
         places = (first[:, None] + torch.arange(longest)).clamp(max=self.limit - 1)
-        x = self._tokens[ids] + self._positions[places]
+        x = self._tokens[ids].to(self._kind) + self._positions[places]
         own = torch.ones(longest, longest, dtype=torch.bool).tril()[None, None]
         cached: list[tuple[torch.Tensor, torch.Tensor]] = []
         for index, layer in enumerate(self._layers):
@@ -170,7 +182,7 @@ class ClipText:
         mixed = _attend(q, k, v, mask, before)
         x = x + F.linear(mixed.transpose(1, 2).reshape(n, -1, width), *layer.out)
         hidden = F.linear(F.layer_norm(x, (width,), *layer.norm2, self._eps), *layer.up)
-        hidden = hidden * torch.sigmoid(1.702 * hidden) if self._quick else F.gelu(hidden)
+        hidden = F.silu(hidden, inplace=True) if self._quick else F.gelu(hidden)
         return x + F.linear(hidden, *layer.down), (k, v)
 
 
@@ -192,20 +204,28 @@ def _attend(
     return shares[..., : past.shape[-1]] @ values + shares[..., past.shape[-1] :] @ v
 
 
-def _pair(weights: Tensors, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    return weights[f"{name}.weight"], weights[f"{name}.bias"]
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16 by itself (AVX512-BF16, AMX, or Arm's)."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(value for name, value in found.items() if name.endswith("bf16"))
 
 
-def _layer(weights: Tensors, index: int) -> _Layer:
+def _pair(weights: Tensors, name: str, kind: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    return weights[f"{name}.weight"].to(kind), weights[f"{name}.bias"].to(kind)
+
+
+def _layer(weights: Tensors, index: int, factor: float, kind: torch.dtype) -> _Layer:
     stem = f"encoder.layers.{index}"
-    parts = [_pair(weights, f"{stem}.self_attn.{part}_proj") for part in "qkv"]
+    parts = [_pair(weights, f"{stem}.self_attn.{part}_proj", kind) for part in "qkv"]
+    up = tuple((weights[f"{stem}.mlp.fc1.{part}"] * factor).to(kind) for part in ("weight", "bias"))
+    down = (weights[f"{stem}.mlp.fc2.weight"] / factor).to(kind), weights[f"{stem}.mlp.fc2.bias"].to(kind)
     return _Layer(
-        norm1=_pair(weights, f"{stem}.layer_norm1"),
+        norm1=_pair(weights, f"{stem}.layer_norm1", kind),
         qkv=(torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts])),
-        out=_pair(weights, f"{stem}.self_attn.out_proj"),
-        norm2=_pair(weights, f"{stem}.layer_norm2"),
-        up=_pair(weights, f"{stem}.mlp.fc1"),
-        down=_pair(weights, f"{stem}.mlp.fc2"),
+        out=_pair(weights, f"{stem}.self_attn.out_proj", kind),
+        norm2=_pair(weights, f"{stem}.layer_norm2", kind),
+        up=(up[0], up[1]),
+        down=down,
     )
 
 

@@ -1,8 +1,9 @@
 """The durable store."""
 
+from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
+from lorascope.library.matrix import Matrix
 from lorascope.library.records import (
-    Matrix,
     Pin,
     Preview,
     Refusal,
@@ -16,6 +17,7 @@ from lorascope.library.transfer import export_carlos, import_carlos, merge, writ
 __all__ = [
     "BARE",
     "Block",
+    "Directions",
     "Evidence",
     "Library",
     "Matrix",

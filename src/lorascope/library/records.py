@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float32, Float64
 
 from lorascope.protocol import SCREENED, Preset, Protocol
 from lorascope.signature import Signature
@@ -78,47 +74,3 @@ class Refusal:
     code: str
     reason: str
     remedy: str
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """All signatures of one Protocol, ready to be ranked. Rows are in a fixed order (by key).
-
-    ``directions`` (n, d) are unit vectors, a Direction of length 0 stays 0. ``strength`` and ``consistency`` are
-    (n,), NaN where undefined; the intervals (n, 2), infinite where unknown.
-    """
-
-    protocol: str
-    keys: tuple[str, ...]
-    names: tuple[str, ...]
-    families: tuple[str, ...]
-    directions: Float32[np.ndarray, "n d"]
-    strength: Float64[np.ndarray, " n"]
-    consistency: Float64[np.ndarray, " n"]
-    strength_interval: Float64[np.ndarray, "n 2"]
-    consistency_interval: Float64[np.ndarray, "n 2"]
-    places: dict[str, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Note in which row each key is."""
-        object.__setattr__(self, "places", {key: row for row, key in enumerate(self.keys)})
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @classmethod
-    def build(cls, protocol: str, rows: Sequence[tuple[Any, ...]], dim: int) -> Matrix:
-        """Assemble from rows (key, name, family, S, S low, S high, C, C low, C high, direction)."""
-        keys, names, families = (tuple(row[i] for row in rows) for i in range(3))
-        figures = np.array([row[3:9] for row in rows], np.float64).reshape(-1, 6)
-        directions = np.frombuffer(b"".join(row[9] for row in rows), np.float32).reshape(-1, dim)
-        lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-        unknown = np.array([-np.inf, np.inf])
-        strengths, consistencies = figures[:, 1:3], figures[:, 4:6]
-        return cls(
-            protocol, keys, names, families,
-            directions / np.where(lengths > 0, lengths, 1),
-            figures[:, 0], figures[:, 3],
-            np.where(np.isnan(strengths), unknown, strengths),
-            np.where(np.isnan(consistencies), unknown, consistencies),
-        )  # fmt: skip

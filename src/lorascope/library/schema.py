@@ -21,7 +21,7 @@ CREATE TABLE protocols (
 );
 CREATE TABLE executions (digest TEXT PRIMARY KEY, fields TEXT NOT NULL);
 CREATE TABLE adapters (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, family TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, family TEXT NOT NULL,
     facts TEXT NOT NULL, added REAL NOT NULL
 );
 CREATE TABLE files (
@@ -34,9 +34,10 @@ CREATE TABLE signatures (
     cells INTEGER NOT NULL, strength REAL NOT NULL, strength_low REAL, strength_high REAL,
     consistency REAL, consistency_low REAL, consistency_high REAL,
     direction BLOB NOT NULL, figures TEXT NOT NULL, precision TEXT NOT NULL, measured REAL NOT NULL,
-    PRIMARY KEY (adapter, protocol)
+    stamp INTEGER NOT NULL, PRIMARY KEY (adapter, protocol)
 );
 CREATE INDEX signatures_by_time ON signatures (protocol, measured);
+CREATE INDEX signatures_by_protocol ON signatures (protocol, adapter, stamp);
 CREATE TABLE previews (
     scene TEXT NOT NULL, adapter TEXT NOT NULL, place INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
     webp BLOB NOT NULL, PRIMARY KEY (scene, adapter, place)
@@ -50,10 +51,6 @@ CREATE TABLE runs (
 CREATE TABLE claims (
     adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (adapter, scene)
-);
-CREATE TABLE vectors (
-    encoder TEXT NOT NULL, encoding TEXT NOT NULL, query TEXT NOT NULL, vector BLOB NOT NULL, consistency REAL,
-    PRIMARY KEY (encoder, encoding, query)
 );
 """
 
@@ -180,3 +177,13 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Generator[sqlite3
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Generator[None]:
+    """Several reads that see the library at one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")

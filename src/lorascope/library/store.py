@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +13,15 @@ from types import TracebackType
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
+from lorascope.caches import Note
 from lorascope.errors import LibraryError
 from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import SECONDS, ended
+from lorascope.library.matrix import Matrix, numbers, read_matrix
 from lorascope.library.records import (
-    Matrix,
     Pin,
     Preview,
     Refusal,
@@ -27,7 +29,7 @@ from lorascope.library.records import (
     StoredProtocol,
     StoredSignature,
 )
-from lorascope.library.schema import LIBRARY, connect, explained, transaction
+from lorascope.library.schema import LIBRARY, connect, explained, snapshot, transaction
 from lorascope.models import data_dir
 from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.signature import Signature
@@ -207,6 +209,26 @@ class Library:
         sql = "SELECT key, json_extract(facts, ?1) FROM adapters WHERE json_extract(facts, ?1) IS NOT NULL"
         return dict(self._rows(sql, [f"$.claims.{claim}.value"]))
 
+    def labels(self, ids: Iterable[int]) -> dict[int, tuple[str, str, str]]:
+        """Key, name and base family of adapters by the library's numbers of them, of those that are still there."""
+        sql = "SELECT id, key, name, family FROM adapters WHERE id IN (SELECT value FROM json_each(?))"
+        return {number: tuple(labels) for number, *labels in self._rows(sql, [json.dumps(list(ids))])}
+
+    def number(self, key: str) -> int | None:
+        """The library's number of an adapter, which its row of a matrix names."""
+        rows = self._rows("SELECT id FROM adapters WHERE key = ?", [key])
+        return rows[0][0] if rows else None
+
+    def members(self, family: str = "", folder: Path | None = None) -> Int64[np.ndarray, " n"]:
+        """Numbers of the adapters of a base family, under a folder, or both; in ascending order."""
+        where, values = ["family = ?"] if family else [], [family] if family else []
+        if folder is not None:
+            inside = str(folder.absolute()).rstrip(os.sep) + os.sep
+            where.append("id IN (SELECT adapter FROM files WHERE path >= ? AND path < ?)")
+            values += [inside, inside[:-1] + chr(ord(os.sep) + 1)]
+        sql = f"SELECT group_concat(id) FROM (SELECT id FROM adapters WHERE {' AND '.join(where or ['1'])} ORDER BY id)"
+        return numbers(self._rows(sql, values)[0][0])
+
     def find(self, text: str) -> StoredAdapter:
         """One adapter by key, start of its key, name, or path.
 
@@ -254,12 +276,13 @@ class Library:
         """
         now = time.time()
         self._write(
-            "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
+            "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
             " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
             " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
             " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
             " consistency_high = excluded.consistency_high, direction = excluded.direction,"
-            " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured"
+            " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
+            " stamp = excluded.stamp"
             f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
             [(protocol, *columns(signature), precision, now, key) for key, signature in found.items()],
         )
@@ -281,15 +304,10 @@ class Library:
         sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
         return dict(self._rows(sql, [protocol]))
 
-    def matrix(self, protocol: str) -> Matrix:
-        """Every signature of one Protocol, ready to be ranked."""
-        rows = self._rows(
-            "SELECT key, name, family, strength, strength_low, strength_high,"
-            " consistency, consistency_low, consistency_high, direction"
-            " FROM signatures JOIN adapters ON adapter = id WHERE protocol = ? ORDER BY key",
-            [protocol],
-        )
-        return Matrix.build(protocol, rows, len(rows[0][9]) // 4 if rows else 1)
+    def matrix(self, protocol: str, note: Note | None = None) -> Matrix:
+        """Every signature of one Protocol, ready to be ranked; ``note`` hears of the arranging of a large library."""
+        with explained(self.path), snapshot(self._db):
+            return read_matrix(self._db, self.path, protocol, self.labels, note)
 
     # --- Previews -------------------------------------------------------------------------------------------------
 
@@ -404,27 +422,3 @@ class Library:
             self._db.execute("DETACH DATABASE other")
         if other.has_evidence:
             self.evidence.absorb(other.evidence_path)
-
-    # --- Query vectors --------------------------------------------------------------------------------------------
-
-    def vectors(
-        self, encoder: str, encoding: str, queries: Iterable[str]
-    ) -> dict[str, tuple[np.ndarray, float | None]]:
-        """Kept query vectors (d,) and Consistencies, of those that are known."""
-        rows = self._rows(
-            "SELECT query, vector, consistency FROM vectors WHERE encoder = ? AND encoding = ?"
-            " AND query IN (SELECT value FROM json_each(?))",
-            [encoder, encoding, json.dumps(list(queries))],
-        )
-        return {query: (np.frombuffer(vector, np.float32), c) for query, vector, c in rows}
-
-    def put_vectors(
-        self, encoder: str, encoding: str, found: Mapping[str, tuple[Float32[np.ndarray, " d"], float | None]]
-    ) -> None:
-        """Keep query vectors; a read-only library goes without."""
-        rows = [(encoder, encoding, query, vector.tobytes(), c) for query, (vector, c) in found.items()]
-        try:
-            self._write("INSERT INTO vectors VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
-        except LibraryError as error:
-            if "read-only" not in str(error):
-                raise

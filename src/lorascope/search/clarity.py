@@ -22,22 +22,24 @@ class Unrelated:
     spread (1.4826 x the median absolute deviation), which the few related ones do not move.
     """
 
-    def __init__(
-        self, directions: Float32[np.ndarray, "adapters d"], references: Float32[np.ndarray, "queries d"]
-    ) -> None:
-        """Score every reference query (rows of unit length) against every adapter."""
-        scores = _fisher(directions @ references.T)
-        self._middle = np.median(scores, axis=1)
-        self._spread = np.maximum(1.4826 * np.median(np.abs(scores - self._middle[:, None]), axis=1), 1e-6)
+    def __init__(self, references: Float32[np.ndarray, "queries d"], adapters: int) -> None:
+        """Take the reference queries (rows of unit length) and the number of adapters a best one is picked from."""
+        self._references = references
+        self._adapters = adapters
 
-    def standing(self, scores: Float[np.ndarray, " adapters"]) -> Float[np.ndarray, " adapters"]:
-        """By how many spreads each adapter's score exceeds what it scores for unrelated queries."""
-        return (_fisher(scores) - self._middle) / self._spread
+    def standing(
+        self, directions: Float32[np.ndarray, "hits d"], scores: Float[np.ndarray, " hits"]
+    ) -> Float[np.ndarray, " hits"]:
+        """By how many spreads each score exceeds what that adapter scores for unrelated queries."""
+        usual = _fisher(directions @ self._references.T)
+        middle = np.median(usual, axis=1)
+        spread = np.maximum(1.4826 * np.median(np.abs(usual - middle[:, None]), axis=1), 1e-6)
+        return (_fisher(scores) - middle) / spread
 
     def word(self, standing: float) -> Clarity:
         """Name a standing, allowing for the best of as many adapters being picked."""
         chance = 1 - NormalDist().cdf(standing)
-        best = 1 - (1 - chance) ** len(self._middle)
+        best = 1 - (1 - chance) ** self._adapters
         return "clear" if best < CLEAR else "likely" if best < LIKELY else "weak"
 
 

@@ -2,95 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 
-from lorascope.encoders.encoding import Encoding, Shifts
+from lorascope.caches import Note
+from lorascope.encoders.encoding import Dtype, Encoding, Shifts
 from lorascope.errors import LibraryError, QueryError
-from lorascope.grid import PromptSet
-from lorascope.library import Library, Matrix, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import Library, Matrix, StoredProtocol
 from lorascope.protocol import Thresholds
+from lorascope.search.answer import Answer, Filters, Hidden, Hit, Selection
+from lorascope.search.approximate import build_index, can_build, open_index
 from lorascope.search.clarity import Clarity, Unrelated
+from lorascope.search.phrases import Phrases
 from lorascope.search.query import Query
+from lorascope.search.ranking import EXACT, Mask, Ranked, best, highest
 
-Hidden = Literal["too strong", "too unstable"]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One adapter of an answer.
-
-    ``score`` is the cosine of the query vector and the Direction; ``clarity`` says whether it stands out from what
-    unrelated queries score; ``undecided`` names thresholds that lie inside the adapter's intervals, so that more
-    cells may yet hide it; ``hidden`` says which threshold keeps it out of the ranking.
-    """
-
-    rank: int
-    score: float
-    clarity: Clarity | None
-    adapter: StoredAdapter
-    signature: StoredSignature
-    undecided: tuple[str, ...] = ()
-    hidden: Hidden | None = None
+_FILTERS_KEPT = 16
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Hits, best first, and what was left out.
+class _Admitted:
+    """What filters make of the rows of a matrix: no row is in two of these."""
 
-    ``hidden`` holds the best of the adapters that the thresholds leave out; ``too_strong`` and ``too_unstable`` count
-    all of them among the ``considered``. ``consistency`` is that of the query's own shifts over the prompts of P': a
-    low one means that the words mean different things in different prompts. None for queries that are no words.
-    ``vector`` is what Directions were compared with; None where nothing was asked.
-    """
-
-    query: str
-    protocol: str
-    hits: tuple[Hit, ...]
-    hidden: tuple[Hit, ...]
-    consistency: float | None
-    considered: int
-    too_strong: int
-    too_unstable: int
-    vector: Float[np.ndarray, " d"] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def found(self) -> bool:
-        """Whether any adapter here does this, as far as can be told."""
-        return any(hit.clarity in ("clear", "likely", None) for hit in self.hits)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Rows of a matrix by score: those to show, those that thresholds hide (``strong`` says which one), and counts."""
-
-    scores: Float32[np.ndarray, " n"]
-    shown: list[int]
-    hidden: list[int]
-    strong: Bool[np.ndarray, " n"]
-    considered: int
-    too_strong: int
-    too_unstable: int
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which adapters may appear: thresholds on S and C, a base family, folders."""
-
-    thresholds: Thresholds
-    family: str = ""
-    folder: str = ""
+    shown: Mask
+    strong: Mask
+    unstable: Mask
 
 
 @final
 class Searcher:
-    """Everything a search needs, kept between queries: the matrix, the query encoder, the reference scores."""
+    """Everything a search needs, kept between queries: the matrix, its index, the query encoder, reference queries."""
 
     def __init__(
         self,
@@ -98,6 +45,8 @@ class Searcher:
         *,
         protocol: str = "",
         query_encoder: Callable[[StoredProtocol], Shifts] | None = None,
+        dtype: Dtype = "float32",
+        note: Note | None = None,
     ) -> None:
         """Load all signatures of one Protocol.
 
@@ -105,16 +54,23 @@ class Searcher:
             library: where they are.
             protocol: its name or digest; the active one if "".
             query_encoder: how to make the encoder of a Protocol's queries; by default from its preset.
+            dtype: what queries are encoded in. Vectors of one are never taken for those of the other.
+            note: hears of what has to be built once: the matrix of a large library, its index, the query encoder's
+                cache, reference queries.
 
         Raises:
             LibraryError: no such Protocol, or it has no signatures yet.
         """
         self.library = library
         self.stored = library.protocol(protocol)
-        self.matrix: Matrix = library.matrix(self.stored.protocol.digest)
+        self.matrix: Matrix = library.matrix(self.stored.protocol.digest, note)
         if not len(self.matrix):
             raise LibraryError(f"{library.path} holds no signatures yet: run `lorascope index FOLDER` first")
-        self._make_encoder = query_encoder or load_query_encoder
+        self._phrases = Phrases(self.stored, query_encoder, dtype, note)
+        self._note = note
+        self._admitted: dict[Filters, _Admitted] = {}
+        self._index_home = self.matrix.folder if len(self.matrix) > EXACT else None
+        self._index = open_index(self._index_home) if self._index_home is not None else None
 
     @property
     def thresholds(self) -> Thresholds:
@@ -137,14 +93,14 @@ class Searcher:
             ModelError: the encoder is not on this disk.
         """
         parsed = Query.parse(query)
-        found = self._vectors([term.text for term in parsed.terms], encoding)
+        found = self._phrases.vectors([term.text for term in parsed.terms], encoding)
         vector = np.sum([term.weight * unit(found[term.text][0]) for term in parsed.terms], axis=0)
         consistency = found[parsed.terms[0].text][1] if len(parsed.terms) == 1 else None
         return self.rank(str(parsed), vector, consistency, top=top, skip=skip, filters=filters)
 
     def vector(self, phrase: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, " d"]:
         """The vector q' of one phrase."""
-        return self._vectors([phrase], encoding)[phrase][0]
+        return self._phrases.vectors([phrase], encoding)[phrase][0]
 
     def similar(self, key: str, *, top: int = 10, filters: Filters | None = None) -> Answer:
         """Adapters that do what another one does.
@@ -152,11 +108,17 @@ class Searcher:
         Raises:
             LibraryError: the adapter has no signature under this Protocol.
         """
-        row = self.matrix.places.get(key)
+        row = self.row(key)
         if row is None:
             raise LibraryError(f"{key} has no signature under {self.stored.protocol}: index it first")
-        name = f"like {self.matrix.names[row]}"
-        return self.rank(name, self.matrix.directions[row], None, top=top, filters=filters, leave_out=[row])
+        name = self.library.adapters([key])[key].name
+        return self.rank(f"like {name}", self.matrix.directions[row], None, top=top, filters=filters, leave_out=[row])
+
+    def row(self, key: str) -> int | None:
+        """The row of the matrix in which an adapter is, by its key; None if it has no signature."""
+        number = self.library.number(key)
+        rows = np.flatnonzero(self.matrix.ids == (-1 if number is None else number))
+        return int(rows[0]) if len(rows) else None
 
     def image(self, embedding: Float32[np.ndarray, " d"], *, top: int = 10, filters: Filters | None = None) -> Answer:
         """Adapters that would turn the base model's pictures into ones like this.
@@ -204,30 +166,9 @@ class Searcher:
     def strongest(self, *, top: int = 10, skip: int = 0, filters: Filters | None = None) -> Answer:
         """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
         filters = filters or Filters(self.thresholds)
-        found = self._choose(self.matrix.strength.astype(np.float32), filters, top, skip, ())
-        return self._answer("", found, None, None, skip, filters)
-
-    def _answer(
-        self,
-        name: str,
-        found: Selection,
-        vector: Float[np.ndarray, " d"] | None,
-        consistency: float | None,
-        skip: int,
-        filters: Filters,
-    ) -> Answer:
-        clarity = self._unrelated if consistency is not None else None
-        return Answer(
-            name,
-            str(self.stored.protocol),
-            self._hits(found.shown, found, clarity, skip, filters.thresholds),
-            self._hits(found.hidden, found, clarity, skip, None),
-            consistency,
-            found.considered,
-            found.too_strong,
-            found.too_unstable,
-            vector,
-        )
+        masks = self._admit(filters, ())
+        groups = [highest(self.matrix, self.matrix.strength, group, skip + top) for group in _groups(masks)]
+        return self._answer("", _selection(masks, groups, skip), None, None, skip, filters)
 
     def select(
         self,
@@ -238,36 +179,70 @@ class Searcher:
         leave_out: Sequence[int] = (),
     ) -> Selection:
         """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
-        return self._choose(self.scores(vector), filters, top, skip, leave_out)
+        masks = self._admit(filters, leave_out)
+        groups = best(self.matrix, unit(self._checked(vector)), _groups(masks), skip + top, self._index)
+        return _selection(masks, groups, skip)
 
-    def _choose(
-        self, scores: Float32[np.ndarray, " n"], filters: Filters, top: int, skip: int, leave_out: Sequence[int]
-    ) -> Selection:
-        allowed = self._allowed(filters)
-        allowed[list(leave_out)] = False
-        strong, unstable = self._outside(filters.thresholds)
-        strong &= allowed
-        unstable &= allowed & ~strong
-        return Selection(
-            scores,
-            _best(scores, allowed & ~strong & ~unstable, skip + top)[skip:],
-            _best(scores, strong | unstable, skip + top)[skip:],
-            strong,
-            int(allowed.sum()),
-            int(strong.sum()),
-            int(unstable.sum()),
-        )
+    def scores(self, vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q n"]:
+        """Cosine with every Direction, of one vector or of each of several at once."""
+        return (self.matrix.directions @ unit(self._checked(vectors)).T).T
 
-    def scores(self, vector: Float[np.ndarray, " d"]) -> Float32[np.ndarray, " n"]:
-        """Cosine of a vector with every Direction."""
-        if vector.shape != (self.matrix.directions.shape[1],):
+    def _checked(self, vectors: Float[np.ndarray, "*q d"]) -> Float[np.ndarray, "*q d"]:
+        if vectors.shape[-1:] != self.matrix.directions.shape[1:]:
             raise QueryError(
-                f"the query vector has shape {vector.shape}, Directions have {self.matrix.directions.shape[1]}"
+                f"the query vector has shape {vectors.shape}, Directions have {self.matrix.directions.shape[1]}"
                 " components: use the encoder of the Protocol"
             )
-        return self.matrix.directions @ unit(vector)
+        return vectors
 
-    def _outside(self, thresholds: Thresholds) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    def _answer(
+        self,
+        name: str,
+        found: Selection,
+        vector: Float[np.ndarray, " d"] | None,
+        consistency: float | None,
+        skip: int,
+        filters: Filters,
+    ) -> Answer:
+        unrelated = self._unrelated if consistency is not None else None
+        return Answer(
+            name,
+            str(self.stored.protocol),
+            self._hits(found.shown, unrelated, skip, filters.thresholds, hidden=False),
+            self._hits(found.hidden, unrelated, skip, filters.thresholds, hidden=True),
+            consistency,
+            found.considered,
+            found.too_strong,
+            found.too_unstable,
+            vector,
+        )
+
+    def _admit(self, filters: Filters, leave_out: Sequence[int]) -> _Admitted:
+        """What filters make of the rows. Remembered, for the next query mostly has the same ones."""
+        found = self._admitted.get(filters)
+        if found is None:
+            allowed = self._allowed(filters)
+            strong, unstable = self._outside(filters.thresholds)
+            strong &= allowed
+            unstable &= allowed & ~strong
+            found = _Admitted(allowed & ~strong & ~unstable, strong, unstable)
+            if len(self._admitted) >= _FILTERS_KEPT:
+                self._admitted.clear()
+            self._admitted[filters] = found
+        if not leave_out:
+            return found
+        parts = [part.copy() for part in (found.shown, found.strong, found.unstable)]
+        for part in parts:
+            part[list(leave_out)] = False
+        return _Admitted(*parts)
+
+    def _allowed(self, filters: Filters) -> Mask:
+        if not filters.family and not filters.folder:
+            return np.ones(len(self.matrix), bool)
+        members = self.library.members(filters.family, Path(filters.folder) if filters.folder else None)
+        return np.isin(self.matrix.ids, members)
+
+    def _outside(self, thresholds: Thresholds) -> tuple[Mask, Mask]:
         """Which adapters are beyond a threshold for certain: too strong, too unstable.
 
         An adapter whose interval straddles a threshold is not.
@@ -287,121 +262,76 @@ class Searcher:
             found.append("consistency")
         return tuple(found)
 
-    def _allowed(self, filters: Filters) -> Bool[np.ndarray, " n"]:
-        allowed = np.ones(len(self.matrix), bool)
-        if filters.family:
-            allowed &= np.array(self.matrix.families) == filters.family
-        if filters.folder:
-            folder = Path(filters.folder).absolute()
-            inside = {key for path, (key, _, _) in self.library.stamps().items() if folder in Path(path).parents}
-            allowed &= np.array([key in inside for key in self.matrix.keys])
-        return allowed
-
     def _hits(
-        self,
-        rows: Sequence[int],
-        found: Selection,
-        unrelated: Unrelated | None,
-        skip: int,
-        thresholds: Thresholds | None,
+        self, found: Ranked, unrelated: Unrelated | None, skip: int, thresholds: Thresholds, *, hidden: bool
     ) -> tuple[Hit, ...]:
-        """Make hits of rows; those without thresholds are hidden ones."""
-        keys = [self.matrix.keys[row] for row in rows]
-        adapters = self.library.adapters(keys)
-        signatures = self.library.signatures(self.stored.protocol.digest, keys)
-        standing = unrelated.standing(found.scores) if unrelated is not None else None
-        return tuple(
-            Hit(
-                rank,
-                float(found.scores[row]),
-                unrelated.word(float(standing[row])) if unrelated is not None and standing is not None else None,
-                adapters[key],
-                signatures[key],
-                () if thresholds is None else self._undecided(row, thresholds),
-                None if thresholds is not None else "too strong" if found.strong[row] else "too unstable",
-            )
-            for rank, (row, key) in enumerate(zip(rows, keys, strict=True), skip + 1)
-        )
+        """Make hits of rows. An adapter that was removed since the matrix was read is no hit any more."""
+        labels = self.library.labels(self.matrix.ids[list(found)].tolist())
+        keys = {number: key for number, (key, _, _) in labels.items()}
+        adapters = self.library.adapters(keys.values())
+        signatures = self.library.signatures(self.stored.protocol.digest, keys.values())
+        words = self._words(found, unrelated)
+        hits: list[Hit] = []
+        for rank, (row, score) in enumerate(found.items(), skip + 1):
+            key = keys.get(int(self.matrix.ids[row]), "")
+            if key not in adapters or key not in signatures:
+                continue
+            undecided = () if hidden else self._undecided(row, thresholds)
+            why = self._why(row, thresholds) if hidden else None
+            hits.append(Hit(rank, score, words.get(row), adapters[key], signatures[key], undecided, why))
+        return tuple(hits)
 
-    @cached_property
-    def encoder(self) -> Shifts:
-        """The encoder of queries, loaded at first use."""
-        return self._make_encoder(self.stored)
+    def _why(self, row: int, thresholds: Thresholds) -> Hidden:
+        return "too strong" if self.matrix.strength_interval[row, 0] > thresholds.strength_max else "too unstable"
+
+    def _words(self, found: Ranked, unrelated: Unrelated | None) -> dict[int, Clarity]:
+        """How clear each hit is, where that can be told."""
+        if unrelated is None or not found:
+            return {}
+        standing = unrelated.standing(self.matrix.directions[list(found)], np.array(list(found.values())))
+        return {row: unrelated.word(float(value)) for row, value in zip(found, standing, strict=True)}
 
     @property
     def ready(self) -> bool:
-        """Whether the reference queries were encoded before, so that the first answer does not wait for them."""
-        phrases = PromptSet.load(self.stored.preset.reference).texts
-        return len(self.library.vectors(query_identity(self.stored), "suffix", phrases)) == len(phrases)
+        """Whether all that has to be built once is there, so that the first answer does not wait for it."""
+        references = self._phrases.references
+        return not self._index_wanted and len(self._phrases.known(references)) == len(references)
 
     def prepare(self) -> None:
-        """Encode the reference queries, which tell how unrelated words score. Takes a while, once per library."""
+        """Build what has to be built once: the index of a very large library, the vectors of the reference queries.
+
+        These tell how unrelated words score. Without an index all products are computed.
+        """
+        if self._index_wanted:
+            self.build_index()
         _ = self._unrelated
+
+    def build_index(self) -> None:
+        """Build the index of a very large library, where FAISS is installed and the caches can be written."""
+        if self._index_home is not None and can_build(self._index_home):
+            self._index = build_index(self._index_home, self.matrix.directions.mapped, self._note)
+
+    @property
+    def _index_wanted(self) -> bool:
+        return self._index is None and self._index_home is not None and can_build(self._index_home)
 
     @cached_property
     def _unrelated(self) -> Unrelated:
-        phrases = PromptSet.load(self.stored.preset.reference).texts
-        found = self._vectors(phrases, "suffix")
-        return Unrelated(self.matrix.directions, np.stack([unit(found[phrase][0]) for phrase in phrases]))
-
-    def _vectors(
-        self, texts: Sequence[str], encoding: Encoding
-    ) -> Mapping[str, tuple[Float32[np.ndarray, " d"], float | None]]:
-        """Query vectors and their Consistencies, from the library where they are known."""
-        identity = query_identity(self.stored)
-        known: dict[str, Any] = self.library.vectors(identity, encoding, texts)
-        fresh = {text: _encode(self.encoder, text, encoding) for text in dict.fromkeys(texts) if text not in known}
-        if fresh:
-            self.library.put_vectors(identity, encoding, fresh)
-        return known | fresh
+        return Unrelated(unit(self._phrases.reference_vectors), len(self.matrix))
 
 
-def _encode(encoder: Shifts, text: str, encoding: Encoding) -> tuple[Float32[np.ndarray, " d"], float | None]:
-    from lorascope.signature import consistency
-
-    shifts = encoder.shifts(text, encoding)
-    return shifts.mean(0), consistency(shifts.astype(np.float64))
+def _groups(masks: _Admitted) -> list[Mask]:
+    """What is ranked: rows that are shown, rows that are hidden."""
+    return [masks.shown, masks.strong | masks.unstable]
 
 
-def query_identity(stored: StoredProtocol) -> str:
-    """What decides query vectors: the encoder and P'. Encoders of imported libraries are known by name only."""
-    encoder = stored.protocol.encoder_digest or stored.protocol.encoder
-    return f"{encoder}-{PromptSet.load(stored.preset.query_prompts).digest}"
+def _selection(masks: _Admitted, groups: Sequence[Ranked], skip: int) -> Selection:
+    shown, hidden = (dict(list(group.items())[skip:]) for group in groups)
+    counts = [int(np.count_nonzero(part)) for part in (masks.shown, masks.strong, masks.unstable)]
+    return Selection(shown, hidden, sum(counts), counts[1], counts[2])
 
 
-def load_query_encoder(stored: StoredProtocol, *, download: bool = False) -> Shifts:
-    """The query encoder of a Protocol, checked against the one its signatures were measured with.
-
-    Raises:
-        ModelError: it is not on this disk.
-        LibraryError: it is another one than the signatures were measured with.
-    """
-    import torch
-
-    from lorascope.encoders.clip import load_text_encoder
-    from lorascope.encoders.suffix import QueryEncoder
-
-    if stored.preset.threads:
-        torch.set_num_threads(stored.preset.threads)
-    protocol = stored.protocol
-    encoder = load_text_encoder(protocol.encoder, download=download)
-    if protocol.encoder_digest not in ("", encoder.digest):
-        raise LibraryError(
-            f"{protocol} was measured with an encoder of digest {protocol.encoder_digest}, but {protocol.encoder} is"
-            f" now {encoder.digest}: put the former one back, or index again"
-        )
-    return QueryEncoder(encoder, PromptSet.load(stored.preset.query_prompts))
-
-
-def unit(vector: Float[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
-    """A vector of length 1 in its direction; 0 stays 0."""
-    length = float(np.linalg.norm(vector))
-    return (vector / length if length > 0 else vector).astype(np.float32)
-
-
-def _best(scores: Float32[np.ndarray, " n"], allowed: Bool[np.ndarray, " n"], top: int) -> list[int]:
-    """Rows of the highest scores, best first; equal ones in row order."""
-    rows = np.flatnonzero(allowed)
-    if top < len(rows):
-        rows = rows[np.sort(np.argpartition(-scores[rows], top)[:top])]
-    return [int(row) for row in rows[np.argsort(-scores[rows], kind="stable")]]
+def unit(vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q d"]:
+    """Vectors of length 1 in their directions; 0 stays 0."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from lorascope.encoders.encoding import Encoding, Shifts
 from lorascope.library import StoredProtocol
-from lorascope.search.searcher import load_query_encoder
+from lorascope.search.phrases import load_query_encoder
 from lorascope.server.problems import Problem
 
 if TYPE_CHECKING:

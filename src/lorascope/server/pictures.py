@@ -10,8 +10,9 @@ from typing import final
 
 import numpy as np
 
-from lorascope.library import Library, StoredProtocol
-from lorascope.search.searcher import query_identity
+from lorascope.library import StoredProtocol
+from lorascope.models import cache_dir
+from lorascope.search.vectors import QueryVectors
 from lorascope.server.encoding import Encoders
 from lorascope.server.problems import Problem
 
@@ -21,14 +22,15 @@ _ENCODING = "picture"
 
 @final
 class Pictures:
-    """Embeddings of pictures by their id; in the library too, so that addresses outlive the server."""
+    """Embeddings of pictures by their id; among the caches too, so that addresses outlive the server."""
 
     def __init__(self, encoders: Encoders) -> None:
         self._encoders = encoders
         self._lock = threading.Lock()
+        self._on_disk = QueryVectors(cache_dir() / "pictures.db", _KEPT)
         self._kept: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
 
-    def add(self, library: Library, stored: StoredProtocol, data: bytes) -> str:
+    def add(self, stored: StoredProtocol, data: bytes) -> str:
         """Embed a picture under a Protocol; returns its id.
 
         Raises:
@@ -37,21 +39,21 @@ class Pictures:
         """
         name = hashlib.sha256(data).hexdigest()[:32]
         embedding = self._encoders.picture(stored, io.BytesIO(data))
-        self._keep(query_identity(stored), name, embedding)
-        library.put_vectors(query_identity(stored), _ENCODING, {name: (embedding, None)})
+        self._keep(_identity(stored), name, embedding)
+        self._on_disk.put(_identity(stored), _ENCODING, {name: (embedding, None)})
         return name
 
-    def get(self, library: Library, stored: StoredProtocol, name: str) -> np.ndarray:
+    def get(self, stored: StoredProtocol, name: str) -> np.ndarray:
         """The embedding (d,) of a picture.
 
         Raises:
             Problem: it was never sent, or is forgotten.
         """
-        identity = query_identity(stored)
+        identity = _identity(stored)
         with self._lock:
             found = self._kept.get((identity, name))
         if found is None:
-            known = library.vectors(identity, _ENCODING, [name])
+            known = self._on_disk.get(identity, _ENCODING, [name])
             if name not in known:
                 raise Problem(404, "unknown-image", f"no picture {name[:64]!r} was sent", "send it again", "image")
             found = known[name][0]
@@ -63,3 +65,7 @@ class Pictures:
             self._kept[identity, name] = embedding
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+
+
+def _identity(stored: StoredProtocol) -> str:
+    return stored.protocol.encoder_digest or stored.protocol.encoder

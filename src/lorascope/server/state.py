@@ -144,6 +144,7 @@ class State:
             base = self._searchers.get(stored.protocol.digest)
             if base is None:
                 base = Searcher(library, protocol=stored.protocol.digest, query_encoder=self._encoders.queries)
+                _ = base.matrix.keys  # read now, while the library is this thread's
                 self._searchers[stored.protocol.digest] = base
         mine = copy.copy(base)
         mine.library = library
@@ -165,7 +166,7 @@ class State:
                     return found
                 version = self._version
             searcher = self.searcher(library, ask.protocol)
-            picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
+            picture = self._pictures.get(searcher.stored, ask.image) if ask.image else None
             found = answered(ask, searcher, picture)
         with self._lock:
             if version == self._version:
@@ -183,7 +184,7 @@ class State:
             LorascopeError: it is no picture, or the encoder is not on this disk.
         """
         with self.library() as library:
-            return self._pictures.add(library, self.protocol(library, protocol), data)
+            return self._pictures.add(self.protocol(library, protocol), data)
 
     def map(self, protocol: str = "") -> MapData:
         """Every adapter of a Protocol in columns; drawn once until the library changes.
