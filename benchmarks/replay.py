@@ -16,7 +16,7 @@ from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
 from lorascope.evaluation import ndcg
 from lorascope.measure.stopping import StoppingRule, crossed, looks
 from lorascope.miniature import truth
-from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
 from lorascope.signature import Estimate
 from lorascope.signature.quantiles import t_quantile
 
@@ -49,9 +49,39 @@ def replay(world: World, thresholds: Thresholds, orders: int) -> Stops:
         grid, prompts, seeds = shuffled(world.grid, order)
         rules = [StoppingRule(PRECISIONS[name], thresholds, grid) for name in COARSE]
         for adapter in world.adapters:
+            path = _Path(adapter, grid, prompts, seeds)
             for rule in rules:
-                found[rule.precision.name].append(_stop(adapter, rule, order, prompts, seeds))
+                found[rule.precision.name].append(_stop(path, rule, order))
     return found
+
+
+@dataclass
+class _Path:
+    """One adapter in one order: its signature at every look, computed once for all rules that look alike."""
+
+    adapter: Truth
+    grid: Grid
+    prompts: np.ndarray
+    seeds: np.ndarray
+
+    def __post_init__(self) -> None:
+        self._moments = {0: Moments.empty(*self.adapter.effects.shape)}
+        self._signatures: dict[tuple[int, int], Signature] = {}
+
+    def signature(self, blocks: int, planned: int) -> Signature:
+        """What is known after some blocks, with intervals that allow for the looks that are planned."""
+        key = (blocks, planned)
+        if key not in self._signatures:
+            self._signatures[key] = Signature.from_moments(self._after(blocks), looks=planned)
+        return self._signatures[key]
+
+    def _after(self, blocks: int) -> Moments:
+        if blocks not in self._moments:
+            last = max(known for known in self._moments if known < blocks)
+            cells = slice(last * self.grid.block_size, blocks * self.grid.block_size)
+            added = self.adapter.moments(self.prompts[cells], self.seeds[cells])
+            self._moments[blocks] = self._moments[last].merge(added)
+        return self._moments[blocks]
 
 
 def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
@@ -65,20 +95,16 @@ def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
     return copy, prompts[cells[:, 0]], cells[:, 1]
 
 
-def _stop(adapter: Truth, rule: StoppingRule, order: int, prompts: np.ndarray, seeds: np.ndarray) -> Stop:
-    moments, done = Moments.empty(*adapter.effects.shape), 0
+def _stop(path: _Path, rule: StoppingRule, order: int) -> Stop:
     always = dict.fromkeys(FIGURES, True)
-    for blocks in looks(rule.grid):
-        cells = slice(done, blocks * rule.grid.block_size)
-        moments = moments.merge(adapter.moments(prompts[cells], seeds[cells]))
-        signature = Signature.from_moments(moments, looks=rule.looks)
-        held, cosine = _held(signature, adapter.signature)
+    for blocks in looks(path.grid):
+        signature = path.signature(blocks, rule.looks)
+        held, cosine = _held(signature, path.adapter.signature)
         always = {figure: always[figure] and held[figure] for figure in FIGURES}
-        done = cells.stop
         if rule.enough(lambda: [signature], blocks):  # noqa: B023 called at once
             break
-    screened = rule.label(signature).startswith("screened")
-    return Stop(adapter.name, order, moments.cells, screened, signature, cosine, held, always)
+    screened = rule.label(signature).startswith(SCREENED)
+    return Stop(path.adapter.name, order, signature.cells, screened, signature, cosine, held, always)
 
 
 def _held(found: Signature, true: Signature) -> tuple[dict[str, bool], float]:
