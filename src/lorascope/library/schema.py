@@ -51,6 +51,10 @@ CREATE TABLE claims (
     adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (adapter, scene)
 );
+CREATE TABLE planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NULL);
+CREATE TABLE pictures (
+    encoder TEXT NOT NULL, name TEXT NOT NULL, embedding BLOB NOT NULL, sent REAL NOT NULL, PRIMARY KEY (encoder, name)
+);
 CREATE TABLE vectors (
     encoder TEXT NOT NULL, encoding TEXT NOT NULL, query TEXT NOT NULL, vector BLOB NOT NULL, consistency REAL,
     PRIMARY KEY (encoder, encoding, query)
