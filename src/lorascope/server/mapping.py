@@ -47,8 +47,8 @@ def plane_of(library: Library, searcher: Searcher) -> Plane | None:
 
     It is decided once: by the first two principal axes of the Directions, as soon as there are two dozen of them, and
     kept in the library. Fewer are drawn in the plane of the Protocol's reference phrases, which depends on no adapter.
-    (That plane would do for ever, but it shows about a quarter of the spread that the other one does: text and pictures
-    differ along other axes.) None if there are few adapters and the encoder is not on this disk.
+    (That plane would do for ever, but it shows far less of what adapters differ in: text and pictures vary along other
+    axes.) None if there are few adapters and the encoder is not on this disk.
     """
     digest = searcher.stored.protocol.digest
     phrases = PromptSet.load(searcher.stored.preset.reference).texts
@@ -58,14 +58,14 @@ def plane_of(library: Library, searcher: Searcher) -> Plane | None:
         vectors = None
     basis = library.showcase.plane(digest)
     if basis is None and len(searcher.matrix) >= _ENOUGH:
-        library.showcase.put_plane(digest, _principal(np.asarray(searcher.matrix.directions[:_MOST])))
+        library.showcase.put_plane(digest, principal_axes(np.asarray(searcher.matrix.directions[:_MOST])))
         basis = library.showcase.plane(digest)
     if basis is None:
-        basis = _principal(vectors) if vectors is not None else None
+        basis = principal_axes(vectors) if vectors is not None else None
     return None if basis is None else Plane(basis, None if vectors is None else _ends(basis, phrases, vectors))
 
 
-def _principal(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
+def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
     """The first two principal axes. An axis has no sign of its own: its largest component is made positive."""
     basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2]
     return (basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]).astype(np.float32)
