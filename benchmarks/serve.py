@@ -29,10 +29,12 @@ import psutil
 from PIL import Image
 
 from benchmarks.machine import describe
-from lorascope import Library, Preset, index
+from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path, truth
+from lorascope.search.searcher import unit
+from lorascope.server.mapping import principal_axes
 
 _SIDE = 512
 _PLACES = 2
@@ -79,6 +81,7 @@ def report(seconds: float = 60, clients: int = 50, adapters: int = 10_000) -> st
     with tempfile.TemporaryDirectory() as name:
         small = _miniature(Path(name))
         rows = _under_load(small, seconds, clients)
+        rows += [_plane(small)]
         rows += _large(_enlarged(small, adapters), adapters)
     lines = ["## The server", "", f"Machine: {describe()}. Server and clients share it.", "", "| what | measured |"]
     lines += ["| --- | --- |", *(f"| {what} | {found} |" for what, found in rows)]
@@ -227,6 +230,21 @@ def _assets(html: str) -> Iterable[str]:
 
 def _typical(work: Callable[[], Answer]) -> float:
     return statistics.median(work().seconds for _ in range(_REPEATS))
+
+
+def _plane(library: Path) -> tuple[str, str]:
+    """How much of what Directions differ in the map shows, by the plane that it is drawn in."""
+    with Library(library) as opened:
+        searcher = Searcher(opened)
+        phrases = PromptSet.load(searcher.stored.preset.reference).texts
+        texts = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
+        directions = np.asarray(searcher.matrix.directions[:])
+    spread = directions - directions.mean(0)
+    shares = [np.sum((spread @ principal_axes(rows).T) ** 2) / np.sum(spread**2) for rows in (directions, texts)]
+    return (
+        f"variance of the Directions of {len(directions)} adapters that the map shows",
+        f"{shares[0]:.0%} in the plane of their own axes, {shares[1]:.0%} in that of the reference phrases",
+    )
 
 
 def _miniature(folder: Path) -> Path:

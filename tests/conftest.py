@@ -20,6 +20,15 @@ from lorascope.protocol import Preset  # noqa: E402
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made once for several tests does not reach the user's own files either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORASCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LORASCOPE_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reaches a network or the user's own files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -243,6 +244,37 @@ def test_new_points_do_not_disturb_the_map(tmp_path: Path) -> None:
         measured(place, folder)
         after = get(client, "/map")
     assert len(after["keys"]) == 4
+    assert_undisturbed(before, after)
+
+
+def test_the_plane_of_the_map_is_decided_once(tmp_path: Path) -> None:
+    """Two dozen adapters decide it by what differs most among them; what comes later finds its place in it."""
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    rng = np.random.default_rng(0)
+    main, second = np.eye(16)[:2]
+    with Library(place) as library:
+        stored = library.protocol()
+        digest = stored.protocol.digest
+        (like, *_) = library.signatures(digest, library.adapters()).values()
+
+        def add(name: str, direction: np.ndarray) -> None:
+            library.add_adapters([StoredAdapter(f"sha256:{name}", name, "fake", (), {})], {})
+            signature = dataclasses.replace(like.signature, direction=direction)
+            library.put_signatures(digest, "glance", {f"sha256:{name}": signature})
+
+        for number in range(21):
+            add(str(number), main * rng.choice([-1, 1]) + 0.5 * second * rng.normal() + 0.05 * rng.normal(size=16))
+        with serving(place) as client:
+            before = get(client, "/map")
+            for number in range(40):
+                add(f"other {number}", np.eye(16)[3] + 0.1 * rng.normal(size=16))
+            after = get(client, "/map")
+    assert len(after["keys"]) == 64
+    assert_undisturbed(before, after)
+    assert min(abs(before["x"][before["names"].index(str(number))]) for number in range(21)) > 0.6
+
+
+def assert_undisturbed(before: Any, after: Any) -> None:
     for column in ("names", "x", "y", "strength", "consistency"):
         now = dict(zip(after["keys"], after[column], strict=True))
         assert [now[key] for key in before["keys"]] == before[column]

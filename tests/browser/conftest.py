@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lorascope.evaluation.pairs import Pair, Study
 from lorascope.library import Library
@@ -33,6 +33,8 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 )  # fmt: skip
 _HERE = Path(__file__).parent
+_PATIENCE = 30_000
+"""Milliseconds that a busy machine may take for what is nearly instant."""
 DESKTOP, PHONE, LARGE = (1440, 900), (360, 740), (3840, 2160)
 
 
@@ -49,6 +51,7 @@ def browser() -> Iterator[Browser]:
     """One browser for all tests here."""
     if not _CHROMIUM:
         pytest.skip("no Chromium on this machine: install one to see the pages tested (apt-get install chromium)")
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
         yield opened
@@ -71,7 +74,7 @@ def serving(settings: Settings, port: int = 0) -> Iterator[str]:
         thread.join(timeout=20)
 
 
-def until(met: Callable[[], bool], seconds: float = 20) -> None:
+def until(met: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not met():
@@ -143,7 +146,7 @@ def visit(browser: Browser, server: str) -> Iterator[Visit]:
                 base_url=base,
                 **options,
             )
-            context.set_default_timeout(8000)
+            context.set_default_timeout(_PATIENCE)
             opened.callback(context.close)
             page = context.new_page()
             page.on("pageerror", lambda error: errors.append(str(error)))

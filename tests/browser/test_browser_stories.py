@@ -265,7 +265,7 @@ def test_work_from_new_files_to_results(visit: Visit, tmp_path: Path) -> None:
     with serving(settings) as address:
         page = visit("/work", base=address)
         page.get_by_role("button", name="7 new files: index").click()
-        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("done", timeout=20_000)
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("done")
         keep(page, "story-work")
         expect(page.get_by_text("Nothing is being measured.")).to_be_visible()
         expect(page.get_by_role("heading", name="1 file left out")).to_be_visible()
@@ -284,12 +284,12 @@ def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Pa
         page.get_by_role("button", name="56 new files: index").click()
         page.get_by_role("button", name=re.compile("Pause")).click()
         resume = page.get_by_role("button", name=re.compile("Resume"))
-        expect(resume).to_be_visible(timeout=20_000)
+        expect(resume).to_be_visible()
         keep(page, "story-paused")
         resume.click()
         expect(page.locator("progress")).to_be_visible()
         page.get_by_role("button", name=re.compile("Stop")).first.click()
-        expect(page.get_by_text("Nothing is being measured.")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Nothing is being measured.")).to_be_visible()
         page.goto("about:blank")
 
 
@@ -298,9 +298,9 @@ def test_try_my_prompt(visit: Visit) -> None:
     page.get_by_text("Try my own prompt on the first 4").click()
     page.get_by_label("Your prompt").fill("a red boat")
     page.get_by_role("button", name="Try it").click()
-    expect(page.locator(".tries li")).to_have_count(5, timeout=20_000)
+    expect(page.locator(".tries li")).to_have_count(5)
     expect(page.locator(".tries li").first).to_contain_text("without")
-    expect(page.locator(".tries img")).to_have_count(10, timeout=20_000)
+    expect(page.locator(".tries img")).to_have_count(10)
     keep(page, "story-try")
 
 
@@ -335,7 +335,7 @@ def test_the_work_page_waits_for_a_server_that_restarts(visit: Visit, loras: Pat
         port = int(address.rpartition(":")[2])
     expect(page.locator("#lost")).to_be_visible()
     with serving(settings, port):
-        expect(page.locator("#lost")).to_be_hidden(timeout=20_000)
+        expect(page.locator("#lost")).to_be_hidden()
         page.goto("about:blank")
 
 

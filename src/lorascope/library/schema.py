@@ -52,6 +52,10 @@ CREATE TABLE claims (
     adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (adapter, scene)
 );
+CREATE TABLE planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NULL);
+CREATE TABLE pictures (
+    encoder TEXT NOT NULL, name TEXT NOT NULL, embedding BLOB NOT NULL, sent REAL NOT NULL, PRIMARY KEY (encoder, name)
+);
 """
 
 EVIDENCE = """

@@ -22,7 +22,6 @@ from lorascope.library.evidence import Evidence
 from lorascope.library.leases import SECONDS, ended
 from lorascope.library.matrix import Matrix, numbers, read_matrix
 from lorascope.library.records import (
-    Pin,
     Preview,
     Refusal,
     StoredAdapter,
@@ -30,6 +29,7 @@ from lorascope.library.records import (
     StoredSignature,
 )
 from lorascope.library.schema import LIBRARY, connect, explained, snapshot, transaction
+from lorascope.library.showcase import Showcase
 from lorascope.models import data_dir
 from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.signature import Signature
@@ -92,6 +92,11 @@ class Library:
         """Whether a companion exists; a library without one can be searched, not refined."""
         return self.evidence_path.exists()
 
+    @property
+    def showcase(self) -> Showcase:
+        """What a server needs to show it."""
+        return Showcase(self._db, self.path)
+
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with explained(self.path):
             return self._db.execute(sql, values).fetchall()
@@ -135,14 +140,6 @@ class Library:
         names = ", ".join(str(stored.protocol) for stored in found or known)
         problem = "several Protocols are called" if found else "no Protocol is called"
         raise LibraryError(f"{self.path}: {problem} {name!r}: choose one of {names}")
-
-    def version(self) -> tuple[tuple[str, float, int, float | None], ...]:
-        """What changes whenever signatures or Protocols do: each Protocol with its last use, count and newest one."""
-        rows = self._rows(
-            "SELECT digest, added, (SELECT count(*) FROM signatures WHERE protocol = digest),"
-            " (SELECT max(measured) FROM signatures WHERE protocol = digest) FROM protocols ORDER BY added DESC"
-        )
-        return tuple(rows)
 
     def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"]) -> None:
         """Keep the mean bare embedding, which image queries are compared with."""
@@ -203,11 +200,6 @@ class Library:
             key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), json.loads(facts))
             for key, name, family, facts, paths in rows
         }
-
-    def claimed(self, claim: str) -> dict[str, Any]:
-        """What is claimed of each adapter under one name, such as ``nsfw_level``, where anything is."""
-        sql = "SELECT key, json_extract(facts, ?1) FROM adapters WHERE json_extract(facts, ?1) IS NOT NULL"
-        return dict(self._rows(sql, [f"$.claims.{claim}.value"]))
 
     def labels(self, ids: Iterable[int]) -> dict[int, tuple[str, str, str]]:
         """Key, name and base family of adapters by the library's numbers of them, of those that are still there."""
@@ -325,26 +317,6 @@ class Library:
             [scene, adapter],
         )
         return [Preview(*row) for row in rows]
-
-    def preview(self, scene: str, adapter: str, place: int) -> Preview | None:
-        """One kept picture, if there is one."""
-        rows = self._rows(
-            "SELECT place, prompt, seed, webp FROM previews WHERE (scene, adapter, place) = (?, ?, ?)",
-            [scene, adapter, place],
-        )
-        return Preview(*rows[0]) if rows else None
-
-    def pinned(self, scene: str, adapters: Iterable[str]) -> dict[str, dict[int, Pin]]:
-        """Which pictures are kept of some adapters, without reading them: place to prompt and seed, in order."""
-        rows = self._rows(
-            "SELECT adapter, place, prompt, seed FROM previews"
-            " WHERE scene = ? AND adapter IN (SELECT value FROM json_each(?)) ORDER BY adapter, place",
-            [scene, json.dumps(list(adapters))],
-        )
-        found: dict[str, dict[int, Pin]] = {}
-        for adapter, place, prompt, seed in rows:
-            found.setdefault(adapter, {})[place] = Pin(prompt, seed)
-        return found
 
     # --- Runs, refusals, claims -----------------------------------------------------------------------------------
 

@@ -263,7 +263,7 @@ def write_manifest(library: Library, path: Path) -> int:
     manifest = {
         "rule": "every file that matches the base model of its Protocol and passes every check of the adapter reader",
         "protocols": [json.loads(stored.protocol.to_json()) for stored in library.protocols()],
-        "runs": library.runs(),
+        "runs": [run | {"request": _without_owner(run["request"])} for run in library.runs()],
         "adapters": [
             {"key": a.key, "name": a.name, "family": a.family, "paths": a.paths} | _coverage(a)
             for a in adapters.values()
@@ -275,6 +275,11 @@ def write_manifest(library: Library, path: Path) -> int:
     except OSError as error:
         raise LibraryError(f"{path} cannot be written ({error.strerror}): choose another place") from error
     return len(adapters)
+
+
+def _without_owner(request: dict[str, Any]) -> dict[str, Any]:
+    """Which process did it is nobody else's business."""
+    return {name: value for name, value in request.items() if name != "owner"}
 
 
 def _coverage(adapter: StoredAdapter) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from lorascope.search.searcher import unit
 from lorascope.server.views import MATURE, plain_thresholds
 
 _DIGITS = 4
+_ENOUGH = 24
+_MOST = 4000
+"""More Directions than this decide nothing else."""
 
 
 @dataclass(frozen=True)
@@ -32,42 +36,61 @@ class MapData:
 
 @dataclass(frozen=True)
 class Plane:
-    """Two fixed directions (2, d) and, for each, the phrases that lie farthest towards its low and its high end."""
+    """Two directions (2, d) that are kept; for each the phrases that lie farthest to its low and its high end."""
 
     basis: Float32[np.ndarray, "2 d"]
-    ends: tuple[tuple[str, str], tuple[str, str]]
+    ends: tuple[tuple[str, str], tuple[str, str]] | None
 
 
-def plane_of(searcher: Searcher) -> Plane | None:
-    """The plane that Directions are drawn in: the first two principal axes of the Protocol's reference phrases.
+def plane_of(library: Library, searcher: Searcher) -> Plane | None:
+    """The plane that Directions are drawn in, which no new adapter ever moves.
 
-    It depends on the encoder and on the preset's phrases alone, never on the adapters, so no new adapter ever moves
-    another one, the same adapter lies at the same place in every library, and the axes have words for their ends.
-    None where the encoder is not on this disk.
+    It is decided once: by the first two principal axes of the Directions, as soon as there are two dozen of them, and
+    kept in the library. Fewer are drawn in the plane of the Protocol's reference phrases, which depends on no adapter.
+    (That plane would do for ever, but it shows far less of what adapters differ in: text and pictures vary along other
+    axes.) None if there are few adapters and the encoder is not on this disk.
     """
+    digest = searcher.stored.protocol.digest
     phrases = PromptSet.load(searcher.stored.preset.reference).texts
     try:
         vectors = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
     except LorascopeError:
-        return None
-    basis = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)[2][:2]
-    basis *= np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]  # an axis has no sign of its own
+        vectors = None
+    basis = library.showcase.plane(digest)
+    if basis is None and len(searcher.matrix) >= _ENOUGH:
+        library.showcase.put_plane(digest, principal_axes(np.asarray(searcher.matrix.directions[:_MOST])))
+        basis = library.showcase.plane(digest)
+    if basis is None:
+        basis = principal_axes(vectors) if vectors is not None else None
+    return None if basis is None else Plane(basis, None if vectors is None else _ends(basis, phrases, vectors))
+
+
+def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
+    """The first two principal axes. An axis has no sign of its own: its largest component is made positive."""
+    basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2]
+    return (basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]).astype(np.float32)
+
+
+def _ends(
+    basis: Float32[np.ndarray, "2 d"], phrases: Sequence[str], vectors: Float32[np.ndarray, "n d"]
+) -> tuple[tuple[str, str], tuple[str, str]]:
     order = (vectors @ basis.T).argsort(axis=0)
-    low, high = (tuple(phrases[row] for row in order[end]) for end in (0, -1))
-    return Plane(basis.astype(np.float32), ((low[0], high[0]), (low[1], high[1])))
+    low, high = ([phrases[int(row)] for row in order[end]] for end in (0, -1))
+    return (low[0], high[0]), (low[1], high[1])
 
 
-def draw_map(library: Library, searcher: Searcher, plane: Plane | None) -> MapData:
+def draw_map(library: Library, searcher: Searcher) -> MapData:
     """Put the whole matrix into columns."""
     matrix, stored = searcher.matrix, searcher.stored
+    plane = plane_of(library, searcher)
     families = sorted(set(matrix.families))
-    levels = library.claimed("nsfw_level")
+    levels = library.showcase.claimed("nsfw_level")
     places = None if plane is None else matrix.directions @ plane.basis.T
     content: dict[str, Any] = {
         "protocol": str(stored.protocol),
         "digest": stored.protocol.digest,
         "thresholds": plain_thresholds(searcher.thresholds),
-        "axes": None if plane is None else dict(zip("xy", plane.ends, strict=True)),
+        "axes": None if plane is None or plane.ends is None else dict(zip("xy", plane.ends, strict=True)),
         "families": families,
         "keys": matrix.keys,
         "names": matrix.names,

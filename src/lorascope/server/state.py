@@ -19,7 +19,7 @@ from lorascope.server.asking import Ask, Found, answered
 from lorascope.server.encoding import Encoders
 from lorascope.server.folders import Folders
 from lorascope.server.jobs import Plan
-from lorascope.server.mapping import MapData, Plane, draw_map, plane_of
+from lorascope.server.mapping import MapData, draw_map
 from lorascope.server.pictures import Pictures
 from lorascope.server.post import Start
 from lorascope.server.problems import Problem
@@ -71,7 +71,6 @@ class State:
         self._kept_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
-        self._planes: dict[str, Plane | None] = {}
         plan = Plan(settings.library, settings.preset, settings.device, settings.download)
         self.work = Work(plan, settings.folders, self.library, start)
         self.tries = self.work.tries
@@ -99,7 +98,7 @@ class State:
 
     def protocols(self, library: Library) -> tuple[StoredProtocol, ...]:
         """Every Protocol, the active one first; what was kept of an older library is forgotten."""
-        version = library.version()
+        version = library.showcase.version()
         with self._lock:
             if version != self._version:
                 self._protocols = tuple(library.protocols())
@@ -166,7 +165,7 @@ class State:
                     return found
                 version = self._version
             searcher = self.searcher(library, ask.protocol)
-            picture = self._pictures.get(searcher.stored, ask.image) if ask.image else None
+            picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
             found = answered(ask, searcher, picture)
         with self._lock:
             if version == self._version:
@@ -184,7 +183,7 @@ class State:
             LorascopeError: it is no picture, or the encoder is not on this disk.
         """
         with self.library() as library:
-            return self._pictures.add(self.protocol(library, protocol), data)
+            return self._pictures.add(library, self.protocol(library, protocol), data)
 
     def map(self, protocol: str = "") -> MapData:
         """Every adapter of a Protocol in columns; drawn once until the library changes.
@@ -198,9 +197,7 @@ class State:
             with self._lock:
                 found, version = self._maps.get(digest), self._version
             if found is None:
-                if self._planes.get(digest) is None:
-                    self._planes[digest] = plane_of(searcher)
-                found = draw_map(library, searcher, self._planes[digest])
+                found = draw_map(library, searcher)
                 with self._lock:
                     if version == self._version:
                         self._maps[digest] = found

@@ -102,7 +102,7 @@ def previews(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[
     with state.library() as library:
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
-        pins = library.pinned(stored.scene, [BARE, key])
+        pins = library.showcase.pinned(stored.scene, [BARE, key])
     bare = pins.get(BARE, {})
     return [
         {
@@ -147,7 +147,7 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
 
 def _picture(request: Request, state: StateOf, key: str, place: int, protocol: str) -> Response:
     with state.library() as library:
-        found = library.preview(state.protocol(library, protocol).protocol.scene, key, place)
+        found = library.showcase.preview(state.protocol(library, protocol).protocol.scene, key, place)
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
     return cached(request, found.webp, "image/webp")

@@ -17,6 +17,10 @@ if (form) {
     const shown = target.closest(".field")?.querySelector("output");
     if (shown) shown.value = spelt(target, shown.dataset.any);
   });
+  document.addEventListener("htmx:after:swap", () => {
+    // a status that is put in with its text is not read out; one that changes is
+    document.getElementById("announced").textContent = document.getElementById("told")?.textContent ?? "";
+  });
   document.addEventListener("toggle", ({ target }) => target.id === "lane" && keepLane(target.open), true);
   takePictures();
 }
