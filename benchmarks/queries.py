@@ -16,7 +16,7 @@ from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
 
 TITLE = "Queries"
-NOTE = """An encoder of the size of CLIP ViT-B/32, with random weights, which cost the same time as trained ones; the 280
+NOTE = """An encoder of the size of CLIP ViT-B/32, with random weights, which cost what trained ones cost; the 280
 shipped retrieval prompts."""
 
 _WORDS = ("oil painting", "neon city at night", "pencil sketch", "golden hour light", "in the style of a woodcut")
