@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from lorascope.grid import PromptSet
 
@@ -71,3 +72,72 @@ def clip_tokenizer(folder: Path, texts: Iterable[str]) -> tuple[int, int]:
 
 def _ended(symbol: str) -> str:
     return f"{symbol.lower()}</w>" if symbol[-1].isupper() else symbol
+
+
+def sdxl_parts(device: str, *, small: bool = False) -> dict[str, Any]:
+    """SDXL's UNet, VAE, text encoders and tiny decoder, and CLIP ViT-B/32, with random weights.
+
+    Args:
+        device: ``meta`` makes models without weights.
+        small: the same layout at a sixteenth of the width, to try a benchmark out.
+    """
+    import torch
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    scale = 16 if small else 1
+    layers = 2 if small else 0
+    torch.manual_seed(0)
+    with torch.device(device):
+        unet = UNet2DConditionModel(
+            sample_size=128, in_channels=4, out_channels=4,
+            block_out_channels=tuple(width // scale for width in (320, 640, 1280)),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), layers_per_block=2,
+            attention_head_dim=(1, 2, 4) if small else (5, 10, 20), use_linear_projection=True,
+            transformer_layers_per_block=(1, 1, 1) if small else (1, 2, 10),
+            cross_attention_dim=2048 // scale, addition_embed_type="text_time",
+            addition_time_embed_dim=256 // scale, projection_class_embeddings_input_dim=2816 // scale,
+            norm_num_groups=4 if small else 32,
+        )  # fmt: skip
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2,
+            block_out_channels=tuple(w // scale for w in (128, 256, 512, 512)), latent_channels=4, force_upcast=False,
+            norm_num_groups=4 if small else 32, sample_size=1024, scaling_factor=0.13025,
+        )  # fmt: skip
+        large = CLIPTextConfig(
+            hidden_size=768 // scale, intermediate_size=3072 // scale, num_hidden_layers=layers or 12,
+            num_attention_heads=3 if small else 12, projection_dim=768 // scale,
+        )  # fmt: skip
+        bigger = CLIPTextConfig(
+            hidden_size=1280 // scale, intermediate_size=5120 // scale, num_hidden_layers=layers or 32,
+            num_attention_heads=5 if small else 20, projection_dim=1280 // scale, hidden_act="gelu",
+        )  # fmt: skip
+        return {
+            "unet": unet,
+            "vae": vae,
+            "tiny": AutoencoderTiny(),
+            "text_encoder": CLIPTextModel(large),
+            "text_encoder_2": CLIPTextModelWithProjection(bigger),
+            "clip": CLIPModel(CLIPConfig(projection_dim=512)),
+        }
+
+
+def sdxl_pipeline(folder: Path, *, small: bool = False) -> Path:
+    """An SDXL pipeline with random weights in float16, as diffusers saves it, and a tiny decoder under ``tiny``."""
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+    from transformers import CLIPTokenizer
+
+    parts = {name: part.to(torch.float16) for name, part in sdxl_parts("cpu", small=small).items() if name != "clip"}
+    parts.pop("tiny").save_pretrained(folder / "tiny")
+    clip_tokenizer(folder / "words", PromptSet.load("index").texts)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "words")
+    scheduler = EulerDiscreteScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="leading"
+    )
+    pipe = StableDiffusionXLPipeline(
+        **parts, tokenizer=tokenizer, tokenizer_2=tokenizer, scheduler=scheduler, add_watermarker=False
+    )
+    pipe.save_pretrained(folder)
+    return folder

@@ -45,7 +45,10 @@ class ReferenceIndex:
             device: a torch device.
         """
         from diffusers import DiffusionPipeline
+        from diffusers.utils import logging
         from transformers import CLIPImageProcessorPil, CLIPModel
+
+        logging.set_verbosity_error()  # it says of every adapter which text encoder it has no keys for
 
         self._preset, self._prompts, self._folder, self._device = preset, list(prompts), folder, device
         if preset.threads:

@@ -62,7 +62,7 @@ PrecisionName = Annotated[
 ]
 PresetName = Annotated[
     str,
-    typer.Option(help="How to measure: sdxl-paper, sdxl-fast, miniature, carlos-2025, or a .toml file."),
+    typer.Option(help="sdxl-paper, sdxl-fast, sdxl-lightning, miniature, carlos-2025, or a .toml file."),
 ]
 Base = Annotated[str, typer.Option(help="Another base model: a folder, a .safetensors checkpoint or a hub id.")]
 Encoders = Annotated[list[str] | None, typer.Option(help="Other encoders, in one pass. May be given twice.")]

@@ -133,7 +133,7 @@ class _Run:
         self._goal = goal
         self._partial = partial
         self._until = until
-        self._longest = timedelta()
+        self._longest = 0.0
         self._late = False
         self._watch = watch
         self._owner = this_process()
@@ -245,15 +245,15 @@ class _Run:
         tally = Tally(bench, key)
         self._record(adapter, key, delta)
         while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
-            began = datetime.now()
-            self._late = began + self._longest > self._until
+            self._late = datetime.now() + timedelta(seconds=self._longest) > self._until
             if self._late:
                 return
+            began = time.monotonic()
             cells = len(bench.grid.block(tally.blocks))
             bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
             tally.catch_up()
-            self._longest = max(self._longest, datetime.now() - began)
+            self._longest = max(self._longest, time.monotonic() - began)
             self.outcome.cells += cells
             self._spent += cells
             self._ahead[place] = max(0, self._ahead[place] - cells)

@@ -1,0 +1,78 @@
+"""The procedure that benchmarks are measured against is the same measurement: its cells have the same embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_clip
+
+from benchmarks import gpu
+from benchmarks.reference_index import ReferenceIndex
+from benchmarks.reference_search import ReferenceSearch, catalogue
+from lorascope.encoders.clip import load_text_encoder
+from lorascope.encoders.suffix import QueryEncoder
+from lorascope.grid import PromptSet
+from lorascope.library import Library
+from lorascope.measure import index, load_bench
+from lorascope.miniature import adapters_path
+from lorascope.models import find_model
+from lorascope.protocol import Preset
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of peft and diffusers
+def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Library) -> None:
+    miniature = Preset.load("miniature")
+    texts = miniature.grid().prompts.texts[:2]
+    (tmp_path / "prompts.txt").write_text("\n".join(texts), "utf-8")
+    preset = dataclasses.replace(miniature, prompts=str(tmp_path / "prompts.txt"), seeds=(0, 1, 2, 3))
+    path = adapters_path() / "roman_floor.safetensors"
+
+    reference = ReferenceIndex(preset, texts, tmp_path / "reference")
+    reference.bare()
+    effect = reference.adapter(path)
+
+    bench = load_bench(preset, library, device="cpu")
+    (key,) = index([path], bench, precision="full").measured
+    (protocol,) = bench.protocols
+    (block,) = library.evidence.blocks(key, protocol)
+    order = [cell.prompt * 4 + preset.seeds.index(cell.seed) for cell in bench.grid.block(0)]
+    for name, ours in (("bare", block.adapted.astype(np.float32) - block.effects), (path.stem, block.adapted)):
+        theirs, ours = reference.embeddings(name)[order], ours.astype(np.float32)
+        cosines = (theirs * ours).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)
+        assert cosines.min() >= 0.999
+    signature = library.signatures(protocol, [key])[key].signature
+    assert signature.strength == pytest.approx(effect.strength, rel=1e-3)
+    assert signature.consistency == pytest.approx(effect.consistency, abs=1e-3)
+    assert np.abs(signature.direction - effect.direction).max() < 1e-2 * effect.strength
+
+
+def test_reference_and_lorascope_answer_the_same() -> None:
+    folder, prompts = find_model("package:miniature/encoder"), PromptSet.load("miniature-query")
+    directions = np.random.default_rng(0).normal(size=(50, 128))
+    strength, consistency = np.linspace(0, 12, 50), np.linspace(0, 0.5, 50)
+    reference = ReferenceSearch(folder, prompts.texts, catalogue(directions, strength, consistency))
+    vector = reference.vector("pencil drawing")
+    assert np.abs(vector - QueryEncoder(load_text_encoder(str(folder)), prompts).vector("pencil drawing")).max() < 1e-4
+    scores = directions @ vector / np.linalg.norm(vector) / np.linalg.norm(directions, axis=1)
+    scores[(strength > 9.8) | (consistency < 0.041)] = -2
+    best = np.argsort(-scores)[:5]
+    found = reference.query("pencil drawing", top=5)
+    assert [name for _, name in found] == [f"adapter {place}" for place in best]
+    assert [score for score, _ in found] == pytest.approx(scores[best].tolist())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_the_benchmark_for_gpus_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small SDXL and the CPU: every row has a figure. Without a GPU, every row says so."""
+    tiny_clip(tmp_path / "clip")
+    rows = {row.name: row for row in gpu.measure_on("cpu", tmp_path, small=True)}
+    assert len(rows) == 12
+    assert all(row.value > 0 for row in rows.values())
+    assert rows["an adapter at `glance`, `sdxl-lightning`"].target.limit == 4
+    monkeypatch.setattr(gpu, "missing", lambda: "no GPU here")
+    outstanding = list(gpu.measure())
+    assert len(outstanding) == 8
+    assert all(row.value is None and row.met is None and row.note == "no GPU here" for row in outstanding)
