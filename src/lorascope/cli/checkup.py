@@ -31,6 +31,7 @@ def checks(library: Path | None) -> list[Check]:
     found = [Check("ok", "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     found += [_package(name) for name in _PACKAGES]
     found += [_device(), _extra("pyarrow", "parquet", "import and export of parquet files")]
+    found += [_extra("faiss-cpu", "faiss", "libraries of more than 200,000 adapters")]
     found += [_model(name) for name in presets()]
     found += [_library(library), _room(library)]
     return found

@@ -15,7 +15,8 @@ class Directions:
     """Unit rows (n, d), multiplied like an array: ``directions @ vector``, ``directions[rows]``.
 
     Two blocks lie below: what is mapped from the disk, and what came since and is in memory. ``places`` says where
-    in the blocks, one after the other, each row is; None if row i is in place i.
+    in the blocks, one after the other, each row is, in ascending order; None if row i is in place i. Places that no
+    row has are of adapters that changed or went. The recent block is there with all its rows, which are the last.
     """
 
     def __init__(

@@ -49,9 +49,10 @@ def best(
     whole: Float32[np.ndarray, " n"] | None = None
     found: list[Ranked] = []
     for mask in masks:
-        rows = np.flatnonzero(mask)
-        if index is not None and len(rows) > EXACT:
+        if index is not None and np.count_nonzero(mask) > EXACT:
             rows = _candidates(matrix.directions, vector, mask, top, index)
+        else:
+            rows = np.flatnonzero(mask)
         if len(rows) * _FEW < len(mask):
             scores = matrix.directions.scores(rows, vector)
         else:
@@ -91,12 +92,13 @@ def _candidates(
     directions: Directions, vector: Float32[np.ndarray, " d"], mask: Mask, top: int, index: Candidates
 ) -> Int64[np.ndarray, " k"]:
     """Rows that an index finds in the mapped part, and all that are not in it."""
-    mapped = len(directions.mapped)
-    places = np.arange(len(mask)) if directions.places is None else directions.places
-    allowed = np.zeros(mapped, bool)
-    old = places < mapped
-    allowed[places[old]] = mask[old]
-    chosen = np.zeros(mapped, bool)
-    chosen[index.near(vector, allowed, max(10 * top, 100))] = True
-    chosen = np.append(chosen, np.ones(len(directions.recent), bool))
-    return np.flatnonzero(chosen[places] & mask)
+    recent = len(mask) - len(directions.recent)
+    count = max(10 * top, 100)
+    if directions.places is None:
+        near = index.near(vector, mask[:recent], count)
+    else:
+        places = directions.places[:recent]
+        allowed = np.zeros(len(directions.mapped), bool)
+        allowed[places] = mask[:recent]
+        near = np.searchsorted(places, index.near(vector, allowed, count))
+    return np.concatenate([near, np.flatnonzero(mask[recent:]) + recent])
