@@ -31,7 +31,7 @@ from lorascope.signature import Signature
 FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
-    "serve",
+    "serve", "study",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
+const SMALL = 3; // px, a point's half width below which nobody sees that it is square; squares are the quickest to draw
 const GRIP = 7; // px within which a threshold's line can be taken
 
 const box = document.getElementById("map");
@@ -15,7 +16,7 @@ const pen = canvas.getContext("2d");
 
 let data; // the API's arrays
 let view = "figures";
-let area; // x, y: numbers to pixels, before zooming; index: points by pixel
+let area; // before zooming: x, y turn numbers into pixels; left, top are the points; index finds them
 let transform = zoomIdentity;
 let pointed = -1;
 let waiting = false;
@@ -59,9 +60,10 @@ function layOut() {
   const x = line(spans[0], MARGIN.left, width - MARGIN.right);
   const y = line(spans[1], height - MARGIN.bottom, MARGIN.top);
   const index = new KDBush(xs.length, 16, Float32Array);
-  for (let i = 0; i < xs.length; i++) index.add(x(xs[i] ?? 0), y(ys[i] ?? 0));
+  const [left, top] = [Float32Array.from(xs, (value) => x(value ?? 0)), Float32Array.from(ys, (value) => y(value ?? 0))];
+  left.forEach((px, i) => index.add(px, top[i]));
   index.finish();
-  area = { width, height, ratio, x, y, xs, ys, index };
+  area = { width, height, ratio, x, y, left, top, index };
   zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
   draw();
 }
@@ -110,7 +112,7 @@ function colour(name) {
 }
 
 function paint() {
-  const { width, height, ratio, x, y, xs, ys } = area;
+  const { width, height, ratio, left, top } = area;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   pen.font = "12px system-ui, sans-serif";
@@ -120,29 +122,38 @@ function paint() {
   pen.rect(MARGIN.left, MARGIN.top, width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom);
   pen.clip();
   const chosen = limits();
-  const size = Math.min(8, (xs.length > 3000 ? 2.2 : xs.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
-  const layers = [[], []];
-  for (let i = 0; i < xs.length; i++) layers[fate(i, chosen) ? 0 : 1].push(i);
-  const look = [[colour("edge"), 0.35], [colour("accent"), 0.75]];
-  layers.forEach((points, layer) => {
-    [pen.fillStyle, pen.globalAlpha] = look[layer];
-    pen.beginPath();
-    for (const i of points) {
-      const [px, py] = transform.apply([x(xs[i] ?? 0), y(ys[i] ?? 0)]);
-      if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-      pen.moveTo(px + size, py);
-      pen.arc(px, py, size, 0, 7);
+  const size = Math.min(8, (left.length > 3000 ? 2.2 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
+  const fates = Uint8Array.from(left, (_, i) => fate(i, chosen));
+  const { k, x: dx, y: dy } = transform;
+  for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
+    const dot = stamp(name, size);
+    [pen.fillStyle, pen.globalAlpha] = [colour(name), alpha];
+    for (let i = 0; i < left.length; i++) {
+      const [px, py] = [left[i] * k + dx, top[i] * k + dy];
+      if (fates[i] > 0 !== hidden || px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
+      if (size < SMALL) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
+      else pen.drawImage(dot, px - size, py - size, 2 * size, 2 * size);
     }
-    pen.fill();
-  });
+  }
   pen.globalAlpha = 1;
   if (view === "figures") thresholds();
   if (pointed >= 0) ring(size);
   pen.restore();
 }
 
+/** A round point, to be stamped many times. */
+function stamp(name, size) {
+  const side = Math.ceil(2 * size * area.ratio);
+  const dot = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const brush = dot.getContext("2d");
+  brush.fillStyle = colour(name);
+  brush.arc(side / 2, side / 2, side / 2, 0, 7);
+  brush.fill();
+  return dot;
+}
+
 function ring(size) {
-  const [px, py] = transform.apply([area.x(area.xs[pointed] ?? 0), area.y(area.ys[pointed] ?? 0)]);
+  const [px, py] = transform.apply([area.left[pointed], area.top[pointed]]);
   pen.strokeStyle = colour("text");
   pen.lineWidth = 2;
   pen.beginPath();
@@ -280,7 +291,7 @@ function nearest(event) {
   const [px, py] = transform.invert(pixel);
   let [best, least] = [-1, REACH];
   for (const i of area.index.within(px, py, REACH / transform.k)) {
-    const [x, y] = transform.apply([area.x(area.xs[i] ?? 0), area.y(area.ys[i] ?? 0)]);
+    const [x, y] = transform.apply([area.left[i], area.top[i]]);
     const distance = Math.hypot(x - pixel[0], y - pixel[1]);
     if (distance < least) [best, least] = [i, distance];
   }
