@@ -1,0 +1,49 @@
+"""evaluate: whether what is found is what was asked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorascope.cli import options
+
+Queries = Annotated[
+    str, typer.Argument(help="A .jsonl, .json or .csv file of queries; or miniature or sdxl, which ship.")
+]
+Split = Annotated[str, typer.Option(help="Only the queries of this part, such as dev or test.")]
+TextModels = Annotated[
+    list[str] | None,
+    typer.Option("--text", help="A dense text model to compare with, such as qwen3-0.6b. May be given several times."),
+]
+TextPresets = Annotated[Path | None, typer.Option(help="A TOML file of text models of your own.")]
+Report = Annotated[Path | None, typer.Option(help="Write tables and charts to this HTML file.")]
+
+
+def evaluate(
+    queries: Queries,
+    split: Split = "",
+    text: TextModels = None,
+    text_presets: TextPresets = None,
+    rankings: Annotated[
+        Path | None, typer.Option(help="Write the first 20 adapters of every ranking to this JSON lines file.")
+    ] = None,
+    report: Report = None,
+    device: options.Device = "",
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Compare this search with text search over names and descriptions, by queries whose answers you know."""
+    from lorascope.cli.lab import Laboratory, present_findings
+    from lorascope.evaluation import evaluate as run
+    from lorascope.evaluation import load_queries
+    from lorascope.evaluation.experiments.main import main_findings
+
+    asked = load_queries(queries, split=split)
+    with Laboratory(library, protocol, text or (), text_presets, device=device, download=download) as lab:
+        found = run(lab.corpus, asked, lab.lineup, lab.watch)
+        if rankings is not None:
+            found.write_rankings(rankings)
+        findings = main_findings(found, lab.consistencies(asked), lab.about_text)
+        present_findings(findings, lab.origin, report, as_json)
