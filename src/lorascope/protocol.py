@@ -114,6 +114,7 @@ class Preset:
     prompts: str = "index"
     query_prompts: str = "query"
     reference: str = "reference"
+    judged_prompts: str = "judged"
     seeds: tuple[int, ...]
     noise: NoiseRule = "cell"
     block_size: int = 32

@@ -27,6 +27,13 @@ def evaluate(
     rankings: Annotated[
         Path | None, typer.Option(help="Write the first 20 adapters of every ranking to this JSON lines file.")
     ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="A judge of images: siglip2, qwen2.5-vl, hpsv2, clipscore, world. May be repeated."),
+    ] = None,
+    judge_presets: Annotated[Path | None, typer.Option(help="A TOML file of judges of your own.")] = None,
+    judge_seeds: Annotated[int, typer.Option(min=1, help="Images to judge for each held-out prompt.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what making the images would take.")] = False,
     report: Report = None,
     device: options.Device = "",
     download: options.Download = False,
@@ -36,6 +43,7 @@ def evaluate(
 ) -> None:
     """Compare this search with text search over names and descriptions, by queries whose answers you know."""
     from lorascope.cli.lab import Laboratory, present_findings
+    from lorascope.cli.panel import sit
     from lorascope.evaluation import evaluate as run
     from lorascope.evaluation import load_queries
     from lorascope.evaluation.experiments.main import main_findings
@@ -45,5 +53,8 @@ def evaluate(
         found = run(lab.corpus, asked, lab.lineup, lab.watch)
         if rankings is not None:
             found.write_rankings(rankings)
-        findings = main_findings(found, lab.consistencies(asked), lab.about_text)
+        verdicts = sit(lab, found, judge or (), judge_presets, judge_seeds, dry_run=dry_run) if judge else []
+        if dry_run:
+            return
+        findings = main_findings(found, lab.consistencies(asked), lab.about_text, verdicts)
         present_findings(findings, lab.origin, report, as_json)

@@ -42,7 +42,7 @@ class Laboratory:
         self.searcher = open_searcher(self.library, protocol, download=download)
         self.corpus = Corpus.of(self.searcher)
         self._models = list(models) or [STANDING_IN]
-        self._presets, self._device, self._download = presets, device, download
+        self._presets, self.device, self.download = presets, device, download
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err,
             transient=True,
@@ -62,7 +62,7 @@ class Laboratory:
     def texts(self) -> list[Retriever]:
         """Text retrievers, dense ones first."""
         return text_retrievers(
-            self.corpus, self.store, self._models, presets=self._presets, device=self._device, download=self._download
+            self.corpus, self.store, self._models, presets=self._presets, device=self.device, download=self.download
         )
 
     @cached_property

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lorascope.evaluation.diversity import SPANS, diversity
+from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.judging import Judged
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import MAIN, MEASURES
 from lorascope.evaluation.queries import kinds
@@ -20,16 +22,23 @@ _FEW = 10
 """Clusters below which a percentile bootstrap says little."""
 
 
-def main_findings(evaluation: Evaluation, consistencies: Sequence[float | None], dense_note: str) -> Findings:
+def main_findings(
+    evaluation: Evaluation,
+    consistencies: Sequence[float | None],
+    dense_note: str,
+    verdicts: Sequence[Judged] = (),
+) -> Findings:
     """All sections of the main table.
 
     Args:
         evaluation: what the retrievers did.
         consistencies: the Consistency of each query's own shifts.
         dense_note: which text models took part.
+        verdicts: what judges said.
     """
     graded = bool(evaluation.figures)
     sections = [_figures(evaluation), _comparisons(evaluation), *_by_kind(evaluation)] if graded else []
+    sections += judge_sections(evaluation, verdicts)
     sections.append(_diversity(evaluation))
     if graded:
         sections.append(_ambiguous(evaluation, consistencies))
@@ -37,18 +46,24 @@ def main_findings(evaluation: Evaluation, consistencies: Sequence[float | None],
         f"{len(evaluation.queries)} queries in {evaluation.clusters.count} groups, {len(evaluation.corpus)} adapters."
         f" {dense_note} Intervals: 95%, bootstrap over groups of queries that ask for the same thing."
     )
-    return Findings("Does behaviour beat descriptions?", about, tuple(sections), _warnings(evaluation))
+    return Findings("Does behaviour beat descriptions?", about, tuple(sections), _warnings(evaluation, verdicts))
 
 
-def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
+def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, ...]:
     found = list(evaluation.notes)
     silent = sum(not words.description for words in evaluation.corpus.words)
     if silent:
         found.append(f"{silent} of {len(evaluation.corpus)} adapters have no description: text has their names only")
     if evaluation.figures and evaluation.clusters.count < _FEW:
         found.append(f"only {evaluation.clusters.count} groups of queries: the intervals are not to be trusted")
-    if not evaluation.figures:
-        found.append("no answers are known for these queries: relevance needs grades or a judge")
+    if not evaluation.figures and not verdicts:
+        found.append("no answers are known for these queries: relevance needs grades or a judge (--judge)")
+    found += [
+        f"the judge {one.judge} is the encoder that measured this library: it is not independent"
+        for one in verdicts
+        if not one.independent
+    ]
+    found += [f"the judge {name} does not tell right from wrong answers here" for name in blind(evaluation, verdicts)]
     return tuple(found)
 
 
@@ -117,7 +132,7 @@ def _diversity(evaluation: Evaluation) -> Section:
         three = found[SPANS.index(3)]
         relevance = float(evaluation.figures[name][MAIN].mean()) if evaluation.figures else None
         rows.append((name, relevance, *(one.entropy for one in found), three.effective, three.coverage, three.gini))
-        spans.append(Series(name, SPANS, tuple(one.entropy for one in found)))
+        spans.append(Series(name, tuple(map(float, SPANS)), tuple(one.entropy for one in found)))
         if relevance is not None:
             series.append(Series(name, (three.entropy,), (relevance,)))
     columns = ("retriever", MAIN, *(f"NE@{span}" for span in SPANS), "ELC@3", "coverage@3", "Gini@3")
