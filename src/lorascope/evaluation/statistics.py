@@ -66,10 +66,13 @@ class Clusters:
 
     def intervals(self, values: Float[np.ndarray, "queries figures"]) -> list[Interval]:
         """The mean of each column, with a percentile bootstrap over clusters (Efron 1979), 95%."""
-        sums, weights = self._sums(values), _resampled(self.count)
-        means = (weights @ sums) / (weights @ self._sizes)[:, None]
-        lower, upper = np.quantile(means, (0.025, 0.975), axis=0)
+        lower, upper = np.quantile(self.samples(values), (0.025, 0.975), axis=0)
         return [Interval(*map(float, row)) for row in zip(values.mean(0), lower, upper, strict=True)]
+
+    def samples(self, values: Float[np.ndarray, "queries figures"]) -> Float[np.ndarray, "draws figures"]:
+        """The means of each column in bootstrap samples of the clusters, the same samples for every column."""
+        weights = _resampled(self.count)
+        return (weights @ self._sums(values)) / (weights @ self._sizes)[:, None]
 
     def interval(self, values: Float[np.ndarray, " queries"]) -> Interval:
         """The mean of one figure, with its interval."""

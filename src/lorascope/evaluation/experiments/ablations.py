@@ -207,7 +207,7 @@ def _variants(bed: Bed) -> Iterator[Section]:
     rows = tuple((name, bed.interval(figures)) for name, figures in found.items())
     text = (
         "Plain: the cosine with the Direction. Centred: with Directions less their mean over the library. Whitened: in"
-        " a space where the library's Directions vary alike in all ways. Best category: the highest cosine with the mean"
+        " a space where the Directions vary alike in all ways. Best category: the highest cosine with the mean"
         " effect on any one category of prompts. Confident: times the lower limit of the Direction's agreement."
     )
     yield Section("Ranking variants", text, Table(("variant", MAIN), rows))
