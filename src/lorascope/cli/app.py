@@ -20,7 +20,7 @@ for panel, verbs in (
     ("Measure", (measuring.inspect, measuring.index)),
     ("Find", (find.search, find.similar, find.show, find.list_)),
     ("Keep", (data.import_, data.export, data.remove)),
-    ("Judge", (judging.evaluate,)),
+    ("Judge", (judging.evaluate, judging.calibrate, judging.experiment)),
 ):
     for verb in verbs:
         app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)

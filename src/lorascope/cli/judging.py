@@ -1,4 +1,4 @@
-"""evaluate: whether what is found is what was asked."""
+"""evaluate, calibrate, experiment: whether what is found is what was asked."""
 
 from pathlib import Path
 from typing import Annotated
@@ -58,3 +58,49 @@ def evaluate(
             return
         findings = main_findings(found, lab.consistencies(asked), lab.about_text, verdicts)
         present_findings(findings, lab.origin, report, as_json)
+
+
+def calibrate(
+    queries: Annotated[str, typer.Argument(help="Queries with known answers; without any, quantiles only.")] = "",
+    split: Split = "",
+    report: Report = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Suggest thresholds for a library: by quantile as the paper's, and by what queries with known answers gain."""
+    from lorascope.cli.lab import Laboratory, present_findings
+    from lorascope.evaluation import load_queries
+    from lorascope.evaluation.experiments.calibration import calibration_findings
+
+    asked = load_queries(queries, split=split) if queries else []
+    with Laboratory(library, protocol, (), None, device="", download=download) as lab:
+        findings = calibration_findings(lab.searcher, lab.corpus, asked, lab.watch)
+        present_findings(findings, lab.origin, report, as_json)
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="ablations, metadata, sight or names.")],
+    queries: Annotated[str, typer.Argument(help="Queries with known answers; sight and names need none.")] = "",
+    split: Split = "",
+    text: TextModels = None,
+    text_presets: TextPresets = None,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="For metadata: a TOML file with a perfect and a foreign text for each adapter.")
+    ] = None,
+    report: Report = None,
+    device: options.Device = "",
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Ask which part earns the result, when descriptions stop being enough, what the encoder misses, what names say."""
+    from lorascope.cli.lab import EXPERIMENTS, Laboratory, known_experiment, present_findings
+    from lorascope.evaluation import load_queries
+
+    known_experiment(name, queries)
+    asked = load_queries(queries, split=split) if queries else []
+    with Laboratory(library, protocol, text or (), text_presets, device=device, download=download) as lab:
+        present_findings(EXPERIMENTS[name](lab, asked, descriptions), lab.origin, report, as_json)

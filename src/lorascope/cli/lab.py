@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lorascope.cli.lanes import open_searcher
 from lorascope.cli.output import err, out, print_json, print_table
+from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, Findings, JudgedQuery
 from lorascope.evaluation.findings import Cell
 from lorascope.evaluation.lineup import lineup, text_retrievers
@@ -58,17 +59,20 @@ class Laboratory:
         self.store.close()
         self.library.close()
 
-    @cached_property
-    def texts(self) -> list[Retriever]:
-        """Text retrievers, dense ones first."""
+    def texts(self, corpus: Corpus) -> list[Retriever]:
+        """Text retrievers of some adapters' words, dense ones first."""
         return text_retrievers(
-            self.corpus, self.store, self._models, presets=self._presets, device=self.device, download=self.download
+            corpus, self.store, self._models, presets=self._presets, device=self.device, download=self.download
         )
+
+    def readers(self, corpus: Corpus) -> list[Retriever]:
+        """Those text retrievers that read descriptions: the dense ones and BM25."""
+        return self.texts(corpus)[: len(self._models) + 1]
 
     @cached_property
     def lineup(self) -> list[Retriever]:
         """Everybody."""
-        return lineup(self.searcher, self.corpus, self.texts, dense=len(self._models))
+        return lineup(self.searcher, self.corpus, self.texts(self.corpus), dense=len(self._models))
 
     def watch(self, stage: str, done: int, total: int) -> None:
         """Follow a run."""
@@ -116,3 +120,44 @@ def _short(cell: Cell, row: Sequence[Cell]) -> str | int:
     if isinstance(cell, int):
         return cell
     return plain_cell(cell.value if many and isinstance(cell, Interval) else cell)
+
+
+def _ablations(lab: Laboratory, queries: Sequence[JudgedQuery], _: Path | None) -> Findings:
+    from lorascope.evaluation.experiments.ablations import ablation_findings
+
+    return ablation_findings(lab.searcher, lab.corpus, queries, lab.watch)
+
+
+def _metadata(lab: Laboratory, queries: Sequence[JudgedQuery], source: Path | None) -> Findings:
+    from lorascope.evaluation.experiments.metadata import Descriptions, metadata_findings
+
+    descriptions = Descriptions.of(lab.corpus, source)
+    return metadata_findings(lab.searcher, lab.corpus, queries, lab.readers, descriptions, lab.watch)
+
+
+def _sight(lab: Laboratory, queries: Sequence[JudgedQuery], _: Path | None) -> Findings:
+    from lorascope.evaluation.experiments.sight import sight_findings
+
+    return sight_findings(lab.searcher, lab.corpus, queries)
+
+
+def _names(lab: Laboratory, _: Sequence[JudgedQuery], __: Path | None) -> Findings:
+    from lorascope.evaluation.experiments.names import names_findings
+
+    return names_findings(lab.searcher, lab.corpus)
+
+
+EXPERIMENTS: dict[str, Callable[[Laboratory, Sequence[JudgedQuery], Path | None], Findings]] = {
+    "ablations": _ablations,
+    "metadata": _metadata,
+    "sight": _sight,
+    "names": _names,
+}
+
+
+def known_experiment(name: str, queries: str) -> None:
+    """Check the name of an experiment, and that it gets the queries that it needs."""
+    if name not in EXPERIMENTS:
+        raise QueryError(f"no experiment {name!r}: use one of {', '.join(EXPERIMENTS)}")
+    if name in ("ablations", "metadata") and not queries:
+        raise QueryError(f"the experiment {name!r} needs queries with known answers: name a file, or miniature")

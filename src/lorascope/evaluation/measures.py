@@ -17,7 +17,11 @@ MEASURES = ("nDCG@5", "P@1", "P@3", "RR", "R@10")
 """As the field writes them."""
 MAIN = "nDCG@5"
 """The measure that comparisons are made by."""
+KEPT = "nDCG@5 kept"
+"""The same, with each grade times how much of the scene that was asked for is still there."""
 _GAINS = {grade: 2**grade - 1 for grade in range(1, HIGHEST_GRADE + 1)}
+_HALF_GAINS = {doubled: round(1000 * (2 ** (doubled / 2) - 1)) for doubled in range(1, 2 * HIGHEST_GRADE + 1)}
+"""By relevance times kept (0 to 2), which is twice the grade; in thousandths, for trec_eval wants whole numbers."""
 
 
 @final
@@ -28,6 +32,9 @@ class Qrels:
     and RR ask for the best answer: they count adapters of the highest grade that any adapter has for the query. A
     graded adapter that is not in the library stays in the ideal ranking, and a query whose answers are all missing, or
     that nobody answers, counts as zero: failures cannot vanish from a mean.
+
+    Where queries say of adapters whether they keep the scene, nDCG@5 is computed once more with the grade times
+    kept / 2: an adapter that draws snow and forgets the dog is not what was asked for.
     """
 
     def __init__(self, corpus: Corpus, queries: Sequence[JudgedQuery]) -> None:
@@ -43,11 +50,20 @@ class Qrels:
         gains = ir.nDCG(gains=_GAINS) @ 5
         self._names = {str(gains): MAIN}
         self._main = ir.evaluator([gains], graded)
-        self._others = (ir.evaluator([ir.R @ 10], graded), ir.evaluator([ir.P @ 1, ir.P @ 3, ir.RR], best))
+        self._others = [ir.evaluator([ir.R @ 10], graded), ir.evaluator([ir.P @ 1, ir.P @ 3, ir.RR], best)]
+        if any(query.kept for query in queries):
+            halves = ir.nDCG(gains=_HALF_GAINS) @ 5
+            self._names[str(halves)] = KEPT
+            self._others.append(ir.evaluator([halves], {query.id: self._graded_and_kept(query) for query in queries}))
 
     def _graded(self, query: JudgedQuery) -> dict[str, int]:
         grades = {self._corpus.find(name) or f"missing {name}": grade for name, grade in query.grades.items()}
         return {key: grade for key, grade in grades.items() if grade} or {"nobody": 1}
+
+    def _graded_and_kept(self, query: JudgedQuery) -> dict[str, int]:
+        kept = {self._corpus.find(name): grade for name, grade in query.kept.items()}
+        found = {key: grade * kept.get(key, 0) for key, grade in self._graded(query).items()}
+        return {key: grade for key, grade in found.items() if grade} or {"nobody": 1}
 
     def figures(self, scores: Scores) -> dict[str, Float[np.ndarray, " queries"]]:
         """Each measure for each query."""

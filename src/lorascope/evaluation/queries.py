@@ -20,6 +20,8 @@ HIGHEST_GRADE = 4
 SHIPPED = ("miniature", "sdxl")
 """Query sets that come with lorascope: the graded ones of the shipped world, and ungraded ones for SDXL libraries."""
 
+_GRADED = (("relevant", HIGHEST_GRADE), ("kept", 2))
+
 Entry = tuple[str, Mapping[str, Any]]
 """A place in a file, in words, and the fields that stand there."""
 
@@ -35,6 +37,7 @@ class JudgedQuery:
         grades: by adapter name or key; adapters that are not named have grade 0. Empty if nothing is known.
         split: ``dev`` or ``test`` where a set is divided, else "".
         group: queries of one group ask for the same thing, so they are resampled together.
+        kept: a second grade by adapter, 0 to 2: whether the scene that was asked for is still there. Empty if unknown.
     """
 
     id: str
@@ -43,6 +46,7 @@ class JudgedQuery:
     grades: Mapping[str, int] = field(default_factory=dict[str, int])
     split: str = ""
     group: str = ""
+    kept: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def cluster(self) -> str:
@@ -57,9 +61,9 @@ def load_queries(source: str | Path, *, split: str = "") -> list[JudgedQuery]:
     Args:
         source: ``miniature`` or ``sdxl`` for a set that ships; or a file. ``.jsonl`` holds one object a line, ``.json``
             a list of them (or an object with the list as "queries"): ``{"text": ..., "id": ..., "kind": ...,
-            "split": ..., "group": ..., "relevant": {adapter: grade}}``, of which only the text is required. ``.csv``
-            has the columns ``query`` and, if there are grades, ``adapter`` and ``grade``, one line for each graded
-            adapter; ``id``, ``kind``, ``split`` and ``group`` as above.
+            "split": ..., "group": ..., "relevant": {adapter: grade}, "kept": {adapter: grade}}``, of which only the
+            text is required. ``.csv`` has the columns ``query`` and, if there are grades, ``adapter`` and ``grade``,
+            one line for each graded adapter; ``id``, ``kind``, ``split`` and ``group`` as above.
         split: only the queries of this part; all of them if "".
 
     Raises:
@@ -94,7 +98,10 @@ def _shipped(name: str) -> Iterator[Entry]:
     if name == "miniature":
         from lorascope.miniature import truth
 
-        yield from (("miniature", entry) for entry in truth()["queries"])
+        world = truth()
+        kept = {name: facts["kept"] for name, facts in world["adapters"].items() if "kept" in facts}
+        for entry in world["queries"]:
+            yield name, entry | {"group": " ".join(entry.get("effects", ())), "kept": kept}
         return
     data = tomllib.loads((files("lorascope") / "evaluation" / "data" / f"{name}.toml").read_text("utf-8"))
     for kind, texts in data.items():
@@ -137,17 +144,20 @@ def _unique(source: str | Path, entries: Iterator[Entry]) -> list[JudgedQuery]:
 
 def _query(place: str, entry: Mapping[str, Any]) -> JudgedQuery:
     text: object = entry.get("text")
-    relevant: Any = entry.get("relevant", {})
     if not isinstance(text, str) or not text.strip():
         raise QueryError(f"{place}: the text is {text!r}: write what is asked, such as 'pencil drawing'")
-    if not isinstance(relevant, dict):
-        raise QueryError(f"{place} ({text!r}): relevant is {relevant!r}: write {{adapter name: grade}}")
     _check_phrase(place, text)
-    grades = {
-        str(name): _grade(f"{place} ({text!r})", grade) for name, grade in cast("dict[str, Any]", relevant).items()
-    }
-    named = {name: str(entry.get(name) or "") for name in ("id", "kind", "split", "group")}
-    return JudgedQuery(named["id"] or text, text, named["kind"] or "query", grades, named["split"], named["group"])
+    relevant, kept = (_grades(f"{place} ({text!r})", entry, *kind) for kind in _GRADED)
+    id_, kind, split, group = (str(entry.get(name) or "") for name in ("id", "kind", "split", "group"))
+    return JudgedQuery(id_ or text, text, kind or "query", relevant, split, group, kept)
+
+
+def _grades(place: str, entry: Mapping[str, Any], name: str, highest: int) -> dict[str, int]:
+    found: Any = entry.get(name, {})
+    if not isinstance(found, dict):
+        raise QueryError(f"{place}: {name} is {found!r}: write {{adapter name: grade}}")
+    grades = cast("dict[str, Any]", found)
+    return {adapter: _grade(place, grade, highest) for adapter, grade in grades.items()}
 
 
 def _check_phrase(place: str, text: str) -> None:
@@ -160,9 +170,9 @@ def _check_phrase(place: str, text: str) -> None:
         raise QueryError(f"{place}: {text!r} adds or weighs phrases, which text retrievers cannot: ask for one thing")
 
 
-def _grade(place: str, grade: object) -> int:
-    if isinstance(grade, bool) or not isinstance(grade, int) or not 0 <= grade <= HIGHEST_GRADE:
-        raise QueryError(f"{place}: grades must be 0 to {HIGHEST_GRADE}, not {grade!r}")
+def _grade(place: str, grade: object, highest: int) -> int:
+    if isinstance(grade, bool) or not isinstance(grade, int) or not 0 <= grade <= highest:
+        raise QueryError(f"{place}: grades must be 0 to {highest}, not {grade!r}")
     return grade
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.measures import MEASURES, Qrels
+from lorascope.evaluation.measures import Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Retriever, Scores
 from lorascope.evaluation.statistics import Clusters
@@ -120,7 +120,7 @@ def evaluate(
             figures.setdefault(retriever.name, []).append(qrels.figures(scores))
     watch("", len(retrievers), len(retrievers))
     means = {
-        name: {measure: np.mean([draw[measure] for draw in draws], axis=0) for measure in MEASURES}
+        name: {measure: np.mean([draw[measure] for draw in draws], axis=0) for measure in draws[0]}
         for name, draws in figures.items()
     }
     return Evaluation(corpus, tuple(queries), rankings, means, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def plain_cell(cell: Cell) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits; the paper writes .350 for 0.350."""
+    """Three digits; the paper writes .350 for 0.350. Infinity is no limit."""
+    if math.isinf(value):
+        return "none"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
     return (text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text).replace("-", "−")
 

@@ -13,7 +13,7 @@ from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
 from lorascope.evaluation.judging import Judged
 from lorascope.evaluation.lineup import OURS, pairs
-from lorascope.evaluation.measures import MAIN, MEASURES
+from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
 from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import Clusters, Interval, compare
@@ -70,8 +70,10 @@ def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, 
 def _figures(evaluation: Evaluation) -> Section:
     clusters = evaluation.clusters
     rows: list[tuple[Cell, ...]] = []
+    known = next(iter(evaluation.figures.values()))
+    measures = [measure for measure in (*MEASURES, KEPT) if measure in known]
     for name, figures in evaluation.figures.items():
-        columns = np.stack([figures[measure] for measure in MEASURES], axis=1)
+        columns = np.stack([figures[measure] for measure in measures], axis=1)
         rows.append((name, *clusters.intervals(columns)))
     rows.sort(key=lambda row: -_value(row[1]))
     text = (
@@ -84,7 +86,7 @@ def _figures(evaluation: Evaluation) -> Section:
         if isinstance(row[1], Interval)
     )
     chart = Chart("ranges", f"{MAIN}, with its 95% interval", MAIN, "", ranges)
-    return Section("Who finds what is asked", text, Table(("retriever", *MEASURES), tuple(rows)), (chart,))
+    return Section("Who finds what is asked", text, Table(("retriever", *measures), tuple(rows)), (chart,))
 
 
 def _value(cell: Cell) -> float:
