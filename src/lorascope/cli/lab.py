@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lorascope.cli.lanes import open_searcher
 from lorascope.cli.output import err, out, print_json, print_table
 from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, Findings, JudgedQuery
@@ -23,6 +22,8 @@ from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN
 from lorascope.library import Library
 from lorascope.report.lab import plain_cell, write_findings
+from lorascope.search import Searcher
+from lorascope.search.searcher import load_query_encoder
 
 
 class Laboratory:
@@ -40,7 +41,9 @@ class Laboratory:
     ) -> None:
         self.library = Library(path)
         self.store = LabStore(self.library)
-        self.searcher = open_searcher(self.library, protocol, download=download)
+        self.searcher = Searcher(
+            self.library, protocol=protocol, query_encoder=lambda stored: load_query_encoder(stored, download=download)
+        )
         self.corpus = Corpus.of(self.searcher)
         self._models = list(models) or [STANDING_IN]
         self._presets, self.device, self.download = presets, device, download

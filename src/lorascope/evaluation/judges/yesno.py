@@ -70,7 +70,7 @@ class YesNoJudge:
         """Every pair is a question of its own; the images are a batch."""
         seen = self._processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
         columns = [self._asked(seen, query) for query in queries]
-        return [[_verdict(yes, no) for yes, no in row] for row in np.stack(columns, axis=1)]
+        return [[_verdict(float(yes), float(no)) for yes, no in row] for row in np.stack(columns, axis=1)]
 
     @torch.inference_mode()
     def _asked(self, seen: Any, query: str) -> Float[np.ndarray, "n 2"]:
@@ -91,5 +91,5 @@ class YesNoJudge:
 
 
 def _verdict(yes: float, no: float) -> Verdict:
-    total = float(yes) + float(no)
-    return Verdict(float(yes) / total if total > 0 else 0.5, {"yes": float(yes), "no": float(no)})
+    total = yes + no
+    return Verdict(yes / total if total > 0 else 0.5, {"yes": yes, "no": no})
