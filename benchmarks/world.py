@@ -16,7 +16,10 @@ import numpy as np
 
 from benchmarks.machine import describe
 from lorascope import Library, Moments, Preset, Searcher, Signature, index
-from lorascope.evaluation import Judgement, evaluate
+from lorascope.encoders.encoding import ENCODINGS
+from lorascope.evaluation import Corpus, evaluate, load_queries
+from lorascope.evaluation.queries import kinds
+from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.measure import Bench, load_bench
 from lorascope.miniature import adapters_path, truth
 from lorascope.protocol import Thresholds
@@ -53,19 +56,17 @@ def report() -> str:
 
 
 def _queries(searcher: Searcher) -> str:
-    judgements = [Judgement(q["text"], q["kind"], q["relevant"]) for q in truth()["queries"]]
+    queries, corpus = load_queries("miniature"), Corpus.of(searcher)
+    encodings = [Behaviour(searcher, encoding, "none") for encoding in ENCODINGS]
+    found = evaluate(corpus, queries, [*encodings, *random_orders(corpus)])
     rows: Table = []
-    for kind in ("all", *dict.fromkeys(judgement.kind for judgement in judgements)):
-        chosen = [judgement for judgement in judgements if kind in ("all", judgement.kind)]
-        for row in evaluate(searcher, chosen):
-            rows.append(
-                (kind, row.encoding, row.queries, *(f"{v:.3f}" for v in (row.p1, row.mrr, row.ndcg5, row.lead)))
-            )
-    note = (
-        "All adapters are ranked, no thresholds. *lead* is how far the best right adapter's cosine exceeds the best"
-        " wrong one's. Random order: mean of 100.\n\n"
-    )
-    return note + _table(("queries", "encoding", "n", "P@1", "MRR", "nDCG@5", "lead"), rows)
+    for kind in ("all", *kinds(queries)):
+        chosen = [kind in ("all", query.kind) for query in queries]
+        for name, figures in found.figures.items():
+            means = [f"{figures[measure][chosen].mean():.3f}" for measure in ("P@1", "RR", "nDCG@5")]
+            rows.append((kind, name, sum(chosen), *means))
+    note = "All adapters are ranked, no thresholds. Random order: mean of 20.\n\n"
+    return note + _table(("queries", "retriever", "n", "P@1", "MRR", "nDCG@5"), rows)
 
 
 def _clarity(searcher: Searcher) -> str:

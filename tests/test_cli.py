@@ -238,10 +238,20 @@ def test_remove_forgets_one(measured: Path, tmp_path: Path) -> None:
 def test_evaluate_measures_judged_queries(measured: Path, tmp_path: Path) -> None:
     queries = [{"text": colour, "kind": "colour", "relevant": {f"{colour}der": 2}} for colour in COLOURS]
     (tmp_path / "queries.json").write_text(json.dumps(queries), "utf-8")
-    rows = {row["encoding"]: row for row in answer("evaluate", tmp_path / "queries.json", "-l", measured)}
-    assert rows.keys() == {"suffix", "prefix", "both", "query", "random"}
-    assert (rows["suffix"]["p1"], rows["suffix"]["mrr"], rows["suffix"]["ndcg5"]) == (1.0, 1.0, 1.0)
-    assert rows["random"]["p1"] < 0.7
+    files = {name: tmp_path / f"{name}.out" for name in ("report", "rankings")}
+    options = [part for name, path in files.items() for part in (f"--{name}", path)]
+    told = answer("evaluate", tmp_path / "queries.json", "-l", measured, *options)
+    table = told["sections"][0]["table"]
+    ndcg = {row[0]: row[1]["value"] for row in table["rows"]}
+    assert table["columns"] == ["retriever", "nDCG@5", "P@1", "P@3", "RR", "R@10"]
+    assert ndcg["behaviour"] == ndcg["keyword"] == 1.0  # the names of these say what they do
+    assert {"minilm", "bm25", "fuzzy", "rrf(behaviour, minilm)", "random"} < ndcg.keys()
+    assert "http" not in files["report"].read_text("utf-8").replace("http://www.w3.org/", "")  # names of formats
+    lines = [json.loads(line) for line in files["rankings"].read_text("utf-8").splitlines()]
+    assert len(lines) == len(ndcg) * len(queries)
+    keys = {row["name"]: row["key"] for row in answer("list", "-l", measured)}
+    first = {line["query"]: line["adapters"][0] for line in lines if line["retriever"] == "behaviour"}
+    assert first == {colour: keys[f"{colour}der"] for colour in COLOURS}
 
 
 def test_doctor_looks_at_everything(measured: Path) -> None:
@@ -297,7 +307,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
-        (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "cannot be read as JSON"),
+        (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "none.json' cannot be read"),
     ],
 )  # fmt: skip
 def test_errors_come_in_one_envelope(

@@ -13,7 +13,8 @@ from diffusers import StableDiffusionXLPipeline
 from typer.testing import CliRunner
 
 from lorascope.cli.app import app
-from lorascope.evaluation import Judgement, Row, evaluate
+from lorascope.evaluation import Corpus, evaluate, load_queries
+from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.library import BARE, Library
 from lorascope.library.codec import columns
 from lorascope.measure import Bench, Event, index, load_bench
@@ -77,11 +78,13 @@ def test_the_demo_s_questions_are_answered(world: Library, query: str) -> None:
 
 
 def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
-    judgements = [Judgement(q["text"], q["kind"], q["relevant"]) for q in truth()["queries"]]
-    rows: dict[str, Row] = {row.encoding: row for row in evaluate(Searcher(world), judgements)}
-    assert rows["suffix"].p1 > 0.7
-    assert rows["random"].p1 < 0.15
-    assert rows["suffix"].ndcg5 > rows["random"].ndcg5 + 0.4
+    searcher = Searcher(world)
+    corpus = Corpus.of(searcher)
+    taking_part = [Behaviour(searcher, filters="none"), *random_orders(corpus)]
+    ours, chance = evaluate(corpus, load_queries("miniature"), taking_part).figures.values()
+    assert ours["P@1"].mean() > 0.7
+    assert chance["P@1"].mean() < 0.15
+    assert ours["nDCG@5"].mean() > chance["nDCG@5"].mean() + 0.4
 
 
 def test_the_under_trained_one_is_weaker(found: dict[str, Signature]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,4 +145,71 @@ def tiny_sd15(folder: Path, *, seed: int = 0) -> Path:
         requires_safety_checker=False,
     )  # fmt: skip
     pipe.save_pretrained(folder)
+    return folder
+
+
+def _letter_tokenizer(special: Sequence[str], **names: Any) -> Any:
+    """A fast tokenizer of single characters, with some words of their own."""
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [chr(code) for code in range(32, 127)] + ["\n", "<unk>"]
+    core = Tokenizer(WordLevel({letter: place for place, letter in enumerate(letters)}, unk_token="<unk>"))
+    core.pre_tokenizer = Split(Regex("."), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", **names)
+    tokenizer.add_tokens(list(special), special_tokens=False)
+    return tokenizer
+
+
+def _stirred(model: torch.nn.Module) -> Any:
+    for parameter in model.parameters():  # the default initialisation is too small to tell inputs apart
+        torch.nn.init.normal_(parameter, std=0.15) if parameter.ndim > 1 else None
+    return model
+
+
+def tiny_siglip(folder: Path, *, seed: int = 0) -> Path:
+    """A SiglipModel of 16 dimensions with its tokenizer and preprocessor; fixed-size SigLIP 2 is of this class, too."""
+    from transformers import SiglipConfig, SiglipModel
+
+    torch.manual_seed(seed)
+    tokenizer = _letter_tokenizer((), pad_token="<unk>", eos_token="<unk>", model_input_names=["input_ids"])
+    sides = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = sides | {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "projection_size": 16}
+    model = _stirred(
+        SiglipModel(SiglipConfig(text_config=text, vision_config=sides | {"image_size": 32, "patch_size": 8}))
+    )
+    model.logit_bias.data.fill_(-2.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    settings = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    return folder
+
+
+def tiny_qwen_vl(folder: Path, *, seed: int = 0) -> Path:
+    """A Qwen2.5-VL with its tokenizer and image processor."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    torch.manual_seed(seed)
+    marks = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = _letter_tokenizer((*marks, "Yes", "No"), pad_token="<unk>", eos_token="<unk>")
+    ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in marks}
+    sides = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    text = sides | {
+        "hidden_size": 32, "intermediate_size": 48, "vocab_size": len(tokenizer),
+        "rope_parameters": {"type": "default", "rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+    }  # fmt: skip
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 32,
+              "fullatt_block_indexes": [1], "window_size": 56}  # fmt: skip
+    config = Qwen2_5_VLConfig(
+        text_config=text, vision_config=vision, image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"], vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )  # fmt: skip
+    _stirred(Qwen2_5_VLForConditionalGeneration(config)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56 * 4).save_pretrained(folder)
     return folder

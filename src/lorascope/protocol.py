@@ -92,6 +92,25 @@ class Thresholds:
     consistency_min: float = float("-inf")
 
 
+_PAPER = Thresholds(strength_max=9.8, consistency_min=0.041)
+_PAPER_MODELS = ("stabilityai/stable-diffusion-xl-base-1.0", "openai/clip-vit-base-patch32")
+
+
+def borrowed_thresholds(protocol: Protocol, thresholds: Thresholds) -> str:
+    """A sentence for thresholds that are the paper's although base model or encoder are not; else "".
+
+    Strength is a length in the encoder's own space, and both figures depend on the base model: 9.8 and 0.041 say
+    something about SDXL base 1.0 seen by CLIP ViT-B/32 only.
+    """
+    same = thresholds.strength_max == _PAPER.strength_max or thresholds.consistency_min == _PAPER.consistency_min
+    if (protocol.base, protocol.encoder) == _PAPER_MODELS or not same:
+        return ""
+    return (
+        "the thresholds are the paper's (9.8, 0.041), for SDXL base 1.0 and CLIP ViT-B/32, but this library was"
+        f" measured with {protocol.base} and {protocol.encoder}: `lorascope calibrate` suggests others"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """A Protocol before its models are found: names and places instead of digests.
@@ -116,6 +135,7 @@ class Preset:
     prompts: str = "index"
     query_prompts: str = "query"
     reference: str = "reference"
+    judged_prompts: str = "judged"
     seeds: tuple[int, ...]
     noise: NoiseRule = "cell"
     block_size: int = 32

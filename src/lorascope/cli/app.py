@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import data, find, measuring, serving, studying, system
+from lorascope.cli import data, find, judging, measuring, serving, studying, system
 
 app = typer.Typer(
     name="lorascope",
@@ -20,7 +20,7 @@ for panel, verbs in (
     ("Measure", (measuring.inspect, measuring.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, serving.serve)),
     ("Keep", (data.import_, data.export, data.remove)),
-    ("Judge", (find.evaluate, studying.study)),
+    ("Judge", (judging.evaluate, judging.calibrate, judging.experiment, studying.study)),
 ):
     for verb in verbs:
         app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)

@@ -1,6 +1,5 @@
-"""search, similar, show, list, evaluate: everything that only reads a library."""
+"""search, similar, show, list: everything that only reads a library."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -136,25 +135,3 @@ def list_(
             list_runs(opened, as_json)
         else:
             list_adapters(opened, protocol, as_json)
-
-
-def evaluate(
-    queries: Annotated[Path, typer.Argument(help="JSON: a list of {text, kind, relevant: {adapter name: 0-2}}.")],
-    library: options.LibraryPath = None,
-    protocol: options.ProtocolName = "",
-    as_json: options.Json = False,
-) -> None:
-    """Measure how well queries with known answers are answered: P@1, MRR, nDCG@5 and lead, by query encoding."""
-    from lorascope.cli.output import print_json, print_table
-    from lorascope.evaluation import evaluate as run
-    from lorascope.evaluation import read_judgements
-    from lorascope.library import Library
-    from lorascope.search import Searcher
-
-    with Library(library) as opened:
-        rows = run(Searcher(opened, protocol=protocol), read_judgements(queries))
-    if as_json:
-        print_json([vars(row) for row in rows])
-    else:
-        columns = ("encoding", "queries", "P@1", "MRR", "nDCG@5", "lead")
-        print_table(columns, [(r.encoding, r.queries, r.p1, r.mrr, r.ndcg5, r.lead) for r in rows])

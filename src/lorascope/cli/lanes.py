@@ -10,7 +10,7 @@ from lorascope.cli.output import out, print_answer, print_json
 from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
 from lorascope.errors import QueryError
 from lorascope.library import Library, StoredProtocol
-from lorascope.protocol import Thresholds
+from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.report.plain import plain_answer
 from lorascope.search import Answer, Searcher, load_query_encoder
 
@@ -57,6 +57,10 @@ def embedded(searcher: Searcher, path: Path, *, download: bool) -> Any:
     return embed_picture(path, searcher.stored.protocol.encoder, download=download)
 
 
+def _borrowed(searcher: Searcher) -> str:
+    return borrowed_thresholds(searcher.stored.protocol, searcher.thresholds)
+
+
 def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:
     """Write the sheet of answers, if asked, and print them. In this order, so that JSON is one document or none."""
     path = None
@@ -70,5 +74,7 @@ def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | 
         return
     for searcher, answer in lanes:
         print_answer(answer, searcher.thresholds, show_hidden=hidden)
+        if (answer.too_strong or answer.too_unstable) and (note := _borrowed(searcher)):
+            err.print(f"[yellow]{note}[/]", highlight=False)
     if path is not None:
         out.print(f"Pictures: {path.as_uri()}", soft_wrap=True)

@@ -1,7 +1,8 @@
-"""How well queries with known answers are answered."""
+"""The lab: whether behaviour beats descriptions, by known answers and by judges, and what earns it."""
 
-from lorascope.evaluation.judgements import Judgement, read_judgements
-from lorascope.evaluation.measures import ndcg, precision_at_1, reciprocal_rank
-from lorascope.evaluation.run import Row, evaluate
+from lorascope.evaluation.corpus import Corpus
+from lorascope.evaluation.findings import Findings
+from lorascope.evaluation.queries import JudgedQuery, load_queries
+from lorascope.evaluation.run import Evaluation, evaluate
 
-__all__ = ["Judgement", "Row", "evaluate", "ndcg", "precision_at_1", "read_judgements", "reciprocal_rank"]
+__all__ = ["Corpus", "Evaluation", "Findings", "JudgedQuery", "evaluate", "load_queries"]

@@ -1,83 +1,140 @@
-"""Every query encoding over a set of judged queries, and random order to compare with."""
+"""Retrievers over queries: every ranking, and every figure for every query."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
-from lorascope.encoders.encoding import Encoding
 from lorascope.errors import QueryError
-from lorascope.evaluation.judgements import Judgement
-from lorascope.evaluation.measures import ndcg, precision_at_1, reciprocal_rank
-from lorascope.search import Searcher
+from lorascope.evaluation.corpus import Corpus
+from lorascope.evaluation.measures import Qrels
+from lorascope.evaluation.queries import JudgedQuery
+from lorascope.evaluation.retrievers import Retriever, Scores
+from lorascope.evaluation.statistics import Clusters
 
-COMPARED: tuple[Encoding, ...] = ("suffix", "prefix", "both", "query")
-RANDOM = "random"
-_RANDOM_ORDERS = 100
+Watcher = Callable[[str, int, int], None]
+"""Is told what is being done, and how many steps of how many are done."""
 
 
+def quiet(stage: str, done: int, total: int) -> None:
+    """Watch nothing."""
+
+
+@final
+class Remembered:
+    """A retriever that is asked each query once, whoever asks: the table, a hybrid, another experiment."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        """Wrap a retriever."""
+        self.name = retriever.name
+        self._retriever = retriever
+        self._known: dict[str, Float[np.ndarray, " adapters"]] = {}
+
+    def scores(self, texts: Sequence[str]) -> Scores:
+        """Scores from memory where they are known."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if fresh:
+            self._known |= dict(zip(fresh, self._retriever.scores(fresh), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+@final
 @dataclass(frozen=True)
-class Row:
-    """Means over the queries. ``lead`` is how far the best right adapter's cosine exceeds the best wrong one's."""
+class Evaluation:
+    """What some retrievers did with some queries.
 
-    encoding: str
-    queries: int
-    p1: float
-    mrr: float
-    ndcg5: float
-    lead: float
+    Attributes:
+        corpus: what was searched.
+        queries: what was asked.
+        rankings: rows of the corpus for each query, best first, by retriever; of several draws the first.
+        figures: each measure for each query, by retriever; of several draws the mean. Empty without known answers.
+        notes: what a reader should know of what was left out.
+    """
+
+    corpus: Corpus
+    queries: tuple[JudgedQuery, ...]
+    rankings: Mapping[str, list[list[int]]]
+    figures: Mapping[str, Mapping[str, Float[np.ndarray, " queries"]]]
+    notes: tuple[str, ...]
+
+    @property
+    def retrievers(self) -> list[str]:
+        """Their names, in the order in which they were given."""
+        return list(self.rankings)
+
+    @property
+    def clusters(self) -> Clusters:
+        """Which queries belong together."""
+        return Clusters([query.cluster for query in self.queries])
+
+    def measure(self, name: str) -> dict[str, Float[np.ndarray, " queries"]]:
+        """One measure by retriever."""
+        return {retriever: figures[name] for retriever, figures in self.figures.items()}
+
+    def write_rankings(self, path: Path, depth: int = 20) -> None:
+        """Write the top of every ranking, one JSON object a line: ``{"query", "retriever", "adapters": [keys]}``.
+
+        Raises:
+            QueryError: the file cannot be written.
+        """
+        keys = self.corpus.keys
+        lines = [
+            json.dumps({"query": query.text, "retriever": name, "adapters": [keys[row] for row in ranking[:depth]]})
+            for name, rankings in self.rankings.items()
+            for query, ranking in zip(self.queries, rankings, strict=True)
+        ]
+        try:
+            path.write_text("\n".join(lines) + "\n", "utf-8")
+        except OSError as error:
+            raise QueryError(f"the rankings {path} cannot be written ({error.strerror}): choose another") from error
 
 
-def evaluate(searcher: Searcher, judgements: Sequence[Judgement]) -> list[Row]:
-    """Rank all adapters, no thresholds, for every query by every encoding, and in random order.
-
-    Queries none of whose relevant adapters is in the library count as zero, so failures cannot vanish from a mean.
+def evaluate(
+    corpus: Corpus,
+    queries: Sequence[JudgedQuery],
+    retrievers: Sequence[Retriever],
+    watch: Watcher = quiet,
+) -> Evaluation:
+    """Let every retriever rank all adapters for every query.
 
     Raises:
-        QueryError: no relevant adapter of any query is in the library.
+        QueryError: answers are known, but no adapter that the queries grade is in the library.
     """
-    names = searcher.matrix.names
-    if not any(name in judgement.relevant for judgement in judgements for name in names):
+    notes = _checked(corpus, queries)
+    graded = any(query.grades for query in queries)
+    qrels = Qrels(corpus, queries) if graded else None
+    texts = [query.text for query in queries]
+    rankings: dict[str, list[list[int]]] = {}
+    figures: dict[str, list[dict[str, Float[np.ndarray, " queries"]]]] = {}
+    for done, retriever in enumerate(retrievers):
+        watch(f"asking {retriever.name}", done, len(retrievers))
+        scores = retriever.scores(texts)
+        rankings.setdefault(retriever.name, [corpus.ranked(row) for row in scores])
+        if qrels is not None:
+            figures.setdefault(retriever.name, []).append(qrels.figures(scores))
+    watch("", len(retrievers), len(retrievers))
+    means = {
+        name: {measure: np.mean([draw[measure] for draw in draws], axis=0) for measure in draws[0]}
+        for name, draws in figures.items()
+    }
+    return Evaluation(corpus, tuple(queries), rankings, means, notes)
+
+
+def _checked(corpus: Corpus, queries: Sequence[JudgedQuery]) -> tuple[str, ...]:
+    unknown = corpus.unknown(queries)
+    graded = {name for query in queries for name in query.grades}
+    if graded and len(unknown) == len(graded):
         raise QueryError(
-            "no adapter that the queries call relevant is in the library: use the names that `lorascope list` shows"
+            f"none of the {len(graded)} adapters that the queries grade is in the library, such as {unknown[0]}:"
+            " use the names that `lorascope list` shows"
         )
-    rows: list[Row] = []
-    for encoding in COMPARED:
-        scores = [searcher.scores(searcher.vector(judgement.text, encoding)) for judgement in judgements]
-        rows.append(_row(encoding, names, judgements, scores))
-    return [*rows, _random(names, judgements)]
-
-
-def _random(names: Sequence[str], judgements: Sequence[Judgement]) -> Row:
-    rng = np.random.default_rng(0)
-    rows = [
-        _row(RANDOM, names, judgements, list(rng.random((len(judgements), len(names))).astype(np.float32)))
-        for _ in range(_RANDOM_ORDERS)
-    ]
-    means = {field: float(np.mean([getattr(row, field) for row in rows])) for field in ("p1", "mrr", "ndcg5")}
-    return Row(RANDOM, len(judgements), **means, lead=0.0)
-
-
-def _row(
-    encoding: str,
-    names: Sequence[str],
-    judgements: Sequence[Judgement],
-    scores: Sequence[Float32[np.ndarray, " n"]],
-) -> Row:
-    figures = np.array([_figures(names, j, row) for j, row in zip(judgements, scores, strict=True)])
-    return Row(encoding, len(judgements), *(float(value) for value in figures.mean(0)))
-
-
-def _figures(
-    names: Sequence[str], judgement: Judgement, scores: Float32[np.ndarray, " n"]
-) -> tuple[float, float, float, float]:
-    grades = np.array([judgement.relevant.get(name, 0) for name in names])
-    ranked = [int(grade) for grade in grades[np.argsort(-scores, kind="stable")]]
-    best = max(judgement.relevant.values(), default=0)
-    right, wrong = scores[grades > 0], scores[grades == 0]
-    lead = float(right.max() - wrong.max()) if len(right) and len(wrong) else 0.0
-    relevant = list(judgement.relevant.values())
-    return precision_at_1(ranked, best), reciprocal_rank(ranked, best), ndcg(ranked, relevant, 5), lead
+    if not unknown:
+        return ()
+    shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+    return (f"{len(unknown)} of {len(graded)} graded adapters are not in the library and count as missed: {shown}",)

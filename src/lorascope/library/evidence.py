@@ -139,6 +139,17 @@ class Evidence:
             found.append(Block(index, worn, base, distances, floor, execution))
         return found
 
+    def distances(self, protocol: str) -> dict[str, float]:
+        """How far each adapter's pictures moved on average: the distance of thumbnails, 0 to 1, by adapter key."""
+        with explained(self.path):
+            rows = self._db.execute(
+                "SELECT adapter, moved FROM blocks WHERE protocol = ? ORDER BY adapter, block", (protocol,)
+            ).fetchall()
+        found: dict[str, list[Float32[np.ndarray, " n"]]] = {}
+        for adapter, moved in rows:
+            found.setdefault(adapter, []).append(np.frombuffer(moved, np.float32))
+        return {adapter: float(np.concatenate(parts).mean()) for adapter, parts in found.items()}
+
     def remove(self, adapter: str) -> None:
         """Forget an adapter's blocks."""
         with transaction(self._db, self.path) as db:

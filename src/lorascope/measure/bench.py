@@ -96,6 +96,27 @@ class Bench:
             dims = sum(encoder.images(images).shape[1] for encoder in self._encoders.values())
         return (time.perf_counter() - began) / len(cells), dims
 
+    def pictures(
+        self, prompts: Sequence[str], seeds: Sequence[int], delta: Delta | None = None
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        """Render cells that need not be of the grid, bare or with an adapter, to be looked at rather than measured.
+
+        Raises:
+            ModelError: not even one image fits into the device's memory.
+        """
+        return self._fitting(lambda: self._pictures(prompts, seeds, delta))
+
+    def _pictures(
+        self, prompts: Sequence[str], seeds: Sequence[int], delta: Delta | None
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        size = self._generator.execution.batch
+        with nullcontext() if delta is None else self._generator.wearing(delta, self.preset.scale):
+            parts = [
+                self._generator.render(prompts[first : first + size], seeds[first : first + size])
+                for first in range(0, len(prompts), size)
+            ]
+        return torch.cat(parts).float().mul(255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+
     def measure(self, key: str, delta: Delta, words: str, index: int) -> None:
         """Measure one block of one adapter and commit it.
 

@@ -1,0 +1,116 @@
+"""Judges by name, from presets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from safetensors import safe_open
+
+from lorascope.encoders.clip import DualEncoder
+from lorascope.encoders.digest import model_digest
+from lorascope.errors import ModelError, QueryError
+from lorascope.evaluation.judges.base import Judge
+from lorascope.evaluation.judges.cosine import FORMULAS, CosineJudge, Formula, sigmoid
+from lorascope.models import cache_dir, find_model
+
+Rule = Literal["clipscore", "cosine", "sigmoid", "yes-no"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgePreset:
+    """A judge before it is loaded; see ``data/judges.toml``.
+
+    Attributes:
+        rule: how a score is made.
+        model: a folder, ``package:...`` or a Hugging Face id.
+        template: the text that is compared, or asked; holds {query}.
+        processor: where tokenizer and preprocessing come from, if the model has none of its own.
+    """
+
+    rule: Rule
+    model: str
+    template: str
+    processor: str = ""
+
+
+def _presets(source: Path | None) -> dict[str, JudgePreset]:
+    path = source or files("lorascope") / "evaluation" / "data" / "judges.toml"
+    try:
+        return {name: JudgePreset(**fields) for name, fields in tomllib.loads(path.read_text("utf-8")).items()}
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise QueryError(f"the judges {path} cannot be read ({error}): compare with the file that ships") from error
+
+
+def judge_names() -> list[str]:
+    """The judges that ship."""
+    return list(_presets(None))
+
+
+def load_judge(name: str, *, presets: Path | None = None, device: str = "cpu", download: bool = False) -> Judge:
+    """A judge by name.
+
+    Args:
+        name: of a preset.
+        presets: a TOML file of presets of one's own.
+        device: a torch device.
+        download: fetch its model if it is not on this disk.
+
+    Raises:
+        QueryError: no such judge.
+        ModelError: its model is not on this disk, or incomplete.
+    """
+    known = _presets(presets)
+    if name not in known:
+        raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
+    preset = known[name]
+    folder = find_model(preset.model, download=download)
+    if preset.processor:
+        folder = _joined(folder, find_model(preset.processor, download=download))
+    digest = model_digest(folder)
+    fields = json.dumps(asdict(preset) | {"model": digest}, sort_keys=True)
+    identity = f"{name}-{hashlib.sha256(fields.encode()).hexdigest()[:10]}"
+    if preset.rule == "yes-no":
+        from lorascope.evaluation.judges.yesno import YesNoJudge
+
+        return YesNoJudge(name, identity, digest, folder, preset.template, device)
+    encoder = DualEncoder(str(folder), device=device)
+    return CosineJudge(name, identity, encoder, preset.template, _formula(preset.rule, folder))
+
+
+def _formula(rule: Rule, folder: Path) -> Formula:
+    if rule != "sigmoid":
+        return FORMULAS[rule]
+    scale, bias = (_scalar(folder, key) for key in ("logit_scale", "logit_bias"))
+    return sigmoid(scale, bias)
+
+
+def _scalar(folder: Path, key: str) -> float:
+    """One learnt number among a model's weights."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if key in file.keys():  # noqa: SIM118 - it is no dictionary
+                return float(file.get_tensor(key))
+    raise ModelError(f"{folder} has no {key}, which a sigmoid judge needs: use a SigLIP model")
+
+
+def _joined(weights: Path, processor: Path) -> Path:
+    """A folder of links: the model of one, tokenizer and preprocessing of another."""
+    name = hashlib.sha256(f"{weights.resolve()} {processor.resolve()}".encode()).hexdigest()[:16]
+    folder = cache_dir() / "judges" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {path.name for path in weights.iterdir() if path.suffix == ".safetensors" or path.name == "config.json"}
+    chosen = [weights / name for name in own]
+    chosen += [path for path in processor.iterdir() if path.suffix != ".safetensors" and path.name not in own]
+    for path in chosen:
+        link = folder / path.name
+        partial = folder / f".{path.name}.{os.getpid()}"
+        partial.symlink_to(path.resolve())
+        partial.replace(link)
+    return folder

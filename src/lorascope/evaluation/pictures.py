@@ -1,0 +1,155 @@
+"""Images to judge: each adapter on held-out prompts, made once, shared by every query, retriever and judge."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from lorascope.adapters import Delta, load_delta, peft_config
+from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError, UnreadableAdapter
+from lorascope.evaluation.run import Watcher, quiet
+from lorascope.evaluation.store import LabStore, Picture
+from lorascope.grid import PromptSet
+from lorascope.library import BARE, StoredAdapter
+from lorascope.measure import Bench
+from lorascope.protocol import Preset, Protocol
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Which images are judged: every prompt with every seed."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, preset: Preset, seeds: int) -> Sitting:
+        """The preset's held-out prompts, with the first of its seeds.
+
+        Raises:
+            PromptSetError: one of the prompts is in P or in P'.
+            QueryError: the preset has fewer seeds.
+        """
+        held_out = PromptSet.load(preset.judged_prompts)
+        for name in (preset.prompts, preset.query_prompts):
+            shared = set(held_out.texts) & set(PromptSet.load(name).texts)
+            if shared:
+                raise PromptSetError(
+                    f"the judged prompt {min(shared)!r} is in the prompt set {name!r}, too: judge on prompts that"
+                    " neither signatures nor queries were made with"
+                )
+        if not 1 <= seeds <= len(preset.seeds):
+            raise QueryError(f"{seeds} seeds to judge: the preset {preset.name!r} has {len(preset.seeds)}")
+        return cls(held_out.texts, preset.seeds[:seeds])
+
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        """Prompts and seeds, pair by pair."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is still to be made, for how many adapters, and about how long and how large that will be."""
+
+    adapters: int
+    images: int
+    seconds: float
+    gigabytes: float
+
+
+@final
+class Studio:
+    """Makes images to judge, and keeps them. The base model is loaded when an image is missing, not before."""
+
+    def __init__(self, store: LabStore, protocol: Protocol, sitting: Sitting, load: Callable[[], Bench]) -> None:
+        """Bind the store, the Protocol that images belong to, the cells, and how to load its models."""
+        self._store, self._protocol, self._sitting, self._load = store, protocol, sitting, load
+
+    @cached_property
+    def _bench(self) -> Bench:
+        bench = self._load()
+        if bench.scene != self._protocol.scene:
+            raise LibraryError(
+                f"the base model is another one now than {self._protocol} was measured with: put the former one back,"
+                " or index again"
+            )
+        return bench
+
+    def cost(self, keys: Sequence[str]) -> Cost:
+        """How much is still to be made, timed on a batch of bare images."""
+        missing = {key: self._missing(key) for key in (BARE, *keys)}
+        images = sum(map(len, missing.values()))
+        if not images:
+            return Cost(0, 0, 0.0, 0.0)
+        prompts, seeds = zip(*self._sitting.cells[: self._bench.preset.batch], strict=True)
+        self._bench.pictures(prompts, seeds)  # warms up
+        began = time.perf_counter()
+        made = self._bench.pictures(prompts, seeds)
+        seconds = (time.perf_counter() - began) / len(made)
+        size = len(_picture("", 0, made[0]).webp)
+        return Cost(sum(map(bool, missing.values())), images, images * seconds, images * size / 1e9)
+
+    def make(self, adapters: Mapping[str, StoredAdapter], watch: Watcher = quiet) -> list[str]:
+        """Make what is missing, adapter by adapter; an interrupted run goes on from there.
+
+        Returns:
+            The reasons for adapters that have no images, because their file is gone or cannot be loaded.
+        """
+        failed: list[str] = []
+        self._draw(BARE, None, "")
+        for done, (key, adapter) in enumerate(adapters.items()):
+            watch("making images to judge", done, len(adapters))
+            if not self._missing(key):
+                continue
+            try:
+                delta = self._delta(adapter)
+            except AdapterError as error:
+                failed.append(f"{adapter.name}: {error}")
+                continue
+            triggers = adapter.facts.get("claims", {}).get("triggers", {}).get("value", ())
+            self._draw(key, delta, "".join(f", {word}" for word in triggers))
+        watch("", len(adapters), len(adapters))
+        return failed
+
+    def _missing(self, key: str) -> list[tuple[str, int]]:
+        drawn = self._store.drawn(self._protocol.scene, key)
+        return [cell for cell in self._sitting.cells if cell not in drawn]
+
+    def _delta(self, adapter: StoredAdapter) -> Delta:
+        path = next((Path(path) for path in adapter.paths if Path(path).is_file()), None)
+        if path is None:
+            place = adapter.paths[0] if adapter.paths else adapter.name
+            raise UnreadableAdapter(place, "it is not on this disk", "Put it back, or judge another library")
+        return load_delta(path.read_bytes(), self._bench.names, partial=True, config=peft_config(path), name=path)
+
+    def _draw(self, key: str, delta: Delta | None, triggers: str) -> None:
+        cells = self._missing(key)
+        if not cells:
+            return
+        worn, bare = self._bench.words(triggers)
+        words = bare if delta is None else worn
+        images = self._bench.pictures([prompt + words for prompt, _ in cells], [seed for _, seed in cells], delta)
+        found = [_picture(prompt, seed, image) for (prompt, seed), image in zip(cells, images, strict=True)]
+        self._store.put_pictures(self._protocol.scene, key, found)
+
+
+def _picture(prompt: str, seed: int, pixels: UInt8[np.ndarray, "h w 3"]) -> Picture:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True)  # a judge sees what the model made
+    return Picture(prompt, seed, hashlib.sha256(file.getvalue()).hexdigest(), file.getvalue())
+
+
+def pixels(pictures: Sequence[Picture]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Kept images as an array."""
+    return np.stack([np.array(Image.open(io.BytesIO(picture.webp)).convert("RGB")) for picture in pictures])
