@@ -31,7 +31,7 @@ from lorascope.signature import Signature
 FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
-    "serve", "study",
+    "calibrate", "experiment", "serve", "study",
 }  # fmt: skip
 
 
@@ -254,6 +254,17 @@ def test_evaluate_measures_judged_queries(measured: Path, tmp_path: Path) -> Non
     assert first == {colour: keys[f"{colour}der"] for colour in COLOURS}
 
 
+def test_the_lab_s_other_verbs_say_what_they_found(measured: Path, tmp_path: Path) -> None:
+    found = answer("calibrate", "-l", measured)
+    assert "3 adapters are too little to calibrate on" in found["warnings"][0]
+    told = call("experiment", "names", "-l", measured, "--report", tmp_path / "names.html").stdout
+    assert "What the thresholds hide" in told
+    assert (tmp_path / "names.html").as_uri() in told.replace("\n", "")
+    (tmp_path / "q.csv").write_text("query,adapter,grade\nred,redder,2\n", "utf-8")
+    cost = call("evaluate", tmp_path / "q.csv", "-l", measured, "--judge", "siglip2", "--dry-run").stderr
+    assert "Images to judge: 10 for each of 3 adapters; 40 still to make" in cost.replace("\n", " ")
+
+
 def test_doctor_looks_at_everything(measured: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--json", "-l", str(measured)])
     checks = {check["what"]: check for check in json.loads(result.stdout)}
@@ -307,6 +318,8 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
+        (["experiment", "luck", "-l", "{measured}"], "query-error", "no experiment 'luck': use one of ablations, meta"),
+        (["experiment", "ablations", "-l", "{measured}"], "query-error", "needs queries with known answers"),
         (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "none.json' cannot be read"),
     ],
 )  # fmt: skip

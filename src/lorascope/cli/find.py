@@ -92,7 +92,8 @@ def show(
 ) -> None:
     """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
     from lorascope.cli.details import print_adapter, print_signature
-    from lorascope.cli.output import print_json
+    from lorascope.cli.output import out, print_json
+    from lorascope.evaluation.unseen import unseen
     from lorascope.library import Library
     from lorascope.report.plain import plain_adapter, plain_signature
 
@@ -103,13 +104,21 @@ def show(
             for stored in opened.protocols()
             if (signatures := opened.signatures(stored.protocol.digest, [found.key]))
         }
+        digests = {str(stored.protocol): stored.protocol.digest for stored in opened.protocols()}
+        flags = {name: unseen(opened, digests[name]).get(found.key) for name in measured}
+        missed = {name for name, one in flags.items() if one is not None and one.flag}
         if as_json:
-            signatures_json = {name: plain_signature(s, direction=direction) for name, s in measured.items()}
+            signatures_json = {
+                name: plain_signature(s, direction=direction) | {"unseen": name in missed}
+                for name, s in measured.items()
+            }
             print_json(plain_adapter(found) | {"signatures": signatures_json})
             return
         print_adapter(found)
         for name, stored in measured.items():
             print_signature(name, stored)
+            if name in missed:
+                out.print("[yellow]Its pictures change more than its embeddings: the encoder may miss what it does.[/]")
 
 
 def list_(

@@ -230,7 +230,7 @@ def variants(bed: Bed) -> dict[str, Float[np.ndarray, "queries adapters"]]:
     return found
 
 
-def _whitening(centred: Rows) -> Rows:
+def _whitening(centred: Rows) -> Float[np.ndarray, "d d"]:
     """The inverse square root of the Directions' covariance, shrunk by a tenth towards a sphere."""
     covariance = centred.T @ centred / len(centred)
     sphere = np.trace(covariance) / len(covariance) * np.eye(len(covariance))

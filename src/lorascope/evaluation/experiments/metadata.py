@@ -149,7 +149,7 @@ class _Knob:
         curves = {one: [self.clusters.interval(point[one]) for point in points] for one in names}
         chart = Chart(
             "lines",
-            f"{MAIN} as descriptions become {name}",
+            f"{MAIN} as more descriptions are no good: {name}",
             "share of descriptions that are no good",
             MAIN,
             tuple(Series.of(one, SHARES, curve) for one, curve in curves.items()),
