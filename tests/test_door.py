@@ -116,7 +116,7 @@ def test_an_execution_is_all_of_its_fields(field: str) -> None:
 
 
 def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
-    assert presets() == ["carlos-2025", "miniature", "sdxl-fast", "sdxl-paper"]
+    assert presets() == ["carlos-2025", "miniature", "sdxl-fast", "sdxl-lightning", "sdxl-paper"]
     for name in presets():
         preset = Preset.load(name)
         assert preset.name == name
