@@ -16,8 +16,8 @@ from lorascope.miniature import adapters_path
 
 TITLE = "Fewer steps"
 NOTE = """Every adapter of the shipped world on 64 cells, with its own four steps and with fewer: other Protocols, and
-how alike their signatures are. The world's base was trained for many steps, not distilled, so an accelerated SDXL may do
-better or worse: only the way of measuring carries over."""
+how alike their signatures are. The world's base was not distilled for few steps, so an accelerated SDXL may do better
+or worse: only the way of measuring carries over."""
 
 _STEPS = (1, 2, 3)
 _PROMPTS, _SEEDS = 64, (0,)
