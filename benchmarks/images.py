@@ -45,6 +45,7 @@ class Levers:
     mixed: bool = False
     tensors: bool = False
     layout: bool = False
+    compiled: bool = False
 
 
 _ALONE = {
@@ -115,7 +116,8 @@ def _ours(preset: Preset, folder: Path) -> Callable[[], object]:
 
 
 def _levers(preset: Preset, folder: Path) -> Iterator[Row]:
-    variants = {"none": Levers(), **_ALONE, "all of them": _ALL}
+    compiled = {"all of them, compiled": dataclasses.replace(_ALL, compiled=True)}
+    variants = {"none": Levers(), **_ALONE, "all of them": _ALL, **compiled}
     sides = {name: Side(_images, (preset, levers, folder / "png")) for name, levers in variants.items()}
     turns = take_turns(sides, rounds=_ROUNDS, unit="image", units=16)
     product = 1.0
@@ -129,7 +131,7 @@ def _levers(preset: Preset, folder: Path) -> Iterator[Row]:
 def _generator(preset: Preset, levers: Levers) -> tuple[Any, Any]:
     """A generator with an adapter on, and what keeps it on."""
     torch.set_num_threads(preset.threads)
-    generator = DiffusionGenerator(preset, batch=16 if levers.mixed else 4)
+    generator = DiffusionGenerator(preset, batch=16 if levers.mixed else 4, compiled=levers.compiled)
     path = next(_paths())
     if not levers.layout:
         for part in (generator._pipe.unet, generator._pipe.vae):

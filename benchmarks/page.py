@@ -91,7 +91,7 @@ def _comparison_cells(row: Comparison) -> tuple[str, ...]:
         target = f"{_sign(row.target)} {row.target.limit:g}x{' CPU' if row.clock == 'cpu' else ''}"
     return (
         row.name,
-        f"{_seconds(row.reference.wall)} a {row.unit} (CPU {_seconds(row.reference.cpu)})",
+        f"{_seconds(row.reference.wall)} per {row.unit} (CPU {_seconds(row.reference.cpu)})",
         f"{_seconds(row.ours.wall)} (CPU {_seconds(row.ours.cpu)})",
         _ratio(row.wall),
         _ratio(row.cpu),

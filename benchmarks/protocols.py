@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 
-from benchmarks.harness import Figure, Row
+from benchmarks.harness import Figure, Row, processor_seconds
 from lorascope import Library, Preset, Signature, index
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
 
-TITLE = "Fewer steps"
-NOTE = """Every adapter of the shipped world on 64 cells, with its own four steps and with fewer: other Protocols, and
-how alike their signatures are. The world's base was trained for many steps, not distilled, so an accelerated SDXL may
-do better or worse: only the way of measuring carries over."""
+TITLE = "Fewer steps, and steps that reuse"
+NOTE = """Every adapter of the shipped world on 64 cells, with its own four steps and in cheaper ways: other Protocols,
+and how alike their signatures are. *Reusing* is step caching as in DeepCache: at every second step only the UNet's
+outermost blocks work, and the inner ones give again what they gave before; it is measured here and not offered. The
+world's base was not distilled for few steps, so an accelerated SDXL may do better or worse: only the way of measuring
+carries over."""
 
 _STEPS = (1, 2, 3)
 _PROMPTS, _SEEDS = 64, (0,)
@@ -25,25 +29,52 @@ _NEAREST = 5
 
 
 def measure() -> Iterator[Row]:
-    """Four steps against fewer."""
+    """Four steps against cheaper ways."""
     with tempfile.TemporaryDirectory() as name:
-        whole = _signatures(Path(name), 0)
-        for steps in _STEPS:
-            yield from _compare(f"{steps} step{'s' if steps > 1 else ''}", whole, _signatures(Path(name), steps))
+        whole, full_time = _signatures(Path(name) / "whole.db")
+        variants: dict[str, dict[str, Any]] = {f"{n} step{'s' if n > 1 else ''}": {"steps": n} for n in _STEPS}
+        for label, change in (variants | {"reusing": {"reusing": True}}).items():
+            found, time = _signatures(Path(name) / f"{label}.db", **change)
+            yield Figure(name=f"{label}: processor time", value=100 * time / full_time, unit="%")
+            yield from _compare(label, whole, found)
 
 
-def _signatures(folder: Path, steps: int) -> list[Signature]:
-    """Every adapter's, by key; with the world's own number of steps for 0."""
+def _signatures(place: Path, *, steps: int = 0, reusing: bool = False) -> tuple[list[Signature], float]:
+    """Every adapter's by key, and the processor time it took; with the world's own number of steps for 0."""
     preset = Preset.load("miniature")
     texts = preset.grid().prompts.texts
-    path = folder / "prompts.txt"
+    path = place.with_name("prompts.txt")
     path.write_text("\n".join(texts[:: len(texts) // _PROMPTS][:_PROMPTS]), "utf-8")
     preset = dataclasses.replace(preset, prompts=str(path), seeds=_SEEDS, steps=steps or preset.steps)
-    with Library(folder / f"{steps}.db", create=True) as library:
+    with Library(place, create=True) as library:
         bench = load_bench(preset, library, device="cpu")
+        if reusing:
+            _Reusing(bench._generator._pipe.unet)
+        began = processor_seconds()
         index([adapters_path()], bench, precision="full")
+        used = processor_seconds() - began
         stored = library.signatures(bench.protocols[0], library.adapters())
-        return [stored[key].signature for key in sorted(stored)]
+        return [stored[key].signature for key in sorted(stored)], used
+
+
+@final
+class _Reusing:
+    """DeepCache (Ma, Fang and Wang 2024): all but a UNet's outermost blocks work at every second step only."""
+
+    def __init__(self, unet: Any) -> None:
+        self._step = 0
+        self._kept: dict[Any, Any] = {}
+        unet.register_forward_pre_hook(self._count)
+        for block in (*unet.down_blocks[1:], unet.mid_block, *unet.up_blocks[:-1]):
+            block.forward = partial(self._forward, block, block.forward)
+
+    def _count(self, *_: Any) -> None:
+        self._step += 1
+
+    def _forward(self, block: Any, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if self._step % 2:
+            self._kept[block] = work(*args, **options)
+        return self._kept[block]
 
 
 def _compare(name: str, whole: Sequence[Signature], other: Sequence[Signature]) -> Iterator[Row]:

@@ -116,7 +116,7 @@ def test_an_execution_is_all_of_its_fields(field: str) -> None:
 
 
 def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
-    assert presets() == ["carlos-2025", "miniature", "sdxl-fast", "sdxl-paper"]
+    assert presets() == ["carlos-2025", "miniature", "sdxl-fast", "sdxl-lightning", "sdxl-paper"]
     for name in presets():
         preset = Preset.load(name)
         assert preset.name == name
@@ -125,7 +125,7 @@ def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
         protocol = preset.protocol(base_digest="b", encoder=preset.encoders[0], encoder_digest="e")
         assert Protocol.from_json(protocol.to_json()) == protocol
     digests = {Preset.load(n).protocol(base_digest="b", encoder="", encoder_digest="e").digest for n in presets()}
-    assert len(digests) == 4
+    assert len(digests) == 5
 
 
 def test_the_paper_s_preset_is_the_paper_s() -> None:
@@ -173,7 +173,9 @@ def test_a_missing_value_or_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("\n".join(lines), "utf-8")
     with pytest.raises(ProtocolError, match="(?s)mine.toml' cannot be used .*steps"):
         Preset.load(tmp_path / "mine.toml")
-    with pytest.raises(ProtocolError, match="no preset 'sdxl': use carlos-2025, miniature, sdxl-fast, sdxl-paper, or"):
+    with pytest.raises(
+        ProtocolError, match="no preset 'sdxl': use carlos-2025, miniature, sdxl-fast, sdxl-lightning, sdxl-paper, or"
+    ):
         Preset.load("sdxl")
 
 
