@@ -60,8 +60,8 @@ def by_brute_force(rows: dict[str, np.ndarray], vector: np.ndarray, top: int, am
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is large begins at fifty adapters, so that tests need not have a million."""
     monkeypatch.setattr("lorascope.library.matrix.IN_MEMORY", 50)
-    monkeypatch.setattr("lorascope.search.ranking.EXACT", 100)
     monkeypatch.setattr("lorascope.search.searcher.EXACT", 100)
+    monkeypatch.setattr("lorascope.search.searcher.EXACT_HIDDEN", 10)
 
 
 # --- the contract of every way of ranking -------------------------------------------------------------------------

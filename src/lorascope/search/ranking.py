@@ -14,7 +14,9 @@ Mask = Bool[np.ndarray, " n"]
 Ranked = dict[int, float]
 """Rows of a matrix and their scores, best first."""
 EXACT = 200_000
-"""Up to so many rows all products are computed, whatever index there is."""
+"""Up to so many rows that may be shown, all products are computed, whatever index there is."""
+EXACT_HIDDEN = 20_000
+"""The same for rows that thresholds hide, which are there to be told of."""
 _FEW = 4
 _ERROR = 1e-5
 """More than float32 products of unit vectors are ever wrong by."""
@@ -32,9 +34,13 @@ class Candidates(Protocol):
 
 
 def best(
-    matrix: Matrix, vector: Float32[np.ndarray, " d"], masks: Sequence[Mask], top: int, index: Candidates | None = None
+    matrix: Matrix,
+    vector: Float32[np.ndarray, " d"],
+    groups: Sequence[tuple[Mask, int]],
+    top: int,
+    index: Candidates | None = None,
 ) -> list[Ranked]:
-    """For each mask the ``top`` rows of the highest cosine, best first; of equal ones those that came in first.
+    """For each group the ``top`` rows of the highest cosine, best first; of equal ones those that came in first.
 
     Scores are computed from float64 products of the rows that come into question, so they do not depend on how these
     were found, on where a row stands, or on its neighbours.
@@ -42,14 +48,14 @@ def best(
     Args:
         matrix: what is ranked.
         vector: of length 1.
-        masks: which rows may appear, for each ranking.
+        groups: for each ranking, which rows may appear, and up to how many of them all products are computed.
         top: how many of each.
-        index: asked for candidates where more than :data:`EXACT` rows may appear.
+        index: asked for candidates where more rows may appear.
     """
     whole: Float32[np.ndarray, " n"] | None = None
     found: list[Ranked] = []
-    for mask in masks:
-        if index is not None and np.count_nonzero(mask) > EXACT:
+    for mask, exact in groups:
+        if index is not None and np.count_nonzero(mask) > exact:
             rows = _candidates(matrix.directions, vector, mask, top, index)
         else:
             rows = np.flatnonzero(mask)

@@ -21,7 +21,7 @@ from lorascope.search.approximate import build_index, can_build, open_index
 from lorascope.search.clarity import Clarity, Unrelated
 from lorascope.search.phrases import Phrases
 from lorascope.search.query import Query
-from lorascope.search.ranking import EXACT, Mask, Ranked, best, highest
+from lorascope.search.ranking import EXACT, EXACT_HIDDEN, Mask, Ranked, best, highest
 
 _FILTERS_KEPT = 16
 
@@ -167,7 +167,7 @@ class Searcher:
         """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
         filters = filters or Filters(self.thresholds)
         masks = self._admit(filters, ())
-        groups = [highest(self.matrix, self.matrix.strength, group, skip + top) for group in _groups(masks)]
+        groups = [highest(self.matrix, self.matrix.strength, mask, skip + top) for mask, _ in _groups(masks)]
         return self._answer("", _selection(masks, groups, skip), None, None, skip, filters)
 
     def select(
@@ -320,9 +320,9 @@ class Searcher:
         return Unrelated(unit(self._phrases.reference_vectors), len(self.matrix))
 
 
-def _groups(masks: _Admitted) -> list[Mask]:
-    """What is ranked: rows that are shown, rows that are hidden."""
-    return [masks.shown, masks.strong | masks.unstable]
+def _groups(masks: _Admitted) -> list[tuple[Mask, int]]:
+    """What is ranked: rows that are shown, rows that are hidden; and how many of each are ranked without an index."""
+    return [(masks.shown, EXACT), (masks.strong | masks.unstable, EXACT_HIDDEN)]
 
 
 def _selection(masks: _Admitted, groups: Sequence[Ranked], skip: int) -> Selection:
