@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.truth import Truth, World
 from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
 from lorascope.evaluation import ndcg
-from lorascope.measure.stopping import StoppingRule, crossed, looks
+from lorascope.measure.stopping import StoppingRule, looks
 from lorascope.miniature import truth
 from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
 from lorascope.signature import Estimate
@@ -160,9 +160,9 @@ class Queries:
             searcher = Searcher(opened)
             self._vectors = np.stack([searcher.vector(query["text"]) for query in self._queries])
 
-    def ndcg5(self, signatures: Mapping[str, Signature], hidden: Iterable[str] = ()) -> float:
-        """Mean nDCG@5 over the queries, of a ranking by cosine without the hidden ones."""
-        names = [name for name in self._names if name not in set(hidden)]
+    def ndcg5(self, signatures: Mapping[str, Signature]) -> float:
+        """Mean nDCG@5 over the queries, of a ranking by cosine."""
+        names = self._names
         directions = np.stack(
             [signatures[name].direction / np.linalg.norm(signatures[name].direction) for name in names]
         )
@@ -174,15 +174,13 @@ class Queries:
         return float(np.mean(found))
 
 
-def losses(queries: Queries, world: World, thresholds: Thresholds, stops: Sequence[Stop]) -> dict[str, np.ndarray]:
-    """What stopping costs in nDCG@5, order by order: with everything ranked, and as a search hides by thresholds."""
-    true = {one.name: one.signature for one in world.adapters}
-    best = queries.ndcg5(true)
-    best_shown = queries.ndcg5(true, [name for name, found in true.items() if crossed(found, thresholds)])
-    found: dict[str, list[float]] = {"all ranked": [], "as searched": []}
-    for order in sorted({stop.order for stop in stops}):
-        signatures = {stop.adapter: stop.signature for stop in stops if stop.order == order}
-        hidden = [name for name, signature in signatures.items() if crossed(signature, thresholds)]
-        found["all ranked"].append(best - queries.ndcg5(signatures))
-        found["as searched"].append(best_shown - queries.ndcg5(signatures, hidden))
-    return {name: np.array(values) for name, values in found.items()}
+def losses(queries: Queries, world: World, stops: Sequence[Stop]) -> np.ndarray:
+    """What stopping costs in nDCG@5 with every adapter ranked, order by order."""
+    best = queries.ndcg5({one.name: one.signature for one in world.adapters})
+    orders = sorted({stop.order for stop in stops})
+    return np.array(
+        [
+            best - queries.ndcg5({stop.adapter: stop.signature for stop in stops if stop.order == order})
+            for order in orders
+        ]
+    )
