@@ -169,6 +169,7 @@ class State:
             found = answered(ask, searcher, picture)
         with self._lock:
             if version == self._version:
+                self._searchers[searcher.stored.protocol.digest] = searcher  # it has its reference scores by now
                 self._answers[ask] = found
                 self._kept_hits += found.hits
                 while self._kept_hits > _KEPT_HITS:

@@ -4,7 +4,7 @@ import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
-const SMALL = 3; // px, a point's half width below which nobody sees that it is square; squares are the quickest to draw
+const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
 const GRIP = 7; // px within which a threshold's line can be taken
 
 const box = document.getElementById("map");
@@ -122,7 +122,7 @@ function paint() {
   pen.rect(MARGIN.left, MARGIN.top, width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom);
   pen.clip();
   const chosen = limits();
-  const size = Math.min(8, (left.length > 3000 ? 2.2 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
+  const size = Math.min(8, (left.length > 3000 ? 1.8 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
   const fates = Uint8Array.from(left, (_, i) => fate(i, chosen));
   const { k, x: dx, y: dy } = transform;
   for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
