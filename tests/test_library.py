@@ -249,7 +249,7 @@ def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE mine (x)")
     database.close()
-    with pytest.raises(LibraryError, match="has layout 0, this lorascope reads layout 1: it is not a lorascope lib"):
+    with pytest.raises(LibraryError, match="has layout 0, this lorascope reads layout 2: it is not a lorascope lib"):
         Library(path, create=True)
     database = sqlite3.connect(path)
     assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
@@ -258,9 +258,9 @@ def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_newer_layout_asks_for_a_newer_lorascope(filled: Library) -> None:
-    filled._db.execute("PRAGMA user_version = 2")
+    filled._db.execute("PRAGMA user_version = 3")
     filled.close()
-    with pytest.raises(LibraryError, match="layout 2, this lorascope reads layout 1: use the lorascope that made it"):
+    with pytest.raises(LibraryError, match="layout 3, this lorascope reads layout 2: use the lorascope that made it"):
         Library(filled.path)
 
 

@@ -22,8 +22,7 @@ from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN
 from lorascope.library import Library
 from lorascope.report.lab import plain_cell, write_findings
-from lorascope.search import Searcher
-from lorascope.search.searcher import load_query_encoder
+from lorascope.search import Searcher, load_query_encoder
 
 
 class Laboratory:

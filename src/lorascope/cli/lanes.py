@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.caches import Note
-from lorascope.cli.output import out, print_answer, print_json
+from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
 from lorascope.errors import QueryError
 from lorascope.library import Library, StoredProtocol

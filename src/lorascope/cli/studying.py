@@ -18,12 +18,12 @@ def study(
     """Draw up a blind study: for each query, the first three adapters by two ways of encoding it."""
     from lorascope.cli.lanes import known_encoding
     from lorascope.cli.output import out
-    from lorascope.evaluation import read_judgements
+    from lorascope.evaluation import load_queries
     from lorascope.evaluation.pairs import draw_up
     from lorascope.library import Library
     from lorascope.search import Searcher
 
-    texts = [judgement.text for judgement in read_judgements(queries)]
+    texts = [query.text for query in load_queries(queries)]
     with Library(library) as opened:
         found = draw_up(Searcher(opened, protocol=protocol), texts, known_encoding(against))
     found.write(pairs)

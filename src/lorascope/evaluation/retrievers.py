@@ -65,7 +65,7 @@ class Behaviour:
             self._searcher.vector(text, self._encoding), self._filters, len(self._searcher.matrix)
         )
         row = np.full(len(self._searcher.matrix), -np.inf)
-        row[found.shown] = found.scores[found.shown]
+        row[list(found.shown)] = list(found.shown.values())
         return row
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lorascope.errors import LibraryError
 
-VERSION = 1
+VERSION = 2
 _PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
 _BUSY_SECONDS = 60
 

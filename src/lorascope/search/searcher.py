@@ -292,6 +292,11 @@ class Searcher:
         return {row: unrelated.word(float(value)) for row, value in zip(found, standing, strict=True)}
 
     @property
+    def encoder(self) -> Shifts:
+        """The encoder of queries, loaded at first use."""
+        return self._phrases.encoder
+
+    @property
     def ready(self) -> bool:
         """Whether all that has to be built once is there, so that the first answer does not wait for it."""
         references = self._phrases.references

@@ -45,7 +45,7 @@ class Bed:
     @cached_property
     def directions(self) -> Rows:
         """The unit Directions."""
-        return self.searcher.matrix.directions.astype(float)
+        return np.asarray(self.searcher.matrix.directions, float)
 
     @cached_property
     def cells(self) -> dict[str, tuple[Int[np.ndarray, " cells"], Rows]]:

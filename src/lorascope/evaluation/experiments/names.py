@@ -58,7 +58,8 @@ _SHOWN: Final = 30
 
 def names_findings(searcher: Searcher, corpus: Corpus) -> Findings:
     """Neighbours by Direction against shared words in names, the map of Strength and Consistency, filter shares."""
-    cosines = searcher.matrix.directions.astype(float) @ searcher.matrix.directions.astype(float).T
+    directions = np.asarray(searcher.matrix.directions, float)
+    cosines = directions @ directions.T
     np.fill_diagonal(cosines, -np.inf)
     shared = shared_words(corpus)
     about = (
