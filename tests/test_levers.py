@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from fakes import three
 from test_generators import PROMPTS, SEEDS, kohya, preset_for
 from tiny import tiny_sd15, tiny_sdxl
 
 from lorascope.adapters import Names, load_delta
+from lorascope.cli.options import next_time
 from lorascope.errors import ModelError
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.pristine import PristineWeights
@@ -119,6 +121,17 @@ def test_a_run_whose_time_is_over_measures_nothing(tmp_path: Path, bench: Bench)
     outcome = index([three(tmp_path / "loras")], bench, until=datetime.now() - timedelta(minutes=1))
     assert (outcome.measured, outcome.cells, outcome.finished) == ([], 0, False)
     assert outcome.left == 3 * bench.grid.block_size
+
+
+def test_a_time_of_day_is_the_next_one() -> None:
+    now = datetime.now()
+    for minutes in (2, -2):
+        wanted = now + timedelta(minutes=minutes)
+        found = next_time(f"{wanted:%H:%M}")
+        assert (found.hour, found.minute) == (wanted.hour, wanted.minute)
+        assert now < found <= now + timedelta(days=1)
+    with pytest.raises(typer.BadParameter, match="'7' is no time of day: give hours and minutes, such as 07:00"):
+        next_time("7")
 
 
 # --- memory -------------------------------------------------------------------------------------------------------

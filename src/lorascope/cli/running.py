@@ -104,19 +104,27 @@ def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: boo
     if as_json:
         print_json([dataclasses.asdict(row) for row in found])
         return
-    rows = [(e.precision, e.adapters, e.cells, f"{e.hours:.1f} h", f"{e.gigabytes:.2f} GB") for e in found]
+    rows = [(e.precision, e.adapters, e.cells, _time(e.hours), _size(e.gigabytes)) for e in found]
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
     chosen = next((e for e in found if e.precision == precision), None)
     if chosen is not None:
         _print_longest(chosen)
-        out.print(f"At {precision}: about {chosen.hours:.1f} hours at {chosen.seconds_per_cell:.3f} s a cell.")
+        out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
+
+
+def _time(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:.1f} MB"
 
 
 def _print_longest(chosen: Estimate) -> None:
     """The adapters that take longest, where they are known to differ."""
     shares = sorted(chosen.each, key=lambda share: -share.cells)
     if len({share.cells for share in shares}) > 1:
-        rows = [(Path(s.path).stem, s.consistency, s.cells, f"{s.hours * 60:.1f} min") for s in shares[:_LONGEST]]
+        rows = [(Path(s.path).stem, s.consistency, s.cells, _time(s.hours)) for s in shares[:_LONGEST]]
         print_table(("adapter", "Consistency", "cells", "time"), rows, f"{chosen.precision}, the longest first")
         if len(shares) > _LONGEST:
             out.print(f"[dim]and {len(shares) - _LONGEST} more: --json lists all[/]")
