@@ -223,7 +223,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     """Typer turns the signal into an exit status, and once nobody said what became of the work."""
     place = tmp_path / "library.db"
     pid = commands.start(*verb(folder, place))
-    commands.wait_for_batches(50)
+    commands.wait_for_batches(5)
     assert commands.end(pid, signal.SIGINT) == 130
     assert "stopped; what was measured is kept" in commands.output
     assert commands.run(*verb(folder, place))[0] == 0

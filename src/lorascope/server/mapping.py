@@ -58,7 +58,8 @@ def plane_of(library: Library, searcher: Searcher) -> Plane | None:
         vectors = None
     basis = library.showcase.plane(digest)
     if basis is None and len(searcher.matrix) >= _ENOUGH:
-        library.showcase.put_plane(digest, principal_axes(np.asarray(searcher.matrix.directions[:_MOST])))
+        rows = np.arange(min(len(searcher.matrix), _MOST))
+        library.showcase.put_plane(digest, principal_axes(searcher.matrix.directions[rows]))
         basis = library.showcase.plane(digest)
     if basis is None:
         basis = principal_axes(vectors) if vectors is not None else None
