@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _run(request: dict[str, Any]) -> None:
     output = os.open(Path(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background ignores it
     sys.stdin.close()
     sys.argv = ["lorascope", *request["argv"]]
     status: Any = 1
