@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,6 +26,7 @@ from lorascope.report.lab import plain_cell, write_findings
 from lorascope.search import Searcher, load_query_encoder
 
 
+@final
 class Laboratory:
     """A library, what is searched in it, and who searches."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, final, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -123,6 +123,7 @@ def metadata_findings(
     return Findings("When do descriptions stop being enough?", about, tuple(sections))
 
 
+@final
 class _Knob:
     """Turns descriptions worse and looks at what becomes of everybody."""
 
