@@ -26,14 +26,17 @@ from lorascope.measure.queue import trigger_words
 from lorascope.miniature import adapters_path
 
 TITLE = "Images with adapters"
-NOTE = """The shipped world in float32 on one thread. *End to end* is one adapter on a grid of 16 prompts and 4 seeds,
+NOTE = """The shipped world in float32 on one thread. *End to end* is one adapter on a grid of 32 prompts and 4 seeds,
 from file to signature, the bare images known: the reference as published, lorascope as `index` runs it. The levers are
 measured in one program that starts from none of them (adapter put on by peft, batches of four seeds of one prompt, PNG
-between pipeline and CLIP, default memory layout) and adds one, or all."""
+between pipeline and CLIP, default memory layout) and adds one, or all.
+
+Putting an adapter on is a fixed cost, larger in the reference, that the full grid would spread thinner: end to end
+lorascope gains a little less there, about what the levers together give."""
 
 _ADAPTERS = ("oldphoto", "lora-000007", "roman_floor")
 """Kohya files that diffusers puts on rightly, too; not all of the shipped ones are (`tests/test_reference.py`)."""
-_PROMPTS, _SEEDS = 16, (0, 1, 2, 3)
+_PROMPTS, _SEEDS = 32, (0, 1, 2, 3)
 _ROUNDS = 5
 
 
@@ -68,7 +71,7 @@ def measure() -> Iterator[Row]:
         yield turns.compare("reference", "ours", "end to end", target=at_least(2))
         sides = {"reference": Side(_unet, (preset, Levers())), "ours": Side(_unet, (preset, _ALL))}
         turns = take_turns(sides, rounds=_ROUNDS, unit="image and step", units=16)
-        yield turns.compare("reference", "ours", "the UNet alone", target=at_least(1.3))
+        yield turns.compare("reference", "ours", "the UNet alone", target=at_least(2))
         yield from _levers(preset, folder)
 
 
