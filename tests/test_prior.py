@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lorascope.measure import Bench, Event, index
 from lorascope.measure.estimate import estimate
 from lorascope.measure.prior import FEWEST, Prior, Ridge, in_order, recall, remember
 
+RUN = importlib.import_module("lorascope.measure.index")  # the package has a function of that name
 SHAPES = {
     "unet": {"mid_block.attentions.0.proj_in.weight": (6, 8), "mid_block.attn.to_k.weight": (6, 8)},
     "text_encoder": {"text_model.encoder.layers.0.mlp.fc1.weight": (6, 8)},
@@ -157,6 +159,34 @@ def test_the_first_look_begins_with_what_changes_most(tmp_path: Path, bench: Ben
     events: list[Event] = []
     index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
     assert list(dict.fromkeys(event.text for event in events if event.kind == "block")) == ["b", "c", "a"]
+
+
+def test_the_first_look_does_not_wait_for_all_of_a_large_folder(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RUN, "_WINDOW", 2)
+    for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2), ("d", 0.3), ("e", 0.5)):
+        tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
+    events: list[Event] = []
+    outcome = index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
+    blocks = [event for event in events if event.kind == "block"]
+    assert list(dict.fromkeys(event.text for event in blocks)) == ["b", "a", "d", "c", "e"]
+    assert {event.total for event in blocks} == {outcome.cells}
+    weighed = [event.text for event in events if event.kind == "weigh"]
+    before = [event.text for event in events[: events.index(blocks[0])] if event.kind == "weigh"]
+    assert weighed == [f"{count} of 5 files weighed" for count in range(1, 6)]
+    assert "5 of 5 files weighed" not in before
+
+
+def test_what_was_looked_at_is_not_read_again_for_a_first_look(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="glance")
+    read: list[Path] = []
+    monkeypatch.setattr(RUN, "_read", lambda path: read.append(path) or path.read_bytes())
+    assert index([folder], bench, precision="full").finished
+    assert sorted(read) == sorted(folder.iterdir())
 
 
 def test_a_file_is_weighed_once(tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class ProgressBar:
 
     def watch(self, event: Event) -> None:
         """Follow one event."""
-        if event.kind == "scan":
+        if event.kind in ("scan", "weigh"):
             self._progress.update(self._task, description=event.text)
         elif event.kind == "stage":
             left_out = self._left_out  # named again, for reset forgets the fields that it is not given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,16 +10,15 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def read_ahead(items: Sequence[A], read: Callable[[A], B]) -> Iterator[tuple[A, Callable[[], B]]]:
+def read_ahead(items: Iterable[A], read: Callable[[A], B]) -> Iterator[tuple[A, Callable[[], B]]]:
     """Each item, in order, with what gives its reading or raises its error; the next one is read meanwhile.
 
     One item is read ahead and no more, so two readings are in memory at most.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
-        coming = pool.submit(read, items[0]) if items else None
-        for place, item in enumerate(items):
-            assert coming is not None
-            current = coming
-            coming = pool.submit(read, items[place + 1]) if place + 1 < len(items) else None
-            yield item, current.result
-            del current  # an adapter may have hundreds of megabytes
+        coming = ((item, pool.submit(read, item)) for item in items)
+        current = next(coming, None)
+        while current is not None:
+            (item, reading), current = current, next(coming, None)
+            yield item, reading.result
+            del reading  # an adapter may have hundreds of megabytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,8 @@ from lorascope.measure.tally import Tally
 from lorascope.protocol import PRECISIONS, Precision
 
 GLANCE = PRECISIONS["glance"]
+_WINDOW = 64
+"""Adapters that are weighed before the first of them is looked at: answers must not wait for all of a large folder."""
 _STRONGER = "Measure it at a larger scale, or with a base model in float32"
 
 
@@ -32,7 +34,7 @@ _STRONGER = "Measure it at a larger scale, or with a base model in float32"
 class Event:
     """What a run tells its watcher: ``cells`` of ``total`` are done; ``text`` names the file or the stage."""
 
-    kind: Literal["scan", "stage", "block", "refused"]
+    kind: Literal["scan", "stage", "weigh", "block", "refused"]
     text: str
     cells: int = 0
     total: int = 0
@@ -81,10 +83,10 @@ def index(
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
-    First every adapter gets one coarse block, those first whose weights change the base model most; then each is
-    refined. ``quick`` and ``standard`` stop early where it is certain that the preset's thresholds hide an adapter,
-    which is then kept as ``screened``. Work is committed block by block: a run that is interrupted or killed goes on
-    where it was. A file that cannot be measured is recorded with its reason and never stops the others.
+    First every adapter gets one coarse block, of each few dozen those first whose weights change the base model most;
+    then each is refined. ``quick`` and ``standard`` stop early where it is certain that the preset's thresholds hide
+    an adapter, which is then kept as ``screened``. Work is committed block by block: a run that is interrupted or
+    killed goes on where it was. A file that cannot be measured is recorded with its reason and never stops the others.
 
     Args:
         paths: folders and files.
@@ -141,7 +143,7 @@ class _Run:
         self._spectra: dict[Path, Spectrum] = {}
         self._began = time.monotonic()
         self._spent = 0
-        self._ahead: list[int] = []
+        self._ahead: dict[Path, int] = {}
         self.outcome = Outcome()
 
     def go(self, paths: Sequence[Path]) -> None:
@@ -151,10 +153,11 @@ class _Run:
         self.outcome.unchanged = sorted(set(corpus.known.values()))
         for refused in corpus.refused:
             self._refuse(refused)
-        adapters = self._stage("first look", self._weightiest_first(corpus.adapters), GLANCE)
+        adapters = self._first_looks(corpus.adapters)
         self._bench.keep_baseline_mean(1)
         if self._goal != GLANCE and not self._late:
-            self._stage("refining", sorted(adapters, key=lambda one: self._expected(one, self._goal)), self._goal)
+            expected = {adapter.path: self._expected(adapter) for adapter in adapters}
+            self._stage("refining", sorted(adapters, key=lambda one: expected[one.path]), expected, self._goal)
             self._bench.keep_baseline_mean(self._bench.grid.blocks)
         self.outcome.finished = not self._late
 
@@ -168,41 +171,64 @@ class _Run:
     def _tell_scan(self, count: int) -> None:
         self._watch(Event("scan", f"{count} files", count))
 
-    def _stage(self, name: str, adapters: Sequence[Adapter], goal: Precision) -> list[Adapter]:
+    def _first_looks(self, adapters: Sequence[Adapter]) -> list[Adapter]:
+        """One block for every adapter that has none; returns all that could be measured."""
+        coarse = self._recall(adapters)
+        new = [adapter for adapter in adapters if adapter.path not in coarse]
+        expected = {adapter.path: self._bench.grid.block_size for adapter in new}
+        good = self._stage("first look", self._weightiest_first(new), expected, GLANCE)
+        return good + [adapter for adapter in adapters if adapter.path in coarse]
+
+    def _recall(self, adapters: Sequence[Adapter]) -> set[Path]:
+        """Take up what the library knows of some files; returns those that were looked at already."""
+        stamps = self._library.stamps()
+        keys = {adapter.path: key for adapter in adapters if (key := known_key(adapter.path, stamps)) is not None}
+        stored = self._library.adapters(keys.values())
+        spectra = {path: recall(stored[key].facts, self._bench.worn_as) for path, key in keys.items()}
+        self._spectra = {path: spectrum for path, spectrum in spectra.items() if spectrum is not None}
+        looked_at = finished(self._library, self._bench.protocols, self._rule(GLANCE))
+        self._keys = {path: keys[path] for path in self._spectra if keys[path] in looked_at}
+        return set(self._keys)
+
+    def _stage(
+        self, name: str, adapters: Iterable[Adapter], expected: Mapping[Path, int], goal: Precision
+    ) -> list[Adapter]:
         """Bring every adapter to a Precision; returns those that could be measured."""
         good: list[Adapter] = []
         self._spent = 0
-        self._ahead = [self._expected(adapter, goal) for adapter in adapters]
-        self._watch(Event("stage", name, 0, sum(self._ahead)))
-        for place, (adapter, load) in enumerate(read_ahead(adapters, self._load)):
-            if self._tried(adapter, functools.partial(self._advance, adapter, load, goal, place)):
+        self._ahead = dict(expected)
+        self._watch(Event("stage", name, 0, sum(self._ahead.values())))
+        for adapter, load in read_ahead(adapters, self._load):
+            if self._tried(adapter, functools.partial(self._advance, adapter, load, goal)):
                 good.append(adapter)
             if self._late:
-                self.outcome.left = sum(self._ahead)
+                self.outcome.left = sum(self._ahead.values())
                 break
-            self._ahead[place] = 0
-            self._tell(adapter)
+            del self._ahead[adapter.path]
+            self._say("block", adapter.path.stem)
         return good
 
-    def _weightiest_first(self, adapters: Sequence[Adapter]) -> list[Adapter]:
-        """Adapters in the order of what their weights promise; those that change nothing are left out."""
-        stamps = self._library.stamps()
-        good: list[Adapter] = []
-        for count, adapter in enumerate(adapters, 1):
-            self._watch(Event("scan", f"{count} of {len(adapters)} files weighed", count))
-            if self._tried(adapter, functools.partial(self._weigh, adapter, known_key(adapter.path, stamps))):
-                good.append(adapter)
-        prior = Prior.of(self._library, self._bench.protocols[0], self._bench.worn_as)
-        return [good[place] for place in in_order(prior.guess(self._spectra[adapter.path]) for adapter in good)]
+    def _weightiest_first(self, adapters: Sequence[Adapter]) -> Iterator[Adapter]:
+        """A window of adapters after another, each in the order of what its weights promise.
 
-    def _weigh(self, adapter: Adapter, known: str | None) -> None:
+        Those that change nothing are left out.
+        """
+        prior = Prior.of(self._library, self._bench.protocols[0], self._bench.worn_as)
+        for start in range(0, len(adapters), _WINDOW):
+            good: list[Adapter] = []
+            for count, adapter in enumerate(adapters[start : start + _WINDOW], start + 1):
+                self._say("weigh", f"{count} of {len(adapters)} files weighed")
+                if self._tried(adapter, functools.partial(self._weigh, adapter)):
+                    good.append(adapter)
+                else:
+                    del self._ahead[adapter.path]
+            yield from (good[n] for n in in_order(prior.guess(self._spectra[adapter.path]) for adapter in good))
+
+    def _weigh(self, adapter: Adapter) -> None:
         """Find out what an adapter changes, unless the library knows."""
-        bench = self._bench
-        facts = self._library.adapters([known])[known].facts if known is not None else {}
-        spectrum = recall(facts, bench.worn_as)
-        if spectrum is not None:
-            self._spectra[adapter.path] = spectrum
+        if adapter.path in self._spectra:
             return
+        bench = self._bench
         key, delta = self._load(adapter)
         self._keys[adapter.path] = key
         found = self._spectra[adapter.path] = bench.spectrum(delta)
@@ -233,7 +259,7 @@ class _Run:
             return True
         return False
 
-    def _advance(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]], goal: Precision, place: int) -> None:
+    def _advance(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]], goal: Precision) -> None:
         """Measure one adapter up to a Precision, block by block, or until the time is over."""
         bench, rule = self._bench, self._rule(goal)
         key, delta = load()
@@ -256,8 +282,8 @@ class _Run:
             self._longest = max(self._longest, time.monotonic() - began)
             self.outcome.cells += cells
             self._spent += cells
-            self._ahead[place] = max(0, self._ahead[place] - cells)
-            self._tell(adapter)
+            self._ahead[adapter.path] = max(0, self._ahead[adapter.path] - cells)
+            self._say("block", adapter.path.stem)
         for protocol, signature in tally.signatures(rule.looks).items():
             self._library.put_signatures(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
@@ -281,21 +307,18 @@ class _Run:
     def _refuse(self, refused: Refusal) -> None:
         self._library.refuse(refused)
         self.outcome.refused.append(refused)
-        self._watch(Event("refused", f"{refused.path}: {refused.reason}", self._spent, self._spent + sum(self._ahead)))
+        self._say("refused", f"{refused.path}: {refused.reason}")
 
-    def _tell(self, adapter: Adapter) -> None:
-        self._watch(Event("block", adapter.path.stem, self._spent, self._spent + sum(self._ahead)))
+    def _say(self, kind: Literal["weigh", "block", "refused"], text: str) -> None:
+        self._watch(Event(kind, text, self._spent, self._spent + sum(self._ahead.values())))
 
-    def _expected(self, adapter: Adapter, goal: Precision) -> int:
-        """About how many cells are still to do for an adapter."""
-        grid = self._bench.grid
-        if goal == GLANCE:
-            return grid.block_size
-        key = self._keys[adapter.path]
+    def _expected(self, adapter: Adapter) -> int:
+        """About how many cells an adapter still takes after its first look."""
+        grid, key = self._bench.grid, self._keys[adapter.path]
         stored = self._library.signatures(self._bench.protocols[0], [key]).get(key)
         if stored is None:
-            return expected_cells(goal, grid)
-        return max(0, expected_cells(goal, grid, stored.signature.consistency) - stored.signature.cells)
+            return expected_cells(self._goal, grid)
+        return max(0, expected_cells(self._goal, grid, stored.signature.consistency) - stored.signature.cells)
 
 
 def _read(path: Path) -> bytes:

@@ -177,7 +177,7 @@ class _Follower:
             self._stage = event.text
         elif event.kind == "refused":
             self._refused += 1
-        elif event.kind == "scan" and time.monotonic() - self._told < _SCAN_SECONDS:
+        elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
             return
         self._told = time.monotonic()
         self._worker.between(Progress(self._run, self._stage, adapter, event.cells, event.total, self._refused))
