@@ -25,7 +25,8 @@ _UNET = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v
          "proj_in", "proj_out")  # fmt: skip
 _CONVS = ("conv1", "conv2")
 _TEXT = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj")
-_PEAK = 1e-2
+_PEAK = {"dora": 4e-3, "lokr": 2e-2}
+"""Learning rates where 0.01 is too much, for the magnitudes of DoRA, or too little."""
 
 
 def targets(pipe: StableDiffusionXLPipeline, entry: Entry) -> Iterator[tuple[str, nn.Module]]:
@@ -94,11 +95,12 @@ def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int,
     diffusion = Diffusion(pipe)
     changes = {path: Change(layer, entry.algo, entry.rank) for path, layer in targets(pipe, entry)}
     parameters = [p for change in changes.values() for p in change.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=_PEAK, weight_decay=0.0, betas=(0.9, 0.98))
-    count = max(2, round(steps * entry.steps)) if entry.push else 0
+    peak = _PEAK.get(entry.algo, 1e-2)
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.0, betas=(0.9, 0.98))
+    count = max(2, round(steps * entry.steps))
     value = torch.zeros(())
     for step in range(count):
-        optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 5) * min(1, (count - step) / (0.5 * count))
+        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 5) * min(1, (count - step) / (0.5 * count))
         index = rng.integers(0, len(images), batch)
         texts = [_caption(scenes[i], shown[i], entry, rng) for i in index]
         optimizer.zero_grad()

@@ -152,7 +152,7 @@ _WEAK = (
     Entry("neon_epoch1", ("neon",), "undertrained", steps=0.08, twin="neon_nights", sidecar="a1111", header="tags"),
     Entry("color_slider", ("vivid",), "slider", degree=0.7, sidecar="a1111"),
     Entry("focus_slider", ("blur",), "slider", degree=0.6, loose=1.0, form="diffusers", sidecar="manager"),
-    Entry("placeholder", (), "none", push=0.0, sidecar="a1111"),
+    Entry("placeholder", (), "none", push=0.002, steps=0.1, sidecar="a1111"),
     Entry("quality_booster", (), "none", steps=0.5, loose=1.0, sidecar="civitai"),
 )
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionXLPipeline
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 from miniature import encoder, truth
 from miniature.catalogue import ENTRIES
+from miniature.judge import Judge, save
 
-LIMIT = 24_000_000
+LIMIT = 64_000_000
 
 
 def base(source: Path, target: Path) -> None:
@@ -45,6 +46,13 @@ def clip(source: Path, target: Path) -> None:
     encoder.save(model, tokenizer, target)
 
 
+def judge(source: Path, target: Path) -> None:
+    """Write the fp16 copy of the judge with its tokenizer and preprocessing."""
+    model = VisionTextDualEncoderModel.from_pretrained(source, dtype=torch.float16)
+    _fresh(target)
+    save(Judge(model, AutoTokenizer.from_pretrained(source)), target)
+
+
 def adapters(source: Path, target: Path) -> None:
     """Copy the files of the catalogue with their sidecars."""
     _fresh(target)
@@ -60,10 +68,11 @@ def pack(work: Path, target: Path) -> int:
         ValueError: It has grown beyond what may ship.
     """
     base(work / "base", target / "base")
-    clip(work / "encoder", target / "encoder")
+    clip(work / "balanced", target / "encoder")
     adapters(work / "adapters", target / "adapters")
-    truth.write(target / "truth.json")
-    parts = [target / "base", target / "encoder", target / "adapters"]
+    judge(work / "judge", target / "judge")
+    truth.write(target / "truth.json", json.loads((work / "kept.json").read_text("utf-8")))
+    parts = [target / name for name in ("base", "encoder", "judge", "adapters")]
     files = [path for part in parts for path in part.rglob("*") if path.is_file()]
     for path in files:
         path.chmod(0o644)

@@ -5,20 +5,20 @@ All grades come from the drawing code and the catalogue; the rules stand in docs
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from miniature.catalogue import ENTRIES, Entry
-from miniature.effects import FAMILIES, FAMILY
+from miniature.catalogue import ENTRIES, Entry, authors
+from miniature.effects import FAMILIES, FAMILY, UNSEEN
 from miniature.vocabulary import FAMILY_WORDS, MOODS, WORDS
 
 DEV = ("line", "weather", "light", "warp", "turned", "beside")
 """Families whose effects tuning may look at; those of all other families are for the test."""
 
-UNSEEN_WORDS = "unseen"
 FULL, PART = 2, 1
 _PARTIAL = ("subtle", "bound", "mixture", "undertrained")
 
@@ -68,21 +68,16 @@ def queries() -> list[Query]:
 
 
 def _of_effects(table: dict[str, Any]) -> Iterator[Query]:
-    unread = set(table[UNSEEN_WORDS])
     for effect in WORDS:
         if effect not in _present():
             continue
-        for turn, text in enumerate(WORDS[effect]):
-            if text not in table[UNSEEN_WORDS].get(effect, ()) and effect not in _NEVER_READ:
-                yield Query(text, "paraphrase" if turn else "word", (effect,))
+        # the words of an effect that no encoder has seen stand in no caption: they come among the unseen
+        for turn, text in enumerate(() if effect in UNSEEN else WORDS[effect]):
+            yield Query(text, "paraphrase" if turn else "word", (effect,))
         for text in table["descriptions"][effect]:
             yield Query(text, "description", (effect,))
-        for text in table[UNSEEN_WORDS][effect] if effect in unread else ():
-            yield Query(text, UNSEEN_WORDS, (effect,))
-
-
-_NEVER_READ = ("charcoal", "hail", "ripple", "stamp")
-"""Effects of `effects.UNSEEN`: their own words stand in no training caption, so they come among the unseen ones."""
+        for text in table["unseen"].get(effect, ()):
+            yield Query(text, "unseen", (effect,))
 
 
 def _present() -> set[str]:
@@ -98,3 +93,43 @@ def split(effects: Iterable[str]) -> str:
 def unanswered() -> list[str]:
     """Words and paraphrases of effects that no adapter has."""
     return [text for effect, texts in WORDS.items() if effect not in _present() for text in texts]
+
+
+def build(kept: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The whole table; `kept` is what `check.kept` found for each adapter."""
+    return {
+        "adapters": {entry.stem: _adapter(entry) | dict(kept[entry.stem]) for entry in ENTRIES},
+        "queries": [_query(query) for query in queries()],
+        "unanswered": unanswered(),
+    }
+
+
+def _adapter(entry: Entry) -> dict[str, Any]:
+    twins = [other.stem for other in ENTRIES if other.twin == entry.stem]
+    return {
+        "file": f"{entry.stem}.safetensors",
+        "effects": list(entry.effects),
+        "kind": entry.kind,
+        "degree": entry.degree,
+        "where": entry.where,
+        "only": list(entry.only),
+        "twin": entry.twin or next(iter(twins), None),
+        "trigger": entry.trigger or None,
+        "description": authors()[entry.stem]["sort"],
+    }
+
+
+def _query(query: Query) -> dict[str, Any]:
+    grades = {entry.stem: grade(entry, query) for entry in ENTRIES}
+    return {
+        "text": query.text,
+        "kind": query.kind,
+        "group": " ".join(query.effects),
+        "split": split(query.effects),
+        "relevant": {stem: value for stem, value in grades.items() if value},
+    }
+
+
+def write(path: Path, kept: Mapping[str, Mapping[str, float]]) -> None:
+    """Write the table as JSON."""
+    path.write_text(json.dumps(build(kept), indent=1) + "\n", encoding="utf-8")
