@@ -90,7 +90,7 @@ def _base(work: Path, steps: int | None) -> None:
 def _adapters(work: Path, steps: int | None) -> None:
     from miniature import adapters
 
-    adapters.train_all(work / "base", work / "adapters", steps or 60)
+    adapters.train_all(work / "base", work / "adapters", steps or 90)
 
 
 def _kept(work: Path, steps: int | None) -> None:

@@ -56,7 +56,7 @@ class Entry:
     alphas: bool = False
     trigger: str = ""
     steps: float = 1.0
-    pictures: int = 256
+    pictures: int = 128
     loose: float = 0.25
     push: float = 1.0
     seed: int = 0
