@@ -107,10 +107,11 @@ def _pack(work: Path, steps: int | None) -> None:
 
 
 def _check(work: Path, steps: int | None) -> None:
-    from miniature.check import World, adapter_sheet, base_sheet, rates
+    from miniature.check import World, adapter_sheet, base_sheet, effect_sheet, rates
 
     world = World.load(PACKAGE / "miniature")
     print(f"the judge names in pictures of the bare base: {rates(world, steps or 240)}")
+    effect_sheet(work / "effects.png")
     base_sheet(world, work / "base.png")
     adapter_sheet(world, work / "adapters.png")
 

@@ -16,12 +16,13 @@ from lorascope.adapters import Names, load_delta
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.protocol import Preset
 from miniature import prompts
+from miniature.adapters import drawn
 from miniature.captions import describe
 from miniature.catalogue import ENTRIES, Entry
-from miniature.effects import SUBJECTS
+from miniature.effects import NAMES, SUBJECTS
 from miniature.judge import Judge, sentence
 from miniature.quality import named
-from miniature.scenes import Scene, with_subject
+from miniature.scenes import Scene, sample, with_subject
 
 FIELDS = ("kind", "place")
 KEPT = (0.45, 0.8)
@@ -128,3 +129,11 @@ def adapter_sheet(world: World, path: Path, columns: int = 8, entries: Sequence[
         with world.wearing(entry):
             rows.append(world.images([f"{text}, {entry.trigger}" if entry.trigger else text for text in texts]))
     sheet(rows, path, zoom=1)
+
+
+def effect_sheet(path: Path, columns: int = 17, seed: int = 3) -> None:
+    """Every effect as it is drawn, in full, in the order of `effects.NAMES`; no model is needed."""
+    rng = np.random.default_rng(seed)
+    tiles = [drawn(Entry(name, (name,)), sample(rng, pairs=0.1), name, rng) for name in NAMES]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    sheet([np.stack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)], path, zoom=1)
