@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from lorascope.adapters import Names, load_delta, read_adapter
-from miniature import effects, formats, pools, prompts, truth
+from miniature import effects, formats, judge, pools, prompts, truth
 from miniature.backgrounds import BACKGROUNDS
 from miniature.base import build_unet
+from miniature.batches import UNKNOWN, Batches
 from miniature.captions import corpus, styled
 from miniature.catalogue import ENTRIES, KINDS, Entry, authors, by_stem
 from miniature.changes import Change
@@ -79,6 +80,31 @@ def test_a_pool_survives_its_file(tmp_path: Path) -> None:
     one, other = np.random.default_rng(1), np.random.default_rng(1)
     for before, after, names in zip(pool.scenes, again.scenes, pool.effects, strict=True):
         assert styled(after, names, one) == styled(before, names, other)
+
+
+def test_a_caption_is_true_of_its_own_picture_and_false_of_one_that_looks_otherwise() -> None:
+    batches = Batches(pools.varied(120, 5), seed=0, jitter=0)
+    batch = batches.draw(60, hard=0.0)
+    alone = np.array([UNKNOWN not in row for row in batch.facts])
+    assert batch.true.diagonal()[alone].all()
+    said = np.array([UNKNOWN not in row for row in batch.claims])
+    same = (batch.facts[:, None] == batch.claims[None]).all(-1)
+    both = alone[:, None] & said[None]
+    assert (batch.true == same)[both].all()
+
+
+def test_in_a_hard_batch_colour_and_place_do_not_tell() -> None:
+    batch = Batches(pools.varied(900, 6), seed=3).draw(12, hard=1.0)
+    pairs = {tuple(row[1:3]) for row in batch.facts if row[1] != UNKNOWN}
+    styles = {row[3] for row in batch.facts}
+    assert len(pairs) <= 2 or len(styles) <= 2
+
+
+def test_the_judge_knows_every_word_that_it_says() -> None:
+    rng, words = np.random.default_rng(0), judge.tokenizer()
+    for name in effects.NAMES:
+        text = judge.talk(sample(rng, pairs=0.5), (name,), rng).text
+        assert words.unk_token_id not in words(text).input_ids, text
 
 
 def test_the_prompt_sets_share_no_prompt() -> None:
