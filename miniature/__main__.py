@@ -56,7 +56,8 @@ def _balance(work: Path, steps: int | None) -> None:
     from miniature.balance import balance
     from miniature.pools import Pool
 
-    balance(work / "encoder", Pool.load(work / "varied.npz"), work / "balanced")
+    pools = Pool.load(work / "varied.npz"), Pool.load(work / "kept.npz")
+    balance(work / "encoder", *pools, work / "balanced")
 
 
 def _judge(work: Path, steps: int | None) -> None:

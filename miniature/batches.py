@@ -32,6 +32,7 @@ class Batch:
     """Pictures (n, 64, 64, 3), their captions, and what is true.
 
     Attributes:
+        rows: (n,), where the pictures stand in their pool.
         images: uint8.
         texts: One caption for each picture.
         facts: (n, 4), the value of each field of `FIELDS`; `UNKNOWN` where the picture has several.
@@ -39,6 +40,7 @@ class Batch:
         true: (n, n), whether a caption (column) is true of a picture (row).
     """
 
+    rows: np.ndarray
     images: np.ndarray
     texts: list[str]
     facts: np.ndarray
@@ -115,7 +117,7 @@ class Batches:
         true = self._true(rows, captions)
         known = np.where(self.pairs[rows][:, None] & np.array([True, True, False, False]), UNKNOWN, truth)
         claims = np.where(known == UNKNOWN, UNKNOWN, claims)
-        return Batch(self._moved(rows), [c.text for c in captions], known, claims, true)
+        return Batch(rows, self._moved(rows), [c.text for c in captions], known, claims, true)
 
     def _true(self, rows: np.ndarray, captions: Sequence[Caption]) -> np.ndarray:
         scene = self.facts[rows][:, :3]

@@ -124,6 +124,7 @@ def accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, count: int)
     def unit(x: torch.Tensor) -> np.ndarray:
         return functional.normalize(x.float(), dim=-1).numpy()
 
+    was = model.training
     model.eval()
     found = figures(
         lambda images: unit(model.get_image_features(pixel_values=pixels(images)).pooler_output),
@@ -131,7 +132,7 @@ def accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, count: int)
         pool,
         count,
     )
-    model.train()
+    model.train(was)
     return found
 
 
