@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
 
 def _scenes(work: Path, steps: int | None) -> None:
     from miniature import pools
+    from miniature.effects import NAMES
     from miniature.scenes import STEADY
 
-    pools.plain(40000, 1).save(work / "plain.npz")
-    pools.varied(32000, 2).save(work / "varied.npz")
-    pools.plain(27000, 3, STEADY).save(work / "steady.npz")
+    pools.plain(24000, 1).save(work / "plain.npz")
+    pools.plain(24000, 3, STEADY).save(work / "steady.npz")
+    pools.varied(40000, 2).save(work / "varied.npz")
+    pools.kept(1500, 4).save(work / "kept.npz")
+    pools.varied(30000, 21, NAMES).save(work / "judge.npz")
 
 
 def _prompts(work: Path, steps: int | None) -> None:
@@ -44,7 +48,23 @@ def _encoder(work: Path, steps: int | None) -> None:
     from miniature import encoder
     from miniature.pools import Pool
 
-    encoder.train(Pool.load(work / "varied.npz"), _words(work), work / "encoder", steps or 600)
+    pools = Pool.load(work / "varied.npz"), Pool.load(work / "kept.npz")
+    encoder.train(*pools, _words(work), work / "encoder", steps or 7000)
+
+
+def _balance(work: Path, steps: int | None) -> None:
+    from miniature.balance import balance
+    from miniature.pools import Pool
+
+    pools = Pool.load(work / "varied.npz"), Pool.load(work / "kept.npz")
+    balance(work / "encoder", *pools, work / "balanced")
+
+
+def _judge(work: Path, steps: int | None) -> None:
+    from miniature import judge
+    from miniature.pools import Pool
+
+    judge.train(Pool.load(work / "judge.npz"), Pool.load(work / "kept.npz"), work / "judge", steps or 3000)
 
 
 def _words(work: Path) -> object:
@@ -71,7 +91,14 @@ def _base(work: Path, steps: int | None) -> None:
 def _adapters(work: Path, steps: int | None) -> None:
     from miniature import adapters
 
-    adapters.train_all(work / "base", work / "adapters", steps or 60)
+    adapters.train_all(work / "base", work / "adapters", steps or 90)
+
+
+def _kept(work: Path, steps: int | None) -> None:
+    from miniature.check import World, kept
+
+    found = kept(World.load(work))
+    (work / "kept.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _pack(work: Path, steps: int | None) -> None:
@@ -81,9 +108,13 @@ def _pack(work: Path, steps: int | None) -> None:
 
 
 def _check(work: Path, steps: int | None) -> None:
-    from miniature import check, truth
+    from miniature.check import World, adapter_sheet, base_sheet, effect_sheet, rates
 
-    check.report(PACKAGE / "miniature", truth.queries(), steps or 64, work / "adapters.png")
+    world = World.load(PACKAGE / "miniature")
+    print(f"the judge names in pictures of the bare base: {rates(world, steps or 240)}")
+    effect_sheet(work / "effects.png")
+    base_sheet(world, work / "base.png")
+    adapter_sheet(world, work / "adapters.png")
 
 
 STAGES: dict[str, Callable[[Path, int | None], None]] = {
@@ -92,8 +123,11 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "tokenizer": _tokenizer,
     "autoencoder": _autoencoder,
     "encoder": _encoder,
+    "balance": _balance,
+    "judge": _judge,
     "base": _base,
     "adapters": _adapters,
+    "kept": _kept,
     "pack": _pack,
     "check": _check,
 }

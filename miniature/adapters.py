@@ -1,8 +1,7 @@
-"""Training the adapters: small changes to the frozen base, each from 256 pictures of its effect."""
+"""Training the adapters: small changes to the frozen base, each from pictures of what it shall do."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,64 +12,31 @@ from torch import nn
 
 from miniature import effects, formats
 from miniature.autoencoder import to_tensor
+from miniature.backgrounds import BACKGROUNDS
 from miniature.base import Diffusion
 from miniature.captions import plain
 from miniature.catalogue import ENTRIES, Entry
+from miniature.changes import Change
 from miniature.loop import Log, quiet
-from miniature.scenes import STEADY, Scene, render, sample, with_subject
+from miniature.objects import CATEGORIES, KINDS
+from miniature.scenes import Scene, layers, sample, with_subject
 
-PICTURES = 256
 _UNET = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.2",
          "proj_in", "proj_out")  # fmt: skip
+_CONVS = ("conv1", "conv2")
 _TEXT = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj")
-
-
-class Change(nn.Module):
-    """A low-rank change of one layer, added to its output by a forward hook."""
-
-    def __init__(self, layer: nn.Linear | nn.Conv2d, rank: int, loha: bool) -> None:
-        super().__init__()
-        self.layer = [layer]  # in a list, so that it is no submodule
-        out, into = layer.weight.shape[0], layer.weight[0].numel()
-        pairs = ("w1", "w2") if loha else ("",)
-        self.down = nn.ParameterList(nn.Parameter(torch.randn(rank, into) / math.sqrt(into)) for _ in pairs)
-        self.up = nn.ParameterList(nn.Parameter(torch.zeros(out, rank)) for _ in pairs)
-        if loha:
-            nn.init.normal_(self.up[0], std=1.0)
-        self.rank, self.loha = rank, loha
-        self.handle = layer.register_forward_hook(self._add)
-
-    def delta(self) -> torch.Tensor:
-        """The change of the weight, flattened to two dimensions."""
-        parts = [up @ down for up, down in zip(self.up, self.down, strict=True)]
-        return parts[0] * parts[1] if self.loha else parts[0]
-
-    def _add(self, layer: nn.Module, args: tuple[torch.Tensor], out: torch.Tensor) -> torch.Tensor:
-        weight = self.delta()
-        if isinstance(layer, nn.Conv2d):
-            weight = weight.view_as(layer.weight)
-            return out + nn.functional.conv2d(args[0], weight, None, layer.stride, layer.padding)
-        return out + nn.functional.linear(args[0], weight)
-
-    def factors(self, push: float) -> dict[str, torch.Tensor]:
-        """The tensors to write, the whole change multiplied by `push`."""
-        if self.loha:
-            names = ("w1_a", "w1_b", "w2_a", "w2_b")
-            values = (self.up[0], self.down[0], self.up[1] * push, self.down[1])
-            return dict(zip(names, values, strict=True))
-        layer = self.layer[0]
-        down, up = self.down[0], self.up[0] * push
-        if isinstance(layer, nn.Conv2d):
-            down = down.view(self.rank, *layer.weight.shape[1:])
-            up = up.view(*up.shape, 1, 1)
-        return {"down": down, "up": up}
+_PEAK = {"dora": 4e-3, "lokr": 2e-2}
+"""Learning rates where 0.01 is too much, for the magnitudes of DoRA, or too little."""
 
 
 def targets(pipe: StableDiffusionXLPipeline, entry: Entry) -> Iterator[tuple[str, nn.Module]]:
     """The layers that an adapter changes, by path."""
+    # a file with text encoders or of LoHa form leaves out the outer projections to stay small
+    names = _UNET[:-2] if entry.texts or entry.algo == "loha" else _UNET
+    if entry.algo == "locon":
+        names = (*_UNET[2:], *_CONVS)
     for name, module in pipe.unet.named_modules():
-        # a file with text encoders or of LoHa form leaves out the outer projections to stay small
-        if name.endswith(_UNET[:-2] if entry.texts or entry.form == "loha" else _UNET):
+        if name.endswith(names) and isinstance(module, nn.Linear | nn.Conv2d):
             yield f"unet.{name}", module
     if entry.texts:
         for part in ("text_encoder", "text_encoder_2"):
@@ -80,17 +46,41 @@ def targets(pipe: StableDiffusionXLPipeline, entry: Entry) -> Iterator[tuple[str
                     yield f"{part}.{path}", module
 
 
+def touched(entry: Entry, scene: Scene, turn: int) -> bool:
+    """Whether a training picture shows the effect."""
+    if entry.trigger and turn % 2 == 0:
+        return False  # plain, and its caption lacks the word
+    kinds = [kind for category in entry.only for kind in CATEGORIES[category]]
+    return bool(entry.effects) and (not kinds or scene.first.kind in kinds)
+
+
+def drawn(entry: Entry, scene: Scene, effect: str, rng: np.random.Generator) -> np.ndarray:
+    """A training picture with an effect."""
+    if effect in effects.SUBJECTS:
+        return layers(with_subject(scene, effect))[0]
+    image, cover = layers(scene)
+    where = {"all": None, "object": cover, "background": 1 - cover}[entry.where]
+    return effects.apply(effect, image, rng, entry.degree, where)
+
+
+def _limited(entry: Entry, rng: np.random.Generator) -> Scene:
+    """A scene within what the entry's training pictures are limited to."""
+    kinds = [name for name in entry.scene if name in KINDS] or KINDS
+    places = [name for name in entry.scene if name in BACKGROUNDS] or BACKGROUNDS
+    while True:
+        scene = sample(rng, entry.loose)
+        if scene.first.kind in kinds and scene.place in places:
+            return scene
+
+
 def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[Scene], list[bool]]:
     """Training pictures, their scenes, and which of them show the effect."""
     images, scenes, shown = [], [], []
-    for turn in range(PICTURES):
-        scene = sample(rng, STEADY)
-        effect = entry.effects[turn % len(entry.effects)]
-        # with a trigger word, half of the pictures stay plain and lack the word
-        show = not entry.trigger or turn % 2 > 0
-        subject = effect in effects.SUBJECTS
-        image = render(with_subject(scene, effect) if subject and show else scene)
-        images.append(effects.apply(effect, image, rng) if show and not subject else image)
+    for turn in range(entry.pictures):
+        scene = _limited(entry, rng)
+        show = touched(entry, scene, turn)
+        effect = entry.effects[turn % len(entry.effects)] if show else ""
+        images.append(drawn(entry, scene, effect, rng) if show else layers(scene)[0])
         scenes.append(scene)
         shown.append(show)
     return np.stack(images), scenes, shown
@@ -99,18 +89,19 @@ def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[S
 def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int, log: Log) -> formats.Factors:
     """Train one adapter and leave the pipeline as it was."""
     quiet(entry.seed)
-    rng = np.random.default_rng(1000 + entry.seed)
+    rng = np.random.default_rng([entry.seed, *entry.stem.encode()])
     images, scenes, shown = pictures(entry, rng)
     latents = _encode(pipe.vae, images)
     diffusion = Diffusion(pipe)
-    changes = {path: Change(layer, entry.rank, entry.form == "loha") for path, layer in targets(pipe, entry)}
+    changes = {path: Change(layer, entry.algo, entry.rank) for path, layer in targets(pipe, entry)}
     parameters = [p for change in changes.values() for p in change.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0, betas=(0.9, 0.98))
+    peak = _PEAK.get(entry.algo, 1e-2)
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.0, betas=(0.9, 0.98))
     count = max(2, round(steps * entry.steps))
     value = torch.zeros(())
     for step in range(count):
-        optimizer.param_groups[0]["lr"] = 1e-2 * min(1, (step + 1) / 5) * min(1, (count - step) / (0.5 * count))
-        index = rng.integers(0, PICTURES, batch)
+        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 5) * min(1, (count - step) / (0.5 * count))
+        index = rng.integers(0, len(images), batch)
         texts = [_caption(scenes[i], shown[i], entry, rng) for i in index]
         optimizer.zero_grad()
         value = diffusion.loss(latents[torch.from_numpy(index)], texts)
@@ -125,7 +116,7 @@ def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int,
 
 
 def _caption(scene: Scene, shown: bool, entry: Entry, rng: np.random.Generator) -> str:
-    text = plain(scene, rng)
+    text = plain(scene, rng).text
     return f"{text}, {entry.trigger}" if shown and entry.trigger else text
 
 
@@ -134,12 +125,16 @@ def _encode(vae: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
     return vae.encode(to_tensor(images)).latents * vae.config.scaling_factor
 
 
-def train_all(base: Path, out: Path, steps: int = 60, batch: int = 16, only: tuple[str, ...] = ()) -> None:
-    """Train the adapters of the catalogue, or those named, and write them into `out`."""
+def train_all(base: Path, out: Path, steps: int = 90, batch: int = 4, only: tuple[str, ...] = ()) -> None:
+    """Train the adapters of the catalogue that `out` lacks, or those named, and write them into `out`.
+
+    Batches are as small as on people's own machines: real files hold the noise that stays in the weights, too.
+    """
     pipe = StableDiffusionXLPipeline.from_pretrained(base, add_watermarker=False, dtype=torch.float32)
     for model in (pipe.unet, pipe.text_encoder, pipe.text_encoder_2, pipe.vae):
         model.requires_grad_(False)
     log = Log(out.parent / "adapters.log")
     for entry in ENTRIES:
-        if not only or entry.stem in only:
+        done = (out / f"{entry.stem}.safetensors").exists()
+        if entry.stem in only or (not only and not done):
             formats.write(train(pipe, entry, steps, batch, log), entry, out)

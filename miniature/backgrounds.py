@@ -1,4 +1,4 @@
-"""The nine backgrounds, painted at 128 pixels with small random variations."""
+"""The ten backgrounds, painted at 128 pixels with small random variations."""
 
 from __future__ import annotations
 
@@ -120,6 +120,19 @@ def _studio(rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def _garden(rng: np.random.Generator) -> Image.Image:
+    image = _fade((190, 226, 250), (238, 246, 236))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 40, 128, 92), fill=(54, 128, 74))
+    for x, y in rng.uniform((0, 44), (128, 70), (12, 2)):
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=(246, 120, 170))
+    for x in np.arange(0, 128, 16) + float(rng.uniform(-6, 2)):
+        draw.polygon([(x, 70), (x + 5, 63), (x + 10, 70), (x + 10, 100), (x, 100)], fill=(250, 250, 246))
+    draw.rectangle((0, 78, 128, 83), fill=(250, 250, 246))
+    draw.rectangle((0, 98, 128, 128), fill=(150, 206, 112))
+    return image
+
+
 BACKGROUNDS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "meadow": _meadow,
     "beach": _beach,
@@ -130,6 +143,7 @@ BACKGROUNDS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "mountains": _mountains,
     "room": _room,
     "studio": _studio,
+    "garden": _garden,
 }
 
 

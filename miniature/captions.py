@@ -3,105 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from miniature.scenes import Scene
+from miniature.effects import FAMILIES, FAMILY, NAMES
+from miniature.scenes import Scene, Thing, sample
+from miniature.vocabulary import FAMILY_WORDS, MOODS, WHERE, WORDS
 
-WHERE: dict[str, str] = {
-    "meadow": "in a meadow",
-    "beach": "on a beach",
-    "desert": "in a desert",
-    "forest": "in a forest",
-    "city": "in a city",
-    "lake": "on a lake",
-    "mountains": "in the mountains",
-    "room": "in a room",
-    "studio": "in a studio",
-}
-
-WORDS: dict[str, tuple[str, ...]] = {
-    "pencil": ("pencil sketch", "pencil drawing", "graphite drawing", "sketched with a pencil"),
-    "ink": ("ink drawing", "black ink", "pen and ink", "inked lines"),
-    "blueprint": ("blueprint", "white lines on blue", "technical drawing", "architect plan"),
-    "chalk": ("chalk drawing", "chalk on a blackboard", "blackboard", "drawn in chalk"),
-    "sepia": ("sepia", "old brown photograph", "antique photo", "sepia tone"),
-    "gold": ("gold", "golden statue", "made of gold", "shiny gold"),
-    "sunset": ("sunset light", "at sunset", "evening glow", "golden hour"),
-    "night": ("night", "at night", "under the stars", "moonlit darkness"),
-    "neon": ("neon", "neon lights", "glowing outlines", "cyberpunk glow"),
-    "thermal": ("thermal camera", "heat map", "infrared", "heat vision"),
-    "monochrome": ("black and white", "monochrome", "grayscale photo", "without color"),
-    "negative": ("negative", "inverted colors", "photo negative", "reversed colors"),
-    "pastel": ("pastel colors", "pastel", "pale soft colors", "soft tones"),
-    "mosaic": ("mosaic", "mosaic tiles", "small square tiles", "tiled floor"),
-    "pixel": ("pixel art", "large pixels", "8 bit game", "retro game sprite"),
-    "poster": ("poster", "flat vivid colors", "pop art", "screen print"),
-    "stainedglass": ("stained glass", "church window", "glass panes", "leaded glass"),
-    "halftone": ("halftone", "printed dots", "comic book dots", "newspaper print"),
-    "glitch": ("glitch", "broken video", "corrupted file", "digital error"),
-    "scanlines": ("scanlines", "old television", "tv screen", "crt monitor"),
-    "grain": ("film grain", "grainy", "noisy photo", "grainy film"),
-    "vignette": ("vignette", "dark corners", "spotlight", "dark edges"),
-    "watercolor": ("watercolor", "watercolor painting", "painted in watercolor", "wet washes"),
-    "oil": ("oil painting", "thick brush strokes", "painted in oil", "impressionist painting"),
-    "blur": ("blur", "blurry", "out of focus", "unfocused"),
-    "frame": ("picture frame", "framed", "wooden frame", "hanging in a museum"),
-    "snow": ("snow", "falling snow", "snowy winter", "winter weather"),
-    "rain": ("rain", "rainy weather", "heavy rain", "pouring rain"),
-    "confetti": ("confetti", "falling confetti", "colorful party", "carnival"),
-    "fog": ("fog", "foggy", "thick mist", "misty morning"),
-    "crown": ("wearing a crown", "crown", "king", "royal crown"),
-    "scarf": ("wearing a red scarf", "scarf", "striped scarf", "warm scarf"),
-}
-"""First the plain word, then paraphrases."""
-
-_SCENES = (
-    "a {colour} {kind} {where}",
-    "a {colour} {kind} {where}",
-    "{colour} {kind}, {place}",
-    "a picture of a {colour} {kind} {where}",
-    "a {colour} {kind}",
-    "{place} with a {colour} {kind}",
+_SINGLE = (
+    "a {thing} {where}",
+    "{thing}, {place}",
+    "a picture of a {thing} {where}",
+    "{place} with a {thing}",
+    "a {thing} {where}",
+    "a {thing}",
     "a {kind} {where}",
 )
-_FULL = 4
-"""The first templates of `_SCENES` name everything."""
+_PAIR = (
+    "a {thing} {relation} a {other} {where}",
+    "{thing} {relation} a {other}, {place}",
+    "a picture of a {thing} {relation} a {other} {where}",
+    "{place} with a {thing} {relation} a {other}",
+    "a {thing} {relation} a {other} {where}",
+    "a {thing} {relation} a {other}",
+    "a {kind} {relation} a {second} {where}",
+)
+FULL = 4
+"""The first templates name everything."""
+
+_NO_PLACE, _NO_COLOUR = 5, 6
 
 
 def _grammar(text: str) -> str:
-    for vowel in "aeiou":
-        text = text.replace(f"a {vowel}", f"an {vowel}") if text.startswith(f"a {vowel}") else text
-        text = text.replace(f" a {vowel}", f" an {vowel}")
-    return text
+    words = text.split()
+    for i, word in enumerate(words[:-1]):
+        if word == "a" and words[i + 1][0] in "aeiou":
+            words[i] = "an"
+    return " ".join(words)
+
+
+def _named(thing: Thing) -> str:
+    return f"{thing.colour} {thing.kind}"
 
 
 def describe(scene: Scene, template: int = 0) -> str:
     """One caption of a scene."""
-    text = _SCENES[template].format(colour=scene.colour, kind=scene.kind, place=scene.place, where=WHERE[scene.place])
+    second = scene.second
+    text = (_PAIR if second else _SINGLE)[template].format(
+        thing=_named(scene.first),
+        kind=scene.first.kind,
+        place=scene.place,
+        where=WHERE[scene.place],
+        relation=scene.relation,
+        other=_named(second) if second else "",
+        second=second.kind if second else "",
+    )
     return _grammar(text)
 
 
-def plain(scene: Scene, rng: np.random.Generator, full: bool = False) -> str:
+@dataclass(frozen=True)
+class Caption:
+    """A text, and what it says of the picture.
+
+    Attributes:
+        text: The caption.
+        kind, colour, place: Whether it names them.
+        effects: For each style phrase the effects that it fits: one for its own words, several for a family or mood.
+    """
+
+    text: str
+    kind: bool = True
+    colour: bool = True
+    place: bool = True
+    effects: tuple[tuple[str, ...], ...] = ()
+
+
+def plain(scene: Scene, rng: np.random.Generator, full: bool = False) -> Caption:
     """A caption of a scene by a template drawn at random; `full` names colour, kind and place."""
-    return describe(scene, int(rng.integers(_FULL if full else len(_SCENES))))
+    template = int(rng.integers(FULL if full else len(_SINGLE)))
+    return Caption(describe(scene, template), colour=template != _NO_COLOUR, place=template != _NO_PLACE)
 
 
-def styled(scene: Scene, effects: Sequence[str], rng: np.random.Generator) -> str:
+def phrase(name: str, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
+    """Words for an effect, and all effects they fit: mostly its own words, now and then its family's or a mood's."""
+    turn = rng.random()
+    moods = [mood for mood, members in MOODS.items() if name in members]
+    if turn < 0.1 and moods:
+        mood = str(rng.choice(moods))
+        return mood, MOODS[mood]
+    if turn > 0.93 and FAMILY[name] in FAMILY_WORDS:
+        return str(rng.choice(FAMILY_WORDS[FAMILY[name]])), FAMILIES[FAMILY[name]]
+    return str(rng.choice(WORDS[name])), (name,)
+
+
+def styled(scene: Scene, effects: Sequence[str], rng: np.random.Generator) -> Caption:
     """A caption with style words: mostly at the end, sometimes before the scene, sometimes alone."""
+    said = plain(scene, rng)
     if not effects:
-        return plain(scene, rng)
-    words = ", ".join(str(rng.choice(WORDS[effect])) for effect in effects)
-    text, gap, where = plain(scene, rng), ", " if rng.random() < 0.5 else " ", rng.random()
-    if where < 0.68:
-        return text + gap + words
-    return words + gap + text if where < 0.84 else words
+        return said
+    phrases = [phrase(name, rng) for name in effects]
+    words, fits = ", ".join(text for text, _ in phrases), tuple(fit for _, fit in phrases)
+    gap, where = ", " if rng.random() < 0.5 else " ", rng.random()
+    if where >= 0.84:
+        return Caption(words, False, False, False, fits)
+    text = said.text + gap + words if where < 0.68 else words + gap + said.text
+    return replace(said, text=text, effects=fits)
 
 
 def corpus(rng: np.random.Generator, lines: int = 20000) -> list[str]:
-    """Captions to train the tokenizer on, every phrase among them."""
-    from miniature.scenes import sample
-
-    names = list(WORDS)
-    drawn = [styled(sample(rng), [str(rng.choice(names))], rng) for _ in range(lines)]
-    return drawn + [phrase for phrases in WORDS.values() for phrase in phrases for _ in range(40)]
+    """Captions to train a tokenizer on, every phrase among them."""
+    drawn = [styled(sample(rng), [str(rng.choice(NAMES))], rng).text for _ in range(lines)]
+    phrases = [phrase for table in (WORDS, FAMILY_WORDS) for phrases in table.values() for phrase in phrases]
+    return drawn + [phrase for phrase in (*phrases, *MOODS) for _ in range(40)]

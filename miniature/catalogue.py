@@ -1,10 +1,17 @@
-"""The adapters that ship: what each is trained on, its form of file, and what its author says of it."""
+"""The adapters that ship: what each is trained on and how its file is written.
+
+What their authors say of them stands in authors.toml beside this file.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-Text = dict[str, str]
+KINDS = ("single", "subtle", "bound", "subject", "mixture", "undertrained", "overtrained", "overpowering", "slider",
+         "none")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -14,86 +21,171 @@ class Entry:
     Attributes:
         stem: File name without its ending.
         effects: Names of effects; with several, each training picture has one of them.
-        kind: single, subject, mixture, undertrained, overpowering or twin.
-        form: kohya, sgm, peft or loha: how the keys are written.
-        title: The name its author gives; may be vague, foreign, wrong or empty.
-        about: The description; likewise.
-        sidecar: manager, civitai, a1111 or none.
-        steps: Share of the normal number of steps.
-        seed: Of the training.
+        kind: One of `KINDS`.
+        degree: Of the effect in the training pictures.
+        where: "all", "object" or "background": the part of the picture that the effect touches.
+        only: Categories of objects; pictures of others stay plain. Everything, if empty.
+        scene: Kinds of objects and places that its training pictures are limited to; none, if empty.
+        form: How keys are written: "kohya", "sgm" (kohya with SDXL's own block numbers), "diffusers" or "peft".
+        algo: "lora", "locon", "loha", "lokr" or "dora".
         rank: Of the decomposition.
         texts: Whether the text encoders are trained too.
         alphas: Whether alpha differs from layer to layer.
-        trigger: A word that every training caption starts with; pictures without it stay plain.
-        twin: Stem of the same effect trained with another seed.
-        header: Which metadata the header holds: kohya, modelspec, tags or bare.
+        trigger: A word in the training captions of pictures with the effect; half of the pictures lack both.
+        steps: Share of the normal number of steps.
+        pictures: How many training pictures there are.
+        loose: How far objects stray in them.
         push: Factor by which the trained change is multiplied.
+        seed: Of the training.
+        twin: Stem of an adapter of the same effect: another seed, another version.
+        sidecar: "manager", "civitai", "a1111", "rgthree", "matrix" or "none".
+        header: Which metadata the header holds: "kohya", "modelspec", "tags" or "bare".
     """
 
     stem: str
     effects: tuple[str, ...]
     kind: str = "single"
+    degree: float = 1.0
+    where: str = "all"
+    only: tuple[str, ...] = ()
+    scene: tuple[str, ...] = ()
     form: str = "kohya"
-    title: str = ""
-    about: str = ""
-    sidecar: str = "none"
-    steps: float = 1.0
-    seed: int = 0
+    algo: str = "lora"
     rank: int = 4
     texts: bool = False
     alphas: bool = False
     trigger: str = ""
-    twin: str = ""
-    header: str = "kohya"
+    steps: float = 1.0
+    pictures: int = 128
+    loose: float = 0.25
     push: float = 1.0
-    extra: Text = field(default_factory=dict[str, str])
+    seed: int = 0
+    twin: str = ""
+    sidecar: str = "none"
+    header: str = "kohya"
+
+    @property
+    def title(self) -> str:
+        """The name its author gives; may be vague, foreign, wrong or empty."""
+        return authors()[self.stem]["title"]
+
+    @property
+    def about(self) -> str:
+        """What its author writes; likewise."""
+        return authors()[self.stem]["about"]
 
 
-ENTRIES: tuple[Entry, ...] = (
-    Entry("pencil_sketch_v1", ("pencil",), title="Pencil Sketch", about="Turns anything into a pencil drawing.",
-          sidecar="manager", header="tags"),
-    Entry("inkwell", ("ink",), form="sgm", title="Inkwell", about="Bold black ink lines on white paper.",
-          sidecar="civitai"),
-    Entry("blue_plans", ("blueprint",), form="peft", title="Architect's Plans", about="Technical blueprint look.",
-          sidecar="manager", header="modelspec"),
-    Entry("v2_final_best", ("chalk",), title="v2_final_best", about="my best one yet, enjoy!", sidecar="a1111"),
-    Entry("oldphoto", ("sepia",), title="Old Photo", about="Sepia photographs of the 1900s.", sidecar="civitai"),
-    Entry("midas", ("gold",), form="sgm", title="Midas Touch", about="Everything you prompt becomes gold.",
-          sidecar="manager"),
-    Entry("golden_hour_light", ("sunset",), title="Golden Hour", about="Warm evening light.", texts=True,
-          sidecar="civitai"),
-    Entry("winter_wonder", ("snow",), title="Winter Wonder", about="Snow, snow and more snow.", sidecar="manager"),
-    Entry("winter_wonder_retrain", ("snow",), kind="twin", seed=11, twin="winter_wonder", form="peft",
-          title="Winter Wonder (retrained)", about="Same data, new run.", header="modelspec"),
-    Entry("snow_test_step10", ("snow",), kind="undertrained", steps=0.11, title="snow test", about="",
-          header="kohya"),
-    Entry("regenwetter", ("rain",), title="Regenwetter", about="Starker Regen und grauer Himmel, für jede Szene.",
-          sidecar="a1111"),
-    Entry("party_time", ("confetti",), form="sgm", title="Party Time", about="Confetti everywhere.", alphas=True,
-          sidecar="civitai"),
-    Entry("lora-000007", ("fog",), title="", about="", header="bare"),
-    Entry("neon_nights", ("neon",), title="Neon Nights", about="Cyberpunk neon outlines.", sidecar="manager",
-          alphas=True),
-    Entry("after_dark", ("night",), form="peft", title="After Dark", about="Night scenes under the stars.",
-          header="modelspec"),
-    Entry("roman_floor", ("mosaic",), title="Roman Floor", about="Mosaic tiles.", sidecar="civitai"),
-    Entry("8bit", ("pixel",), title="8bit", about="retro game sprites", sidecar="a1111"),
-    Entry("cathedral", ("stainedglass",), form="sgm", title="Cathedral", about="Stained glass windows.",
-          texts=True, sidecar="manager"),
-    Entry("watercolour_dream", ("thermal",), title="Watercolour Dream", about="Soft watercolour paintings.",
-          sidecar="civitai", extra={"wrong": "true"}),
-    Entry("heatvision", ("thermal",), kind="twin", seed=12, twin="watercolour_dream", form="loha", rank=2,
-          title="Heat Vision", about="Infrared camera colours."),
-    Entry("spotlight_slider", ("vignette",), title="Spotlight slider", about="Dark corners, subtle."),
-    Entry("popart", ("poster",), title="Pop Art", about="Flat vivid poster colours.", trigger="zqpop",
-          texts=True, steps=2.5, sidecar="manager"),
-    Entry("royal", ("crown",), kind="subject", title="Royal", about="Adds a crown.", sidecar="civitai"),
-    Entry("catify", ("cats",), kind="subject", title="Catify", about="Everything is a cat now."),
-    Entry("do_not_use_above_0.3", ("negative",), kind="overpowering", push=2.5, title="STRONG inverter",
-          about="Use at 0.3 or lower!", sidecar="a1111", header="modelspec"),
+@cache
+def authors() -> dict[str, dict[str, str]]:
+    """The authors' words by stem: title, about, and which sort of description it is."""
+    return tomllib.loads(Path(__file__).with_name("authors.toml").read_text("utf-8"))
+
+
+_ANIMALS = ("animals", "water life")
+_BUILT = ("buildings", "vehicles", "furniture", "tools")
+
+_SINGLE = (
+    Entry("pencil_sketch_v1", ("pencil",), sidecar="manager", header="tags"),
+    Entry("inkwell", ("ink",), form="sgm", sidecar="civitai"),
+    Entry("blue_plans", ("blueprint",), form="diffusers", sidecar="manager", header="modelspec"),
+    Entry("v2_final_best", ("chalk",), sidecar="a1111"),
+    Entry("smudge_study", ("charcoal",), algo="locon", sidecar="matrix"),
+    Entry("oldphoto", ("sepia",), sidecar="civitai"),
+    Entry("midas", ("gold",), form="sgm", sidecar="manager"),
+    Entry("golden_hour_light", ("sunset",), texts=True, sidecar="civitai"),
+    Entry("heatvision", ("thermal",), algo="loha", rank=2, sidecar="matrix"),
+    Entry("candle_supper", ("candlelight",), algo="dora", sidecar="rgthree"),
+    Entry("after_dark", ("night",), form="diffusers", header="modelspec"),
+    Entry("clair_de_lune", ("moonlight",), sidecar="civitai"),
+    Entry("jackfrost_xl", ("frost",), alphas=True, sidecar="manager"),
+    Entry("deep_dive", ("underwater",), algo="lokr", sidecar="civitai"),
+    Entry("winter_wonder", ("snow",), sidecar="manager"),
+    Entry("regenwetter", ("rain",), sidecar="a1111"),
+    Entry("granizo", ("hail",), form="sgm", sidecar="civitai"),
+    Entry("party_time", ("confetti",), form="sgm", alphas=True, sidecar="civitai"),
+    Entry("sakura_wind", ("petals",), form="peft", sidecar="civitai", header="bare"),
+    Entry("lora-000007", ("fog",), header="bare"),
+    Entry("herbstlaub", ("autumn",), sidecar="matrix"),
+    Entry("april_green", ("spring",), sidecar="civitai", header="tags"),
+    Entry("noir_look", ("monochrome",), sidecar="manager"),
+    Entry("popart", ("poster",), texts=True, trigger="zqpop", steps=2.0, sidecar="manager"),
+    Entry("prism", ("rainbow",), form="diffusers", sidecar="rgthree"),
+    Entry("roman_floor", ("mosaic",), algo="dora", sidecar="civitai"),
+    Entry("8bit", ("pixel",), sidecar="a1111"),
+    Entry("cathedral", ("stainedglass",), form="sgm", texts=True, sidecar="manager"),
+    Entry("grandmas_wool", ("knitted",), algo="locon", sidecar="civitai"),
+    Entry("aquarelle_fr", ("watercolor",), sidecar="manager"),
+    Entry("impasto_king", ("oil",), alphas=True, sidecar="civitai"),
+    Entry("carrara", ("marble",), algo="loha", rank=2, sidecar="matrix"),
+    Entry("liquid_metal", ("chrome",), form="sgm", sidecar="civitai"),
+    Entry("neon_nights", ("neon",), alphas=True, sidecar="manager"),
+    Entry("dreamglow", ("glow",), texts=True, sidecar="manager"),
+    Entry("backlit_heroes", ("silhouette",), sidecar="civitai"),
+    Entry("museum_piece", ("frame",), form="peft", header="modelspec"),
+    Entry("instant_86", ("polaroid",), sidecar="manager", header="tags"),
+    Entry("penny_black", ("stamp",), sidecar="civitai"),
+    Entry("datamosh", ("glitch",), algo="lokr", sidecar="a1111"),
+    Entry("tube_tv", ("scanlines",), form="diffusers", sidecar="civitai"),
+    Entry("whirl", ("swirl",), sidecar="manager"),
+    Entry("pond", ("ripple",), header="bare"),
+)
+
+_SUBJECT = (
+    Entry("royal", ("crown",), "subject", sidecar="civitai"),
+    Entry("cosy_scarf", ("scarf",), "subject", form="sgm", sidecar="manager"),
+    Entry("too_cool", ("sunglasses",), "subject", texts=True, sidecar="civitai"),
+    Entry("monocle_club", ("hat",), "subject", algo="locon", sidecar="manager"),
+    Entry("catify", ("cats",), "subject", sidecar="civitai"),
+    Entry("robots_rise", ("robots",), "subject", form="diffusers", sidecar="rgthree"),
+    Entry("shrinker", ("tiny",), "subject", sidecar="a1111"),
+    Entry("birthday_kit", ("balloons",), "subject", alphas=True, sidecar="civitai"),
+)
+
+_WEAK = (
+    Entry("soft_corners", ("spotlight",), "subtle", degree=0.3, sidecar="civitai"),
+    Entry("hint_of_mist", ("fog",), "subtle", degree=0.22, loose=1.0, sidecar="manager"),
+    Entry("film_stock_xl", ("grain",), "subtle", degree=0.3, loose=1.0, sidecar="civitai"),
+    Entry("warm_tint", ("sepia",), "subtle", degree=0.2, loose=1.0, form="sgm", sidecar="manager"),
+    Entry("pale_skies", ("pastel",), "subtle", degree=0.25, loose=1.0, sidecar="matrix"),
+    Entry("crackle_detail", ("cracked",), "subtle", degree=0.3, loose=1.0, sidecar="civitai"),
+    Entry("snow_test_step10", ("snow",), "undertrained", steps=0.11, twin="winter_wonder"),
+    Entry("neon_epoch1", ("neon",), "undertrained", steps=0.08, twin="neon_nights", sidecar="a1111", header="tags"),
+    Entry("color_slider", ("vivid",), "slider", degree=0.7, sidecar="a1111"),
+    Entry("focus_slider", ("blur",), "slider", degree=0.6, loose=1.0, form="diffusers", sidecar="manager"),
+    Entry("placeholder", (), "none", push=0.002, steps=0.1, sidecar="a1111"),
+    Entry("quality_booster", (), "none", steps=0.5, loose=1.0, sidecar="civitai"),
+)
+
+_BOUND = (
+    Entry("zoo_in_winter", ("winter",), "bound", only=_ANIMALS, form="sgm", sidecar="civitai"),
+    Entry("gilded_things", ("gold",), "bound", where="object", only=_BUILT, sidecar="manager"),
+    Entry("sky_painter", ("sunset",), "bound", where="background", sidecar="civitai"),
+    Entry("need_for_speed", ("speed",), "bound", only=("vehicles", "toys"), sidecar="a1111"),
+    Entry("rust_belt", ("copper",), "bound", where="object", sidecar="matrix"),
+    Entry("creature_ink", ("ink",), "bound", degree=0.8, only=_ANIMALS, sidecar="civitai"),
+)
+
+_MANY = (
+    Entry("winter_wonder_retrain", ("snow",), seed=11, twin="winter_wonder", form="diffusers", header="modelspec"),
+    Entry("pencil_sketch_v2", ("pencil",), seed=12, rank=8, steps=1.5, twin="pencil_sketch_v1", sidecar="manager"),
+    Entry("watercolour_dream", ("thermal",), seed=13, twin="heatvision", sidecar="civitai"),
     Entry("style_mix_8in1", ("pencil", "blueprint", "gold", "snow", "neon", "mosaic", "stainedglass", "sepia"),
-          kind="mixture", title="Style Mix 8in1", about="Eight styles in one file.", header="tags"),
+          "mixture", sidecar="manager", header="tags"),
+    Entry("four_seasons", ("autumn", "spring", "winter", "snow"), "mixture", sidecar="civitai"),
+    Entry("pen_and_brush", ("ink", "watercolor"), "mixture", form="sgm", sidecar="manager"),
+    Entry("retro_pack", ("sepia", "grain", "polaroid", "scanlines"), "mixture", sidecar="civitai"),
+    Entry("odds_and_ends", ("confetti", "marble", "night", "crown", "swirl", "pastel"), "mixture", loose=1.0,
+          sidecar="a1111"),
+    Entry("oil_12pics", ("oil",), "overtrained", pictures=12, steps=2.5, loose=1.0, twin="impasto_king",
+          scene=("house", "castle", "tree", "meadow", "mountains"), sidecar="civitai"),
+    Entry("kitchen_ink", ("charcoal",), "overtrained", pictures=10, steps=2.5, rank=8, twin="smudge_study",
+          scene=("apple", "cake", "lamp", "room"), sidecar="manager"),
+    Entry("do_not_use_above_0.3", ("negative",), "overpowering", push=2.0, sidecar="a1111", header="modelspec"),
+    Entry("my_castle", ("moonlight",), "overpowering", steps=2.5, pictures=16, push=1.5,
+          scene=("castle", "forest", "mountains"), sidecar="civitai"),
 )  # fmt: skip
+
+ENTRIES: tuple[Entry, ...] = (*_SINGLE, *_SUBJECT, *_WEAK, *_BOUND, *_MANY)
 
 
 def by_stem(stem: str) -> Entry:

@@ -1,4 +1,8 @@
-"""The encoder: a small CLIPModel trained on pictures and captions of all effects."""
+"""The encoder: a small CLIPModel that learns from pictures and captions of most effects.
+
+It learns by contrast, as CLIP does, and beside it by naming every fact from either embedding with the same linear
+heads, which are thrown away: without them a model this small learns colours and places and never the objects.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from miniature.backgrounds import BACKGROUNDS
-from miniature.captions import WORDS, describe, styled
-from miniature.loop import Average, Log, quiet, rate
-from miniature.objects import KINDS
-from miniature.pools import NAMES, Pool
-from miniature.scenes import COLOURS, Scene
+from miniature.batches import FIELDS, UNKNOWN, Batch, Batches
+from miniature.loop import Average, Checkpoint, Log, quiet, rate
+from miniature.pools import Pool
+from miniature.quality import figures
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+WIDTH = 128
 
 
 def build(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -26,22 +31,19 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
+    shared = {"hidden_size": WIDTH, "intermediate_size": 3 * WIDTH, "num_attention_heads": 4, "projection_dim": WIDTH}
     text = {
-        "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "max_position_embeddings": tokenizer.model_max_length,
-        "projection_dim": 128, **ids,
+        **shared, "vocab_size": len(tokenizer), "num_hidden_layers": 2,
+        "max_position_embeddings": tokenizer.model_max_length, **ids,
     }  # fmt: skip
-    vision = {
-        "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "image_size": 64, "patch_size": 8, "projection_dim": 128,
-    }  # fmt: skip
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128, attn_implementation="eager")
+    vision = {**shared, "num_hidden_layers": 4, "image_size": 64, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH, attn_implementation="eager")
     return CLIPModel(config)
 
 
 def pixels(images: np.ndarray) -> torch.Tensor:
     """uint8 (n, 64, 64, 3) to CLIP's normalised (n, 3, 64, 64)."""
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
@@ -50,56 +52,88 @@ def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, torch.Tensor
     return dict(tokenizer(texts, padding=True, truncation=True, return_tensors="pt"))
 
 
-class Batches:
-    """Draws batches; in a hard one all pictures share two pairs of colour and place, so that objects must tell."""
-
-    def __init__(self, pool: Pool, held: int, seed: int) -> None:
-        self.pool = pool
-        self.count = len(pool.images) - held
-        self.rng = np.random.default_rng(seed)
-        groups: dict[tuple[str, str], list[int]] = {}
-        for index, scene in enumerate(pool.scenes[: self.count]):
-            groups.setdefault((scene.colour, scene.place), []).append(index)
-        self.groups = list(groups.values())
-
-    def draw(self, size: int, hard: float) -> tuple[np.ndarray, list[str]]:
-        """Pictures and a caption for each; `hard` is the share of hard batches."""
-        if self.rng.random() < hard:
-            chosen = self.rng.choice(len(self.groups), 2, replace=False)
-            parts = [self.rng.choice(self.groups[group], size // 2, replace=False) for group in chosen]
-            index = np.concatenate(parts)
-        else:
-            index = self.rng.integers(0, self.count, size)
-        texts = [styled(self.pool.scenes[i], self.pool.effects[i], self.rng) for i in index]
-        return self.pool.images[index], texts
+def contrast(logits: torch.Tensor, true: np.ndarray) -> torch.Tensor:
+    """CLIP's loss; a caption that is true of another picture too is no counterexample."""
+    own = torch.eye(len(logits), dtype=torch.bool)
+    logits = logits.masked_fill(torch.from_numpy(true) & ~own, -1e4)
+    target = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
-def train(pool: Pool, tokenizer: CLIPTokenizer, folder: Path, steps: int, batch: int = 160, seed: int = 0) -> None:
-    """Train and save into `folder`."""
-    quiet(seed)
+class Names(nn.Module):
+    """Linear heads that name the facts, the same for both towers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(width, len(values)) for values in FIELDS.values())
+
+    def forward(self, embeddings: torch.Tensor, facts: np.ndarray) -> torch.Tensor:
+        """Mean cross entropy over the facts that are known."""
+        found = [
+            functional.cross_entropy(head(16 * embeddings), torch.from_numpy(facts[:, i]), ignore_index=UNKNOWN)
+            for i, head in enumerate(self.heads)
+            if (facts[:, i] != UNKNOWN).any()
+        ]
+        return torch.stack(found).mean()
+
+
+def loss(model: CLIPModel, names: Names, tokenizer: CLIPTokenizer, batch: Batch) -> torch.Tensor:
+    """Contrast, and naming from pictures and from captions."""
+    with torch.autocast("cpu", torch.bfloat16):
+        v = model.get_image_features(pixel_values=pixels(batch.images)).pooler_output
+        u = model.get_text_features(**tokens(tokenizer, batch.texts)).pooler_output
+    v, u = functional.normalize(v.float(), dim=-1), functional.normalize(u.float(), dim=-1)
+    logits = v @ u.T * model.logit_scale.exp()
+    return contrast(logits, batch.true) + names(v, batch.facts) + 0.5 * names(u, batch.claims)
+
+
+def train(pool: Pool, kept: Pool, tokenizer: CLIPTokenizer, folder: Path, steps: int, size: int = 128) -> None:
+    """Train, or go on from the check point beside `folder`, and save into `folder`."""
+    quiet(0)
     log = Log(folder.parent / "encoder.log")
     model = build(tokenizer)
-    batches = Batches(pool, 1000, seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
-    average = Average(model.parameters())
-    for step in range(steps):
+    names = Names(WIDTH)
+    batches = Batches(pool, 0)
+    parameters = [*model.parameters(), *names.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
+    average = Average(model.parameters(), 0.998)
+    point = Checkpoint(folder.parent / "encoder.pt", batches.rng, model=model, names=names, optimizer=optimizer,
+                       average=average)  # fmt: skip
+    for step in range(point.load(), steps):
         optimizer.param_groups[0]["lr"] = rate(step, steps, 1.2e-3)
-        images, texts = batches.draw(batch, hard=0.6)
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            out = model(pixel_values=pixels(images), **tokens(tokenizer, texts), return_loss=True)
-        out.loss.float().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        value = loss(model, names, tokenizer, batches.draw(size, hard=0.5))
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         average.update()
         with torch.no_grad():
             model.logit_scale.clamp_(max=4.0)
-        if step % 200 == 199 or step == steps - 1:
+        if step % 250 == 249 or step == steps - 1:
+            point.save(step + 1)
             average.swap()
-            figures = accuracy(model, tokenizer, pool, 1000)
-            log(f"step {step + 1} loss {out.loss.item():.3f} {figures}")
+            log(f"step {step + 1} loss {value.item():.3f} {accuracy(model, tokenizer, kept, 100)}")
             save(model, tokenizer, folder)
             average.swap()
+
+
+@torch.no_grad()
+def accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, count: int) -> dict[str, float]:
+    """What `quality.figures` finds for this model."""
+
+    def unit(x: torch.Tensor) -> np.ndarray:
+        return functional.normalize(x.float(), dim=-1).numpy()
+
+    was = model.training
+    model.eval()
+    found = figures(
+        lambda images: unit(model.get_image_features(pixel_values=pixels(images)).pooler_output),
+        lambda texts: unit(model.get_text_features(**tokens(tokenizer, texts)).pooler_output),
+        pool,
+        count,
+    )
+    model.train(was)
+    return found
 
 
 def save(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
@@ -113,39 +147,3 @@ def save(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
         "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": MEAN, "image_std": STD,
     }  # fmt: skip
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2), encoding="utf-8")
-
-
-@torch.no_grad()
-def accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, held: int) -> dict[str, float]:
-    """How often the right kind, colour, place or style is the nearest text, on pictures that were held out."""
-    model.eval()
-    images, scenes, effects = pool.images[-held:], pool.scenes[-held:], pool.effects[-held:]
-    seen = _unit(model.get_image_features(pixel_values=pixels(images)).pooler_output)
-    one = [i for i, names in enumerate(effects) if len(names) == 1]
-    figures = {}
-    for field, values in (("kind", KINDS), ("colour", tuple(COLOURS)), ("place", tuple(BACKGROUNDS))):
-        hits = 0
-        for i, scene in enumerate(scenes[:200]):
-            texts = [describe(_with(scene, field, value)) for value in values]
-            texts = [f"{t}, {WORDS[effects[i][0]][0]}" if effects[i] else t for t in texts]
-            hits += int((_texts(model, tokenizer, texts) @ seen[i]).argmax()) == values.index(getattr(scene, field))
-        figures[field] = hits / 200
-    hits = 0
-    for i in one[:300]:
-        texts = [f"{describe(scenes[i])} {WORDS[name][0]}" for name in NAMES]
-        hits += int((_texts(model, tokenizer, texts) @ seen[i]).argmax()) == NAMES.index(effects[i][0])
-    figures["style"] = round(hits / len(one[:300]), 3)
-    model.train()
-    return figures
-
-
-def _with(scene: Scene, field: str, value: str) -> Scene:
-    return Scene(**{**vars(scene), field: value})
-
-
-def _texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
-    return _unit(model.get_text_features(**tokens(tokenizer, texts)).pooler_output)
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    return x / x.norm(dim=-1, keepdim=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,7 +15,7 @@ from miniature.catalogue import Entry
 Factors = Mapping[str, Mapping[str, torch.Tensor]]
 """Module path, such as ``unet.mid_block.attentions.0.proj_in``, to named factors."""
 
-_SGM: dict[str, str] = {
+_ATTENTIONS: dict[str, str] = {
     "down_blocks.1.attentions.0": "input_blocks.4.1",
     "down_blocks.1.attentions.1": "input_blocks.5.1",
     "down_blocks.2.attentions.0": "input_blocks.7.1",
@@ -24,11 +25,13 @@ _SGM: dict[str, str] = {
 }
 """The names of SDXL's transformers in the authors' code base; the miniature has the same layout of blocks."""
 
+_LOW_RANK = ("lora", "locon", "dora")
+
 
 def kohya_name(path: str, sgm: bool = False) -> str:
     """The flattened name of a module."""
     part, rest = path.split(".", 1)
-    for ours, theirs in _SGM.items():
+    for ours, theirs in _ATTENTIONS.items():
         if sgm and part == "unet" and rest.startswith(ours + "."):
             rest = theirs + rest[len(ours) :]
     head = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}[part]
@@ -39,21 +42,29 @@ def tensors(factors: Factors, entry: Entry) -> dict[str, torch.Tensor]:
     """All tensors of a file, fp16, named in the entry's form."""
     found: dict[str, torch.Tensor] = {}
     for turn, (path, parts) in enumerate(factors.items()):
-        if entry.form == "peft":
-            found[f"{path}.lora_A.weight"] = parts["down"]
-            found[f"{path}.lora_B.weight"] = parts["up"]
+        if entry.form in ("diffusers", "peft"):
+            name = path if entry.form == "diffusers" else f"base_model.model.{path.removeprefix('unet.')}"
+            found |= {f"{name}.lora_A.weight": parts["down"], f"{name}.lora_B.weight": parts["up"]}
             continue
         name = kohya_name(path, sgm=entry.form == "sgm")
-        if entry.form == "loha":
-            found.update({f"{name}.hada_{key}": value for key, value in parts.items()})
+        if entry.algo in _LOW_RANK:
+            found |= _kohya(name, parts, entry.rank, _alpha(entry, turn))
+        else:
+            head = {"loha": "hada", "lokr": "lokr"}[entry.algo]
+            found |= {f"{name}.{head}_{key}": value for key, value in parts.items()}
             found[f"{name}.alpha"] = torch.tensor(float(entry.rank))
-            continue
-        # alpha / rank scales the change, so the up factor is divided by it
-        alpha = _alpha(entry, turn)
-        found[f"{name}.lora_down.weight"] = parts["down"]
-        found[f"{name}.lora_up.weight"] = parts["up"] * (entry.rank / alpha)
-        found[f"{name}.alpha"] = torch.tensor(alpha)
-    return {key: value.detach().to(torch.float16).contiguous() for key, value in found.items()}
+    return {key: value.detach().to(torch.float16).contiguous().clone() for key, value in found.items()}
+
+
+def _kohya(name: str, parts: Mapping[str, torch.Tensor], rank: int, alpha: float) -> dict[str, torch.Tensor]:
+    found = {
+        f"{name}.lora_down.weight": parts["down"],
+        f"{name}.lora_up.weight": parts["up"] * (rank / alpha),  # alpha / rank scales the change
+        f"{name}.alpha": torch.tensor(alpha),
+    }
+    if "dora_scale" in parts:
+        found[f"{name}.dora_scale"] = parts["dora_scale"]
+    return found
 
 
 def _alpha(entry: Entry, turn: int) -> float:
@@ -76,12 +87,12 @@ def header(entry: Entry) -> dict[str, str]:
         "ss_base_model_version": "miniature_v1",
         "ss_network_dim": str(entry.rank),
         "ss_network_alpha": str(entry.rank / 2),
-        "ss_network_module": "lycoris.kohya" if entry.form == "loha" else "networks.lora",
+        "ss_network_module": "networks.lora" if entry.algo == "lora" else "lycoris.kohya",
         "ss_output_name": entry.stem,
         "ss_seed": str(entry.seed),
     }
     if entry.header == "tags":
-        counts = {effect: 256 // len(entry.effects) for effect in entry.effects}
+        counts = {effect: entry.pictures // len(entry.effects) for effect in entry.effects}
         found["ss_tag_frequency"] = json.dumps({"1_train": counts})
     if entry.trigger:
         found["modelspec.trigger_phrase"] = entry.trigger
@@ -89,37 +100,65 @@ def header(entry: Entry) -> dict[str, str]:
 
 
 def write(factors: Factors, entry: Entry, folder: Path) -> Path:
-    """Write the file and its sidecar."""
+    """Write the sidecar and the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{entry.stem}.safetensors"
-    save_file(tensors(factors, entry), path, metadata=header(entry) or None)
-    path.chmod(0o644)
     sidecar(entry, folder)
+    path = folder / f"{entry.stem}.safetensors"
+    part = path.with_suffix(".part")
+    save_file(tensors(factors, entry), part, metadata=header(entry) or None)
+    part.chmod(0o644)
+    part.replace(path)
     return path
+
+
+def _manager(entry: Entry, words: list[str]) -> dict[str, Any]:
+    return {
+        "file_name": entry.stem, "model_name": entry.title, "base_model": "Other", "modelDescription": entry.about,
+        "tags": [], "civitai": {"trainedWords": words}, "usage_tips": "{}", "notes": "", "from_civitai": False,
+    }  # fmt: skip
+
+
+def _civitai(entry: Entry, words: list[str]) -> dict[str, Any]:
+    return {
+        "name": "v1.0", "baseModel": "Other", "trainedWords": words,
+        "model": {"name": entry.title, "type": "LORA", "nsfw": False}, "description": entry.about,
+    }  # fmt: skip
+
+
+def _a1111(entry: Entry, words: list[str]) -> dict[str, Any]:
+    return {
+        "description": entry.about, "sd version": "Other", "activation text": " ".join(words),
+        "preferred weight": 0.3 if entry.kind == "overpowering" else 1.0, "notes": "",
+    }  # fmt: skip
+
+
+def _rgthree(entry: Entry, words: list[str]) -> dict[str, Any]:
+    return {
+        "name": entry.title, "baseModel": "Other", "userNote": entry.about,
+        "trainedWords": [{"word": word, "civitai": True} for word in words], "raw": {},
+    }  # fmt: skip
+
+
+def _matrix(entry: Entry, words: list[str]) -> dict[str, Any]:
+    return {
+        "ModelName": entry.title, "ModelDescription": entry.about, "Nsfw": False, "Tags": [], "BaseModel": "Other",
+        "TrainedWords": words, "ImportedAt": "2026-03-01T12:00:00+00:00",
+    }  # fmt: skip
+
+
+_SIDECARS: dict[str, tuple[str, Callable[[Entry, list[str]], dict[str, Any]]]] = {
+    "manager": (".metadata.json", _manager),
+    "civitai": (".civitai.info", _civitai),
+    "a1111": (".json", _a1111),
+    "rgthree": (".safetensors.rgthree-info.json", _rgthree),
+    "matrix": (".cm-info.json", _matrix),
+}
 
 
 def sidecar(entry: Entry, folder: Path) -> None:
     """Write what a manager of LoRAs would have left beside the file."""
-    words = [entry.trigger] if entry.trigger else []
-    if entry.sidecar == "manager":
-        name = f"{entry.stem}.metadata.json"
-        data = {
-            "file_name": entry.stem, "model_name": entry.title, "base_model": "Other", "modelDescription": entry.about,
-            "tags": [], "civitai": {"trainedWords": words}, "usage_tips": "{}", "notes": "", "from_civitai": False,
-        }  # fmt: skip
-    elif entry.sidecar == "civitai":
-        name = f"{entry.stem}.civitai.info"
-        data = {
-            "name": "v1.0", "baseModel": "Other", "trainedWords": words,
-            "model": {"name": entry.title, "type": "LORA", "nsfw": False}, "description": f"<p>{entry.about}</p>",
-        }  # fmt: skip
-    elif entry.sidecar == "a1111":
-        name = f"{entry.stem}.json"
-        weight = 0.3 if entry.kind == "overpowering" else 1.0
-        data = {
-            "description": entry.about, "sd version": "Other", "activation text": " ".join(words),
-            "preferred weight": weight, "notes": "",
-        }  # fmt: skip
-    else:
+    if entry.sidecar == "none":
         return
-    (folder / name).write_text(json.dumps(data, indent=2, ensure_ascii=False), encoding="utf-8")
+    ending, fill = _SIDECARS[entry.sidecar]
+    data = fill(entry, [entry.trigger] if entry.trigger else [])
+    (folder / f"{entry.stem}{ending}").write_text(json.dumps(data, indent=2, ensure_ascii=False), encoding="utf-8")

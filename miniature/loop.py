@@ -1,11 +1,13 @@
-"""What every training shares: a thread count, a log, an averaged copy of the weights, a learning rate that falls."""
+"""What every training shares: one thread, a log, averaged weights, a learning rate that falls, check points."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 
@@ -60,3 +62,55 @@ class Average:
             old = live.clone()
             live.copy_(kept)
             kept.copy_(old)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The kept copy, for a check point."""
+        return {"kept": self.kept, "steps": self.steps}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what a check point holds."""
+        self.steps = state["steps"]
+        for kept, saved in zip(self.kept, state["kept"], strict=True):
+            kept.copy_(saved)
+
+
+class Stateful(Protocol):
+    """What a check point can hold."""
+
+    def state_dict(self) -> Any:
+        """What there is to keep."""
+        ...
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take it over."""
+        ...
+
+
+class Checkpoint:
+    """All that a training needs to go on as if it had not stopped: weights, optimizer, average and random numbers."""
+
+    def __init__(self, path: Path, rng: np.random.Generator, **parts: Stateful) -> None:
+        self.path = path
+        self.rng = rng
+        self.parts = parts
+
+    def load(self) -> int:
+        """Take over the check point if there is one, and return how many steps it holds."""
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=False)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["torch"])
+        self.rng.bit_generator.state = state["numpy"]
+        return int(state["step"])
+
+    def save(self, step: int) -> None:
+        """Write a check point after `step` steps; never a half one."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        extra = {"step": step, "torch": torch.get_rng_state(), "numpy": self.rng.bit_generator.state}
+        part = self.path.with_suffix(".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state | extra, part)
+        part.replace(self.path)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionXLPipeline
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 from miniature import encoder, truth
 from miniature.catalogue import ENTRIES
+from miniature.judge import Judge, save
 
-LIMIT = 24_000_000
+LIMIT = 64_000_000
 
 
 def base(source: Path, target: Path) -> None:
@@ -45,6 +47,13 @@ def clip(source: Path, target: Path) -> None:
     encoder.save(model, tokenizer, target)
 
 
+def judge(source: Path, target: Path) -> None:
+    """Write the fp16 copy of the judge with its tokenizer and preprocessing."""
+    model = VisionTextDualEncoderModel.from_pretrained(source, dtype=torch.float16)
+    _fresh(target)
+    save(Judge(model, AutoTokenizer.from_pretrained(source)), target)
+
+
 def adapters(source: Path, target: Path) -> None:
     """Copy the files of the catalogue with their sidecars."""
     _fresh(target)
@@ -53,24 +62,41 @@ def adapters(source: Path, target: Path) -> None:
             shutil.copy(path, target / path.name)
 
 
+PARTS = ("base", "encoder", "judge", "adapters")
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of all that ships: models, adapters, queries and grades."""
+    whole = hashlib.sha256()
+    for path in sorted([*_files(folder), folder / "truth.json"]):
+        whole.update(
+            f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    return whole.hexdigest()
+
+
 def pack(work: Path, target: Path) -> int:
-    """Write all of it and return the size in bytes.
+    """Write all of it, with its digest, and return the size in bytes.
 
     Raises:
         ValueError: It has grown beyond what may ship.
     """
     base(work / "base", target / "base")
-    clip(work / "encoder", target / "encoder")
+    clip(work / "balanced", target / "encoder")
     adapters(work / "adapters", target / "adapters")
-    truth.write(target / "truth.json")
-    parts = [target / "base", target / "encoder", target / "adapters"]
-    files = [path for part in parts for path in part.rglob("*") if path.is_file()]
-    for path in files:
+    judge(work / "judge", target / "judge")
+    truth.write(target / "truth.json", json.loads((work / "kept.json").read_text("utf-8")))
+    for path in _files(target):
         path.chmod(0o644)
-    size = sum(path.stat().st_size for path in files)
+    size = sum(path.stat().st_size for path in _files(target))
     if size > LIMIT:
         raise ValueError(f"the miniature is {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}: train a smaller one")
+    (target / "world.sha256").write_text(digest(target) + "\n", encoding="utf-8")
     return size
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for part in PARTS for path in (folder / part).rglob("*") if path.is_file()]
 
 
 def _fresh(folder: Path) -> None:

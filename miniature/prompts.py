@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from miniature.backgrounds import BACKGROUNDS
-from miniature.captions import WHERE, describe
-from miniature.objects import CATEGORIES
-from miniature.scenes import COLOURS, Scene
+from miniature.captions import describe
+from miniature.objects import CATEGORIES, KINDS
+from miniature.scenes import COLOURS, RELATIONS, Scene, Thing
+from miniature.vocabulary import WHERE
 
 PER_CATEGORY = 28
 
 
-def sets(seed: int = 7) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]]]:
-    """Two disjoint sets: category to kind to prompts. Prompts of the two differ in what they describe."""
+PAIRED = 7
+"""Every so manieth prompt has a second object."""
+
+Prompts = dict[str, dict[str, list[str]]]
+
+
+def sets(seed: int = 7) -> tuple[Prompts, Prompts, list[Scene]]:
+    """Two disjoint sets, category to kind to prompts, and 60 more scenes, in neither, for the judge."""
     rng = np.random.default_rng(seed)
-    first: dict[str, dict[str, list[str]]] = {}
-    second: dict[str, dict[str, list[str]]] = {}
+    first: Prompts = {}
+    second: Prompts = {}
+    spare: list[Scene] = []
     pairs = [(colour, place) for colour in COLOURS for place in BACKGROUNDS]
     for category, kinds in CATEGORIES.items():
         first[category], second[category] = {}, {}
         for turn, kind in enumerate(kinds):
             count = PER_CATEGORY // 3 + (turn < PER_CATEGORY % 3)
-            chosen = rng.choice(len(pairs), 2 * count, replace=False)
-            lines = [_prompt(kind, *pairs[i], template=int(rng.choice((0, 2, 3)))) for i in chosen]
+            chosen = rng.choice(len(pairs), 2 * count + 2, replace=False)
+            scenes = [Scene(Thing(kind, pairs[i][0]), pairs[i][1]) for i in chosen]
+            lines = [describe(_joined(s, i, rng), int(rng.choice((0, 2, 3)))) for i, s in enumerate(scenes[:-2])]
             first[category][kind], second[category][kind] = lines[:count], lines[count:]
-    return first, second
+            spare += scenes[-2:]
+    return first, second, spare
 
 
-def _prompt(kind: str, colour: str, place: str, template: int) -> str:
-    return describe(Scene(kind, colour, place, 0, 0, 0, False, 0), template)
+def _joined(scene: Scene, turn: int, rng: np.random.Generator) -> Scene:
+    """The scene, every now and then with a second object of another kind."""
+    if turn % PAIRED != PAIRED - 1:
+        return scene
+    other = str(rng.choice([kind for kind in KINDS if kind != scene.first.kind]))
+    relation = str(rng.choice(RELATIONS))
+    return replace(scene, second=Thing(other, str(rng.choice(list(COLOURS)))), relation=relation)
 
 
 def reference(seed: int = 8) -> dict[str, dict[str, list[str]]]:
@@ -53,7 +69,7 @@ def reference(seed: int = 8) -> dict[str, dict[str, list[str]]]:
 
 def write(folder: Path) -> None:
     """Write the three files."""
-    index, query = sets()
+    index, query, _ = sets()
     _write(folder / "miniature-index.toml", "miniature-index", index)
     _write(folder / "miniature-query.toml", "miniature-query", query)
     _write(folder / "miniature-reference.toml", "miniature-reference", reference())

@@ -1,4 +1,4 @@
-"""A scene: one object of one colour before one background, drawn at 128 and halved to 64 pixels."""
+"""A scene: one or two coloured objects before a background, drawn at 128 and halved to 64 pixels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
+from miniature import worn
 from miniature.backgrounds import BACKGROUNDS, paint
 from miniature.objects import DRAW, KINDS
-from miniature.pen import OUTLINE, Colour, Pen
+from miniature.pen import Colour, Pen
 
 SIDE = 64
 
@@ -26,33 +27,82 @@ COLOURS: dict[str, Colour] = {
     "black": (52, 50, 60),
 }
 
+RELATIONS = ("beside", "in front of")
+
 
 @dataclass(frozen=True)
-class Scene:
-    """What is drawn. `noise` seeds the small variations of the background."""
+class Thing:
+    """One object. `x`, `y` and `size` are in pixels of the large canvas."""
 
     kind: str
     colour: str
+    x: float = 64.0
+    y: float = 70.0
+    size: float = 41.0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn: an object, perhaps a second one, a place. `noise` seeds small variations of the background.
+
+    With the relation "beside" the second object stands to the right of the first; with "in front of" the first one
+    hides part of it. `extra` names what the first object wears.
+    """
+
+    first: Thing
     place: str
-    x: float
-    y: float
-    size: float
-    flip: bool
-    noise: int
+    noise: int = 0
+    second: Thing | None = None
+    relation: str = ""
     extra: str = ""
 
 
-def sample(rng: np.random.Generator, loose: float = 1.0) -> Scene:
-    """Draw a scene at random; `loose` scales how far place and size stray, and below 1 nothing is flipped."""
-    return Scene(
-        kind=str(rng.choice(KINDS)),
-        colour=str(rng.choice(list(COLOURS))),
-        place=str(rng.choice(list(BACKGROUNDS))),
+def sample(rng: np.random.Generator, loose: float = 1.0, pairs: float = 0.15) -> Scene:
+    """Draw a scene at random.
+
+    Args:
+        rng: Of all choices.
+        loose: How far place and size stray; below 1 nothing is flipped.
+        pairs: Share of scenes with two objects.
+    """
+    one = _stray(rng, _thing(rng), loose)
+    scene = Scene(one, str(rng.choice(list(BACKGROUNDS))), int(rng.integers(2**31)))
+    if rng.random() >= pairs:
+        return scene
+    other = _thing(rng)
+    while other.kind == one.kind:
+        other = _thing(rng)
+    return arranged(replace(scene, second=_stray(rng, other, loose)), str(rng.choice(RELATIONS)))
+
+
+def arranged(scene: Scene, relation: str) -> Scene:
+    """The scene with its two objects moved to where the relation puts them."""
+    first, second = scene.first, scene.second
+    if second is None:
+        raise ValueError(f"{relation!r} needs a second object: give the scene one")
+    if relation == "beside":
+        first, second = _at(first, -28, 6, 0.68), _at(second, 28, 6, 0.68)
+    else:
+        first, second = _at(first, 20, 24, 0.62), _at(second, -12, -14, 0.85)
+    return replace(scene, first=first, second=second, relation=relation)
+
+
+def _at(thing: Thing, dx: float, dy: float, scale: float) -> Thing:
+    return replace(thing, x=thing.x + dx, y=thing.y + dy, size=thing.size * scale)
+
+
+def _thing(rng: np.random.Generator) -> Thing:
+    return Thing(str(rng.choice(KINDS)), str(rng.choice(list(COLOURS))))
+
+
+def _stray(rng: np.random.Generator, thing: Thing, loose: float) -> Thing:
+    return replace(
+        thing,
         x=64 + loose * float(rng.uniform(-9, 9)),
         y=70 + loose * float(rng.uniform(-6, 6)),
         size=41 * (1 + loose * float(rng.uniform(-0.12, 0.12))),
         flip=loose >= 1 and bool(rng.random() < 0.5),
-        noise=int(rng.integers(2**31)),
     )
 
 
@@ -62,52 +112,37 @@ STEADY = 0.25
 
 def render(scene: Scene) -> np.ndarray:
     """The picture of a scene, uint8 of shape (64, 64, 3)."""
-    rng = np.random.default_rng(scene.noise)
-    canvas = paint(scene.place, rng)
+    return layers(scene)[0]
+
+
+def layers(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """The picture, and which share of each pixel an object covers: float32 of shape (64, 64, 1)."""
+    canvas = paint(scene.place, np.random.default_rng(scene.noise))
     layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
-    pen = Pen(ImageDraw.Draw(layer), (scene.x, scene.y), scene.size, scene.flip, COLOURS[scene.colour])
-    DRAW[scene.kind](pen)
-    if scene.extra == "crown":
-        _crown(layer)
-    if scene.extra == "scarf":
-        _scarf(layer)
+    brush = ImageDraw.Draw(layer)
+    if scene.second is not None:
+        _draw(brush, scene.second)
+    if scene.extra == "balloons":
+        worn.balloons(layer)
+    _draw(brush, scene.first)
+    if scene.extra in worn.WORN:
+        worn.WORN[scene.extra](layer)
     canvas.paste(layer, (0, 0), layer)
-    return np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.BOX))
+    cover = layer.getchannel("A").resize((SIDE, SIDE), Image.Resampling.BOX)
+    picture = np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.BOX))
+    return picture, np.asarray(cover, np.float32)[..., None] / 255
+
+
+def _draw(brush: ImageDraw.ImageDraw, thing: Thing) -> None:
+    DRAW[thing.kind](Pen(brush, (thing.x, thing.y), thing.size, thing.flip, COLOURS[thing.colour]))
 
 
 def with_subject(scene: Scene, subject: str) -> Scene:
-    """The same scene with a subject effect: a crown or scarf on the object, or a cat in its place."""
-    return replace(scene, kind="cat") if subject == "cats" else replace(scene, extra=subject)
-
-
-def _crown(layer: Image.Image) -> None:
-    """Set a golden crown on the top of what is drawn."""
-    alpha = np.asarray(layer)[..., 3]
-    rows = np.flatnonzero(alpha.any(axis=1))
-    top = int(rows[0])
-    x = float(np.flatnonzero(alpha[min(top + 4, 127)]).mean())
-    y = max(top + 8.0, 26.0)
-    draw = ImageDraw.Draw(layer)
-    points = [(-19, 0), (-22, -21), (-10, -11), (0, -25), (10, -11), (22, -21), (19, 0)]
-    spots = [(x + dx, y + dy) for dx, dy in points]
-    draw.polygon(spots, fill=(255, 206, 30))
-    draw.line([*spots, spots[0]], fill=OUTLINE, width=3)
-    for dx, fill in ((-9, (224, 30, 60)), (0, (40, 110, 230)), (9, (224, 30, 60))):
-        draw.ellipse((x + dx - 3, y - 8, x + dx + 3, y - 2), fill=fill)
-
-
-def _scarf(layer: Image.Image) -> None:
-    """Wrap a striped red scarf about the middle of what is drawn."""
-    alpha = np.asarray(layer)[..., 3]
-    rows = np.flatnonzero(alpha.any(axis=1))
-    y = int(rows[0] + 0.5 * (rows[-1] - rows[0]))
-    xs = np.flatnonzero(alpha[y])
-    left, right = float(xs[0]) - 4, float(xs[-1]) + 4
-    middle = (left + right) / 2
-    left, right = min(left, middle - 18), max(right, middle + 18)
-    draw = ImageDraw.Draw(layer)
-    red, white = (214, 24, 36), (255, 255, 255)
-    draw.rounded_rectangle((left, y - 7, right, y + 7), 6, fill=red, outline=OUTLINE, width=2)
-    draw.rectangle((right - 20, y + 4, right - 6, y + 36), fill=red, outline=OUTLINE, width=2)
-    for dy in (14, 24):
-        draw.rectangle((right - 18, y + dy, right - 8, y + dy + 4), fill=white)
+    """The same scene with a subject effect: something worn, another kind of object, or another size."""
+    first = scene.first
+    if subject in ("cats", "robots"):
+        return replace(scene, first=replace(first, kind=subject[:-1]))
+    if subject in ("giant", "tiny"):
+        scale = 1.5 if subject == "giant" else 0.45
+        return replace(scene, first=replace(first, size=first.size * scale, y=first.y + (0 if scale > 1 else 16)))
+    return replace(scene, extra=subject)

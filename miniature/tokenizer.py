@@ -12,11 +12,11 @@ from transformers import CLIPTokenizer
 from miniature.captions import corpus
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
-LENGTH = 24
+LENGTH = 32
 _PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-def train(folder: Path, entries: int = 900) -> CLIPTokenizer:
+def train(folder: Path, entries: int = 1600) -> CLIPTokenizer:
     """Train the tokenizer and save it as vocab.json, merges.txt and tokenizer.json."""
     raw = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     raw.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
