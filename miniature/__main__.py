@@ -7,6 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from miniature.pools import Pool
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
 
@@ -46,25 +50,29 @@ def _autoencoder(work: Path, steps: int | None) -> None:
 
 def _encoder(work: Path, steps: int | None) -> None:
     from miniature import encoder
-    from miniature.pools import Pool
 
-    pools = Pool.load(work / "varied.npz"), Pool.load(work / "kept.npz")
-    encoder.train(*pools, _words(work), work / "encoder", steps or 7000)
+    encoder.train(*_pools(work, "varied"), _words(work), work / "encoder", steps or 7000)
 
 
 def _balance(work: Path, steps: int | None) -> None:
     from miniature.balance import balance
-    from miniature.pools import Pool
 
-    pools = Pool.load(work / "varied.npz"), Pool.load(work / "kept.npz")
-    balance(work / "encoder", *pools, work / "balanced")
+    balance(work / "encoder", *_pools(work, "varied"), work / "balanced")
 
 
 def _judge(work: Path, steps: int | None) -> None:
     from miniature import judge
+
+    judge.train(*_pools(work, "judge"), work / "judge", steps or 3000)
+
+
+def _pools(work: Path, name: str) -> tuple[Pool, Pool]:
+    """What an encoder learns from, half of it as the autoencoder would show it, and what it is measured on."""
+    from miniature import autoencoder
     from miniature.pools import Pool
 
-    judge.train(Pool.load(work / "judge.npz"), Pool.load(work / "kept.npz"), work / "judge", steps or 3000)
+    pool = Pool.load(work / f"{name}.npz")
+    return replace(pool, images=autoencoder.passed(work / "autoencoder", pool.images)), Pool.load(work / "kept.npz")
 
 
 def _words(work: Path) -> object:
@@ -91,7 +99,7 @@ def _base(work: Path, steps: int | None) -> None:
 def _adapters(work: Path, steps: int | None) -> None:
     from miniature import adapters
 
-    adapters.train_all(work / "base", work / "adapters", steps or 90)
+    adapters.train_all(work / "base", work / "adapters", steps or 240)
 
 
 def _kept(work: Path, steps: int | None) -> None:

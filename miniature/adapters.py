@@ -125,7 +125,7 @@ def _encode(vae: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
     return vae.encode(to_tensor(images)).latents * vae.config.scaling_factor
 
 
-def train_all(base: Path, out: Path, steps: int = 90, batch: int = 4, only: tuple[str, ...] = ()) -> None:
+def train_all(base: Path, out: Path, steps: int = 240, batch: int = 8, only: tuple[str, ...] = ()) -> None:
     """Train the adapters of the catalogue that `out` lacks, or those named, and write them into `out`.
 
     Batches are as small as on people's own machines: real files hold the noise that stays in the weights, too.

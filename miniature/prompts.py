@@ -1,4 +1,4 @@
-"""The miniature's prompt sets: 280 prompts to index with, 280 others for queries, and the reference phrases."""
+"""The miniature's prompt sets: 280 prompts to index with, 280 others for queries, 10 for judges, reference phrases."""
 
 from __future__ import annotations
 
@@ -67,11 +67,19 @@ def reference(seed: int = 8) -> dict[str, dict[str, list[str]]]:
     return {"phrases": groups}
 
 
+def judged() -> Prompts:
+    """Of the scenes in neither set, one of each category: judges are shown pictures of these."""
+    category = {kind: name for name, kinds in CATEGORIES.items() for kind in kinds}
+    first = {category[scene.first.kind]: scene for scene in reversed(sets()[2])}
+    return {name: {first[name].first.kind: [describe(first[name])]} for name in CATEGORIES}
+
+
 def write(folder: Path) -> None:
-    """Write the three files."""
+    """Write the four files."""
     index, query, _ = sets()
     _write(folder / "miniature-index.toml", "miniature-index", index)
     _write(folder / "miniature-query.toml", "miniature-query", query)
+    _write(folder / "miniature-judged.toml", "miniature-judged", judged())
     _write(folder / "miniature-reference.toml", "miniature-reference", reference())
 
 

@@ -101,7 +101,7 @@ def _shipped(name: str) -> Iterator[Entry]:
         world = truth()
         kept = {name: facts["kept"] for name, facts in world["adapters"].items() if "kept" in facts}
         for entry in world["queries"]:
-            yield name, entry | {"group": " ".join(entry.get("effects", ())), "kept": kept}
+            yield name, entry | {"kept": kept}
         return
     data = tomllib.loads((files("lorascope") / "evaluation" / "data" / f"{name}.toml").read_text("utf-8"))
     for kind, texts in data.items():
