@@ -241,7 +241,7 @@ def _plane(library: Path) -> Iterator[Row]:
         searcher = Searcher(opened)
         phrases = PromptSet.load(searcher.stored.preset.reference).texts
         texts = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
-        directions = np.asarray(searcher.matrix.directions[:])
+        directions = np.asarray(searcher.matrix.directions)
     spread = directions - directions.mean(0)
     for whose, rows in (("their own axes", directions), ("the reference phrases", texts)):
         share = np.sum((spread @ principal_axes(rows).T) ** 2) / np.sum(spread**2)
