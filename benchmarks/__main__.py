@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import page
 from benchmarks.harness import Row
 
-PARTS = ("start", "queries", "ranking", "images", "protocols", "work", "gpu")
+PARTS = ("start", "queries", "ranking", "images", "protocols", "serve", "work", "gpu")
 """In the order of docs/performance.md."""
 PAGES = {"world": Path("docs/world.md")}
 """Parts with a page of their own, which their ``report()`` is."""

@@ -1,11 +1,7 @@
-"""How the server holds up: many clients at once, and a large library. Nothing here asserts: it measures and prints.
-
-python -m benchmarks.serve [--seconds 60] [--clients 50] [--adapters 10000]
-"""
+"""How the server holds up: many clients at once, and a large library."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gzip
 import hashlib
@@ -28,7 +24,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.machine import describe
+from benchmarks.harness import Figure, Row, at_most
 from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_bench
@@ -36,6 +32,14 @@ from lorascope.miniature import adapters_path, truth
 from lorascope.search.searcher import unit
 from lorascope.server.mapping import principal_axes
 
+TITLE = "The server"
+NOTE = """Server and clients share the machine. 50 clients ask the shipped world's library for a minute: at once again
+after each answer, so that the server never rests and the times are those of a queue, or after a pause of a second, as
+people do. The large library holds 10,000 made-up adapters with pictures of 512 px."""
+
+_CLIENTS = 50
+_SECONDS = 60.0
+_ADAPTERS = 10_000
 _SIDE = 512
 _PLACES = 2
 _PICTURES = 64
@@ -67,31 +71,30 @@ class Load:
     length: float = 0.0
     cpu: float = 0.0
 
-    def __str__(self) -> str:
-        p50, p95 = (statistics.quantiles(self.seconds, n=100)[at - 1] * 1e3 for at in (50, 95))
-        rate = len(self.seconds) / self.length
-        return (
-            f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, {rate:.0f} answers/s, {self.failed} failed of {len(self.seconds)};"
-            f" {self.cpu / len(self.seconds) * 1e3:.2f} ms of the server's CPU time each"
-        )
+    def figures(self, who: str, limit: float | None = None) -> Iterator[Row]:
+        """The middle and the slowest twentieth, and what an answer costs the server."""
+        found = np.array(self.seconds) * 1e3
+        p5, p50, p95 = np.percentile(found, (5, 50, 95))
+        rate = f"{len(found) / self.length:.0f} answers/s, {self.failed} failed of {len(found)}"
+        yield Figure(name=f"{who}: an answer", value=float(p50), unit="ms", p5=float(p5), p95=float(p95), note=rate)
+        target = None if limit is None else at_most(limit)
+        yield Figure(name=f"{who}: 95 of 100 answers within", value=float(p95), unit="ms", target=target)
+        yield Figure(name=f"{who}: the server's CPU time", value=self.cpu / len(found) * 1e3, unit="ms")
 
 
-def report(seconds: float = 60, clients: int = 50, adapters: int = 10_000) -> str:
-    """Measure everything and describe it, as a section of Markdown."""
+def measure() -> Iterator[Row]:
+    """Under load, and with a large library."""
     with tempfile.TemporaryDirectory() as name:
         small = _miniature(Path(name))
-        rows = _under_load(small, seconds, clients)
-        rows += [_plane(small)]
-        rows += _large(_enlarged(small, adapters), adapters)
-    lines = ["## The server", "", f"Machine: {describe()}. Server and clients share it.", "", "| what | measured |"]
-    lines += ["| --- | --- |", *(f"| {what} | {found} |" for what, found in rows)]
-    return "\n".join(lines) + "\n"
+        yield from _under_load(small)
+        yield from _plane(small)
+        yield from _large(_enlarged(small))
 
 
 # --- load -------------------------------------------------------------------------------------------------------
 
 
-def _under_load(library: Path, seconds: float, clients: int) -> list[tuple[str, str]]:
+def _under_load(library: Path) -> Iterator[Row]:
     """Clients from this process; the server is another one."""
     known = [query["text"] for query in truth()["queries"]][:20]
     numbers = count()
@@ -102,41 +105,36 @@ def _under_load(library: Path, seconds: float, clients: int) -> list[tuple[str, 
 
         def load(pause: float, path: Callable[[], str]) -> Load:
             spent = sum(process.cpu_times()[:2])
-            found = asyncio.run(_load(address, clients, seconds, pause, path))
+            found = asyncio.run(_load(address, pause, path))
             found.cpu = sum(process.cpu_times()[:2]) - spent
             return found
 
-        again = load(0.0, lambda: _search(known[next(numbers) % len(known)]))
-        calm = load(1.0, lambda: _search(known[next(numbers) % len(known)]))
+        def again() -> str:
+            return _search(known[next(numbers) % len(known)])
+
+        yield from load(0.0, again).figures("repeated queries, no pause", 50)
+        yield from load(1.0, again).figures("repeated queries, pauses", 50)
         middle = process.memory_info().rss
-        new = load(0.0, lambda: _search(f"a drawing of {next(numbers)} cats"))
+        yield from load(0.0, lambda: _search(f"a drawing of {next(numbers)} cats")).figures("new queries, no pause")
         after = process.memory_info().rss
-    memory = (
-        f"{before / 2**20:.0f} MiB before, {middle / 2**20:.0f} MiB then, {after / 2**20:.0f} MiB after new queries"
-    )
-    who = f"{clients} clients for {seconds:.0f} s"
-    return [
-        (f"repeated queries, {who}, each asking again at once", str(again)),
-        (f"repeated queries, {who}, each pausing 1 s", str(calm)),
-        (f"new queries, {who}, each asking again at once", str(new)),
-        ("memory of the server", memory),
-    ]
+    note = f"{before / 2**20:.0f} before all of it, {middle / 2**20:.0f} before the new queries"
+    yield Figure(name="memory of the server, afterwards", value=after / 2**20, unit="MiB", note=note)
 
 
-async def _load(address: tuple[str, int], clients: int, seconds: float, pause: float, path: Callable[[], str]) -> Load:
+async def _load(address: tuple[str, int], pause: float, path: Callable[[], str]) -> Load:
     found = Load()
     began = time.perf_counter()
 
     async def client() -> None:
         connection = await asyncio.open_connection(*address)
-        while time.perf_counter() - began < seconds:
+        while time.perf_counter() - began < _SECONDS:
             answer = await _exchange(connection, path())
             found.seconds.append(answer.seconds)
             found.failed += answer.status != 200
             await asyncio.sleep(pause)
         connection[1].close()
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
     found.length = time.perf_counter() - began
     return found
 
@@ -197,7 +195,7 @@ def _server(library: Path) -> Generator[tuple[tuple[str, int], psutil.Process]]:
 # --- a large library --------------------------------------------------------------------------------------------
 
 
-def _large(library: Path, adapters: int) -> list[tuple[str, str]]:
+def _large(library: Path) -> Iterator[Row]:
     with _server(library) as (address, _):
 
         def get(path: str) -> Answer:
@@ -213,14 +211,19 @@ def _large(library: Path, adapters: int) -> list[tuple[str, str]]:
         cards = set(re.findall(r'"(/api/v1/[^"]*previews[^"]*)"', first.text))
         pictures = [get(path.replace("&amp;", "&")).seconds for path in sorted(cards)]
         weight = len(first.body) + sum(len(get(path).body) for path in _assets(first.text))
-    what = f"{adapters} adapters"
-    return [
-        (f"search page, {what}, known words, filter not asked before", f"{page * 1e3:.0f} ms"),
-        (f"map, {what}, the first time", f"{map_first.seconds * 1e3:.0f} ms, {len(map_first.body) / 1e3:.0f} kB"),
-        (f"map, {what}, again", f"{map_again * 1e3:.0f} ms"),
-        (f"one of {len(pictures)} pictures of {_SIDE} px on that page", f"{statistics.median(pictures) * 1e3:.1f} ms"),
-        ("first page, with styles and scripts, without pictures", f"{weight / 1e3:.0f} kB as sent"),
-    ]
+    rows = (
+        ("search page, known words, new filter", page * 1e3, 200),
+        ("map, the first time", map_first.seconds * 1e3, 1000),
+        ("map, again", map_again * 1e3, None),
+        (f"one of {len(pictures)} pictures on that page", statistics.median(pictures) * 1e3, None),
+    )
+    for what, value, limit in rows:
+        target = None if limit is None else at_most(limit)
+        yield Figure(name=f"{_ADAPTERS:,} adapters: {what}", value=value, unit="ms", target=target)
+    yield Figure(
+        name="first page as sent, with styles and scripts, without pictures", value=weight / 1e3, unit="kB",
+        target=at_most(150),
+    )  # fmt: skip
 
 
 def _assets(html: str) -> Iterable[str]:
@@ -232,19 +235,18 @@ def _typical(work: Callable[[], Answer]) -> float:
     return statistics.median(work().seconds for _ in range(_REPEATS))
 
 
-def _plane(library: Path) -> tuple[str, str]:
+def _plane(library: Path) -> Iterator[Row]:
     """How much of what Directions differ in the map shows, by the plane that it is drawn in."""
     with Library(library) as opened:
         searcher = Searcher(opened)
         phrases = PromptSet.load(searcher.stored.preset.reference).texts
         texts = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
-        directions = np.asarray(searcher.matrix.directions[:])
+        directions = np.asarray(searcher.matrix.directions)
     spread = directions - directions.mean(0)
-    shares = [np.sum((spread @ principal_axes(rows).T) ** 2) / np.sum(spread**2) for rows in (directions, texts)]
-    return (
-        f"variance of the Directions of {len(directions)} adapters that the map shows",
-        f"{shares[0]:.0%} in the plane of their own axes, {shares[1]:.0%} in that of the reference phrases",
-    )
+    for whose, rows in (("their own axes", directions), ("the reference phrases", texts)):
+        share = np.sum((spread @ principal_axes(rows).T) ** 2) / np.sum(spread**2)
+        name = f"variance of {len(directions)} Directions that the map shows, in the plane of {whose}"
+        yield Figure(name=name, value=float(share) * 100, unit="%")
 
 
 def _miniature(folder: Path) -> Path:
@@ -255,7 +257,7 @@ def _miniature(folder: Path) -> Path:
     return place
 
 
-def _enlarged(small: Path, adapters: int) -> Path:
+def _enlarged(small: Path) -> Path:
     """A copy with as many made-up adapters, whose Directions are mixtures of the real ones with noise added."""
     place = small.with_name("large.db")
     shutil.copy(small, place)
@@ -263,8 +265,8 @@ def _enlarged(small: Path, adapters: int) -> Path:
         stored = library.protocol()
         real = list(library.signatures(stored.protocol.digest, library.adapters()).values())
         pictures = list(_pictures())
-        for start in range(0, adapters, 500):
-            _add(library, stored, real, pictures, range(start, min(start + 500, adapters)))
+        for start in range(0, _ADAPTERS, 500):
+            _add(library, stored, real, pictures, range(start, start + 500))
     return place
 
 
@@ -304,17 +306,3 @@ def _pictures() -> Iterator[bytes]:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "WEBP", quality=88, method=0)
         yield file.getvalue()
-
-
-def main() -> None:
-    """Print the section."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--adapters", type=int, default=10_000)
-    chosen = parser.parse_args()
-    print(report(chosen.seconds, chosen.clients, chosen.adapters))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,9 @@ from serving import measured, serving
 
 from lorascope.library import BARE, Library, StoredAdapter
 from lorascope.search import Searcher
+from lorascope.server.api.schemas import Search
+from lorascope.server.asking import Ask
+from lorascope.server.state import State
 from lorascope.server.views import is_mature, mature_level
 
 API = "/api/v1"
@@ -97,6 +101,29 @@ def test_words_do_not_depend_on_the_thresholds_that_are_asked_for(client: TestCl
     usual = {hit["adapter"]["name"]: hit["words"] for hit in get(client, "/search", q="red", everything=True)["hits"]}
     strict = get(client, "/search", q="red", max_strength=0, hidden=True)
     assert {hit["adapter"]["name"]: hit["words"].split("; hidden")[0] for hit in strict["hidden"]} == usual
+
+
+def test_what_was_answered_is_given_again_without_waiting_until_the_library_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    with serving(place) as client:
+        state: State = client.app.state.lorascope
+        first = client.get(f"{API}/search?q=red").content
+        searched: list[Ask] = []
+        search = State.search
+        monkeypatch.setattr(State, "search", lambda self, ask: searched.append(ask) or search(self, ask))
+        assert client.get(f"{API}/search?q=red").content == first
+        assert searched == []
+        ask = Search(q="red").ask()
+        assert state.remembered(ask) is not None
+        with ThreadPoolExecutor(1) as pool, state._lock:  # somebody reads the library anew
+            assert pool.submit(state.remembered, ask).result(10) is None
+        with Library(place) as library:
+            library.remove(next(iter(library.adapters())))
+        assert state.remembered(ask) is None
+        assert client.get(f"{API}/search?q=red").json()["considered"] == 2
+        assert searched == [ask]
 
 
 def test_pages_follow_each_other(client: TestClient) -> None:

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 from lorascope.cli.app import app
 from lorascope.errors import QueryError
+from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.agreement import krippendorff_alpha, wilson
 from lorascope.evaluation.pairs import Pair, Study, draw_up, read_study
+from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.library import Library
 from lorascope.server.votes import QUESTIONS, Votes, ours_is_left
 from tests.fakes import searcher, three
@@ -38,7 +40,7 @@ def pairs(place: Path, tmp_path: Path) -> Path:
     with Library(place) as library:
         keys = tuple(library.adapters())
     path = tmp_path / "pairs.json"
-    Study("suffix", "query", (Pair("red", keys, keys[::-1]), Pair("blue", keys[::-1], keys))).write(path)
+    Study("behaviour", "bm25", (Pair("red", keys, keys[::-1]), Pair("blue", keys[::-1], keys))).write(path)
     return path
 
 
@@ -47,6 +49,11 @@ def client(place: Path, pairs: Path) -> Iterator[TestClient]:
     """A client of a server with a study."""
     with serving(place, study=pairs) as client:
         yield client
+
+
+def votes_of(pairs: Path) -> Path:
+    """Where the answers to a study lie."""
+    return pairs.with_suffix(f".{read_study(pairs).digest}.votes.db")
 
 
 def shown(client: TestClient) -> int:
@@ -78,7 +85,7 @@ def test_sides_change_by_lot_and_answers_find_their_side(client: TestClient, pai
     number = shown(client)
     person = client.cookies["study"]
     client.post("/study", data={"pair": number, **SAME})
-    (kept,) = [vote for vote in Votes(pairs.with_suffix(".votes.db")).all() if vote.question == "overall"]
+    (kept,) = [vote for vote in Votes(votes_of(pairs)).all() if vote.question == "overall"]
     assert kept.answer == ("ours" if ours_is_left(person, number) else "other")
     sides = [ours_is_left(f"person {n}", 0) for n in range(200)]
     assert 70 < sum(sides) < 130
@@ -172,27 +179,70 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
     assert wilson(6, 6)[1] == 1
 
 
-def test_pairs_are_drawn_up_from_queries_that_are_answered_differently(place: Path, tmp_path: Path) -> None:
-    with Library(place) as library:
-        asked = searcher(library)
-        found = draw_up(asked, ["red", "a quiet lake", "green", "the wind", "red"], "query")
-        assert (found.ours, found.other) == ("suffix", "query")
-        assert all(pair.ours != pair.other and len(pair.ours) == 3 for pair in found.pairs)
-        with pytest.raises(QueryError, match="suffix and suffix answer all of 1 queries alike"):
-            draw_up(asked, ["red"], "suffix")
+def write_rankings(path: Path, **found: dict[str, list[str]]) -> Path:
+    """A file as `evaluate --rankings` writes it."""
+    lines = [
+        {"query": query, "retriever": name, "adapters": keys}
+        for name, answers in found.items()
+        for query, keys in answers.items()
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n", "utf-8")
+    return path
+
+
+def test_pairs_are_drawn_up_from_queries_that_are_answered_differently(tmp_path: Path) -> None:
+    path = write_rankings(
+        tmp_path / "rankings.jsonl",
+        behaviour={"red": ["a", "b", "c", "d"], "green": ["b"], "alike": ["c", "a", "b", "d"], "nobody": ["a"]},
+        bm25={"red": ["b", "a", "c", "d"], "green": ["a"], "alike": ["c", "a", "b", "e"], "nobody": []},
+    )
+    found = draw_up(path, "behaviour", "bm25")
+    assert found == Study(
+        "behaviour", "bm25", (Pair("red", ("a", "b", "c"), ("b", "a", "c")), Pair("green", ("b",), ("a",)))
+    )
     found.write(tmp_path / "pairs.json")
     assert read_study(tmp_path / "pairs.json") == found
+    with pytest.raises(QueryError, match="no rankings of 'fuzzy', but of behaviour, bm25"):
+        draw_up(path, "behaviour", "fuzzy")
+    with pytest.raises(QueryError, match="answer all of 4 queries alike"):
+        draw_up(path, "bm25", "bm25")
 
 
-def test_the_verb_writes_what_the_server_reads(place: Path, tmp_path: Path) -> None:
-    queries = [{"text": text, "relevant": {}} for text in ("red", "a quiet lake", "the wind")]
+def test_rankings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    path = write_rankings(tmp_path / "rankings.jsonl", behaviour={"red": ["a"]})
+    with path.open("a") as file:
+        file.write('{"query": "red"}\n')
+    with pytest.raises(QueryError, match=r"rankings.jsonl, line 2, is no ranking .*evaluate --rankings"):
+        draw_up(path, "behaviour", "bm25")
+    with pytest.raises(QueryError, match="cannot be read"):
+        draw_up(tmp_path / "none.jsonl", "behaviour", "bm25")
+
+
+def test_what_evaluate_wrote_becomes_a_study_that_is_served(place: Path, tmp_path: Path) -> None:
+    queries = [{"text": text, "relevant": {"redder": 2}} for text in ("red", "a quiet lake", "the wind")]
     (tmp_path / "queries.json").write_text(json.dumps(queries), "utf-8")
-    verb = ["study", str(tmp_path / "queries.json"), str(tmp_path / "pairs.json"), "--library", str(place)]
-    result = CliRunner().invoke(app, verb)
+    with Library(place) as library:
+        asked = searcher(library)
+        corpus = Corpus.of(asked)
+        evaluate(
+            corpus, load_queries(tmp_path / "queries.json"), [Behaviour(asked, filters="none"), *random_orders(corpus)]
+        ).write_rankings(tmp_path / "rankings.jsonl")
+    verb = ["study", str(tmp_path / "rankings.jsonl"), str(tmp_path / "pairs.json")]
+    result = CliRunner().invoke(app, [*verb, "--ours", "behaviour filter=none", "--against", "random"])
     assert result.exit_code == 0, result.output
     assert f"lorascope serve --study {tmp_path / 'pairs.json'}" in result.output.replace("\n", "")
     with serving(place, study=tmp_path / "pairs.json") as client:
         assert "Which side is better" in client.get("/study").text
+
+
+def test_other_pairs_under_the_same_name_get_answers_of_their_own(place: Path, pairs: Path) -> None:
+    before = votes_of(pairs)
+    Votes(before).put("somebody", 1, {"overall": "ours"})
+    study = read_study(pairs)
+    Study(study.ours, study.other, study.pairs[:1]).write(pairs)
+    with serving(place, study=pairs) as client:
+        assert client.get("/study/votes.csv").text.count("\n") == 1
+    assert len(Votes(before).all()) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,27 +5,18 @@ from typing import Annotated
 
 import typer
 
-from lorascope.cli import options
-
 
 def study(
-    queries: Annotated[Path, typer.Argument(help="JSON: the queries, in the form that `evaluate` reads.")],
+    rankings: Annotated[Path, typer.Argument(help="What retrievers found, as `evaluate --rankings` writes it.")],
     pairs: Annotated[Path, typer.Argument(help="Where to write the pairs.")],
-    against: Annotated[str, typer.Option(help="The query encoding to compare with the usual one.")] = "query",
-    library: options.LibraryPath = None,
-    protocol: options.ProtocolName = "",
+    against: Annotated[str, typer.Option(help="The retriever to compare with, such as minilm.")],
+    ours: Annotated[str, typer.Option(help="The other side.")] = "behaviour",
 ) -> None:
-    """Draw up a blind study: for each query, the first three adapters by two ways of encoding it."""
-    from lorascope.cli.lanes import known_encoding
+    """Draw up a blind study: for each query, the first three adapters that two retrievers find."""
     from lorascope.cli.output import out
-    from lorascope.evaluation import load_queries
     from lorascope.evaluation.pairs import draw_up
-    from lorascope.library import Library
-    from lorascope.search import Searcher
 
-    texts = [query.text for query in load_queries(queries)]
-    with Library(library) as opened:
-        found = draw_up(Searcher(opened, protocol=protocol), texts, known_encoding(against))
+    found = draw_up(rankings, ours, against)
     found.write(pairs)
-    out.print(f"{len(found.pairs)} of {len(texts)} queries are answered differently. Ask people with:")
+    out.print(f"{len(found.pairs)} queries are answered differently. Ask people with:")
     out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False)

@@ -2,26 +2,21 @@
 
 The file is JSON::
 
-    {"ours": "suffix", "other": "query",
+    {"ours": "behaviour", "other": "minilm",
      "pairs": [{"query": "pencil drawing", "ours": ["sha256:...", ...], "other": ["sha256:...", ...]}, ...]}
 
-``ours`` and ``other`` name the retrievers, and in each pair hold adapter keys, best first. Any retriever's rankings can
-be written in this form.
+``ours`` and ``other`` name the retrievers, and in each pair hold adapter keys, best first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
-from lorascope.encoders.encoding import Encoding
 from lorascope.errors import QueryError
-from lorascope.search import Filters, Searcher
 
 _BEST = 3
 """How many adapters a side shows, as in the paper's study."""
@@ -44,6 +39,11 @@ class Study:
     other: str
     pairs: tuple[Pair, ...]
 
+    @property
+    def digest(self) -> str:
+        """Of all that is asked: answers belong to these pairs and no others."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
+
     def write(self, path: Path) -> None:
         """Write the file that :func:`read_study` reads.
 
@@ -56,25 +56,44 @@ class Study:
             raise QueryError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
 
-def draw_up(searcher: Searcher, queries: Iterable[str], other: Encoding) -> Study:
-    """Let the usual query encoding and another one answer; queries that they answer alike make no pair.
+def draw_up(rankings: Path, ours: str, other: str) -> Study:
+    """Set two retrievers against each other, as ``lorascope evaluate --rankings`` wrote down what they found.
+
+    Queries that both answer alike, or that one does not answer, make no pair.
 
     Raises:
-        QueryError: they answer every query alike.
+        QueryError: the file cannot be read, does not have both retrievers, or no query makes a pair.
     """
-    found = [
-        Pair(text, _best(searcher, text, "suffix"), _best(searcher, text, other)) for text in dict.fromkeys(queries)
-    ]
-    different = tuple(pair for pair in found if pair.ours != pair.other)
-    if not different:
-        raise QueryError(f"suffix and {other} answer all of {len(found)} queries alike: give more or other queries")
-    return Study("suffix", other, different)
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for place, line in enumerate(_text(rankings).splitlines(), 1):
+        query, retriever, keys = _ranking(rankings, place, line)
+        found.setdefault(retriever, {}).setdefault(query, keys[:_BEST])
+    for name in (ours, other):
+        if name not in found:
+            raise QueryError(f"{rankings} holds no rankings of {name!r}, but of {', '.join(found) or 'nobody'}")
+    both = [(query, keys, found[other].get(query, ())) for query, keys in found[ours].items()]
+    pairs = tuple(Pair(query, one, another) for query, one, another in both if one and another and one != another)
+    if not pairs:
+        raise QueryError(f"{ours} and {other} answer all of {len(both)} queries alike: give more or other queries")
+    return Study(ours, other, pairs)
 
 
-def _best(searcher: Searcher, text: str, encoding: Encoding) -> tuple[str, ...]:
-    vector = np.asarray(searcher.vector(text, encoding))
-    found = searcher.select(vector, Filters(searcher.thresholds), _BEST)
-    return tuple(searcher.matrix.keys[row] for row in found.shown)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryError(f"{path} cannot be read ({error}): write it with `lorascope evaluate --rankings`") from error
+
+
+def _ranking(path: Path, place: int, line: str) -> tuple[str, str, tuple[str, ...]]:
+    try:
+        entry = json.loads(line)
+        query, retriever, keys = entry["query"], entry["retriever"], entry["adapters"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise QueryError(
+            f"{path}, line {place}, is no ranking ({error}): write the file with `lorascope evaluate --rankings`"
+        ) from error
+    return str(query), str(retriever), _keys(keys)
 
 
 def read_study(path: Path) -> Study:

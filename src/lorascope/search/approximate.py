@@ -18,7 +18,7 @@ from lorascope.caches import Note, fingerprint, unfinished
 
 _LISTS = 2048
 _ROWS_A_LIST = 100
-_PROBED, _LEAST_PROBED = 1 / 8, 8
+_PROBED, _LEAST_PROBED = 1 / 10, 8
 """The share of the lists that are looked through: see docs/performance.md for what is found in them."""
 _TRAINING_ROWS_A_LIST = 50
 _CHUNK = 50_000

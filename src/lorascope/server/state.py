@@ -159,11 +159,10 @@ class State:
         with self.library() as library:
             self.protocols(library)
             with self._lock:
-                found = self._answers.get(ask)
+                found, version = self._answers.get(ask), self._version
                 if found is not None:
                     self._answers.move_to_end(ask)
                     return found
-                version = self._version
             searcher = self.searcher(library, ask.protocol)
             picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
             found = answered(ask, searcher, picture)
@@ -175,6 +174,23 @@ class State:
                 while self._kept_hits > _KEPT_HITS:
                     self._kept_hits -= self._answers.popitem(last=False)[1].hits
         return found
+
+    def remembered(self, ask: Ask) -> Found | None:
+        """The answer that was given before, if nothing has changed since; None if that is not known at once.
+
+        It waits for no other thread, so it may be called where nothing may wait.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            with self.library() as library:
+                self.protocols(library)
+            found = self._answers.get(ask)
+            if found is not None:
+                self._answers.move_to_end(ask)
+            return found
+        finally:
+            self._lock.release()
 
     def add_picture(self, data: bytes, protocol: str = "") -> str:
         """Embed a picture to search by; returns the id by which an :class:`Ask` names it.

@@ -12,8 +12,8 @@ from fastapi.responses import Response
 
 from lorascope.server.api.caching import cached
 from lorascope.server.api.schemas import Name, Search, SearchPage, errors
-from lorascope.server.asking import Found
-from lorascope.server.state import StateOf
+from lorascope.server.asking import Ask, Found
+from lorascope.server.state import State, StateOf
 from lorascope.server.views import plain_found
 
 router = APIRouter(tags=["search"])
@@ -27,15 +27,15 @@ _PICTURE: dict[str, Any] = {
 
 
 @router.get("/search", response_model=SearchPage, responses=errors(404, 409))
-def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
+async def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
-    return _answer(request, state.search(asked.ask()))
+    return await _answer(request, state, asked.ask())
 
 
 @router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
-def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
+async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
-    return _answer(request, state.search(asked.ask()))
+    return await _answer(request, state, asked.ask())
 
 
 @router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
@@ -45,8 +45,17 @@ async def add_image(request: Request, state: StateOf, protocol: Name = "") -> di
     return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
 
 
-def _answer(request: Request, found: Found) -> Response:
+async def _answer(request: Request, state: State, ask: Ask) -> Response:
+    found = state.remembered(ask)
+    if found is None or "json" not in found.kept:  # what was sent before takes no thread
+        found = await run_in_threadpool(_written, state, ask)
+    return cached(request, found.kept["json"], "application/json", zipped=found.kept["zipped"], seconds=0)
+
+
+def _written(state: State, ask: Ask) -> Found:
+    """An answer, and the bytes that are sent of it."""
+    found = state.search(ask)
     if "json" not in found.kept:
         data = json.dumps(plain_found(found), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         found.kept.update(zipped=gzip.compress(data, 5, mtime=0), json=data)
-    return cached(request, found.kept["json"], "application/json", zipped=found.kept["zipped"], seconds=0)
+    return found

@@ -53,7 +53,7 @@ class StudyPages:
             LibraryError: the file of answers cannot be opened.
         """
         self._study: Study = read_study(path)
-        self._votes = Votes(path.with_suffix(".votes.db"))
+        self._votes = Votes(path.with_suffix(f".{self._study.digest}.votes.db"))
         self.router = APIRouter(include_in_schema=False)
         self.router.add_api_route("/study", self.ask)
         self.router.add_api_route("/study", self.answer, methods=["POST"])
