@@ -23,7 +23,7 @@ from miniature.encoder import WIDTH, Names, accuracy, contrast, pixels, save, to
 from miniature.loop import Log, quiet, rate
 from miniature.pools import TRAINED, Pool
 
-AMOUNT = 1.0
+AMOUNT = 2.0
 SHARPEST = 4.6
 """Logarithm of the highest temperature, CLIP's own: styles lie close together now."""
 
