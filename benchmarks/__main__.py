@@ -1,4 +1,6 @@
-"""Measure, and write docs/performance.md and docs/world.md: ``make bench``, or ``python -m benchmarks NAME...``.
+"""Measure, and write docs/performance.md, docs/world.md and docs/stopping.md.
+
+``make bench``, or ``python -m benchmarks NAME...``.
 
 A part is a module of this package with a ``TITLE``, a ``NOTE`` for the page, and ``measure()``, which yields rows. One
 that cannot run here says why in ``missing()``; what it measured elsewhere stays on the page.
@@ -17,7 +19,7 @@ from benchmarks.harness import Figure, Row
 
 PARTS = ("start", "queries", "ranking", "images", "protocols", "serve", "work", "gpu")
 """In the order of docs/performance.md."""
-PAGES = {"world": Path("docs/world.md")}
+PAGES = {"world": Path("docs/world.md"), "stopping": Path("docs/stopping.md")}
 """Parts with a page of their own, which their ``report()`` is."""
 
 

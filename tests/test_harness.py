@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -76,6 +77,12 @@ def test_a_ratio_is_how_many_times_less_it_takes_whatever_repeats_and_units_are(
 def test_a_side_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="no such model"):
         take_turns({"broken": Side(_failing)}, rounds=1)
+
+
+@pytest.mark.parametrize("name", [*bench.PARTS, *bench.PAGES])
+def test_every_part_that_the_command_names_can_be_loaded(name: str) -> None:
+    part = import_module(f"benchmarks.{name}")
+    assert callable(part.report if name in bench.PAGES else part.measure)
 
 
 def _part(rows: Callable[[], Iterator[Row]], **more: object) -> SimpleNamespace:
