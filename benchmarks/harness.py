@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -174,7 +174,7 @@ def take_turns(
     with ExitStack() as stack:
         turn = {name: stack.enter_context(_worker(side)) for name, side in sides.items()}
         for place in range(rounds + 1):
-            names = list(sides) if place % 2 else list(reversed(sides))
+            names = list(sides) if place % 2 else list(sides)[::-1]
             for name in names:
                 cost = turn[name](counts[name])
                 if place:
@@ -220,7 +220,7 @@ def _typical(costs: Sequence[Cost]) -> Cost:
 
 
 @contextmanager
-def _worker(side: Side) -> Iterator[Callable[[int], Cost]]:
+def _worker(side: Side) -> Generator[Callable[[int], Cost]]:
     """A process that holds one side ready; the function takes one turn in it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
