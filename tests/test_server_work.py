@@ -26,7 +26,7 @@ import lorascope
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library
 from lorascope.library.leases import this_process
-from lorascope.measure import StopRun, index, load_bench
+from lorascope.measure import Bench, StopRun, index, load_bench
 from lorascope.protocol import Preset
 from lorascope.server import Settings, create_app
 
@@ -274,6 +274,41 @@ def test_a_try_goes_ahead_of_a_run(glanced: TestClient, monkeypatch: pytest.Monk
     assert done["state"] == "done"
     assert glanced.get(f"{RUNS}/{number}").json()["state"] == "running"
     assert until(glanced, f"{RUNS}/{number}", *ENDS)["state"] == "done"
+
+
+def test_a_try_that_fails_says_why_and_the_run_goes_on(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was once told as the fault of the adapter that was being measured, and waited for ever."""
+    slowly(monkeypatch)
+    known = keys(glanced)
+
+    def no_kernel(*_: Any) -> Any:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(Bench, "draw", no_kernel)
+    number = start(glanced, precision="full")
+    until(glanced, f"{RUNS}/{number}", "running")
+    answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
+    failed = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    assert failed["state"] == "failed"
+    assert failed["error"]["message"] == "it could not be rendered (RuntimeError: no kernel image)"
+    run = until(glanced, f"{RUNS}/{number}", *ENDS)
+    assert (run["state"], run["measured"], run["refused"]) == ("done", 3, 0)
+
+
+def test_one_column_that_fails_leaves_the_others(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = keys(glanced)
+    draw = Bench.draw
+
+    def only_bare(bench: Bench, prompt: str, words: str, seeds: tuple[int, ...], delta: Any = None) -> Any:
+        if delta is not None:
+            raise RuntimeError("no kernel image")
+        return draw(bench, prompt, words, seeds)
+
+    monkeypatch.setattr(Bench, "draw", only_bare)
+    answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
+    done = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    bare, red = done["columns"]
+    assert (done["state"], len(bare["images"]), red["error"]["code"]) == ("done", 2, "try-failed")
 
 
 def test_tries_that_wait_are_bounded(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from lorascope.measure import Bench, Event, StopRun, index, load_bench
 from lorascope.measure.queue import trigger_words
 from lorascope.protocol import Preset
 from lorascope.server.jobs import Column, Ended, EndRun, FromWorker, IndexJob, Plan, Progress, TryEnded, TryJob, Wearer
-from lorascope.server.problems import problem_of
+from lorascope.server.problems import Problem, problem_of
 
 _USUAL = "sdxl-paper"
 _SCAN_SECONDS = 0.2
@@ -130,8 +130,10 @@ class _Worker:
             for place, wearer in enumerate(job.wearers, 1):
                 self._tell(_worn(bench, job, place, wearer, seeds))
             self._tell(TryEnded(job.id))
-        except LorascopeError as error:
-            self._tell(TryEnded(job.id, problem_of(error).plain()))
+        except StopRun:  # the server is gone
+            raise
+        except Exception as error:  # a try that fails must neither wait for ever nor disturb the run around it
+            self._tell(TryEnded(job.id, _failure(error)))
 
 
 def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[int, ...]) -> Column:
@@ -141,8 +143,16 @@ def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[in
         delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
         words = trigger_words(read_adapter(path).claims)
         return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)))
-    except LorascopeError as error:
-        return Column(job.id, place, error=problem_of(error).plain())
+    except Exception as error:
+        return Column(job.id, place, error=_failure(error))
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """What became of a try or of a column, whatever went wrong in the libraries below."""
+    if isinstance(error, LorascopeError):
+        return problem_of(error).plain()
+    reason = f"it could not be rendered ({type(error).__name__}: {error})"
+    return Problem(500, "try-failed", reason, "try again; if it fails again, report it").plain()
 
 
 def _file(wearer: Wearer) -> tuple[Path, bytes]:
