@@ -171,13 +171,15 @@ def _file(wearer: Wearer) -> tuple[Path, bytes]:
 
 @final
 class _Follower:
-    """Turns the events of a run into tidings."""
+    """Turns the events of a run into tidings. It counts adapters by name, which is all that an event tells of them."""
 
     def __init__(self, worker: _Worker, run: int) -> None:
         self._worker = worker
         self._run = run
         self._stage = "scan"
         self._refused = 0
+        self._cells = 0
+        self._measured: set[str] = set()
         self._told = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -185,9 +187,14 @@ class _Follower:
         adapter = event.text if event.kind == "block" else ""
         if event.kind == "stage":
             self._stage = event.text
+            self._cells = event.cells
+        elif event.kind == "block" and event.cells > self._cells:  # not merely the end of an adapter
+            self._measured.add(adapter)
+            self._cells = event.cells
         elif event.kind == "refused":
             self._refused += 1
         elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
             return
         self._told = time.monotonic()
-        self._worker.between(Progress(self._run, self._stage, adapter, event.cells, event.total, self._refused))
+        counts = event.cells, event.total, self._refused, len(self._measured)
+        self._worker.between(Progress(self._run, self._stage, adapter, *counts))
