@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from lorascope.library.leases import this_process
 from lorascope.measure import Bench, StopRun, index, load_bench
 from lorascope.protocol import Preset
 from lorascope.server import Settings, create_app
+from lorascope.server.folders import Folders
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
 ENDS = ("done", "paused", "cancelled", "failed", "interrupted")
@@ -212,6 +214,24 @@ def test_a_watcher_ends_a_run_between_two_blocks(tmp_path: Path, folder: Path) -
         assert outcome.refused == []
         assert len(blocks) == 3
         assert library.runs()[0]["outcome"]["finished"] is False
+
+
+def test_a_file_counts_as_known_once_it_is_measured_and_until_it_is_replaced(tmp_path: Path, folder: Path) -> None:
+    """Files are recorded before they are measured."""
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+
+    def counts() -> tuple[int, int]:
+        with Library(place) as library:
+            (row,) = Folders([folder]).count(library)
+        return row["known"], row["new"]
+
+    assert counts() == (3, 0)
+    tint(folder / "redder.safetensors", red=0.1)
+    assert counts() == (2, 1)
+    with sqlite3.connect(place) as db:
+        db.execute("DELETE FROM signatures WHERE adapter = (SELECT id FROM adapters WHERE name = 'blueder')")
+    db.close()
+    assert counts() == (1, 2)
 
 
 # --- tries ------------------------------------------------------------------------------------------------------
