@@ -186,6 +186,23 @@ def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
     expect(page.get_by_text("Mature pictures are left out")).to_be_visible()
 
 
+def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Visit) -> None:
+    page = visit("/?q=red")
+    for name in ("lamp", "rose"):
+        page.get_by_role("button", name=f"Compare {name}").click()
+    page.get_by_role("link", name="Compare 2").click()
+    page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    for name, pictures in (("lamp", 0), ("rose", 24)):
+        box = page.get_by_role("columnheader", name=name).bounding_box()
+        assert box is not None
+        inside = """(images, {x, width}) => images.filter((image) => {
+            const box = image.getBoundingClientRect();
+            return box.width && box.left >= x && box.right <= x + width;
+        }).length"""
+        assert page.locator(".compare td img").evaluate_all(inside, box) == pictures
+    keep(page, "compare-left-out")
+
+
 def test_results_come_in_pages_of_48(visit: Visit) -> None:
     page = visit("/?q=red")
     assert len(names(page)) == 48
