@@ -133,6 +133,20 @@ def test_more_like_this_and_less_of_this(visit: Visit) -> None:
     expect(page.locator(".card .name").first).to_have_text("sea")
 
 
+def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
+    page = visit("/?q=blue")
+    page.locator(".card").first.get_by_text("More").first.click()
+    page.get_by_role("link", name="Less of this").first.click()
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("less of sea")
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=red.*less="))
+    keep(page, "examples")
+    page.get_by_role("link", name="Forget sea").click()
+    expect(page).to_have_url(re.compile(r"/\?q=red$"))
+    expect(page.get_by_label("What should it do?")).to_have_value("red")
+
+
 def test_a_picture_finds_adapters(visit: Visit) -> None:
     page = visit("/?q=red&max_strength=5")
     file = io.BytesIO()

@@ -52,6 +52,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
             request, "empty.html.jinja", folders=state.folders(), running=running, library=state.settings.library
         )
     context: dict[str, Any] = {"address": address, "running": running, "results": None, "problem": None}
+    context["names"] = _names(state, address)
     try:
         with state.library() as library:
             found = state.search(address.ask())
@@ -64,7 +65,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
         return page(request, "results.html.jinja", status=status, **context)
     return page(
         request, "search.html.jinja", status=status, overview=overview, sliders=_sliders(state, address),
-        examples=QUERIES, names=_names(state, address), **context,
+        examples=QUERIES, **context,
     )  # fmt: skip
 
 
