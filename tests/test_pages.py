@@ -122,6 +122,14 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     assert client.get("/?page=0").status_code == 422
 
 
+@pytest.mark.parametrize("threshold", ["max_strength", "min_consistency"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_is_no_finite_number_is_told(client: TestClient, threshold: str, value: str) -> None:
+    answer = client.get(f"/?{threshold}={value}")
+    assert answer.status_code == 422
+    assert f"{threshold}: input should be a finite number" in answer.text
+
+
 def test_adapters_that_were_measured_elsewhere_have_no_pictures(place: Path, tmp_path: Path) -> None:
     shutil.copy(place, tmp_path / "bare.db")
     with sqlite3.connect(tmp_path / "bare.db") as db:
