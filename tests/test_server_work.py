@@ -287,6 +287,20 @@ def test_an_adapter_that_is_gone_or_changed_says_so_and_the_others_are_tried(gla
     assert (len(blue["images"]), done["state"]) == (2, "done")
 
 
+def test_a_duplicate_is_tried_where_one_of_its_files_is_still_the_same(tmp_path: Path, folder: Path) -> None:
+    copy = folder / "copies" / "redder.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes((folder / "redder.safetensors").read_bytes())
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+    with Library(place) as library:
+        ((key, adapter),) = [one for one in library.adapters().items() if len(one[1].paths) == 2]
+    tint(Path(adapter.paths[0]), green=0.1)
+    with serving(place, folder) as client:
+        answer = client.post(TRIES, json={"prompt": "a fox", "adapters": [key]})
+        done = until(client, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    assert [column["error"] for column in done["columns"]] == [None, None]
+
+
 def test_a_try_goes_ahead_of_a_run(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     slowly(monkeypatch)
     number = start(glanced, precision="full")

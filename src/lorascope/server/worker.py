@@ -156,7 +156,8 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _file(wearer: Wearer) -> tuple[Path, bytes]:
-    """The adapter's file, which must still be the one that was measured."""
+    """The adapter's file: the first of its paths where it is still the one that was measured."""
+    changed: ChangedAdapter | None = None
     for path in map(Path, wearer.paths):
         try:
             data = path.read_bytes()
@@ -164,7 +165,9 @@ def _file(wearer: Wearer) -> tuple[Path, bytes]:
             continue
         if f"sha256:{sha256_of(data)}" == wearer.key:
             return path, data
-        raise ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
+        changed = ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
+    if changed is not None:
+        raise changed
     places = ", ".join(wearer.paths) or "nowhere: it was imported"
     raise UnreadableAdapter(wearer.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now")
 
