@@ -122,6 +122,15 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     assert client.get("/?page=0").status_code == 422
 
 
+def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    with serving(tmp_path / "library.db", tmp_path / "loras") as client:
+        for address in ("/", "/favourites", "/favourites?a=x:1", "/map", "/map/table", "/compare?a=x:1&a=x:2"):
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            assert "1 file waits to be measured" in answer.text, address
+
+
 @pytest.mark.parametrize("threshold", ["max_strength", "min_consistency"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_a_threshold_that_is_no_finite_number_is_told(client: TestClient, threshold: str, value: str) -> None:
