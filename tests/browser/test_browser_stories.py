@@ -200,6 +200,15 @@ def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
     expect(page.get_by_text("Mature pictures are left out")).to_be_visible()
 
 
+def test_what_was_found_under_a_protocol_is_compared_under_it(visit: Visit) -> None:
+    page = visit("/?q=red&protocol=fake")
+    for name in ("scarlet", "rose"):
+        page.get_by_role("button", name=f"Compare {name}").click()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page).to_have_url(re.compile("/compare.*protocol=fake$"))
+    expect(page.get_by_role("link", name="scarlet")).to_have_attribute("href", re.compile("protocol=fake$"))
+
+
 def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Visit) -> None:
     page = visit("/?q=red")
     for name in ("lamp", "rose"):
