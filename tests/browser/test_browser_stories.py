@@ -214,7 +214,9 @@ def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Vi
     for name in ("lamp", "rose"):
         page.get_by_role("button", name=f"Compare {name}").click()
     page.get_by_role("link", name="Compare 2").click()
+    expect(page.get_by_role("columnheader", name="lamp")).to_be_visible()
     page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    expect(page.locator("html")).to_have_attribute("data-mature", "hide")
     for name, pictures in (("lamp", 0), ("rose", 24)):
         box = page.get_by_role("columnheader", name=name).bounding_box()
         assert box is not None
