@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from lorascope.server import Settings
 from tests.browser.conftest import PHONE, Visit, barriers, keep, serving
@@ -393,3 +393,17 @@ def test_a_token_is_asked_for(visit: Visit, library_file: Path) -> None:
         page.keyboard.press("Enter")
         expect(page.get_by_text("within the thresholds")).to_be_visible()
         page.goto("about:blank")
+
+
+def test_whoever_is_quicker_than_the_scripts_is_heard(visit: Visit) -> None:
+    page = visit("/map")
+    held: list[Route] = []
+    page.route(re.compile("/static/(ask|mature)"), lambda route: held.append(route))
+    page.get_by_role("link", name="Search", exact=True).click()
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/\?.*q=red"))
+    page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    for route in held:
+        route.continue_()
+    expect(page.locator("html")).to_have_attribute("data-mature", "hide")
