@@ -1,6 +1,6 @@
 # make demo   set up, index the shipped world, answer three queries
 # make test   set up, run every check
-# make bench  measure speed and the shipped world; writes docs/performance.md and docs/world.md
+# make bench  measure; writes docs/performance.md, docs/world.md and docs/stopping.md
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

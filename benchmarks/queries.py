@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ _ODD = (
     "<|endoftext|> after the end",
     "before <|startoftext|> again",
 )
+_FACTORS: Mapping[Dtype, float] = {"float32": 15, "bfloat16": 40}
+"""How many times less processor time a new query shall take."""
 _SEARCH = "from lorascope.cli import main; main()"
 
 
@@ -52,22 +54,23 @@ def measure() -> Iterator[Row]:
     """New queries, repeated ones, whole processes, and how exact all of it is."""
     with tempfile.TemporaryDirectory() as name, caches_in(Path(name) / "cache"):
         folder = clip_vit_b32(Path(name) / "clip")
-        for dtype, factor in (("float32", 15), ("bfloat16", 40)):
+        library = _library(Path(name) / "library.db", folder)
+        for dtype, factor in _FACTORS.items():
             if dtype == "bfloat16" and not has_bfloat16():
                 note = "this processor has no bfloat16 arithmetic"
                 yield Figure(name="a new query, bfloat16", value=None, unit="call", note=note)
                 continue
             QueryEncoder(load_text_encoder(str(folder), dtype=dtype), PromptSet.load("query")).vector("x")
-            yield from _new(folder, dtype, factor)
+            yield from _new(folder, library, dtype, factor)
         yield from _exactness(folder)
-        yield from _whole(folder, Path(name))
+        yield from _whole(library)
 
 
-def _new(folder: Path, dtype: Dtype, factor: float) -> Iterator[Row]:
+def _new(folder: Path, library: Path, dtype: Dtype, factor: float) -> Iterator[Row]:
     tower = ClipText(folder)
     for words in _WORDS.values():
         tokens = np.mean([len(tower.ids(text)) for text in words])
-        sides = {"reference": Side(_reference, (folder, words)), "ours": Side(_ours, (folder, words, dtype))}
+        sides = {"reference": Side(_reference, (folder, words)), "ours": Side(_ours, (library, words, dtype))}
         turns = take_turns(sides, rounds=5)
         name = f"a new query of {tokens:.1f} tokens, {dtype}"
         yield turns.compare("reference", "ours", name, target=at_least(factor), clock="cpu")
@@ -83,10 +86,16 @@ def _reference(folder: Path, words: Sequence[str]) -> Callable[[], object]:
     return lambda: search.query(next(turn))
 
 
-def _ours(folder: Path, words: Sequence[str], dtype: Dtype) -> Callable[[], object]:
-    encoder = QueryEncoder(load_text_encoder(str(folder), dtype=dtype), PromptSet.load("query"))
+def _ours(library: Path, words: Sequence[str], dtype: Dtype) -> Callable[[], object]:
+    """As a new query, whatever was encoded before: no vector is kept."""
+    searcher = Searcher(Library(library), dtype=dtype)
     turn = itertools.cycle(words)
-    return lambda: encoder.vector(next(turn))
+
+    def work() -> object:
+        query = next(turn)
+        return searcher.rank(query, searcher.encoder.shifts(query).mean(0), None)
+
+    return work
 
 
 def _exactness(folder: Path) -> Iterator[Row]:
@@ -118,9 +127,8 @@ def _best(rows: np.ndarray, vector: np.ndarray) -> list[int]:
     return np.argsort(-scores)[:10].tolist() if np.linalg.norm(vector) > 1e-4 else []
 
 
-def _whole(folder: Path, place: Path) -> Iterator[Row]:
+def _whole(path: Path) -> Iterator[Row]:
     """``lorascope search`` from beginning to end, and a query within a running program."""
-    path = _library(place / "library.db", folder)
     with Library(path) as library:
         searcher = Searcher(library)
         searcher.prepare()

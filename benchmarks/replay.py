@@ -7,15 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.truth import Truth, World
 from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
-from lorascope.evaluation import ndcg
+from lorascope.evaluation import Corpus, load_queries
+from lorascope.evaluation.measures import Qrels
 from lorascope.measure.stopping import StoppingRule, looks
-from lorascope.miniature import truth
 from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
 from lorascope.signature import Estimate
 from lorascope.signature.quantiles import t_quantile
@@ -153,25 +152,19 @@ class Coverage:
 class Queries:
     """The shipped queries, and how well Directions answer them."""
 
-    def __init__(self, library: Path, adapters: Sequence[str]) -> None:
-        self._names = list(adapters)
-        self._queries: list[dict[str, Any]] = truth()["queries"]
+    def __init__(self, library: Path) -> None:
         with Library(library) as opened:
-            searcher = Searcher(opened)
-            self._vectors = np.stack([searcher.vector(query["text"]) for query in self._queries])
+            searcher, queries = Searcher(opened), load_queries("miniature")
+            corpus = Corpus.of(searcher)
+            self._names = corpus.names
+            self._qrels = Qrels(corpus, queries)
+            self._vectors = np.stack([searcher.vector(query.text) for query in queries])
 
     def ndcg5(self, signatures: Mapping[str, Signature]) -> float:
-        """Mean nDCG@5 over the queries, of a ranking by cosine."""
-        names = self._names
-        directions = np.stack(
-            [signatures[name].direction / np.linalg.norm(signatures[name].direction) for name in names]
-        )
-        scores = self._vectors @ directions.T
-        found: list[float] = []
-        for query, row in zip(self._queries, scores, strict=True):
-            grades = [query["relevant"].get(names[place], 0) for place in np.argsort(-row, kind="stable")]
-            found.append(ndcg(grades, list(query["relevant"].values()), 5))
-        return float(np.mean(found))
+        """Mean nDCG@5 over the queries, of a ranking by cosine; every adapter of the library has a signature."""
+        directions = np.stack([signatures[name].direction for name in self._names])
+        scores = self._vectors @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+        return float(self._qrels.main(scores).mean())
 
 
 def losses(queries: Queries, world: World, stops: Sequence[Stop]) -> np.ndarray:

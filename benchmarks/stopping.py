@@ -1,20 +1,18 @@
 """How early measuring stops, and whether what it then says is true: replayed from the truth in random orders.
 
     python -m benchmarks.truth --library truth.db
-    python -m benchmarks.stopping --library truth.db --signatures metrics.parquet --write docs/stopping.md
+    LORASCOPE_TRUTH=truth.db LORASCOPE_PUBLISHED=metrics.parquet python -m benchmarks stopping
 
-No image is made: every order of prompts and seeds is a grid of its own, whose cells the truth holds. Give the published
-library, or a part of it, as --signatures for what its adapters would need by the rule of thumb.
+No image is made: every order of prompts and seeds is a grid of its own, whose cells the truth holds. The second file
+is the published library, or a part of it, for what its adapters would need by the rule of thumb.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,17 +27,26 @@ from lorascope.measure.stopping import crossed
 from lorascope.protocol import PRECISIONS, Thresholds
 from lorascope.signature import Estimate, cells_for
 
-TITLE = "Stopping when the answer is known"
-NOTE = (
-    "Replayed from the whole grid of the shipped world in random orders; no image is made. Set `LORASCOPE_TRUTH` to"
-    " the library that `python -m benchmarks.truth` fills. All of it: [stopping.md](stopping.md)."
-)
 GOALS = {"glance": (None, 0.06), "quick": (1 / 20, 0.03), "standard": (1 / 5, 0.01)}
 """By precision: the share of the grid for the median adapter that passes, and the loss of nDCG@5."""
 ORDERS = 50
+"""Random orders of each adapter."""
+SYNTHETIC = 60
+"""Adapters of each synthetic population."""
+Losses = Mapping[str, np.ndarray]
+"""By precision: nDCG@5 lost, order by order."""
+_FILES = {
+    "LORASCOPE_TRUTH": "the library that `python -m benchmarks.truth` fills",
+    "LORASCOPE_PUBLISHED": "published signatures (parquet)",
+}
 
 
-# --- the page ----------------------------------------------------------------------------------------------------
+def missing() -> str:
+    """Why this cannot run here, or ""."""
+    lacking = [
+        f"{name} does not name {what}" for name, what in _FILES.items() if not Path(os.environ.get(name, "")).is_file()
+    ]
+    return ", ".join(lacking)
 
 
 def strict(world: World) -> Thresholds:
@@ -50,28 +57,59 @@ def strict(world: World) -> Thresholds:
     )
 
 
-def report(library: Path, orders: int, synthetic: int, signatures: Path | None) -> str:
+def report() -> str:
     """Everything, as Markdown."""
+    library, published = (Path(os.environ[name]) for name in _FILES)
     world = read(library)
-    queries = Queries(library, [one.name for one in world.adapters])
+    queries = Queries(library)
     parts = [
-        f"# {TITLE}\n",
-        "Written by `python -m benchmarks.stopping`; do not edit.\n",
+        "# Stopping when the answer is known\n",
+        "Written by `python -m benchmarks stopping`; do not edit.\n",
         f"{len(world.adapters)} adapters of `{world.name}` with their whole grid of {len(world.grid):,} cells, each"
-        f" measured in {orders} random orders of prompts and seeds; {describe()}.\n",
+        f" measured in {ORDERS} random orders of prompts and seeds; {describe()}.\n",
     ]
-    for title, thresholds in (("The preset's thresholds", world.thresholds), ("Stricter thresholds", strict(world))):
-        stops = replay(world, thresholds, orders)
-        limits = f"Strength up to {thresholds.strength_max:.4g}, Consistency from {thresholds.consistency_min:.3g}.\n"
-        parts += [f"## {title}\n", limits, _cells(world, thresholds, stops), _truths(stops), _widths(stops)]
-        parts.append(_decisions(world, thresholds, stops))
-        parts.append(_losses(queries, world, stops))
-    if synthetic:
-        parts += ["## Synthetic adapters\n", _synthetic(synthetic)]
-    if signatures is not None:
-        parts += ["## Published signatures\n", _theory(signatures)]
+    stops = replay(world, world.thresholds, ORDERS)
+    lost = _lost(queries, world, stops)
+    parts += ["## Goals\n", _goals(world, stops, lost)]
+    parts += ["## The preset's thresholds\n", *_under(world, world.thresholds, stops, lost)]
+    stops = replay(world, strict(world), ORDERS)
+    parts += ["## Stricter thresholds\n", *_under(world, strict(world), stops, _lost(queries, world, stops))]
+    parts += ["## Synthetic adapters\n", _synthetic(SYNTHETIC)]
+    parts += ["## Published signatures\n", _theory(published)]
     parts += ["## What weights alone predict\n", prior.section(library)]
     return "\n".join(parts)
+
+
+def _lost(queries: Queries, world: World, stops: Stops) -> Losses:
+    return {name: losses(queries, world, found) for name, found in stops.items()}
+
+
+def _under(world: World, thresholds: Thresholds, stops: Stops, lost: Losses) -> list[str]:
+    """All that is told of stopping under some thresholds."""
+    limits = f"Strength up to {thresholds.strength_max:.4g}, Consistency from {thresholds.consistency_min:.3g}.\n"
+    told = [_cells(world, thresholds, stops), _truths(stops), _widths(stops), _decisions(world, thresholds, stops)]
+    return [limits, *told, _losses(lost)]
+
+
+def _goals(world: World, stops: Stops, lost: Losses) -> str:
+    """What the project set itself, under the preset's thresholds."""
+    passing = {one.name for one in world.adapters if not crossed(one.signature, world.thresholds)}
+    rows: list[Sequence[object]] = []
+    for name, (share, most) in GOALS.items():
+        cells = float(np.median([stop.cells for stop in stops[name] if stop.adapter in passing]))
+        mean = float(lost[name].mean())
+        limit = None if share is None else share * len(world.grid)
+        goal = ("–", "") if limit is None else (f"{limit:.0f}", _met(cells <= limit))
+        rows.append((name, f"{cells:.0f}", *goal, f"{mean:+.4f}", f"{most:.2f}", _met(mean <= most)))
+    note = (
+        "Cells for the median adapter that passes the preset's thresholds, and nDCG@5 lost, mean over orders; both are"
+        " told in full below.\n\n"
+    )
+    return note + table(("precision", "cells", "at most", "met", "nDCG@5 lost", "at most", "met"), rows)
+
+
+def _met(reached: bool) -> str:
+    return "yes" if reached else "**no**"
 
 
 def _cells(world: World, thresholds: Thresholds, stops: Stops) -> str:
@@ -152,11 +190,8 @@ def _decisions(world: World, thresholds: Thresholds, stops: Stops) -> str:
     return note + table(("precision", "of those that pass, hidden", "of those filtered, hidden"), rows)
 
 
-def _losses(queries: Queries, world: World, stops: Stops) -> str:
-    rows: list[Sequence[object]] = []
-    for name, found in stops.items():
-        values = losses(queries, world, found)
-        rows.append((name, f"{values.mean():+.4f}", f"{np.percentile(values, 95):+.4f}"))
+def _losses(lost: Losses) -> str:
+    rows = [(name, f"{values.mean():+.4f}", f"{np.percentile(values, 95):+.4f}") for name, values in lost.items()]
     note = (
         "\nnDCG@5 lost on the shipped queries against Directions of the whole grid, all adapters ranked: mean and 95th"
         " percentile over orders.\n\n"
@@ -213,53 +248,3 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
-
-
-# --- rows for docs/performance.md --------------------------------------------------------------------------------
-
-
-def missing() -> str:
-    """Why this cannot run, or ""."""
-    return "" if os.environ.get("LORASCOPE_TRUTH") else "LORASCOPE_TRUTH does not name the library of the truth"
-
-
-def measure() -> Iterator[Any]:
-    """The goals, as rows of the page on performance."""
-    from benchmarks.harness import Figure, at_least, at_most
-
-    path = Path(os.environ["LORASCOPE_TRUTH"])
-    world = read(path)
-    queries = Queries(path, [one.name for one in world.adapters])
-    stops = replay(world, world.thresholds, ORDERS)
-    passing = {one.name for one in world.adapters if not crossed(one.signature, world.thresholds)}
-    for name, (share, loss) in GOALS.items():
-        cells = [stop.cells for stop in stops[name] if stop.adapter in passing]
-        p5, median, p95 = np.percentile(np.array(cells) / len(world.grid), (5, 50, 95))
-        target = at_most(share) if share else None
-        yield Figure(name=f"`{name}`: share of the grid", value=median, unit="", p5=p5, p95=p95, target=target)
-        lost = losses(queries, world, stops[name])
-        p5, p95 = np.percentile(lost, (5, 95))
-        yield Figure(name=f"`{name}`: nDCG@5 lost", value=lost.mean(), unit="", p5=p5, p95=p95, target=at_most(loss))
-        if share:
-            promised = PRECISIONS[name].agreement
-            kept = Coverage.of((stop.adapter, stop.cosine >= promised) for stop in stops[name] if not stop.screened)
-            yield Figure(name=f"`{name}`: promise kept", value=kept.share, unit="", target=at_least(0.95))
-
-
-def main() -> None:
-    """Print the page, and write it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, required=True, help="what `python -m benchmarks.truth` measured")
-    parser.add_argument("--orders", type=int, default=ORDERS, help=f"random orders of each adapter (default {ORDERS})")
-    parser.add_argument("--synthetic", type=int, default=60, help="adapters of each synthetic population (default 60)")
-    parser.add_argument("--signatures", type=Path, help="published signatures (parquet)")
-    parser.add_argument("--write", type=Path, help="write the page to this file")
-    options = parser.parse_args()
-    text = report(options.library, options.orders, options.synthetic, options.signatures)
-    print(text)
-    if options.write:
-        options.write.write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -315,7 +315,7 @@ def test_writing_into_a_locked_library_is_refused_with_the_remedy(locked: Path, 
     with Library(locked) as library:
         key = library.find("redder").key
         with pytest.raises(LibraryError, match=message):
-            load_bench(preset, library)
+            index([tmp_path], load_bench(preset, library))
         with pytest.raises(LibraryError, match=message):
             library.remove(key)
         with pytest.raises(LibraryError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lorascope.library import BARE, Library
 from lorascope.library.codec import columns
 from lorascope.measure import Bench, Event, index, load_bench
 from lorascope.measure.estimate import estimate
+from lorascope.measure.index import StopRun
 from lorascope.protocol import Preset
 from lorascope.signature import Signature
 
@@ -311,3 +313,69 @@ def test_blocks_of_another_size_are_not_mixed_up(tmp_path: Path, bench: Bench, p
     other = load_bench(dataclasses.replace(preset, block_size=8), bench.library)
     with pytest.raises(LibraryError, match="blocks of 16 cells, not 8: set block_size"):
         index([path], other, precision="full")
+
+
+def test_a_run_that_ends_early_leaves_what_it_knows_to_be_searched(tmp_path: Path, bench: Bench) -> None:
+    """Only the first block was once found before an adapter had reached its goal."""
+
+    def stop(event: Event) -> None:
+        if event.kind == "block" and event.cells >= 200:
+            raise StopRun
+
+    path = tint(tmp_path / "red.safetensors", red=0.3)
+    index([path], bench, precision="glance")
+    outcome = index([path], bench, precision="full", watch=stop)
+    assert not outcome.finished
+    (stored,) = bench.library.signatures(bench.protocols[0], bench.library.adapters()).values()
+    assert stored.precision == "glance"
+    assert stored.signature.cells > 100
+    index([path], bench, precision="full")
+    (stored,) = bench.library.signatures(bench.protocols[0], bench.library.adapters()).values()
+    assert (stored.precision, stored.signature.cells) == ("full", len(bench.grid))
+
+
+def test_one_signature_is_measured_with_one_wording(tmp_path: Path, bench: Bench) -> None:
+    """Trigger words that came between two runs once went into the later blocks only."""
+    path = tint(tmp_path / "red.safetensors", red=0.3)
+    index([path], bench, precision="glance")
+    path.with_suffix(".civitai.info").write_text(json.dumps({"trainedWords": ["zzred"]}), "utf-8")
+    prompts: list[str] = []
+    render = FakeGenerator.render
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            FakeGenerator, "render", lambda self, texts, seeds: prompts.extend(texts) or render(self, texts, seeds)
+        )
+        index([path], bench, precision="full")
+        assert prompts
+        assert not any("zzred" in prompt for prompt in prompts)
+        bench.library.remove(next(iter(bench.library.adapters())))
+        index([path], bench, precision="glance")
+    assert any("zzred" in prompt for prompt in prompts)
+
+
+def test_looking_at_what_a_run_would_take_writes_nothing(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+    folder = three(tmp_path / "loras")
+    index([folder], bench, precision="glance")
+    before = bench.library.protocols()
+    estimate(load_bench(dataclasses.replace(preset, strength_max=0.123, steps=7), bench.library), [folder])
+    estimate(load_bench(dataclasses.replace(preset, strength_max=0.123), bench.library), [folder])
+    assert bench.library.protocols() == before
+
+
+def test_an_estimate_counts_the_bare_images_that_are_still_to_be_made(tmp_path: Path, bench: Bench) -> None:
+    index([tint(tmp_path / "loras" / "red.safetensors", red=0.3)], bench, precision="full")
+    tint(tmp_path / "loras" / "blue.safetensors", blue=0.3)
+    told = {row.precision: row.cells for row in estimate(bench, [tmp_path / "loras"])}["full"]
+    assert told == len(bench.grid) == index([tmp_path / "loras"], bench, precision="full").cells
+
+
+def test_memory_that_is_full_while_files_are_weighed_ends_the_run_and_blames_no_file(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FakeGenerator, "untouched", full)
+    with pytest.raises(ModelError, match="another program may use it"):
+        index([three(tmp_path / "loras")], bench, precision="glance")
+    assert bench.library.refusals() == []

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from fastapi.testclient import TestClient
 
 import lorascope.server.pages as pages
 from lorascope.library import Library
+from lorascope.measure import index, load_bench
+from lorascope.protocol import Preset
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.working import duration
 from lorascope.signature import Estimate
 from tests.fakes import tint
-from tests.serving import measured, serving
+from tests.serving import measured, serving, small_world
 
 HERE = Path(pages.__file__).parent
 HTMX = {"HX-Request": "true"}
@@ -120,6 +123,45 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     assert client.get("/?q=red:0").status_code == 422
     assert "weight 0" in client.get("/?q=red:0").text
     assert client.get("/?page=0").status_code == 422
+
+
+def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
+    """With two Protocols in a library, a hit under the one once led to the page under the other."""
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    tint(tmp_path / "loras" / "bluer.safetensors", blue=0.3)
+    place = measured(tmp_path / "library.db", tmp_path / "loras", precision="glance")
+    preset = tmp_path / "half.toml"
+    preset.write_text(f"{small_world(tmp_path).read_text('utf-8')}scale = 0.5\n", "utf-8")
+    with Library(place) as library:
+        older = library.protocol().protocol.digest
+        index([tmp_path / "loras"], load_bench(Preset.load(preset), library), precision="glance")
+        assert library.protocol().protocol.digest != older
+        one, other = library.adapters()
+    with serving(place) as client:
+        for address in ("/?q=red", "/map/table?sort=name", f"/compare?a={one}&a={other}", f"/adapters/{quote(one)}?"):
+            found = {}
+            for protocol in ("", f"protocol={older}"):
+                text = client.get(f"{address}&{protocol}").text
+                found[protocol] = re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', text)
+            assert set(found[""]) == {""}, address
+            assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
+
+
+def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    with serving(tmp_path / "library.db", tmp_path / "loras") as client:
+        for address in ("/", "/favourites", "/favourites?a=x:1", "/map", "/map/table", "/compare?a=x:1&a=x:2"):
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            assert "1 file waits to be measured" in answer.text, address
+
+
+@pytest.mark.parametrize("threshold", ["max_strength", "min_consistency"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_is_no_finite_number_is_told(client: TestClient, threshold: str, value: str) -> None:
+    answer = client.get(f"/?{threshold}={value}")
+    assert answer.status_code == 422
+    assert f"{threshold}: input should be a finite number" in answer.text
 
 
 def test_adapters_that_were_measured_elsewhere_have_no_pictures(place: Path, tmp_path: Path) -> None:

@@ -320,6 +320,16 @@ def test_the_map_is_sent_once(client: TestClient) -> None:
 # --- facts ------------------------------------------------------------------------------------------------------
 
 
+def test_the_best_hidden_hits_are_told_on_every_page(client: TestClient) -> None:
+    for asked in ({"q": "red"}, {}):
+        first, second = (
+            get(client, "/search", max_strength=0.7, hidden=True, offset=at, limit=2, **asked) for at in (0, 2)
+        )
+        assert names(first) != names(second)
+        assert [(hit["rank"], hit["adapter"]["name"]) for hit in second["hidden"]] == [(1, "glaring")]
+        assert second["hidden"] == first["hidden"]
+
+
 def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
     with serving(tmp_path / "library.db", tmp_path) as client:
         assert get(client, "/health")["adapters"] == 0

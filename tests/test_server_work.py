@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,9 +27,10 @@ import lorascope
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library
 from lorascope.library.leases import this_process
-from lorascope.measure import StopRun, index, load_bench
+from lorascope.measure import Bench, StopRun, index, load_bench
 from lorascope.protocol import Preset
 from lorascope.server import Settings, create_app
+from lorascope.server.folders import Folders
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
 ENDS = ("done", "paused", "cancelled", "failed", "interrupted")
@@ -91,6 +93,8 @@ def test_a_run_is_told_as_it_goes(client: TestClient, monkeypatch: pytest.Monkey
     assert 0 < run["cells"] < run["total"]
     assert run["seconds_left"] > 0
     assert run["adapter"] in ("redder", "greender", "blueder")
+    assert run["measured"] == 3  # the first look has come by all of them
+    assert "3 adapters with pictures of this run" in client.get("/work/progress").text
     assert client.get("/api/v1/health").json()["work"] == "running"
     assert until(client, f"{RUNS}/{number}", *ENDS)["state"] == "done"
 
@@ -212,6 +216,24 @@ def test_a_watcher_ends_a_run_between_two_blocks(tmp_path: Path, folder: Path) -
         assert library.runs()[0]["outcome"]["finished"] is False
 
 
+def test_a_file_counts_as_known_once_it_is_measured_and_until_it_is_replaced(tmp_path: Path, folder: Path) -> None:
+    """Files are recorded before they are measured."""
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+
+    def counts() -> tuple[int, int]:
+        with Library(place) as library:
+            (row,) = Folders([folder]).count(library)
+        return row["known"], row["new"]
+
+    assert counts() == (3, 0)
+    tint(folder / "redder.safetensors", red=0.1)
+    assert counts() == (2, 1)
+    with sqlite3.connect(place) as db:
+        db.execute("DELETE FROM signatures WHERE adapter = (SELECT id FROM adapters WHERE name = 'blueder')")
+    db.close()
+    assert counts() == (1, 2)
+
+
 # --- tries ------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +287,20 @@ def test_an_adapter_that_is_gone_or_changed_says_so_and_the_others_are_tried(gla
     assert (len(blue["images"]), done["state"]) == (2, "done")
 
 
+def test_a_duplicate_is_tried_where_one_of_its_files_is_still_the_same(tmp_path: Path, folder: Path) -> None:
+    copy = folder / "copies" / "redder.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes((folder / "redder.safetensors").read_bytes())
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+    with Library(place) as library:
+        ((key, adapter),) = [one for one in library.adapters().items() if len(one[1].paths) == 2]
+    tint(Path(adapter.paths[0]), green=0.1)
+    with serving(place, folder) as client:
+        answer = client.post(TRIES, json={"prompt": "a fox", "adapters": [key]})
+        done = until(client, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    assert [column["error"] for column in done["columns"]] == [None, None]
+
+
 def test_a_try_goes_ahead_of_a_run(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     slowly(monkeypatch)
     number = start(glanced, precision="full")
@@ -274,6 +310,41 @@ def test_a_try_goes_ahead_of_a_run(glanced: TestClient, monkeypatch: pytest.Monk
     assert done["state"] == "done"
     assert glanced.get(f"{RUNS}/{number}").json()["state"] == "running"
     assert until(glanced, f"{RUNS}/{number}", *ENDS)["state"] == "done"
+
+
+def test_a_try_that_fails_says_why_and_the_run_goes_on(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was once told as the fault of the adapter that was being measured, and waited for ever."""
+    slowly(monkeypatch)
+    known = keys(glanced)
+
+    def no_kernel(*_: Any) -> Any:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(Bench, "draw", no_kernel)
+    number = start(glanced, precision="full")
+    until(glanced, f"{RUNS}/{number}", "running")
+    answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
+    failed = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    assert failed["state"] == "failed"
+    assert failed["error"]["message"] == "it could not be rendered (RuntimeError: no kernel image)"
+    run = until(glanced, f"{RUNS}/{number}", *ENDS)
+    assert (run["state"], run["measured"], run["refused"]) == ("done", 3, 0)
+
+
+def test_one_column_that_fails_leaves_the_others(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = keys(glanced)
+    draw = Bench.draw
+
+    def only_bare(bench: Bench, prompt: str, words: str, seeds: tuple[int, ...], delta: Any = None) -> Any:
+        if delta is not None:
+            raise RuntimeError("no kernel image")
+        return draw(bench, prompt, words, seeds)
+
+    monkeypatch.setattr(Bench, "draw", only_bare)
+    answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
+    done = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+    bare, red = done["columns"]
+    assert (done["state"], len(bare["images"]), red["error"]["code"]) == ("done", 2, "try-failed")
 
 
 def test_tries_that_wait_are_bounded(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,11 +141,21 @@ def test_a_screened_adapter_is_spared_as_long_as_the_thresholds_hide_it() -> Non
         ("standard", PAPER, True),
         ("quick", Thresholds(strength_max=11.0), True),
         ("quick", Thresholds(strength_max=13.0), False),
-        ("glance", NO_THRESHOLDS, True),
-        ("full", PAPER, False),
     ):
-        assert rule(precision, thresholds).spares(found) is expected
+        assert rule(precision, thresholds).spares(found, "screened strength>9.8") is expected
     assert crossed(found, Thresholds(strength_max=11.0)) == "strength>11"
+
+
+def test_a_precision_counts_only_beside_the_thresholds_as_they_are_now() -> None:
+    found = signature((1.0, 10.0))
+    for goal, label, strength_max, expected in (
+        ("quick", "quick", 20.0, True),
+        ("quick", "standard", 20.0, True),
+        ("standard", "quick", 20.0, False),
+        ("quick", "quick", 5.5, False),
+        ("quick", "quick", 0.5, True),
+    ):
+        assert rule(goal, Thresholds(strength_max=strength_max)).spares(found, label) is expected
 
 
 def test_cells_that_are_expected_fall_with_consistency() -> None:
@@ -234,6 +244,33 @@ def test_what_is_known_to_quick_and_certain_to_be_hidden_is_left_as_it_is(strong
     outcome = index([path], strict, precision="standard")
     assert (outcome.measured, len(outcome.unchanged)) == ([], 1)
     assert stored(bench.library, "redder").precision == "quick"
+
+
+def test_a_threshold_that_is_moved_close_sends_an_adapter_back(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was known well enough beside the former threshold was once never looked at again."""
+    render = FakeGenerator.render
+
+    def fitful(self: FakeGenerator, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+        """Always the same change, but mostly a faint one."""
+        images = render(self, prompts, seeds)
+        if not self._layer.weight.any():
+            return images
+        faint = torch.tensor([zlib.crc32(f"{cell}".encode()) % 3 > 0 for cell in zip(prompts, seeds, strict=True)])
+        less = torch.tensor([1.03 / 1.3, 1.0, 1.0])[:, None, None]
+        return torch.where(faint[:, None, None, None], images * less, images)
+
+    monkeypatch.setattr(FakeGenerator, "render", fitful)
+    path = tint(tmp_path / "fitful.safetensors", red=0.3)
+    index([path], load_bench(dataclasses.replace(bench.preset, strength_max=50.0), bench.library), precision="quick")
+    before = stored(bench.library, "fitful").signature
+    close = dataclasses.replace(bench.preset, strength_max=before.strength * 1.02)
+    assert before.cells <= 2 * bench.grid.block_size  # one direction, so little was needed
+    assert index([path], load_bench(close, bench.library), precision="quick").cells > 0
+    with Library(tmp_path / "other.db", create=True) as other:
+        index([path], load_bench(close, other), precision="quick")
+        assert stored(other, "fitful").signature.cells == stored(bench.library, "fitful").signature.cells
 
 
 def test_full_means_the_whole_grid_for_screened_adapters_too(strong: Path, bench: Bench) -> None:

@@ -122,6 +122,21 @@ def test_results_have_majorities_intervals_and_agreement(client: TestClient) -> 
     assert "not known yet" in quality  # all said the same, so nobody could disagree
 
 
+@pytest.mark.parametrize(
+    ("ours", "other", "ties", "majorities"),
+    [(2, 1, 5, [0, 0, 1]), (2, 1, 1, [0, 0, 0]), (3, 1, 1, [1, 0, 0]), (1, 3, 1, [0, 1, 0]), (2, 2, 0, [0, 0, 0])],
+)
+def test_a_majority_is_more_than_half_of_all_answers(
+    client: TestClient, pairs: Path, ours: int, other: int, ties: int, majorities: list[int]
+) -> None:
+    votes = Votes(votes_of(pairs))
+    for person, answer in enumerate(["ours"] * ours + ["other"] * other + ["tie"] * ties):
+        votes.put(str(person), 0, {question: answer for question in QUESTIONS})  # type: ignore[misc]
+    overall = client.get("/study/results").text.split(QUESTIONS["overall"])[-1]
+    counts = re.findall(r'to \d+%</td><td class="number">(\d+)</td>', overall)
+    assert [int(count) for count in counts[:3]] == majorities
+
+
 def test_an_answer_without_its_cookie_or_with_odd_values_is_refused(client: TestClient) -> None:
     answer = client.post("/study", data={"pair": 0, **SAME})
     assert answer.status_code == 409

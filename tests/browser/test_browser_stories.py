@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from lorascope.server import Settings
 from tests.browser.conftest import PHONE, Visit, barriers, keep, serving
@@ -133,6 +133,20 @@ def test_more_like_this_and_less_of_this(visit: Visit) -> None:
     expect(page.locator(".card .name").first).to_have_text("sea")
 
 
+def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
+    page = visit("/?q=blue")
+    page.locator(".card").first.get_by_text("More").first.click()
+    page.get_by_role("link", name="Less of this").first.click()
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("less of sea")
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=red.*less="))
+    keep(page, "examples")
+    page.get_by_role("link", name="Forget sea").click()
+    expect(page).to_have_url(re.compile(r"/\?q=red$"))
+    expect(page.get_by_label("What should it do?")).to_have_value("red")
+
+
 def test_a_picture_finds_adapters(visit: Visit) -> None:
     page = visit("/?q=red&max_strength=5")
     file = io.BytesIO()
@@ -184,6 +198,34 @@ def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
     page.reload()
     expect(card).to_be_hidden()
     expect(page.get_by_text("Mature pictures are left out")).to_be_visible()
+
+
+def test_what_was_found_under_a_protocol_is_compared_under_it(visit: Visit) -> None:
+    page = visit("/?q=red&protocol=fake")
+    for name in ("scarlet", "rose"):
+        page.get_by_role("button", name=f"Compare {name}").click()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page).to_have_url(re.compile("/compare.*protocol=fake$"))
+    expect(page.get_by_role("link", name="scarlet")).to_have_attribute("href", re.compile("protocol=fake$"))
+
+
+def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Visit) -> None:
+    page = visit("/?q=red")
+    for name in ("lamp", "rose"):
+        page.get_by_role("button", name=f"Compare {name}").click()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page.get_by_role("columnheader", name="lamp")).to_be_visible()
+    page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    expect(page.locator("html")).to_have_attribute("data-mature", "hide")
+    for name, pictures in (("lamp", 0), ("rose", 24)):
+        box = page.get_by_role("columnheader", name=name).bounding_box()
+        assert box is not None
+        inside = """(images, {x, width}) => images.filter((image) => {
+            const box = image.getBoundingClientRect();
+            return box.width && box.left >= x && box.right <= x + width;
+        }).length"""
+        assert page.locator(".compare td img").evaluate_all(inside, box) == pictures
+    keep(page, "compare-left-out")
 
 
 def test_results_come_in_pages_of_48(visit: Visit) -> None:
@@ -351,3 +393,17 @@ def test_a_token_is_asked_for(visit: Visit, library_file: Path) -> None:
         page.keyboard.press("Enter")
         expect(page.get_by_text("within the thresholds")).to_be_visible()
         page.goto("about:blank")
+
+
+def test_whoever_is_quicker_than_the_scripts_is_heard(visit: Visit) -> None:
+    page = visit("/map")
+    held: list[Route] = []
+    page.route(re.compile("/static/(ask|mature)"), lambda route: held.append(route))
+    page.get_by_role("link", name="Search", exact=True).click()
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/\?.*q=red"))
+    page.get_by_label("Mature pictures", exact=True).select_option("hide")
+    for route in held:
+        route.continue_()
+    expect(page.locator("html")).to_have_attribute("data-mature", "hide")

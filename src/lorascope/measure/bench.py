@@ -22,7 +22,7 @@ from lorascope.errors import ModelError
 from lorascope.generators.base import Generator
 from lorascope.grid import PREVIEWS, Cell
 from lorascope.library import BARE, Library, Preview
-from lorascope.protocol import Preset
+from lorascope.protocol import Preset, Protocol
 
 T = TypeVar("T")
 
@@ -39,6 +39,16 @@ class _Arm:
     thumbnails: UInt8[np.ndarray, "n 3 s s"]
 
 
+@dataclass(frozen=True)
+class CellCost:
+    """What one cell takes: seconds, and bytes of its embeddings, its thumbnail, and a preview where one is kept."""
+
+    seconds: float
+    embeddings: int
+    thumbnail: int
+    preview: int
+
+
 @final
 class Bench:
     """Everything that stays loaded while adapters come and go.
@@ -48,26 +58,36 @@ class Bench:
     """
 
     def __init__(self, preset: Preset, generator: Generator, encoders: Sequence[Encoder], library: Library) -> None:
-        """Bind models and library, and record the Protocols, one an encoder."""
+        """Bind models and library, with a Protocol for each encoder. Nothing is written yet."""
         self.preset = preset
         self.grid = preset.grid()
         self.library = library
         self.names = Names(generator.shapes)
         self._encoders: dict[str, Encoder] = {}
+        self._known: dict[str, Protocol] = {}
         for encoder in encoders:
             protocol = preset.protocol(
                 base_digest=generator.digest, encoder=encoder.name, encoder_digest=encoder.digest
             )
-            library.add_protocol(protocol, preset)
+            self._known[protocol.digest] = protocol
             self._encoders[protocol.digest] = encoder
             self.scene = protocol.scene
             self.worn_as = f"{protocol.base_digest} x {protocol.scale:g}"
+        self._recorded = False
         self._use(generator)
 
     def _use(self, generator: Generator) -> None:
         self._generator = generator
         self.execution = generator.execution.digest
-        self.library.add_execution(generator.execution)
+        if self._recorded:
+            self.library.add_execution(generator.execution)
+
+    def record(self) -> None:
+        """Make the Protocols known to the library, the last one active, with what the preset says of thresholds."""
+        for protocol in self._known.values():
+            self.library.add_protocol(protocol, self.preset)
+        self.library.add_execution(self._generator.execution)
+        self._recorded = True
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -79,22 +99,34 @@ class Bench:
         return self._generator.cut([text + self.words(triggers)[0] for text in self.grid.prompts.texts])
 
     def spectrum(self, delta: Delta) -> Spectrum:
-        """How large an adapter's change of the base model is, and of what shape."""
-        return spectrum(delta, self._generator.untouched, self.preset.scale)
+        """How large an adapter's change of the base model is, and of what shape.
 
-    def time_cell(self) -> tuple[float, int]:
-        """Seconds that one cell takes in a full batch, warmed up, and the components its embeddings have together."""
-        return self._fitting(self._time_cell)
+        Raises:
+            ModelError: the device's memory does not hold the change of one layer.
+        """
+        try:
+            return spectrum(delta, self._generator.untouched, self.preset.scale)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise ModelError(
+                "the device's memory does not hold one changed layer beside the base model: another program may use it;"
+                " end that, or use --device cpu"
+            ) from error
 
-    def _time_cell(self) -> tuple[float, int]:
+    def cell_cost(self) -> CellCost:
+        """What one cell takes in a full batch, warmed up."""
+        return self._fitting(self._cell_cost)
+
+    def _cell_cost(self) -> CellCost:
         cells = self.grid.cells[: self._generator.execution.batch]
-        dims = 0
-        began = 0.0
+        images, dims, began = torch.empty(0), 0, 0.0
         for _ in range(2):  # the first pass warms caches up
             began = time.perf_counter()
             images = self._images(cells, "")
             dims = sum(encoder.images(images).shape[1] for encoder in self._encoders.values())
-        return (time.perf_counter() - began) / len(cells), dims
+        seconds = (time.perf_counter() - began) / len(cells)
+        return CellCost(seconds, dims * 2, 3 * _THUMBNAIL**2, len(_webp(images[0], _PREVIEW)))
 
     def pictures(
         self, prompts: Sequence[str], seeds: Sequence[int], delta: Delta | None = None
@@ -136,12 +168,14 @@ class Bench:
         while True:
             try:
                 return work()
-            except RuntimeError as error:  # CUDA has a type of its own for this, Apple GPUs have not
-                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+            except RuntimeError as error:
+                if not _out_of_memory(error):
                     raise
                 self._halve(error)
 
     def _measure(self, key: str, delta: Delta, words: str, index: int) -> None:
+        if not self._recorded:
+            self.record()
         if any(self.library.evidence.floor(digest, self.execution) is None for digest in self.protocols):
             self._measure_floor()
         worn, bare = self.words(words)
@@ -208,12 +242,16 @@ class Bench:
             if cells:
                 self.library.put_baseline_mean(digest, (total / cells).astype(np.float32))
 
+    def has_baseline(self, words: str, index: int) -> bool:
+        """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
+        evidence = self.library.evidence
+        return all(evidence.baseline(digest, self.execution, words, index) is not None for digest in self.protocols)
+
     def _baseline(self, words: str, index: int) -> UInt8[np.ndarray, "n 3 s s"]:
         """Make sure that the bare block is measured and kept; returns its thumbnails."""
         evidence, cells = self.library.evidence, len(self.grid.block(index))
         known = evidence.thumbnails(self.scene, self.execution, words, index)
-        kept = all(evidence.baseline(digest, self.execution, words, index) is not None for digest in self.protocols)
-        if known is not None and kept:
+        if known is not None and self.has_baseline(words, index):
             return known.reshape(cells, 3, _THUMBNAIL, _THUMBNAIL)
         arm = self._render(index, words, previews_of=BARE)
         for digest, embeddings in arm.embeddings.items():
@@ -268,6 +306,11 @@ class Bench:
         for digest in self.protocols:
             distances = np.linalg.norm(arms[0][digest] - arms[1][digest], axis=1)
             self.library.evidence.put_floor(digest, self.execution, float(distances.max()))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a type of its own for this, Apple GPUs have not."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def _stored(embeddings: Float32[np.ndarray, "n d"]) -> Float16[np.ndarray, "n d"]:

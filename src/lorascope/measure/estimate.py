@@ -9,9 +9,10 @@ from pathlib import Path
 from lorascope.adapters import Adapter, load_delta
 from lorascope.adapters.spectra import Spectrum
 from lorascope.errors import AdapterError
+from lorascope.grid import PREVIEWS
 from lorascope.measure.bench import Bench
 from lorascope.measure.prior import Prior, recall
-from lorascope.measure.queue import finished, gather, known_key
+from lorascope.measure.queue import finished, gather, known_key, trigger_words
 from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.protocol import PRECISIONS
 
@@ -49,19 +50,31 @@ def estimate(bench: Bench, paths: Iterable[Path]) -> list[Estimate]:
     measured one where there is any, else what a :class:`Prior` learnt from the library's own adapters, else the median
     of published signatures.
     """
-    seconds, dim = bench.time_cell()
+    cost = bench.cell_cost()
     places = list(paths)
     found: list[Estimate] = []
     for name, precision in PRECISIONS.items():
         rule = StoppingRule(precision, bench.preset.thresholds, bench.grid)
         done = finished(bench.library, bench.protocols, rule)
         adapters = gather(places, bench.library, bench.preset.family, done, lambda count: None).adapters
-        each = tuple(_share(adapter, rule, seconds, known) for adapter, known in _known(bench, adapters))
-        bare = max((share.cells for share in each), default=0)
+        known = list(_known(bench, adapters))
+        each = tuple(_share(adapter, rule, cost.seconds, has) for adapter, has in known)
+        last: dict[str, int] = {}  # of each words that bare prompts get, how many cells are reached with them
+        for share, (adapter, (has, _)) in zip(each, known, strict=True):
+            words = bench.words(trigger_words(adapter.claims))[1]
+            last[words] = max(last.get(words, 0), has + share.cells)
+        bare = sum(_bare_cells(bench, words, cells) for words, cells in last.items())
+        new = sum(has == 0 for _, (has, _) in known) + (bare > 0)
         cells = sum(share.cells for share in each) + bare
-        size = cells * (dim * 2 + _OVERHEAD)
-        found.append(Estimate(name, len(each), cells, seconds, cells * seconds / 3600, size / 1e9, each))
+        size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
+        found.append(Estimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each))
     return found
+
+
+def _bare_cells(bench: Bench, words: str, cells: int) -> int:
+    """How many of the first cells of the grid have no bare images yet."""
+    blocks = range(bench.grid.blocks_for(cells))
+    return sum(len(bench.grid.block(index)) for index in blocks if not bench.has_baseline(words, index))
 
 
 def _known(bench: Bench, adapters: Iterable[Adapter]) -> Iterable[tuple[Adapter, tuple[int, float | None]]]:

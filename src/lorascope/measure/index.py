@@ -20,7 +20,7 @@ from lorascope.measure.ahead import read_ahead
 from lorascope.measure.bench import Bench
 from lorascope.measure.prior import Prior, in_order, recall, remember
 from lorascope.measure.queue import finished, gather, known_key, trigger_words
-from lorascope.measure.stopping import StoppingRule, expected_cells
+from lorascope.measure.stopping import StoppingRule, expected_cells, looks
 from lorascope.measure.tally import Tally
 from lorascope.protocol import PRECISIONS, Precision
 
@@ -103,6 +103,7 @@ def index(
     """
     run = _Run(bench, Precision.named(precision), partial, until or datetime.max, watch or (lambda event: None))
     places = [Path(path) for path in paths]
+    bench.record()
     if number is None:
         number = bench.library.start_run(request_of(places, precision, partial))
     try:
@@ -269,16 +270,19 @@ class _Run:
             self.outcome.elsewhere.append(key)
             return
         tally = Tally(bench, key)
-        self._record(adapter, key, delta)
+        words = self._words(adapter, key, tally)
+        self._record(adapter, key, delta, words)
         while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
             self._late = datetime.now() + timedelta(seconds=self._longest) > self._until
             if self._late:
                 return
             began = time.monotonic()
             cells = len(bench.grid.block(tally.blocks))
-            bench.measure(key, delta, trigger_words(adapter.claims), tally.blocks)
+            bench.measure(key, delta, words, tally.blocks)
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
             tally.catch_up()
+            if tally.blocks in looks(bench.grid):  # a run that ends before its goal leaves what it knows to be searched
+                self._keep(tally, key, rule)
             self._longest = max(self._longest, time.monotonic() - began)
             self.outcome.cells += cells
             self._spent += cells
@@ -288,16 +292,32 @@ class _Run:
             self._library.put_signatures(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
 
+    def _keep(self, tally: Tally, key: str, rule: StoppingRule) -> None:
+        """Store what is known under way, as what it was known as before, or as a glance."""
+        for protocol, signature in tally.signatures(rule.looks).items():
+            known = self._library.signatures(protocol, [key]).get(key)
+            self._library.put_signatures(protocol, known.precision if known else GLANCE.name, {key: signature})
+
+    def _words(self, adapter: Adapter, key: str, tally: Tally) -> str:
+        """The trigger words to measure with: those of the blocks that there are, for one signature has one wording."""
+        known = self._library.adapters([key])
+        worn: dict[str, str] = known[key].facts.get("worn", {}) if known and tally.blocks else {}
+        return worn.get(self._bench.scene, trigger_words(adapter.claims))
+
     def _rule(self, goal: Precision) -> StoppingRule:
         return StoppingRule(goal, self._bench.preset.thresholds, self._bench.grid)
 
-    def _record(self, adapter: Adapter, key: str, delta: Delta) -> None:
+    def _record(self, adapter: Adapter, key: str, delta: Delta, words: str | None = None) -> None:
+        """Make an adapter known with its facts; ``words`` are what it is measured with, where that is settled."""
         path = str(adapter.path.absolute())
+        known = self._library.adapters([key])
+        worn = dict(known[key].facts.get("worn", {})) if known else {}
         facts = adapter_facts(adapter) | {
+            "worn": worn if words is None else worn | {self._bench.scene: words},
             "modules_matched": delta.coverage.matched,
             "modules_total": delta.coverage.total,
             "unmatched": list(delta.coverage.unmatched[:20]),
-            "prompts_cut": self._bench.cut(trigger_words(adapter.claims)),
+            "prompts_cut": self._bench.cut(trigger_words(adapter.claims) if words is None else words),
             "spectrum": remember(self._spectra[adapter.path], self._bench.worn_as),
         }
         stored = StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts)

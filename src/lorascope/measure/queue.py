@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from lorascope.errors import AdapterError, WrongBase
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
 from lorascope.measure.stopping import StoppingRule
-from lorascope.protocol import PRECISIONS
 
 _FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "FLUX"}
 
@@ -65,19 +64,21 @@ def gather(
 def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> set[str]:
     """Keys of adapters that need no more measuring under any of some Protocols.
 
-    They were measured to the Precision or a finer one, or well enough to be certain that the thresholds hide them.
+    They were measured to the Precision or a finer one, and well enough for the thresholds as they are now; or well
+    enough to be certain that the thresholds hide them.
     """
-    names = list(PRECISIONS)
-    fine = names[names.index(rule.precision.name) :]
-    return set.intersection(*(_finished(library, protocol, fine, rule) for protocol in protocols))
+    return set.intersection(*(_finished(library, protocol, rule) for protocol in protocols))
 
 
-def _finished(library: Library, protocol: str, fine: Sequence[str], rule: StoppingRule) -> set[str]:
+def _finished(library: Library, protocol: str, rule: StoppingRule) -> set[str]:
     labels = library.precisions(protocol)
-    done = {key for key, label in labels.items() if label in fine}
+    if not rule.sequential:
+        return {key for key, label in labels.items() if rule.precision.name == "glance" or label == "full"}
     # the intervals of a glance do not allow for repeated looks
-    coarser = library.signatures(protocol, [key for key in labels.keys() - done if labels[key] != "glance"])
-    return done | {key for key, stored in coarser.items() if rule.spares(stored.signature)}
+    sequential = [key for key, label in labels.items() if label not in ("glance", "full")]
+    done = {key for key, label in labels.items() if label == "full"}
+    stored = library.signatures(protocol, sequential)
+    return done | {key for key, one in stored.items() if rule.spares(one.signature, labels[key])}
 
 
 def trigger_words(claims: Claims) -> str:

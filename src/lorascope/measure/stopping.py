@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lorascope.grid import Grid
-from lorascope.protocol import SCREENED, Precision, Thresholds
+from lorascope.protocol import PRECISIONS, SCREENED, Precision, Thresholds
 from lorascope.signature import Estimate, Signature, cells_for
 
 TYPICAL_CONSISTENCY = 0.1
@@ -66,11 +66,17 @@ class StoppingRule:
             return False
         return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
 
-    def spares(self, coarser: Signature) -> bool:
-        """Whether an adapter that was screened, or measured less precisely, needs no more cells for this goal."""
-        if not self.sequential:
-            return self.precision.agreement == -1.0
-        return bool(crossed(coarser, self.thresholds))
+    def spares(self, signature: Signature, label: str) -> bool:
+        """Whether an adapter that was measured sequentially needs no more cells for this goal.
+
+        Args:
+            signature: what is known.
+            label: what it is kept as: a Precision, or that it was screened.
+        """
+        names = list(PRECISIONS)
+        fine = label in names[names.index(self.precision.name) :]
+        whole = signature.cells >= len(self.grid)
+        return whole or bool(crossed(signature, self.thresholds)) or (fine and self._settled(signature))
 
     def label(self, signature: Signature) -> str:
         """What a signature is kept as when the rule has stopped: the precision, or ``screened`` with the reason."""

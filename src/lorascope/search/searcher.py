@@ -158,7 +158,10 @@ class Searcher:
         filters: Filters | None = None,
         leave_out: Sequence[int] = (),
     ) -> Answer:
-        """Rank by cosine with a vector, after the filters; the first ``skip`` hits are passed over."""
+        """Rank by cosine with a vector, after the filters.
+
+        The first ``skip`` hits are passed over, but none of those that are hidden.
+        """
         filters = filters or Filters(self.thresholds)
         found = self.select(vector, filters, top, skip, leave_out)
         return self._answer(name, found, vector, consistency, skip, filters)
@@ -168,7 +171,7 @@ class Searcher:
         filters = filters or Filters(self.thresholds)
         masks = self._admit(filters, ())
         groups = [highest(self.matrix, self.matrix.strength, mask, skip + top) for mask, _ in _groups(masks)]
-        return self._answer("", _selection(masks, groups, skip), None, None, skip, filters)
+        return self._answer("", _selection(masks, groups, top, skip), None, None, skip, filters)
 
     def select(
         self,
@@ -181,7 +184,7 @@ class Searcher:
         """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
         masks = self._admit(filters, leave_out)
         groups = best(self.matrix, unit(self._checked(vector)), _groups(masks), skip + top, self._index)
-        return _selection(masks, groups, skip)
+        return _selection(masks, groups, top, skip)
 
     def scores(self, vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q n"]:
         """Cosine with every Direction, of one vector or of each of several at once."""
@@ -209,7 +212,7 @@ class Searcher:
             name,
             str(self.stored.protocol),
             self._hits(found.shown, unrelated, skip, filters.thresholds, hidden=False),
-            self._hits(found.hidden, unrelated, skip, filters.thresholds, hidden=True),
+            self._hits(found.hidden, unrelated, 0, filters.thresholds, hidden=True),
             consistency,
             found.considered,
             found.too_strong,
@@ -330,10 +333,11 @@ def _groups(masks: _Admitted) -> list[tuple[Mask, int]]:
     return [(masks.shown, EXACT), (masks.strong | masks.unstable, EXACT_HIDDEN)]
 
 
-def _selection(masks: _Admitted, groups: Sequence[Ranked], skip: int) -> Selection:
-    shown, hidden = (dict(list(group.items())[skip:]) for group in groups)
+def _selection(masks: _Admitted, groups: Sequence[Ranked], top: int, skip: int) -> Selection:
+    """Hits are passed over up to the page that is asked for; those that are hidden are the best ones on every page."""
+    shown, hidden = (list(group.items()) for group in groups)
     counts = [int(np.count_nonzero(part)) for part in (masks.shown, masks.strong, masks.unstable)]
-    return Selection(shown, hidden, sum(counts), counts[1], counts[2])
+    return Selection(dict(shown[skip:]), dict(hidden[:top]), sum(counts), counts[1], counts[2])
 
 
 def unit(vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q d"]:

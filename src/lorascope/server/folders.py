@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, final
 
 from lorascope.adapters import scan
 from lorascope.library import Library
+from lorascope.measure.queue import known_key
 
 _SECONDS = 5.0
 """How long a count holds: a folder of sixty thousand files takes a second to look through."""
@@ -26,12 +27,15 @@ class Folders:
         self._until = 0.0
 
     def count(self, library: Library) -> list[dict[str, Any]]:
-        """Each folder with how many files lie there, how many are known, left out, and new."""
+        """Each folder with how many files lie there, how many are known, left out, and new.
+
+        A file is known if it looks as it did when it was read, and is measured under the active Protocol.
+        """
         with self._lock:
             if time.monotonic() > self._until:
-                known = library.stamps()
+                stamps = _measured(library)
                 refused = {refusal.path for refusal in library.refusals()}
-                self._found = [self._row(number, known, refused) for number in range(len(self._folders))]
+                self._found = [_row(number, folder, stamps, refused) for number, folder in enumerate(self._folders)]
                 self._until = time.monotonic() + _SECONDS
             return self._found
 
@@ -39,16 +43,23 @@ class Folders:
         """Count anew next time: something was indexed."""
         self._until = 0.0
 
-    def _row(self, number: int, known: dict[str, Any], refused: set[str]) -> dict[str, Any]:
-        folder = self._folders[number]
-        found = [str(path.absolute()) for path in scan([folder])]
-        measured = sum(path in known for path in found)
-        left_out = sum(path in refused and path not in known for path in found)
-        return {
-            "id": number,
-            "path": str(folder),
-            "files": len(found),
-            "known": measured,
-            "refused": left_out,
-            "new": len(found) - measured - left_out,
-        }
+
+def _measured(library: Library) -> dict[str, tuple[str, int, int]]:
+    """Stamps of the files whose adapter has a signature. A file is recorded before it has one."""
+    protocols = library.protocols()
+    keys = library.precisions(protocols[0].protocol.digest) if protocols else {}
+    return {path: stamp for path, stamp in library.stamps().items() if stamp[0] in keys}
+
+
+def _row(number: int, folder: Path, stamps: Mapping[str, tuple[str, int, int]], refused: Set[str]) -> dict[str, Any]:
+    found = list(scan([folder]))
+    known = {path for path in found if known_key(path, stamps) is not None}
+    left_out = sum(str(path.absolute()) in refused for path in found if path not in known)
+    return {
+        "id": number,
+        "path": str(folder),
+        "files": len(found),
+        "known": len(known),
+        "refused": left_out,
+        "new": len(found) - len(known) - left_out,
+    }

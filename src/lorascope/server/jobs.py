@@ -59,7 +59,7 @@ class TryJob:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands."""
+    """How a run stands; ``measured`` counts the adapters that have got a block in it."""
 
     run: int
     stage: str
@@ -67,6 +67,7 @@ class Progress:
     cells: int
     total: int
     refused: int
+    measured: int
 
 
 @dataclass(frozen=True)

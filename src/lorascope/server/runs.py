@@ -16,7 +16,7 @@ _RESUMABLE = ("paused", "interrupted", "failed", "cancelled")
 
 @dataclass
 class Run:
-    """A run that waits or is under way."""
+    """A run that waits or is under way; ``measured`` counts the adapters that have got a block in it so far."""
 
     number: int
     paths: tuple[str, ...]
@@ -29,6 +29,7 @@ class Run:
     cells: int = 0
     total: int = 0
     refused: int = 0
+    measured: int = 0
     started: float = field(default_factory=time.time)
     _stage_began: float = field(default_factory=time.monotonic)
 
@@ -38,7 +39,7 @@ class Run:
             self._stage_began = time.monotonic()
         if self.state == "loading":
             self.state = "running"
-        self.stage, self.refused = progress.stage, progress.refused
+        self.stage, self.refused, self.measured = progress.stage, progress.refused, progress.measured
         self.adapter = progress.adapter or self.adapter
         self.cells, self.total = progress.cells, progress.total
 
@@ -59,6 +60,7 @@ class Run:
             "total": self.total,
             "seconds_left": self.seconds_left,
             "refused": self.refused,
+            "measured": self.measured,
         }
 
 

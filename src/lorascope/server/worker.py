@@ -16,7 +16,7 @@ from lorascope.measure import Bench, Event, StopRun, index, load_bench
 from lorascope.measure.queue import trigger_words
 from lorascope.protocol import Preset
 from lorascope.server.jobs import Column, Ended, EndRun, FromWorker, IndexJob, Plan, Progress, TryEnded, TryJob, Wearer
-from lorascope.server.problems import problem_of
+from lorascope.server.problems import Problem, problem_of
 
 _USUAL = "sdxl-paper"
 _SCAN_SECONDS = 0.2
@@ -130,8 +130,10 @@ class _Worker:
             for place, wearer in enumerate(job.wearers, 1):
                 self._tell(_worn(bench, job, place, wearer, seeds))
             self._tell(TryEnded(job.id))
-        except LorascopeError as error:
-            self._tell(TryEnded(job.id, problem_of(error).plain()))
+        except StopRun:  # the server is gone
+            raise
+        except Exception as error:  # a try that fails must neither wait for ever nor disturb the run around it
+            self._tell(TryEnded(job.id, _failure(error)))
 
 
 def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[int, ...]) -> Column:
@@ -141,12 +143,21 @@ def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[in
         delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
         words = trigger_words(read_adapter(path).claims)
         return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)))
-    except LorascopeError as error:
-        return Column(job.id, place, error=problem_of(error).plain())
+    except Exception as error:
+        return Column(job.id, place, error=_failure(error))
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """What became of a try or of a column, whatever went wrong in the libraries below."""
+    if isinstance(error, LorascopeError):
+        return problem_of(error).plain()
+    reason = f"it could not be rendered ({type(error).__name__}: {error})"
+    return Problem(500, "try-failed", reason, "try again; if it fails again, report it").plain()
 
 
 def _file(wearer: Wearer) -> tuple[Path, bytes]:
-    """The adapter's file, which must still be the one that was measured."""
+    """The adapter's file: the first of its paths where it is still the one that was measured."""
+    changed: ChangedAdapter | None = None
     for path in map(Path, wearer.paths):
         try:
             data = path.read_bytes()
@@ -154,20 +165,24 @@ def _file(wearer: Wearer) -> tuple[Path, bytes]:
             continue
         if f"sha256:{sha256_of(data)}" == wearer.key:
             return path, data
-        raise ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
+        changed = ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
+    if changed is not None:
+        raise changed
     places = ", ".join(wearer.paths) or "nowhere: it was imported"
     raise UnreadableAdapter(wearer.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now")
 
 
 @final
 class _Follower:
-    """Turns the events of a run into tidings."""
+    """Turns the events of a run into tidings. It counts adapters by name, which is all that an event tells of them."""
 
     def __init__(self, worker: _Worker, run: int) -> None:
         self._worker = worker
         self._run = run
         self._stage = "scan"
         self._refused = 0
+        self._cells = 0
+        self._measured: set[str] = set()
         self._told = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -175,9 +190,14 @@ class _Follower:
         adapter = event.text if event.kind == "block" else ""
         if event.kind == "stage":
             self._stage = event.text
+            self._cells = event.cells
+        elif event.kind == "block" and event.cells > self._cells:  # not merely the end of an adapter
+            self._measured.add(adapter)
+            self._cells = event.cells
         elif event.kind == "refused":
             self._refused += 1
         elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
             return
         self._told = time.monotonic()
-        self._worker.between(Progress(self._run, self._stage, adapter, event.cells, event.total, self._refused))
+        counts = event.cells, event.total, self._refused, len(self._measured)
+        self._worker.between(Progress(self._run, self._stage, adapter, *counts))

@@ -24,7 +24,9 @@ def install(app: FastAPI) -> None:
 
 
 def problem_page(request: Request, problem: Problem) -> Response:
-    """What a person sees where something went wrong."""
+    """What a person sees where something went wrong, or where there is nothing yet."""
+    if problem.code == "empty-library":
+        return searching.empty_page(request, request.app.state.lorascope)
     return page(request, "problem.html.jinja", status=problem.status, problem=problem)
 
 

@@ -111,7 +111,8 @@ def words(request: Request, state: StateOf, key: str, protocol: Annotated[str, Q
                 ranks.append((phrase, int((scores > scores[row]).sum()) + 1))
         except LorascopeError as error:
             problem = str(error)
-    return page(request, "words.html.jinja", ranks=ranks, among=len(searcher.matrix), problem=problem)
+    address = Address(protocol=protocol)
+    return page(request, "words.html.jinja", ranks=ranks, among=len(searcher.matrix), problem=problem, address=address)
 
 
 def claimed_phrases(adapter: StoredAdapter) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from lorascope.server.asking import Ask
 
@@ -16,7 +16,7 @@ PAGE = 48
 class Address(BaseModel):
     """What is asked, under the names that the API uses.
 
-    A threshold that is None is the Protocol's own. A slider at its end (infinity, once read) hides nothing.
+    A threshold that is None is the Protocol's own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,8 +28,8 @@ class Address(BaseModel):
     protocol: str = ""
     family: str = ""
     folder: str = ""
-    max_strength: float | None = None
-    min_consistency: float | None = None
+    max_strength: FiniteFloat | None = None
+    min_consistency: FiniteFloat | None = None
     hidden: bool = False
     page: int = Field(default=1, ge=1, le=100_000)
 

@@ -58,6 +58,7 @@ def compare(
         request,
         "compare.html.jinja",
         cards=cards,
+        chosen=protocol,
         rows=_rows([shown.pairs for shown in cards]),
         alike=_alike(searcher.matrix, chosen),
         missing=len(keys) - len(chosen),

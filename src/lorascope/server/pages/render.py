@@ -23,9 +23,9 @@ def _stamp() -> str:
     return digest.hexdigest()[:10]
 
 
-def adapter_address(key: str) -> str:
-    """Where the page of an adapter lies."""
-    return f"/adapters/{quote(key, safe='')}"
+def adapter_address(key: str, protocol: str = "") -> str:
+    """Where the page of an adapter lies; it tells what was measured under a Protocol, or under the active one."""
+    return f"/adapters/{quote(key, safe='')}{f'?protocol={quote(protocol)}' if protocol else ''}"
 
 
 def picture_address(key: str, place: int, protocol: str) -> str:
@@ -34,9 +34,9 @@ def picture_address(key: str, place: int, protocol: str) -> str:
     return f"/api/v1/{owner}/previews/{place}?protocol={protocol}"
 
 
-def compare_address(keys: list[str]) -> str:
+def compare_address(keys: list[str], protocol: str = "") -> str:
     """Where some adapters stand side by side."""
-    return f"/compare?{urlencode([('a', key) for key in keys])}"
+    return f"/compare?{urlencode([*(('a', key) for key in keys), *([('protocol', protocol)] if protocol else [])])}"
 
 
 _environment = jinja2.Environment(

@@ -46,12 +46,11 @@ class Results:
 def search(request: Request, state: StateOf, address: Annotated[Address, Query()]) -> Response:
     """Find adapters; htmx asks for the results alone."""
     overview = state.overview()
-    running = state.work.snapshot()["run"]
     if overview.empty:
-        return page(
-            request, "empty.html.jinja", folders=state.folders(), running=running, library=state.settings.library
-        )
-    context: dict[str, Any] = {"address": address, "running": running, "results": None, "problem": None}
+        return empty_page(request, state)
+    context: dict[str, Any] = {"address": address, "results": None, "problem": None}
+    context["running"] = state.work.snapshot()["run"]
+    context["names"] = _names(state, address)
     try:
         with state.library() as library:
             found = state.search(address.ask())
@@ -64,7 +63,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
         return page(request, "results.html.jinja", status=status, **context)
     return page(
         request, "search.html.jinja", status=status, overview=overview, sliders=_sliders(state, address),
-        examples=QUERIES, names=_names(state, address), **context,
+        examples=QUERIES, **context,
     )  # fmt: skip
 
 
@@ -72,7 +71,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
 def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = ()) -> Response:
     """The adapters that a person keeps; the list is in the address, so it can be shared."""
     with state.library() as library:
-        stored = library.protocol()
+        stored = state.protocol(library)
         adapters = library.adapters(a[:500])
         signatures = library.signatures(stored.protocol.digest, adapters)
         cells = Cells.of(library, stored, signatures)
@@ -83,6 +82,12 @@ def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Q
             if key in signatures
         ]
     return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=Address())
+
+
+def empty_page(request: Request, state: State) -> Response:
+    """What to do while nothing is measured."""
+    running, library = state.work.snapshot()["run"], state.settings.library
+    return page(request, "empty.html.jinja", folders=state.folders(), running=running, library=library)
 
 
 def _results(library: Library, found: Found, first: Found, address: Address) -> Results:

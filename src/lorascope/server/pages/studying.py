@@ -157,11 +157,9 @@ class StudyPages:
 
 
 def _majority(answers: Sequence[str]) -> str:
-    """The side with more votes than the other; neither where they have as many."""
-    counts = Counter(answers)
-    if counts["ours"] == counts["other"]:
-        return "tie"
-    return "ours" if counts["ours"] > counts["other"] else "other"
+    """The answer that more than half of all are, ties among them; "" where none is."""
+    answer, count = Counter(answers).most_common(1)[0]
+    return answer if 2 * count > len(answers) else ""
 
 
 def _pictures(cells: Cells, keys: Sequence[str]) -> list[tuple[Pair, ...]]:

@@ -343,5 +343,7 @@ function tell() {
   for (const slider of Object.values(sliders)) {
     slider.closest(".field").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
   }
-  document.getElementById("map-search").href = `/?max_strength=${chosen.strength}&min_consistency=${chosen.consistency}`;
+  const protocol = new URLSearchParams(location.search).get("protocol");
+  const asked = { max_strength: chosen.strength, min_consistency: chosen.consistency, ...(protocol && { protocol }) };
+  document.getElementById("map-search").href = `/?${new URLSearchParams(asked)}`;
 }

@@ -2,10 +2,16 @@
 
 const choice = document.getElementById("mature");
 
-choice.addEventListener("change", () => {
-  document.documentElement.dataset.mature = choice.value;
+const page = document.documentElement.dataset;
+
+choice.addEventListener("change", keep);
+// Someone quick has chosen before this was loaded.
+if (choice.value !== page.mature) keep();
+
+function keep() {
+  page.mature = choice.value;
   document.cookie = `mature=${choice.value}; path=/; max-age=31536000; samesite=strict`;
-});
+}
 
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-reveal]");

@@ -40,7 +40,8 @@ function draw() {
   tray.hidden = compared.length === 0 || location.pathname === "/compare";
   tray.querySelector("ul").replaceChildren(...compared.map(chip));
   const link = tray.querySelector("a");
-  link.href = address("/compare", [...keys]);
+  const protocol = new URLSearchParams(location.search).get("protocol");
+  link.href = address("/compare", [...keys]) + (keys.size && protocol ? `&${new URLSearchParams({ protocol })}` : "");
   link.textContent = compared.length < 2 ? "Choose one more to compare" : `Compare ${compared.length}`;
   link.toggleAttribute("aria-disabled", compared.length < 2);
 }
