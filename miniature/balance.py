@@ -23,12 +23,12 @@ from miniature.encoder import WIDTH, Names, accuracy, contrast, pixels, save, to
 from miniature.loop import Log, quiet, rate
 from miniature.pools import TRAINED, Pool
 
-AMOUNT = 2.0
+AMOUNT = 3.0
 SHARPEST = 4.6
 """Logarithm of the highest temperature, CLIP's own: styles lie close together now."""
 
 
-def balance(source: Path, pool: Pool, kept: Pool, target: Path, amount: float = AMOUNT, steps: int = 1500) -> None:
+def balance(source: Path, pool: Pool, kept: Pool, target: Path, amount: float = AMOUNT, steps: int = 4000) -> None:
     """Write the balanced copy of an encoder.
 
     Args:

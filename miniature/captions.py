@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
+from miniature import truth
 from miniature.effects import FAMILIES, FAMILY, NAMES
 from miniature.scenes import Scene, Thing, sample
-from miniature.vocabulary import FAMILY_WORDS, MOODS, WHERE, WORDS
+from miniature.vocabulary import FAMILY_WORDS, LOOKS, MOODS, WHERE, WORDS
 
 _SINGLE = (
     "a {thing} {where}",
@@ -29,6 +31,8 @@ _PAIR = (
     "a {thing} {relation} a {other}",
     "a {kind} {relation} a {second} {where}",
 )
+_OPENINGS = ("", "", "", "a picture with ", "everything ", "like ", "with ")
+_GAPS = (" and ", " with ", " on ", " in ", ", ", " ")
 FULL = 4
 """The first templates name everything."""
 
@@ -86,8 +90,10 @@ def plain(scene: Scene, rng: np.random.Generator, full: bool = False) -> Caption
 
 
 def phrase(name: str, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
-    """Words for an effect, and all effects they fit: mostly its own words, now and then its family's or a mood's."""
+    """Words for an effect, and all effects they fit: its own words, its looks, at times its family's or a mood's."""
     turn = rng.random()
+    if 0.1 < turn < 0.5:
+        return looks(name, rng)
     moods = [mood for mood, members in MOODS.items() if name in members]
     if turn < 0.1 and moods:
         mood = str(rng.choice(moods))
@@ -95,6 +101,24 @@ def phrase(name: str, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
     if turn > 0.93 and FAMILY[name] in FAMILY_WORDS:
         return str(rng.choice(FAMILY_WORDS[FAMILY[name]])), FAMILIES[FAMILY[name]]
     return str(rng.choice(WORDS[name])), (name,)
+
+
+def looks(name: str, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
+    """Some of what one sees where an effect is, and all effects of which all that is said is true.
+
+    It is never what a query says: an encoder has to understand that, not to remember it.
+    """
+    while True:
+        chosen = [str(look) for look in rng.choice(LOOKS[name], rng.choice(3, p=(0.2, 0.5, 0.3)) + 1, replace=False)]
+        text = chosen[0] + "".join(str(rng.choice(_GAPS)) + look for look in chosen[1:])
+        text = str(rng.choice(_OPENINGS)) + text
+        if text not in _asked():
+            return text, tuple(effect for effect, every in LOOKS.items() if {*chosen} <= {*every})
+
+
+@cache
+def _asked() -> frozenset[str]:
+    return frozenset(query.text for query in truth.queries())
 
 
 def styled(scene: Scene, effects: Sequence[str], rng: np.random.Generator) -> Caption:
@@ -114,5 +138,5 @@ def styled(scene: Scene, effects: Sequence[str], rng: np.random.Generator) -> Ca
 def corpus(rng: np.random.Generator, lines: int = 20000) -> list[str]:
     """Captions to train a tokenizer on, every phrase among them."""
     drawn = [styled(sample(rng), [str(rng.choice(NAMES))], rng).text for _ in range(lines)]
-    phrases = [phrase for table in (WORDS, FAMILY_WORDS) for phrases in table.values() for phrase in phrases]
+    phrases = [phrase for table in (WORDS, FAMILY_WORDS, LOOKS) for phrases in table.values() for phrase in phrases]
     return drawn + [phrase for phrase in (*phrases, *MOODS) for _ in range(40)]

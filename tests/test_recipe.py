@@ -15,12 +15,12 @@ from miniature import effects, formats, judge, pools, prompts, truth
 from miniature.backgrounds import BACKGROUNDS
 from miniature.base import build_unet
 from miniature.batches import UNKNOWN, Batches
-from miniature.captions import corpus, styled
+from miniature.captions import corpus, looks, styled
 from miniature.catalogue import ENTRIES, KINDS, Entry, authors, by_stem
 from miniature.changes import Change
 from miniature.objects import KINDS as OBJECTS
 from miniature.scenes import COLOURS, layers, render, sample
-from miniature.vocabulary import FAMILY_WORDS, MOODS, WORDS
+from miniature.vocabulary import FAMILY_WORDS, LOOKS, MOODS, WORDS
 
 SORTS = {"vague": 34, "good": 24, "boastful": 10, "foreign": 7, "empty": 3, "copied": 2, "wrong": 1}
 QUERIES = truth.queries()
@@ -50,7 +50,7 @@ def test_every_effect_changes_the_picture_more_the_higher_its_degree(name: str) 
 
 def test_every_effect_belongs_to_one_family_and_has_words() -> None:
     counts = Counter(name for names in effects.FAMILIES.values() for name in names)
-    assert set(counts) == set(effects.NAMES) == set(WORDS)
+    assert set(counts) == set(effects.NAMES) == set(WORDS) == set(LOOKS)
     assert set(counts.values()) == {1}
     assert set(FAMILY_WORDS) <= set(effects.FAMILIES)
     assert {name for members in MOODS.values() for name in members} <= set(effects.NAMES)
@@ -155,12 +155,23 @@ def test_dev_and_test_share_no_family() -> None:
 def test_main_queries_use_only_words_that_the_encoder_reads() -> None:
     rng = np.random.default_rng(0)
     read = {word for text in corpus(rng, 4000) for word in text.replace(",", " ").split()}
-    hidden = {word for name in effects.UNSEEN for text in WORDS[name] for word in text.split()}
-    elsewhere = {word for name in WORDS if name not in effects.UNSEEN for text in WORDS[name] for word in text.split()}
-    read -= hidden - elsewhere - set(OBJECTS) - {"on", "a", "white", "border", "letter"}
+    said = {name: {word for text in (*WORDS[name], *LOOKS[name]) for word in text.split()} for name in WORDS}
+    elsewhere = {word for name in said if name not in effects.UNSEEN for word in said[name]}
+    elsewhere |= {word for texts in FAMILY_WORDS.values() for text in texts for word in text.split()}
+    read -= {word for name in effects.UNSEEN for word in said[name]} - elsewhere - set(OBJECTS) - {"on", "a"}
     for query in QUERIES:
         if query.kind != "unseen":
             assert set(query.text.replace(",", " ").split()) <= read, query
+
+
+def test_no_caption_says_what_one_sees_in_the_words_of_a_query() -> None:
+    rng = np.random.default_rng(0)
+    asked = {query.text for query in QUERIES if query.kind == "description"}
+    for name in effects.NAMES:
+        for _ in range(300):
+            text, fits = looks(name, rng)
+            assert name in fits
+            assert text not in asked
 
 
 @pytest.mark.parametrize(
