@@ -1,6 +1,6 @@
 """How early measuring stops, and whether what it then says is true: replayed from the truth in random orders.
 
-    python -m benchmarks.truth --library truth.db
+    python -m benchmarks.truth --library truth.db --every 4
     LORASCOPE_TRUTH=truth.db LORASCOPE_PUBLISHED=metrics.parquet python -m benchmarks stopping
 
 No image is made: every order of prompts and seeds is a grid of its own, whose cells the truth holds. The second file

@@ -18,11 +18,15 @@ import numpy as np
 from benchmarks.machine import describe
 from lorascope import Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
+from lorascope.evaluation.experiments.main import main_findings
+from lorascope.evaluation.findings import Cell
+from lorascope.evaluation.lineup import lineup, text_retrievers
 from lorascope.evaluation.measures import KEPT, MAIN
 from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.retrievers import every_behaviour, random_orders
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import Interval, compare
+from lorascope.evaluation.store import LabStore
 from lorascope.measure import Bench, load_bench
 from lorascope.miniature import adapters_path, truth
 from lorascope.protocol import Thresholds
@@ -48,6 +52,8 @@ def report() -> str:
         parts += [
             "## Queries\n",
             _queries(searcher),
+            "## Against search in names and descriptions\n",
+            _against_text(searcher),
             "## Clarity\n",
             _clarity(searcher),
             "## Signatures\n",
@@ -66,10 +72,11 @@ def _queries(searcher: Searcher) -> str:
     taking_part = [*every_behaviour(searcher), *random_orders(corpus)]
     found = evaluate(corpus, main, taking_part)
     note = (
-        f"{len(main)} queries of the test split in {found.clusters.count} groups, one for each effect or set of effects;"
-        f" the {len(test) - len(main)} in words that the encoder has never read are in the last table only. A default"
-        " search has the encoding *suffix* and both thresholds. *kept* is how far the first five keep the scene, 0 to 1;"
-        " *nDCG@5 kept* weighs topic by that. 95% intervals: bootstrap over groups. Random order: mean of 20.\n\n"
+        f"{len(main)} queries of the test split in {found.clusters.count} groups, one for each set of effects; the"
+        f" {len(test) - len(main)} in words that the encoder has never read are in the last table only. *behaviour* is"
+        " the default search, with the encoding *suffix* and both thresholds. *kept* is how far the first five keep the"
+        " scene, 0 to 1; *nDCG@5 kept* weighs topic by that. 95% intervals: bootstrap over groups. *random*: mean of 20"
+        " orders.\n\n"
     )
     return "\n".join(
         [note + _measures(found), _differences(found, MAIN), _differences(found, KEPT)]
@@ -125,6 +132,29 @@ def _by_kind(found: Evaluation) -> str:
             means = [f"{figures[measure][chosen].mean():.3f}" for measure in ("P@1", "RR", MAIN, KEPT)]
             rows.append((kind, name, sum(chosen), *means))
     return _table(("queries", "retriever", "n", "P@1", "MRR", MAIN, KEPT), rows)
+
+
+def _against_text(searcher: Searcher) -> str:
+    """The lab's main table on the same queries."""
+    corpus = Corpus.of(searcher)
+    queries = [query for query in load_queries("miniature", split="test") if query.kind != "unseen"]
+    with LabStore(searcher.library) as store:
+        found = evaluate(corpus, queries, lineup(searcher, corpus, text_retrievers(corpus, store)))
+    note = "minilm (all-MiniLM-L6-v2) stands for the dense text models of the paper, which are larger."
+    consistencies = [searcher.text(query.text, top=1).consistency for query in queries]
+    findings = main_findings(found, consistencies, note)
+    parts = [f"{findings.about}\n\n", *(f"{warning}.\n\n" for warning in findings.warnings)]
+    for section in findings.sections:
+        parts.append(f"### {section.heading}\n\n{section.text}\n\n")
+        if section.table:
+            parts.append(_table(section.table.columns, [list(map(_cell, row)) for row in section.table.rows]) + "\n")
+    return "".join(parts)
+
+
+def _cell(cell: Cell) -> object:
+    if isinstance(cell, Interval):
+        return _interval(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else cell
 
 
 def _interval(interval: Interval) -> str:
