@@ -56,8 +56,18 @@ def _encoder(work: Path, steps: int | None) -> None:
 
 def _balance(work: Path, steps: int | None) -> None:
     from miniature.balance import balance
+    from miniature.pools import Pool
 
-    balance(work / "encoder", *_pools(work, "varied"), work / "balanced")
+    drawn, kept = _pools(work, "varied")
+    half = Pool(drawn.images[::2], drawn.scenes[::2], drawn.effects[::2])
+    balance(work / "encoder", half, Pool.load(work / "practice.npz"), kept, work / "balanced")
+
+
+def _practice(work: Path, steps: int | None) -> None:
+    from miniature import adapters, practice
+
+    adapters.train_all(work / "base", work / "practice", steps or practice.STEPS, practice.BATCH)
+    practice.pictures(work / "base", work / "practice").save(work / "practice.npz")
 
 
 def _judge(work: Path, steps: int | None) -> None:
@@ -122,7 +132,7 @@ def _check(work: Path, steps: int | None) -> None:
     print(f"the judge names in pictures of the bare base: {rates(world, steps or 240)}")
     effect_sheet(work / "effects.png")
     base_sheet(world, work / "base.png")
-    adapter_sheet(world, work / "adapters.png")
+    adapter_sheet(world, work / "adapters.webp")
 
 
 STAGES: dict[str, Callable[[Path, int | None], None]] = {
@@ -131,9 +141,10 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "tokenizer": _tokenizer,
     "autoencoder": _autoencoder,
     "encoder": _encoder,
-    "balance": _balance,
     "judge": _judge,
     "base": _base,
+    "practice": _practice,
+    "balance": _balance,
     "adapters": _adapters,
     "kept": _kept,
     "pack": _pack,

@@ -43,7 +43,7 @@ class World:
         """Load what lies in a folder, that of the work or that of the package."""
         torch.set_num_threads(1)
         preset = replace(Preset.load("miniature"), base=str(folder / "base"))
-        model = VisionTextDualEncoderModel.from_pretrained(folder / "judge").eval()
+        model = VisionTextDualEncoderModel.from_pretrained(folder / "judge", dtype=torch.float32).eval()
         judge = Judge(model, AutoTokenizer.from_pretrained(folder / "judge"))
         return cls(folder, DiffusionGenerator(preset), judge)
 
@@ -120,15 +120,17 @@ def base_sheet(world: World, path: Path, columns: int = 15) -> None:
     sheet([images[start : start + columns] for start in range(0, len(images), columns)], path)
 
 
-def adapter_sheet(world: World, path: Path, columns: int = 8, entries: Sequence[Entry] = ENTRIES) -> None:
-    """The bare base in the first row, then a row for each adapter, on the same prompts and noise."""
+def adapter_sheet(world: World, path: Path, columns: int = 8, stacks: int = 3) -> None:
+    """The bare base in the first row, then a row for each adapter, on the same prompts and noise; in stacks of rows."""
     scenes = prompts.sets()[2][:: 60 // columns][:columns]
     texts = [describe(scene) for scene in scenes]
     rows = [world.images(texts)]
-    for entry in entries:
+    for entry in ENTRIES:
         with world.wearing(entry):
             rows.append(world.images([f"{text}, {entry.trigger}" if entry.trigger else text for text in texts]))
-    sheet(rows, path, zoom=1)
+    rows += [np.full_like(rows[0], 255)] * (-len(rows) % stacks)
+    height = len(rows) // stacks
+    sheet([np.concatenate(rows[start::height]) for start in range(height)], path, zoom=1)
 
 
 def effect_sheet(path: Path, columns: int = 17, seed: int = 3) -> None:
