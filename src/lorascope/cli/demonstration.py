@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.cli.running import ProgressBar, report
@@ -25,7 +26,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     """
     say = Console(quiet=True) if as_json else out
     loras = lay_out(folder)
-    say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {loras}", soft_wrap=True)
+    say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
         say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
         outcome = _index(loras, library, precision)
@@ -40,8 +41,10 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
                 out.print()
         sheet = write_sheet(folder / "answers.html", answers, library)
     say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)
-    say.print(f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html", soft_wrap=True)
-    say.print(f"Or on a page: lorascope serve --library {library.path} --folder {loras}", soft_wrap=True)
+    ask = f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html"
+    say.print(ask, soft_wrap=True, markup=False)
+    page = f"Or on a page: lorascope serve --library {library.path} --folder {loras}"
+    say.print(page, soft_wrap=True, markup=False)
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
     return library.path

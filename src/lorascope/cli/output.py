@@ -22,8 +22,9 @@ err = Console(stderr=True)
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    """One JSON document on standard output, in ASCII where that cannot print everything."""
+    everything = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(data, ensure_ascii=not everything, indent=1) + "\n")
 
 
 def print_error(error: BaseException, *, as_json: bool = False) -> None:
@@ -88,6 +89,11 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
     if estimate is None or estimate.lower == estimate.upper:
         return text
     return f"{text} ({estimate.lower:.{digits}f}–{estimate.upper:.{digits}f})"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def print_refusals(refusals: Sequence[Refusal]) -> None:
