@@ -130,6 +130,21 @@ def open_file(path: Path) -> BufferedReader:
         raise unreadable(path, error) from error
 
 
+def read_file(path: Path) -> bytearray:
+    """Read a whole file in one go, so that what is checked is what is used.
+
+    Raises:
+        UnreadableAdapter: As in `open_file`, or if the disk fails.
+    """
+    with open_file(path) as file:
+        try:
+            data = bytearray(os.fstat(file.fileno()).st_size)
+            count = file.readinto(data)
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return data if count == len(data) else data[:count]
+
+
 def unreadable(path: Path, error: Exception) -> UnreadableAdapter:
     """Turn the operating system's refusal to open ``path`` into ours."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
