@@ -172,6 +172,9 @@ def test_search_takes_every_filter(measured: Path, folder: Path) -> None:
     assert answer("search", "red", "-l", measured, "--family", "sdxl")["considered"] == 0
     assert answer("search", "red", "-l", measured, "--folder", folder)["considered"] == 3
     assert answer("search", "red", "-l", measured, "--folder", folder.parent / "no")["considered"] == 0
+    nobody = call("search", "red", "-l", measured, "--family", "sdxl").stdout
+    assert "No adapter is of that --family and under that --folder" in nobody
+    assert "these come nearest" not in nobody
     assert answer("search", "red", "-l", measured, "--encoding", "prefix")["hits"]
 
 
@@ -342,6 +345,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
+        (["demo", "{measured}/demo"], "library-error", "demo cannot be written (Not a directory): choose another"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
         (["experiment", "luck", "-l", "{measured}"], "query-error", "no experiment 'luck': use one of ablations, meta"),
         (["experiment", "ablations", "-l", "{measured}"], "query-error", "needs queries with known answers"),
@@ -355,6 +359,7 @@ def test_errors_come_in_one_envelope(
     error = fails([part.format(tmp=tmp_path, measured=measured) for part in argv], monkeypatch, capfd)
     assert error["code"] == code
     assert message in error["message"]
+    assert not (tmp_path / "l.db").exists()  # a slip of the pen makes no library
 
 
 def test_for_people_an_error_is_one_line(

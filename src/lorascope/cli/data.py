@@ -21,13 +21,10 @@ def import_(
     from lorascope.errors import LibraryError
     from lorascope.library import Library, import_carlos, merge
 
+    if not source.endswith((".db", ".parquet")):
+        raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
     with Library(library, create=True) as opened:
-        if source.endswith(".db"):
-            count = merge(Path(source), opened)
-        elif source.endswith(".parquet"):
-            count = import_carlos(source, opened)
-        else:
-            raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
+        count = merge(Path(source), opened) if source.endswith(".db") else import_carlos(source, opened)
         _tell(
             as_json,
             f"{counted(count, 'adapter')} read from {source} into {opened.path}",

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.cli.running import ProgressBar, report
+from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure import Outcome, index, load_bench
 from lorascope.miniature.demo import QUERIES, lay_out
@@ -25,7 +26,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
         The library.
     """
     say = Console(quiet=True) if as_json else out
-    loras = lay_out(folder)
+    loras = _lay_out(folder)
     say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
         say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
@@ -48,6 +49,13 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
     return library.path
+
+
+def _lay_out(folder: Path) -> Path:
+    try:
+        return lay_out(folder)
+    except OSError as error:
+        raise LibraryError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
 
 
 def _index(loras: Path, library: Library, precision: str) -> Outcome:

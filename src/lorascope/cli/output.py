@@ -57,7 +57,10 @@ def _cell(value: Any) -> str:
 def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool) -> None:
     """Hits as a table, in words first."""
     title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
-    if not answer.found:
+    if not answer.considered:
+        out.print("[yellow]No adapter is of that --family and under that --folder: `lorascope list` shows all.[/]")
+        return
+    if answer.hits and not answer.found:
         out.print(f"[yellow]{NOTHING}[/]")
     rows = [_row(hit, thresholds) for hit in answer.hits + (answer.hidden if show_hidden else ())]
     print_table(("", "adapter", "score", "Strength", "Consistency", "in words"), rows, title)
