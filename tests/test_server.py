@@ -330,6 +330,18 @@ def test_the_best_hidden_hits_are_told_on_every_page(client: TestClient) -> None
         assert second["hidden"] == first["hidden"]
 
 
+def test_all_hidden_hits_can_be_reached(client: TestClient) -> None:
+    for asked in ({"q": "red"}, {}, {"more": key_of(client, "redder")}):
+        whole = get(client, "/search", max_strength=0, hidden=True, **asked)["hidden"]
+        parts = [
+            get(client, "/search", max_strength=0, hidden=True, hidden_offset=at, limit=2, **asked)["hidden"]
+            for at in (0, 2, 4)
+        ]
+        assert [hit["rank"] for hit in whole] == list(range(1, len(whole) + 1))
+        assert [hit for part in parts for hit in part] == whole
+        assert len(whole) >= 3
+
+
 def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
     with serving(tmp_path / "library.db", tmp_path) as client:
         assert get(client, "/health")["adapters"] == 0

@@ -236,6 +236,19 @@ def test_results_come_in_pages_of_48(visit: Visit) -> None:
     assert len(names(page)) == 7
 
 
+def test_all_that_the_thresholds_leave_out_can_be_looked_at(visit: Visit) -> None:
+    page = visit("/?q=red&max_strength=0")
+    page.locator("#lane > summary").press("Enter")
+    seen = page.locator("#lane .name").all_inner_texts()
+    assert len(seen) == 48
+    page.get_by_role("navigation", name="Pages of what is left out").get_by_role("link", name="Next 48").press("Enter")
+    expect(page).to_have_url(re.compile("lane=2#lane$"))
+    expect(page.locator("#lane .card").first).to_be_in_viewport()
+    seen += page.locator("#lane .name").all_inner_texts()
+    assert len(set(seen)) == 56
+    keep(page, "lane-2")
+
+
 def test_a_query_that_cannot_be_read_says_why(visit: Visit) -> None:
     page = visit("/?q=red", forgiven="422")
     page.get_by_label("What should it do?").fill("red:0")

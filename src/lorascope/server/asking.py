@@ -34,6 +34,7 @@ class Ask:
     min_consistency: float | None = None
     everything: bool = False
     hidden: bool = False
+    hidden_offset: int = 0
     offset: int = 0
     limit: int = 48
 
@@ -86,14 +87,15 @@ def answered(ask: Ask, searcher: Searcher, picture: np.ndarray | None) -> Found:
 
 def _answer(ask: Ask, searcher: Searcher, filters: Filters, picture: np.ndarray | None) -> Answer:
     _check_length(ask.text)
+    top, skip, skip_hidden = ask.limit, ask.offset, ask.hidden_offset
     if ask.browsing:
-        return searcher.strongest(top=ask.limit, skip=ask.offset, filters=filters)
+        return searcher.strongest(top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
     if not (ask.more or ask.less or ask.image):
-        return searcher.text(ask.text, top=ask.limit, skip=ask.offset, filters=filters)
+        return searcher.text(ask.text, top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
     rows = [_row(searcher, key) for key in (*ask.more, *ask.less)]
     return searcher.rank(
         _name(ask, searcher, rows), _vector(ask, searcher, rows, picture), None,
-        top=ask.limit, skip=ask.offset, filters=filters, leave_out=rows,
+        top=top, skip=skip, skip_hidden=skip_hidden, filters=filters, leave_out=rows,
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ class Search(Asked):
     max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     everything: Annotated[bool, Field(description="Apply no thresholds.")] = False
-    hidden: Annotated[bool, Field(description="Tell the hits that thresholds hide, too.")] = False
+    hidden: Annotated[bool, Field(description="Tell the hits that thresholds hide, too; at most `limit`.")] = False
+    hidden_offset: Annotated[Offset, Field(description="The same as `offset`, for hits that thresholds hide.")] = 0
     offset: Offset = 0
     limit: Limit = 48
 
@@ -58,8 +59,8 @@ class Search(Asked):
         return Ask(
             text=self.q, more=tuple(self.more), less=tuple(self.less), image=self.image, protocol=self.protocol,
             family=self.family, folder=self.folder, max_strength=self.max_strength,
-            min_consistency=self.min_consistency, everything=self.everything, hidden=self.hidden, offset=self.offset,
-            limit=self.limit,
+            min_consistency=self.min_consistency, everything=self.everything, hidden=self.hidden,
+            hidden_offset=self.hidden_offset, offset=self.offset, limit=self.limit,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ PAGE = 48
 class Address(BaseModel):
     """What is asked, under the names that the API uses.
 
-    A threshold that is None is the Protocol's own.
+    A threshold that is None is the Protocol's own. ``lane`` is the page of the hits that thresholds hide.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +32,7 @@ class Address(BaseModel):
     min_consistency: FiniteFloat | None = None
     hidden: bool = False
     page: int = Field(default=1, ge=1, le=100_000)
+    lane: int = Field(default=1, ge=1, le=100_000)
 
     @property
     def browsing(self) -> bool:
@@ -52,13 +53,14 @@ class Address(BaseModel):
             max_strength=self.max_strength,
             min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,
             hidden=True,
+            hidden_offset=(self.lane - 1) * PAGE,
             offset=(self.page - 1) * PAGE,
             limit=PAGE,
         )
 
     def url(self, **changes: Any) -> str:
-        """The address with some changes; it goes back to the first page unless one is named."""
-        fields = self.model_dump(exclude_defaults=True) | {"page": 1} | changes
+        """The address with some changes; it goes back to the first pages unless they are named."""
+        fields = self.model_dump(exclude_defaults=True) | {"page": 1, "lane": 1} | changes
         defaults = Address()
         kept = [(name, value) for name, value in fields.items() if value != getattr(defaults, name)]
         text = urlencode([(name, _spelt(value)) for name, value in kept], doseq=True)

@@ -22,7 +22,6 @@ from lorascope.server.state import State, StateOf
 router = APIRouter(include_in_schema=False)
 
 _FIRST_HITS = 4
-_HIDDEN_SHOWN = 12
 _VAGUE = 0.1
 """Below this Consistency of its shifts, a query means different things in different prompts."""
 
@@ -38,6 +37,7 @@ class Results:
     hint: str
     total: int
     last_page: int
+    last_lane: int
     tiny: bool
     size: tuple[int, int]
 
@@ -54,7 +54,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     try:
         with state.library() as library:
             found = state.search(address.ask())
-            first = state.search(address.model_copy(update={"page": 1}).ask())
+            first = state.search(address.model_copy(update={"page": 1, "lane": 1}).ask())
             context["results"] = _results(library, found, first, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
@@ -93,14 +93,13 @@ def empty_page(request: Request, state: State) -> Response:
 def _results(library: Library, found: Found, first: Found, address: Address) -> Results:
     """``first`` is the first page of the answer, whose hits choose the cells for all pages."""
     answer, asked = found.answer, not address.browsing
-    hidden = answer.hidden[:_HIDDEN_SHOWN]
-    keys = [hit.adapter.key for hit in (*answer.hits, *hidden)]
+    keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
     cells = Cells.of(library, found.stored, keys)
     best = [hit.adapter.key for hit in first.answer.hits]
     places = telling_cells(library, best, found.vector, cells)
     cards = [
         card_of_hit(hit, cells.pairs(hit.adapter.key, places), found.stored.preset.thresholds, asked=asked)
-        for hit in (*answer.hits, *hidden)
+        for hit in (*answer.hits, *answer.hidden)
     ]
     return Results(
         cards=cards[: len(answer.hits)],
@@ -110,6 +109,7 @@ def _results(library: Library, found: Found, first: Found, address: Address) -> 
         hint=_hint(found, asked=asked),
         total=found.total,
         last_page=max(1, -(-found.total // PAGE)),
+        last_lane=max(1, -(-(answer.too_strong + answer.too_unstable) // PAGE)),
         tiny=cells.tiny,
         size=_size(cells),
     )
