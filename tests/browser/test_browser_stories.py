@@ -242,7 +242,7 @@ def test_all_that_the_thresholds_leave_out_can_be_looked_at(visit: Visit) -> Non
     seen = page.locator("#lane .name").all_inner_texts()
     assert len(seen) == 48
     page.get_by_role("navigation", name="Pages of what is left out").get_by_role("link", name="Next 48").press("Enter")
-    expect(page).to_have_url(re.compile("lane=2#lane$"))
+    expect(page).to_have_url(re.compile("lane=2.*#lane$"))
     expect(page.locator("#lane .card").first).to_be_in_viewport()
     seen += page.locator("#lane .name").all_inner_texts()
     assert len(set(seen)) == 56

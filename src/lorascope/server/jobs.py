@@ -59,13 +59,17 @@ class TryJob:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands; ``measured`` counts the adapters that have got a block in it."""
+    """How a run stands: ``cells`` of ``total`` of its stage are done, and about ``later`` come after it.
+
+    ``measured`` counts the adapters that have got a block in it.
+    """
 
     run: int
     stage: str
     adapter: str
     cells: int
     total: int
+    later: int
     refused: int
     measured: int
 

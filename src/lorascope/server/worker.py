@@ -199,5 +199,5 @@ class _Follower:
         elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
             return
         self._told = time.monotonic()
-        counts = event.cells, event.total, self._refused, len(self._measured)
+        counts = event.cells, event.total, event.later, self._refused, len(self._measured)
         self._worker.between(Progress(self._run, self._stage, adapter, *counts))
