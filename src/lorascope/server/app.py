@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from lorascope import __version__
 from lorascope.errors import LorascopeError
 from lorascope.server import api, login, pages
-from lorascope.server.encoding import Encoders
+from lorascope.server.encoding import MOST, Encoders
 from lorascope.server.guard import Guard
 from lorascope.server.post import Start, start_process
 from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
@@ -22,6 +23,8 @@ from lorascope.server.settings import Settings
 from lorascope.server.state import State
 
 _SMALLEST_GZIP = 1024
+_THREADS = MOST + 32
+"""Those that wait for the encoder leave some for requests that need none."""
 
 
 def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
@@ -38,6 +41,7 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         await run_in_threadpool(state.close)
 

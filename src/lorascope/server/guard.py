@@ -31,7 +31,7 @@ _OPEN = (LOGIN, "/static/")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _BODY, _PICTURE_BODY = 64 * 1024, 25 * 1024 * 1024
 _PICTURES = "/api/v1/images"
-_BODY_SECONDS = 30
+_BODY_SECONDS = 60
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'",
@@ -160,11 +160,12 @@ def _too_large(limit: int) -> Problem:
 
 @final
 class _Body:
-    """Counts a body while it is read, and does not wait for it forever."""
+    """Counts a body while it is read, and does not wait for the whole of it for ever."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
+        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
         self._read = 0
         self._whole = False
 
@@ -172,7 +173,8 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), _BODY_SECONDS)
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
         except TimeoutError as error:
             raise Problem(408, "too-slow", f"the body took more than {_BODY_SECONDS} s", "send it again") from error
         self._read += len(message.get("body", b""))

@@ -128,7 +128,7 @@ def bare_preview(request: Request, state: StateOf, place: Place, protocol: Name 
     return _picture(request, state, BARE, place, protocol)
 
 
-@router.get("/map", response_model=Table, responses=errors(404, 409))
+@router.get("/map", response_model=Table, responses=errors(404, 409, 429))
 def all_adapters(request: Request, state: StateOf, protocol: Name = "") -> Response:
     """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
     drawn = state.map(protocol)

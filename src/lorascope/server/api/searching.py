@@ -26,19 +26,19 @@ _PICTURE: dict[str, Any] = {
 }
 
 
-@router.get("/search", response_model=SearchPage, responses=errors(404, 409))
+@router.get("/search", response_model=SearchPage, responses=errors(404, 409, 429))
 async def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
     return await _answer(request, state, asked.ask())
 
 
-@router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
+@router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413, 429))
 async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
     return await _answer(request, state, asked.ask())
 
 
-@router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
+@router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413, 429))
 async def add_image(request: Request, state: StateOf, protocol: Name = "") -> dict[str, str]:
     """Send a picture to search by (PNG, JPEG, WebP; the body is the file). Its id goes into ``image`` of a search."""
     data = await request.body()

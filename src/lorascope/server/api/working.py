@@ -86,7 +86,8 @@ def cancel(state: StateOf, number: Number) -> RunRow:
 async def events(request: Request, state: StateOf) -> Response:
     """How the work stands, now and after every change, as server-sent events."""
     if len(state.work.listeners) >= _MOST_LISTENERS:
-        raise Problem(429, "queue-full", f"{_MOST_LISTENERS} pages are listening already", "close some of them")
+        problem = f"{_MOST_LISTENERS} pages are listening already"
+        raise Problem(429, "queue-full", problem, "close some of them", wait=60)
     return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 

@@ -58,13 +58,15 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
             context["results"] = _results(library, found, first, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
-    status = context["problem"].status if context["problem"] else 200
-    if is_part(request):
-        return page(request, "results.html.jinja", status=status, **context)
-    return page(
-        request, "search.html.jinja", status=status, overview=overview, sliders=_sliders(state, address),
-        examples=QUERIES, **context,
-    )  # fmt: skip
+    problem = context["problem"]
+    status, headers = (problem.status, problem.headers) if problem else (200, {})
+    template = "results.html.jinja"
+    if not is_part(request):
+        template = "search.html.jinja"
+        context |= {"overview": overview, "sliders": _sliders(state, address), "examples": QUERIES}
+    answer = page(request, template, status=status, **context)
+    answer.headers.update(headers)
+    return answer
 
 
 @router.get("/favourites")
