@@ -102,6 +102,46 @@ def test_nothing_allows_other_sites_to_read(open_server: TestClient) -> None:
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
+GALLERY = "https://gallery.example"
+
+
+def test_a_site_that_is_named_may_use_the_api(library: Path) -> None:
+    with serving(library, origins=(GALLERY,)) as client:
+        for path in (HEALTH, "/api/v1/nothing"):
+            answer = client.get(path, headers={"Origin": GALLERY})
+            assert answer.headers["access-control-allow-origin"] == GALLERY
+            assert "Origin" in answer.headers["vary"]
+            assert "access-control-allow-credentials" not in answer.headers
+        from_there = {"Origin": GALLERY, "Sec-Fetch-Site": "cross-site"}
+        assert code(client.post(RUN, json={}, headers=from_there), 409) == "no-folders"
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        preflight = client.options(RUN, headers=from_there | asked)
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, GALLERY)
+        assert client.post("/work/runs", headers=from_there).status_code == 403  # pages are no part of it
+        for other in ("https://evil.example", f"{GALLERY}.evil.example", "http://gallery.example", "null"):
+            assert "access-control-allow-origin" not in client.get(HEALTH, headers={"Origin": other}).headers
+            assert client.options(RUN, headers={"Origin": other} | asked).status_code == 400
+            assert code(client.post(RUN, json={}, headers={"Origin": other}), 403) == "cross-site"
+        assert "Origin" in client.get(HEALTH).headers["vary"]  # what a browser keeps is not mixed up
+
+
+def test_a_site_that_is_named_needs_the_token_and_never_uses_the_cookie(library: Path) -> None:
+    with serving(library, origins=(GALLERY,), token=TOKEN) as client:
+        client.post("/login", data={"token": TOKEN})
+        assert client.get(HEALTH).status_code == 200
+        from_there = {"Origin": GALLERY}
+        assert code(client.get(HEALTH, headers=from_there), 401) == "no-token"
+        assert code(client.post(RUN, json={}, headers=from_there), 401) == "no-token"
+        assert client.get(HEALTH, headers=from_there | BEARER).status_code == 200
+        assert code(client.post(RUN, json={}, headers=from_there | BEARER), 409) == "no-folders"
+
+
+@pytest.mark.parametrize("origin", ["*", "gallery.example", "https://gallery.example/", "HTTPS://a.b", "null", ""])
+def test_what_is_no_origin_is_told(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(ServerError, match="is no origin: write scheme, host and port as browsers do"):
+        Settings(library=tmp_path / "library.db", origins=(origin,))
+
+
 # --- the token --------------------------------------------------------------------------------------------------
 
 
