@@ -18,6 +18,7 @@ import lorascope.server.pages as pages
 from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
+from lorascope.server.asking import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
@@ -183,6 +184,19 @@ def test_the_address_of_a_search_says_it_all() -> None:
     assert "more=" not in moved
     assert Address(min_consistency=0.0).ask().min_consistency == float("-inf")
     assert (Address(page=2).ask().offset, Address(page=2).ask().limit) == (48, 48)
+
+
+def test_an_example_has_a_weight_that_the_address_holds() -> None:
+    address = Address(more=("sha256:ab", "civitai:5@6:2"), less=("sha256:cd:0.5",))
+    assert address.examples == (
+        ("more", Example("sha256:ab")), ("more", Example("civitai:5@6", 2.0)), ("less", Example("sha256:cd", 0.5)),
+    )  # fmt: skip
+    assert address.weigh(Example("sha256:cd", 4.0)) == address.url(less=("sha256:cd:4",))
+    assert address.weigh(Example("civitai:5@6")) == address.url(more=("sha256:ab", "civitai:5@6"))
+    assert address.forget("sha256:cd") == address.url(less=())
+    assert address.more_like("civitai:5@6") == address.url()  # it keeps its weight
+    assert (Example("x:1").heavier, Example("x:1", 4.0).heavier) == (Example("x:1", 2.0), None)
+    assert (Example("x:1", 0.3).lighter, Example("x:1", 0.25).lighter) == (Example("x:1", 0.25), None)
 
 
 def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:

@@ -330,6 +330,20 @@ def test_the_best_hidden_hits_are_told_on_every_page(client: TestClient) -> None
         assert second["hidden"] == first["hidden"]
 
 
+def test_examples_count_as_much_as_their_weights_say(client: TestClient) -> None:
+    red, green = key_of(client, "redder"), key_of(client, "greender")
+    signatures = {key: get(client, f"/adapters/{quote(key)}/signature", direction=True) for key in (red, green)}
+    one, other = (np.array(signatures[key]["direction"]) for key in (red, green))
+    asked = get(client, "/search", more=[red, f"{green}:0.5"], everything=True)
+    assert asked["query"] == "like redder, like greender:0.5"
+    blue = np.array(get(client, f"/adapters/{quote(key_of(client, 'blueder'))}/signature", direction=True)["direction"])
+    mixed = one / np.linalg.norm(one) + 0.5 * other / np.linalg.norm(other)
+    cosine = mixed @ blue / np.linalg.norm(mixed) / np.linalg.norm(blue)
+    score = next(hit["score"] for hit in asked["hits"] if hit["adapter"]["name"] == "blueder")
+    assert score == pytest.approx(cosine, abs=1e-5)
+    assert get(client, "/search", more=f"{red}:1")["query"] == "like redder"
+
+
 def test_all_hidden_hits_can_be_reached(client: TestClient) -> None:
     for asked in ({"q": "red"}, {}, {"more": key_of(client, "redder")}):
         whole = get(client, "/search", max_strength=0, hidden=True, **asked)["hidden"]
@@ -405,6 +419,7 @@ BAD = [
     ("GET", "/search?queri=red", None, 422, "bad-value", "queri: extra inputs are not permitted"),
     ("GET", "/search?protocol=none", None, 404, "unknown-protocol", "no Protocol is called 'none'"),
     ("GET", "/search?more=sha256:0", None, 404, "unknown-adapter", "'sha256:0' has no signature"),
+    ("GET", "/search?more=sha256:0:0", None, 422, "bad-value", "sha256:0:0 has no weight that counts"),
     ("GET", "/search?image=../../etc/passwd", None, 404, "unknown-image", "no picture '../../etc/passwd' was sent"),
     ("POST", "/search", [1, 2], 422, "bad-value", "body: input should be a valid dictionary"),
     ("POST", "/search", {"q": 5}, 422, "bad-value", "q: input should be a valid string"),

@@ -133,6 +133,20 @@ def test_more_like_this_and_less_of_this(visit: Visit) -> None:
     expect(page.locator(".card .name").first).to_have_text("sea")
 
 
+def test_an_example_is_weighed_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/?q=blue")
+    page.locator(".card").first.get_by_text("More").first.press("Enter")
+    page.get_by_role("link", name="More like this").first.press("Enter")
+    page.get_by_role("link", name="Let sea count less").press("Enter")
+    expect(page).to_have_url(re.compile(r"more=sha256%3A\w+%3A0.5"))
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("0.5")
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"q=red.*more=sha256%3A\w+%3A0.5"))  # it stays with other words
+    keep(page, "weights")
+    assert barriers(page) == []
+
+
 def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
     page = visit("/?q=blue")
     page.locator(".card").first.get_by_text("More").first.click()

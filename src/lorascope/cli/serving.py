@@ -48,6 +48,7 @@ def serve(
     token, made = chosen_token(host, token_file)
     settings = Settings(
         library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
-        names=tuple(name or ()), origins=tuple(allow_origin or ()), preset=preset, device=device, study=study, download=download,
+        names=tuple(name or ()), origins=tuple(allow_origin or ()), preset=preset, device=device, study=study,
+        download=download,
     )  # fmt: skip
     run(settings, open_page=open_page, show_token=made)

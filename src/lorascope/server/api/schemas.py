@@ -40,8 +40,10 @@ class Search(Asked):
     """What to search for: words, adapters to be like (``more``) or unlike (``less``), a picture; all may be mixed."""
 
     q: Annotated[str, Field(description="Words, as in `watercolor -people:0.5`.", examples=["pencil drawing"])] = ""
-    more: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be like.")] = []
-    less: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be unlike.")] = []
+    more: Annotated[
+        list[Key], Field(max_length=8, description="Keys of adapters to be like, as in `KEY` or `KEY:0.5`.")
+    ] = []
+    less: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be unlike, in the same way.")] = []
     image: Annotated[Name, Field(description="The id that POST /images answered.")] = ""
     protocol: Annotated[Name, Field(description="A Protocol by name or digest; the active one by default.")] = ""
     family: Annotated[Name, Field(description="Only adapters of this base family, such as sdxl.")] = ""

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from lorascope.server.asking import Ask
+from lorascope.server.asking import Ask, Example
 
 PAGE = 48
 """Hits on a page."""
@@ -66,6 +66,19 @@ class Address(BaseModel):
         text = urlencode([(name, _spelt(value)) for name, value in kept], doseq=True)
         return f"/?{text}" if text else "/"
 
+    @property
+    def examples(self) -> tuple[tuple[str, Example], ...]:
+        """Adapters to be like or unlike, each with the name of its list."""
+        lists = (("more", self.more), ("less", self.less))
+        return tuple((name, Example.read(text)) for name, texts in lists for text in texts)
+
+    def weigh(self, example: Example) -> str:
+        """The same with another weight of an adapter that serves as an example."""
+        lists: dict[str, list[str]] = {"more": [], "less": []}
+        for name, one in self.examples:
+            lists[name].append(str(example if one.key == example.key else one))
+        return self.url(**{name: tuple(texts) for name, texts in lists.items()})
+
     def more_like(self, key: str) -> str:
         """The same, and more like an adapter."""
         return self.url(more=_with(self.more, key), less=_without(self.less, key))
@@ -80,11 +93,11 @@ class Address(BaseModel):
 
 
 def _with(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*keys, key)))
+    return keys if any(Example.read(other).key == key for other in keys) else (*keys, key)
 
 
 def _without(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(other for other in keys if other != key)
+    return tuple(other for other in keys if Example.read(other).key != key)
 
 
 def _spelt(value: Any) -> Any:

@@ -146,7 +146,10 @@ def _hint(found: Found, *, asked: bool) -> str:
 def _names(state: State, address: Address) -> dict[str, str]:
     """The names of the adapters that serve as examples."""
     with state.library() as library:
-        return {key: adapter.name for key, adapter in library.adapters((*address.more, *address.less)).items()}
+        return {
+            key: adapter.name
+            for key, adapter in library.adapters(example.key for _, example in address.examples).items()
+        }
 
 
 def _sliders(state: State, address: Address) -> dict[str, dict[str, float]]:
