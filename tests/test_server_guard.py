@@ -291,9 +291,10 @@ def test_a_client_that_never_ends_its_headers_is_left(monkeypatch: pytest.Monkey
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
+    config = uvicorn.Config(app)
+    config.load()
+
     async def talk() -> bytes:
-        config = uvicorn.Config(app)
-        config.load()
         ours, theirs = socket.socketpair()
         given = {"config": config, "server_state": ServerState(), "app_state": {}}
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection.Connection(**given), ours)
@@ -303,7 +304,8 @@ def test_a_client_that_never_ends_its_headers_is_left(monkeypatch: pytest.Monkey
         writer.close()
         return answer
 
-    answer = asyncio.run(talk())
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is to be had
+        answer = runner.run(talk())
     assert answer.startswith(b"HTTP/1.1 204") == (b"\r\n\r\n" in said)
 
 

@@ -25,9 +25,8 @@ class Connection(asyncio.Protocol):
         self._seen: object = None
         self._next: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
+        """A client is there. Transports of uvloop are no ``asyncio.Transport``, though they do the same."""
         self._http.connection_made(transport)
         self._next = self._http.loop.call_later(_SECONDS, self._look)
 
