@@ -146,6 +146,13 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
                 found[protocol] = re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', text)
             assert set(found[""]) == {""}, address
             assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
+        for path in ("/", "/map", "/work", f"/favourites?a={quote(one)}"):
+            text = client.get(f"{path}{'&' if '?' in path else '?'}protocol={older}").text
+            links = re.findall(r'href="(/(?:|map|work|favourites))(?:\?([^"]*))?"', text.partition("</nav>")[0])
+            assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/favourites")], path
+        for older_one in re.findall(r'src="/api/v1/adapters/[^"]*"', client.get(f"/favourites?a={one}").text):
+            assert older not in older_one
+        assert f"protocol={older}" in client.get(f"/favourites?a={one}&protocol={older}").text
 
 
 def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:

@@ -126,6 +126,22 @@ def test_what_was_answered_is_given_again_without_waiting_until_the_library_chan
         assert searched == [ask]
 
 
+def test_a_file_that_was_moved_or_described_anew_is_told_of_at_once(tmp_path: Path) -> None:
+    """Only signatures were once looked at, so answers went on telling the former path."""
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    with serving(place) as client:
+        (before, *_) = get(client, "/search", q="red")["hits"]
+        assert get(client, "/map")["mature"] == [0, 0, 0]
+        with Library(place) as library:
+            adapter = library.adapters()[before["adapter"]["key"]]
+            claims = {"nsfw_level": {"value": 8, "source": "a sidecar"}}
+            library.add_adapters([dataclasses.replace(adapter, facts=adapter.facts | {"claims": claims})], {})
+            assert get(client, "/search", q="red")["hits"][0]["adapter"]["mature_level"] == 8
+            assert sorted(get(client, "/map")["mature"]) == [0, 0, 1]
+            library.add_adapters([dataclasses.replace(adapter, paths=("/elsewhere/redder.safetensors",))], {})
+        assert "/elsewhere/redder.safetensors" in get(client, "/search", q="red")["hits"][0]["adapter"]["paths"]
+
+
 def test_pages_follow_each_other(client: TestClient) -> None:
     whole = get(client, "/search", q="red", everything=True)
     pages = [get(client, "/search", q="red", everything=True, offset=offset, limit=2) for offset in (0, 2, 4)]

@@ -70,10 +70,12 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
 
 
 @router.get("/favourites")
-def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = ()) -> Response:
+def favourites(
+    request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = (), protocol: str = ""
+) -> Response:
     """The adapters that a person keeps; the list is in the address, so it can be shared."""
     with state.library() as library:
-        stored = state.protocol(library)
+        stored = state.protocol(library, protocol)
         adapters = library.adapters(a[:500])
         signatures = library.signatures(stored.protocol.digest, adapters)
         cells = Cells.of(library, stored, signatures)
@@ -83,7 +85,8 @@ def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Q
             for key in a
             if key in signatures
         ]
-    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=Address())
+    address = Address(protocol=protocol)
+    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=address)
 
 
 def empty_page(request: Request, state: State) -> Response:
