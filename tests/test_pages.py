@@ -25,7 +25,7 @@ from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.working import duration
 from lorascope.signature import Estimate
 from tests.fakes import tint
-from tests.serving import measured, serving, small_world
+from tests.serving import measured, serving, small_world, until
 
 HERE = Path(pages.__file__).parent
 HTMX = {"HX-Request": "true"}
@@ -114,6 +114,15 @@ def test_the_tag_carries_the_weight_that_is_claimed(client: TestClient, keys: di
     text = client.get(f"/adapters/{keys['odd']}").text
     assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
     assert 'href="https://civitai.com/models/5?modelVersionId=6"' in text
+
+
+def test_a_try_says_which_weight_it_was_drawn_with(client: TestClient, keys: dict[str, str]) -> None:
+    sent = client.post("/tries", data={"prompt": "a fox", "a": [keys["odd"], keys["redder"]]})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 1.0, 1.0]
+    text = client.get(sent.headers["location"]).text
+    assert text.count("drawn with weight 1") == 2
+    assert text.count("its tag has 0.8") == 1  # the other one claims none, so its tag has 1, too
 
 
 def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:

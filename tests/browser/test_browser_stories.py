@@ -316,6 +316,22 @@ def test_the_map_points_filters_and_opens(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="flood")).to_be_visible()
 
 
+def test_a_direction_has_its_place_whatever_else_is_on_the_map(visit: Visit) -> None:
+    page = visit("/map")
+    page.get_by_role("button", name="What they do").press("Enter")
+    x, y = page.evaluate(
+        "fetch('/api/v1/map').then(a => a.json()).then(d => [d.x, d.y].map(one => one[d.names.indexOf('leaf')]))"
+    )
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    keep(page, "map-directions")
+    page.mouse.move(
+        box["x"] + 52 + (x + 1) / 2 * (box["width"] - 52 - 18),
+        box["y"] + box["height"] - 40 - (y + 1) / 2 * (box["height"] - 40 - 18),
+    )
+    expect(page.locator(".tip")).to_contain_text("leaf")
+
+
 def test_the_table_sorts(visit: Visit) -> None:
     page = visit("/map/table")
     expect(page.locator("tbody th").first).to_have_text("flood")

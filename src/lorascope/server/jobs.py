@@ -85,12 +85,16 @@ class Ended:
 
 @dataclass(frozen=True)
 class Column:
-    """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none."""
+    """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none.
+
+    ``weight`` is what the adapter was put on with.
+    """
 
     id: str
     place: int
     seeds: tuple[int, ...] = ()
     images: tuple[bytes, ...] = ()
+    weight: float | None = None
     error: dict[str, Any] | None = None
 
 

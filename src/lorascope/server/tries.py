@@ -62,6 +62,7 @@ class _Try:
             "key": key,
             "name": name,
             "images": [f"/api/v1/tries/{self.job.id}/images/{first + number}" for number in images],
+            "weight": column.weight if column else None,
             "error": column.error if column else None,
         }
 

@@ -142,7 +142,7 @@ def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[in
         path, data = _file(wearer)
         delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
         words = trigger_words(read_adapter(path).claims)
-        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)))
+        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)), bench.preset.scale)
     except Exception as error:
         return Column(job.id, place, error=_failure(error))
 

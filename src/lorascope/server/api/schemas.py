@@ -230,6 +230,7 @@ class TryColumn(BaseModel):
     key: str
     name: str
     images: list[str]
+    weight: float | None
     error: Fault | None
 
 
