@@ -26,6 +26,18 @@ def split_of(card: Locator) -> str:
     return card.locator(".pair").evaluate("element => getComputedStyle(element).getPropertyValue('--at')")
 
 
+def tab_to(page: Page, name: str, key: str = "Tab") -> None:
+    """Press Tab until something of this name has the focus."""
+    for _ in range(80):
+        page.keyboard.press(key)
+        label = page.evaluate(
+            "(at => at.ariaLabel ?? (at.labels?.[0] ?? at).textContent)(document.activeElement).trim()"
+        )
+        if label.startswith(name):
+            return
+    raise AssertionError(f"the keyboard does not get to {name}")
+
+
 def test_find_look_copy_and_compare_with_the_mouse(visit: Visit) -> None:
     page = visit("/", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_label("What should it do?").fill("red")
@@ -63,28 +75,99 @@ def test_find_look_copy_and_compare_with_the_keyboard(visit: Visit) -> None:
     expect(page.locator("#told")).to_contain_text("nearest first")
     assert page.evaluate("document.activeElement.id") == "q"  # and keeps it when the results come
 
-    def tab_to(name: str) -> None:
-        for _ in range(40):
-            page.keyboard.press("Tab")
-            label = page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
-            if label.startswith(name):
-                return
-        raise AssertionError(f"the keyboard does not get to {name}")
-
-    tab_to("leaf, without to with")
+    tab_to(page, "leaf, without to with")
     page.keyboard.press("End")
     assert split_of(page.locator(".card").first) == "100%"
-    tab_to("Copy tag")
+    tab_to(page, "Copy tag")
     page.keyboard.press("Enter")
     assert page.evaluate("navigator.clipboard.readText()") == "<lora:leaf:1>"
-    tab_to("Compare leaf")
+    tab_to(page, "Compare leaf")
     page.keyboard.press("Space")
-    tab_to("More")
+    tab_to(page, "More")
     page.keyboard.press("Enter")
-    tab_to("More like this")
+    tab_to(page, "More like this")
     page.keyboard.press("Enter")
     expect(page.get_by_role("list", name="Examples")).to_contain_text("more like leaf")
     expect(page.locator("#tray")).to_contain_text("Choose one more")
+
+
+def test_an_adapter_is_looked_at_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/map/table?sort=name&order=asc")
+    tab_to(page, "lamp")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="lamp")).to_be_visible()
+    tab_to(page, "lamp, without to with")
+    page.keyboard.press("Home")
+    assert page.locator(".evidence").evaluate("at => getComputedStyle(at).getPropertyValue('--at')") == "0%"
+    tab_to(page, "Show the mature pictures of lamp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".evidence")).to_have_class(re.compile("shown"))
+    tab_to(page, "Search for")
+    page.keyboard.press("Enter")
+    expect(page.locator("#words")).to_contain_text("red: it comes")
+
+
+def test_adapters_are_compared_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/?q=red")
+    for name in ("scarlet", "rose", "lamp"):
+        page.get_by_role("button", name=f"Compare {name}").press("Space")
+    tab_to(page, "Compare 3", "Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    tab_to(page, "Leave out lamp")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="lamp")).to_have_count(0)
+    tab_to(page, "Pictures of each adapter")  # which can be scrolled
+    tab_to(page, "scarlet, without to with")
+    page.keyboard.press("End")
+    places = page.locator(".compare .split input").evaluate_all("all => all.map(one => one.value)")
+    assert set(places) == {"100"}
+
+
+def test_the_map_has_a_twin_for_the_keyboard(visit: Visit) -> None:
+    page = visit("/map")
+    expect(page.locator("#map-told")).to_contain_text("within the thresholds")
+    tab_to(page, "Strength at most")
+    page.keyboard.press("End")
+    expect(page.locator("#map-told")).to_contain_text("0 too strong")
+    page = visit("/map")
+    tab_to(page, "The same as a table")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="All adapters")).to_be_visible()
+    tab_to(page, "Strength")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody th").first).to_have_text("grey00")
+    tab_to(page, "grey00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="grey00")).to_be_visible()
+
+
+def test_files_are_measured_and_a_prompt_tried_with_the_keyboard(visit: Visit, tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    for colour in ("red", "blue"):
+        tint(folder / f"{colour}der.safetensors", **{colour: 0.3})
+    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
+    with serving(settings) as address:
+        page = visit("/work", base=address)
+        tab_to(page, str(folder))
+        page.keyboard.press("Space")
+        page.keyboard.press("Space")
+        tab_to(page, "Precision")
+        page.keyboard.type("glance")
+        tab_to(page, "2 new files: index")
+        page.keyboard.press("Enter")
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("glance")
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("done")
+        page.goto("/?q=red")
+        tab_to(page, "Try my own prompt")
+        page.keyboard.press("Enter")
+        tab_to(page, "Your prompt")
+        page.keyboard.type("a red boat")
+        page.keyboard.press("Enter")
+        expect(page.locator(".tries img")).to_have_count(6)
+        expect(page.locator(".tries")).to_contain_text("drawn with weight 1")
+        keep(page, "keyboard-try")
+        page.goto("about:blank")
 
 
 def test_thresholds_work_live_and_the_address_holds_everything(visit: Visit) -> None:
