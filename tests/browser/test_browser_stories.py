@@ -456,6 +456,8 @@ def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Pa
         keep(page, "story-paused")
         resume.click()
         expect(page.locator("progress")).to_be_visible()
+        expect(page.locator(".run")).to_contain_text("left for the whole run")
+        keep(page, "story-running")
         page.get_by_role("button", name=re.compile("Stop")).first.click()
         expect(page.get_by_text("Nothing is being measured.")).to_be_visible()
         page.goto("about:blank")
