@@ -175,7 +175,8 @@ class Library:
             for adapter in adapters:
                 db.execute(
                     "INSERT INTO adapters (key, name, family, facts, added) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)"
-                    " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts",
+                    " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts,"
+                    " added = excluded.added",
                     (adapter.key, adapter.name, adapter.family, json.dumps(adapter.facts), time.time()),
                 )
                 (row,) = db.execute("SELECT id FROM adapters WHERE key = ?", (adapter.key,)).fetchone()

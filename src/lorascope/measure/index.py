@@ -32,12 +32,16 @@ _STRONGER = "Measure it at a larger scale, or with a base model in float32"
 
 @dataclass(frozen=True)
 class Event:
-    """What a run tells its watcher: ``cells`` of ``total`` are done; ``text`` names the file or the stage."""
+    """What a run tells its watcher: ``cells`` of ``total`` of its stage are done; ``text`` names the file or the stage.
+
+    ``later`` is about how many cells the stages after this one will take.
+    """
 
     kind: Literal["scan", "stage", "weigh", "block", "refused"]
     text: str
     cells: int = 0
     total: int = 0
+    later: int = 0
 
 
 Watcher = Callable[[Event], None]
@@ -145,6 +149,7 @@ class _Run:
         self._began = time.monotonic()
         self._spent = 0
         self._ahead: dict[Path, int] = {}
+        self._later = 0
         self.outcome = Outcome()
 
     def go(self, paths: Sequence[Path]) -> None:
@@ -176,9 +181,14 @@ class _Run:
         """One block for every adapter that has none; returns all that could be measured."""
         coarse = self._recall(adapters)
         new = [adapter for adapter in adapters if adapter.path not in coarse]
+        known = [adapter for adapter in adapters if adapter.path in coarse]
         expected = {adapter.path: self._bench.grid.block_size for adapter in new}
+        if self._goal != GLANCE:
+            more = expected_cells(self._goal, self._bench.grid) - self._bench.grid.block_size
+            self._later = len(new) * more + sum(map(self._expected, known))
         good = self._stage("first look", self._weightiest_first(new), expected, GLANCE)
-        return good + [adapter for adapter in adapters if adapter.path in coarse]
+        self._later = 0
+        return good + known
 
     def _recall(self, adapters: Sequence[Adapter]) -> set[Path]:
         """Take up what the library knows of some files; returns those that were looked at already."""
@@ -199,7 +209,7 @@ class _Run:
         good: list[Adapter] = []
         self._spent = 0
         self._ahead = dict(expected)
-        self._watch(Event("stage", name, 0, sum(self._ahead.values())))
+        self._watch(Event("stage", name, 0, sum(self._ahead.values()), self._later))
         for adapter, load in read_ahead(adapters, self._load):
             if self._tried(adapter, functools.partial(self._advance, adapter, load, goal)):
                 good.append(adapter)
@@ -339,7 +349,7 @@ class _Run:
         self._say("refused", f"{refused.path}: {refused.reason}")
 
     def _say(self, kind: Literal["weigh", "block", "refused"], text: str) -> None:
-        self._watch(Event(kind, text, self._spent, self._spent + sum(self._ahead.values())))
+        self._watch(Event(kind, text, self._spent, self._spent + sum(self._ahead.values()), self._later))
 
     def _expected(self, adapter: Adapter) -> int:
         """About how many cells an adapter still takes after its first look."""
