@@ -80,6 +80,31 @@ def test_inspect_tells_what_files_are(folder: Path, tmp_path: Path) -> None:
     assert [(Path(one["path"]).name, one["code"]) for one in refused] == [("bad.safetensors", "not-safetensors")]
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    """Square brackets once vanished as markup: from the progress, from what remove says, from the path of a library."""
+    path = tint(tmp_path / "[bold]" / "[red]ink.safetensors", red=0.3)
+    place = path.parent / "library.db"
+    told = call("index", path, "-l", place, "--preset", FAKE, "--precision", "glance")
+    assert "1 adapter measured with 16 cells" in told.output
+    assert f"Library: {place}" in told.output
+    assert "[red]ink" in told.stderr
+    assert "[red]ink is forgotten" in call("remove", "[red]ink", "-l", place, "--yes").output
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another_and_json_loses_nothing(tmp_path: Path) -> None:
+    """A dash in a table once ended the command with a UnicodeEncodeError, on Windows and in old locales."""
+    path = tint(tmp_path / "墨.safetensors", red=0.3)
+    inspect = [sys.executable, "-c", "from lorascope.cli import main; main()", "inspect", str(tmp_path)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    plain, whole = (
+        subprocess.run([*inspect, *more], env=environment, capture_output=True, text=True, check=True).stdout
+        for more in ([], ["--json"])
+    )
+    assert "\\u58a8.safetensors" in plain
+    assert "\\u2013" in plain
+    assert json.loads(whole)["adapters"][0]["path"] == str(path)
+
+
 def test_inspect_names_an_adapter_that_is_all_zero(tmp_path: Path) -> None:
     tint(tmp_path / "untrained.safetensors")
     assert answer("inspect", tmp_path)["adapters"][0]["all_zero"] is True
@@ -147,6 +172,9 @@ def test_search_takes_every_filter(measured: Path, folder: Path) -> None:
     assert answer("search", "red", "-l", measured, "--family", "sdxl")["considered"] == 0
     assert answer("search", "red", "-l", measured, "--folder", folder)["considered"] == 3
     assert answer("search", "red", "-l", measured, "--folder", folder.parent / "no")["considered"] == 0
+    nobody = call("search", "red", "-l", measured, "--family", "sdxl").stdout
+    assert "No adapter is of that --family and under that --folder" in nobody
+    assert "these come nearest" not in nobody
     assert answer("search", "red", "-l", measured, "--encoding", "prefix")["hits"]
 
 
@@ -317,6 +345,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
+        (["demo", "{measured}/demo"], "library-error", "demo cannot be written (Not a directory): choose another"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
         (["experiment", "luck", "-l", "{measured}"], "query-error", "no experiment 'luck': use one of ablations, meta"),
         (["experiment", "ablations", "-l", "{measured}"], "query-error", "needs queries with known answers"),
@@ -330,6 +359,7 @@ def test_errors_come_in_one_envelope(
     error = fails([part.format(tmp=tmp_path, measured=measured) for part in argv], monkeypatch, capfd)
     assert error["code"] == code
     assert message in error["message"]
+    assert not (tmp_path / "l.db").exists()  # a slip of the pen makes no library
 
 
 def test_for_people_an_error_is_one_line(

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from fakes import three, tint
 
+from lorascope.adapters import read_adapter
+from lorascope.errors import UnreadableAdapter
 from lorascope.library import Library
 from lorascope.library.leases import ended, this_process
 from lorascope.measure import Bench, index
@@ -246,6 +248,25 @@ def test_broken_files_are_listed_and_the_good_ones_measured(tmp_path: Path, comm
         assert {library.adapters()[key].name for key in measured} == {"redder", "greender", "blueder"}
     assert {name: refusals[name].code for name in tray} == tray
     assert all(refusal.reason and refusal.remedy for refusal in refusals.values())
+
+
+def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(tmp_path: Path, bench: Bench) -> None:
+    """It can be read but not stored: it once ended the run with the traceback of a UnicodeEncodeError."""
+    folder = three(tmp_path / "loras")
+    try:
+        (folder / "redder.safetensors").rename(folder / os.fsdecode(b"caf\xe9.safetensors"))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    outcome = index([folder], bench, precision="glance")
+    assert outcome.finished
+    assert len(outcome.measured) == 2
+    (refused,) = bench.library.refusals()
+    assert (refused.path, refused.code) == (str(folder / "caf\\udce9.safetensors"), "unreadable")
+    assert (refused.reason, refused.remedy) == ("its name, or that of its folder, is not UTF-8", "Rename it")
+    (odd,) = folder.glob("caf*")
+    with pytest.raises(UnreadableAdapter) as told:
+        read_adapter(odd)
+    assert str(told.value).encode("utf-8")
 
 
 def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:

@@ -328,6 +328,35 @@ def test_a_locked_library_can_be_merged_into_another(locked: Path, library: Libr
     assert len(library.matrix(library.protocol().protocol.digest)) == 3
 
 
+def test_a_library_in_a_folder_that_cannot_be_written_is_read_without_a_log(locked: Path) -> None:
+    """Reading it by the plain URI failed once, and the error blamed the library that it was merged into."""
+    in_folder = not os.access(locked.parent, os.W_OK)
+    assert schema.reading(locked) == f"{locked.as_uri()}?mode=ro{'&immutable=1' * in_folder}"
+
+
+def test_two_that_make_a_library_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite tells at once that it is locked when two begin its log together: one in two hundred openings failed."""
+
+    class Busy(sqlite3.Connection):
+        times = 2
+
+        def execute(self, *asked: Any) -> sqlite3.Cursor:
+            if self.times:
+                self.times -= 1
+                raise sqlite3.OperationalError("database is locked")
+            return super().execute(*asked)
+
+    connection = sqlite3.connect(tmp_path / "new.db", factory=Busy)
+    schema._write_ahead(connection)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_path_that_cannot_even_be_looked_up_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="name too long: choose another --library"):
+        Library(tmp_path / f"{'long' * 100}.db")
+
+
 # --- a full disk --------------------------------------------------------------------------------------------------
 
 
@@ -440,6 +469,36 @@ def test_a_merged_library_is_refined_from_where_the_other_one_was(
     with Library(tmp_path / "whole.db", create=True) as whole:
         index([tmp_path / "theirs"], load_bench(preset, whole), precision="full")
         assert measured(bench.library) == measured(whole)
+
+
+def test_merging_leaves_thresholds_and_what_is_active_as_they_were(
+    elsewhere: Path, library: Library, preset: Preset
+) -> None:
+    """Another library's thresholds once took the place of one's own, without a word."""
+    mine = dataclasses.replace(preset, strength_max=1.0)
+    with Library(elsewhere) as other:
+        library.add_protocol(other.protocol().protocol, mine)
+    library.add_protocol(preset.protocol(base_digest="b", encoder="fake", encoder_digest="e"), preset)
+    active = library.protocols()[0].protocol
+    merge(elsewhere, library)
+    assert library.protocols()[0].protocol == active
+    assert library.protocols()[1].preset == mine
+
+
+def test_merging_never_mixes_trigger_words_within_a_signature(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+    """The other library's words and blocks once came beside one's own, so that refining would have mixed both."""
+    path = tint(tmp_path / "loras" / "red.safetensors", red=0.2)
+    sidecar = path.with_suffix(".json")
+    sidecar.write_text('{"activation text": "ink"}', "utf-8")
+    index([path], bench, precision="glance")
+    sidecar.write_text('{"activation text": "oil"}', "utf-8")
+    with Library(tmp_path / "theirs.db", create=True) as theirs:
+        index([path], load_bench(preset, theirs), precision="full")
+        merge(theirs.path, bench.library)
+        assert measured(bench.library) == measured(theirs)
+    (key,) = bench.library.adapters()
+    assert bench.library.adapters()[key].facts["worn"] == {bench.scene: ", ink"}
+    assert len(bench.library.evidence.blocks(key, bench.protocols[0])) == 1
 
 
 def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, library: Library) -> None:

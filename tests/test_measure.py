@@ -77,6 +77,18 @@ def test_the_first_look_comes_first_for_every_adapter(tmp_path: Path, bench: Ben
     assert first == {f"{colour}der" for colour in COLOURS}
 
 
+def test_a_first_look_tells_how_much_comes_after_it(tmp_path: Path, bench: Bench) -> None:
+    events: list[Event] = []
+    index([three(tmp_path / "loras")], bench, precision="full", watch=events.append)
+    first, refining = (event for event in events if event.kind == "stage")
+    assert first.later == refining.total == 3 * (len(bench.grid) - bench.grid.block_size)
+    assert {event.later for event in events[events.index(refining) :]} == {0}
+    events.clear()
+    tint(tmp_path / "loras" / "late.safetensors", red=0.1)
+    index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
+    assert {event.later for event in events} == {0}
+
+
 def test_a_finished_folder_is_not_measured_again(tmp_path: Path, bench: Bench) -> None:
     folder = three(tmp_path / "loras")
     index([folder], bench, precision="quick")

@@ -18,13 +18,14 @@ import lorascope.server.pages as pages
 from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
+from lorascope.server.asking import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.working import duration
 from lorascope.signature import Estimate
 from tests.fakes import tint
-from tests.serving import measured, serving, small_world
+from tests.serving import measured, serving, small_world, until
 
 HERE = Path(pages.__file__).parent
 HTMX = {"HX-Request": "true"}
@@ -115,6 +116,15 @@ def test_the_tag_carries_the_weight_that_is_claimed(client: TestClient, keys: di
     assert 'href="https://civitai.com/models/5?modelVersionId=6"' in text
 
 
+def test_a_try_says_which_weight_it_was_drawn_with(client: TestClient, keys: dict[str, str]) -> None:
+    sent = client.post("/tries", data={"prompt": "a fox", "a": [keys["odd"], keys["redder"]]})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 1.0, 1.0]
+    text = client.get(sent.headers["location"]).text
+    assert text.count("drawn with weight 1") == 2
+    assert text.count("its tag has 0.8") == 1  # the other one claims none, so its tag has 1, too
+
+
 def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     answer = client.get(f"/adapters/sha256:{'0' * 64}")
     assert answer.status_code == 404
@@ -145,6 +155,13 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
                 found[protocol] = re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', text)
             assert set(found[""]) == {""}, address
             assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
+        for path in ("/", "/map", "/work", f"/favourites?a={quote(one)}"):
+            text = client.get(f"{path}{'&' if '?' in path else '?'}protocol={older}").text
+            links = re.findall(r'href="(/(?:|map|work|favourites))(?:\?([^"]*))?"', text.partition("</nav>")[0])
+            assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/favourites")], path
+        for older_one in re.findall(r'src="/api/v1/adapters/[^"]*"', client.get(f"/favourites?a={one}").text):
+            assert older not in older_one
+        assert f"protocol={older}" in client.get(f"/favourites?a={one}&protocol={older}").text
 
 
 def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
@@ -183,6 +200,19 @@ def test_the_address_of_a_search_says_it_all() -> None:
     assert "more=" not in moved
     assert Address(min_consistency=0.0).ask().min_consistency == float("-inf")
     assert (Address(page=2).ask().offset, Address(page=2).ask().limit) == (48, 48)
+
+
+def test_an_example_has_a_weight_that_the_address_holds() -> None:
+    address = Address(more=("sha256:ab", "civitai:5@6:2"), less=("sha256:cd:0.5",))
+    assert address.examples == (
+        ("more", Example("sha256:ab")), ("more", Example("civitai:5@6", 2.0)), ("less", Example("sha256:cd", 0.5)),
+    )  # fmt: skip
+    assert address.weigh(Example("sha256:cd", 4.0)) == address.url(less=("sha256:cd:4",))
+    assert address.weigh(Example("civitai:5@6")) == address.url(more=("sha256:ab", "civitai:5@6"))
+    assert address.forget("sha256:cd") == address.url(less=())
+    assert address.more_like("civitai:5@6") == address.url()  # it keeps its weight
+    assert (Example("x:1").heavier, Example("x:1", 4.0).heavier) == (Example("x:1", 2.0), None)
+    assert (Example("x:1", 0.3).lighter, Example("x:1", 0.25).lighter) == (Example("x:1", 0.25), None)
 
 
 def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:

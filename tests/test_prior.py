@@ -184,7 +184,7 @@ def test_what_was_looked_at_is_not_read_again_for_a_first_look(
     folder = three(tmp_path / "loras")
     index([folder], bench, precision="glance")
     read: list[Path] = []
-    monkeypatch.setattr(RUN, "_read", lambda path: read.append(path) or path.read_bytes())
+    monkeypatch.setattr(RUN, "read_file", lambda path: read.append(path) or path.read_bytes())
     assert index([folder], bench, precision="full").finished
     assert sorted(read) == sorted(folder.iterdir())
 

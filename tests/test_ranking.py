@@ -240,6 +240,17 @@ class TestTheMappedMatrix:
         library.matrix(put(library, preset, drawn(60)))
         assert not gone.exists()
 
+    @pytest.mark.parametrize("owner", [b"/" + b"long" * 100, b"caf\xe9.db"])
+    def test_what_was_kept_of_a_library_that_cannot_be_asked_for_stays(
+        self, library: Library, preset: Preset, tmp_path: Path, owner: bytes
+    ) -> None:
+        """Such a note once kept every other library out of its cache."""
+        other = tmp_path / "cache" / "matrices" / "other"
+        other.mkdir(parents=True)
+        (other / "library.txt").write_bytes(owner)
+        assert library.matrix(put(library, preset, drawn(60))).folder is not None
+        assert other.exists()
+
     def test_a_cache_that_cannot_be_written_costs_memory_only(
         self, library: Library, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -423,6 +434,19 @@ class TestQueryVectors:
         assert known(kept, ["ink"]) == []
         kept.put("e", "suffix", {"ink": vector(2)})
         assert known(kept, ["ink"]) == ["ink"]
+
+    def test_a_damaged_file_that_cannot_be_removed_is_passed_over(
+        self, kept: QueryVectors, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in a cache that is shared to be read."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError("not yours")
+
+        kept.put("e", "suffix", {"ink": vector(1)})
+        kept.path.write_bytes(b"no data")
+        monkeypatch.setattr(Path, "unlink", refuse)
+        assert known(kept, ["ink"]) == []
 
     def test_a_place_that_cannot_be_written_keeps_nothing(self, tmp_path: Path) -> None:
         """And nothing fails."""

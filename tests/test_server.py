@@ -19,6 +19,7 @@ from PIL import Image
 from serving import measured, serving
 
 from lorascope.library import BARE, Library, StoredAdapter
+from lorascope.library.showcase import Showcase
 from lorascope.search import Searcher
 from lorascope.server.api.schemas import Search
 from lorascope.server.asking import Ask
@@ -124,6 +125,22 @@ def test_what_was_answered_is_given_again_without_waiting_until_the_library_chan
         assert state.remembered(ask) is None
         assert client.get(f"{API}/search?q=red").json()["considered"] == 2
         assert searched == [ask]
+
+
+def test_a_file_that_was_moved_or_described_anew_is_told_of_at_once(tmp_path: Path) -> None:
+    """Only signatures were once looked at, so answers went on telling the former path."""
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    with serving(place) as client:
+        (before, *_) = get(client, "/search", q="red")["hits"]
+        assert get(client, "/map")["mature"] == [0, 0, 0]
+        with Library(place) as library:
+            adapter = library.adapters()[before["adapter"]["key"]]
+            claims = {"nsfw_level": {"value": 8, "source": "a sidecar"}}
+            library.add_adapters([dataclasses.replace(adapter, facts=adapter.facts | {"claims": claims})], {})
+            assert get(client, "/search", q="red")["hits"][0]["adapter"]["mature_level"] == 8
+            assert sorted(get(client, "/map")["mature"]) == [0, 0, 1]
+            library.add_adapters([dataclasses.replace(adapter, paths=("/elsewhere/redder.safetensors",))], {})
+        assert "/elsewhere/redder.safetensors" in get(client, "/search", q="red")["hits"][0]["adapter"]["paths"]
 
 
 def test_pages_follow_each_other(client: TestClient) -> None:
@@ -262,21 +279,20 @@ def test_pictures_come_as_they_are_stored(client: TestClient, place: Path) -> No
 # --- map --------------------------------------------------------------------------------------------------------
 
 
-def test_new_points_do_not_disturb_the_map(tmp_path: Path) -> None:
-    folder = three(tmp_path / "loras")
-    place = measured(tmp_path / "library.db", folder)
-    with serving(place, folder) as client:
-        before = get(client, "/map")
-        tint(folder / "odd.safetensors", red=0.1, blue=-0.4)
-        measured(place, folder)
-        after = get(client, "/map")
-    assert len(after["keys"]) == 4
-    assert_undisturbed(before, after)
+def test_few_adapters_are_in_no_plane_yet(client: TestClient) -> None:
+    """They once were in one for the time being, and all moved when the two dozenth came."""
+    drawn = get(client, "/map")
+    assert (drawn["x"], drawn["y"], drawn["axes"]) == (None, None, None)
+    assert len(drawn["strength"]) == 4
+    assert "What they do is drawn from 12 adapters on" in client.get("/map").text
 
 
-def test_the_plane_of_the_map_is_decided_once(tmp_path: Path) -> None:
-    """Two dozen adapters decide it by what differs most among them; what comes later finds its place in it."""
+@pytest.mark.parametrize("read_only", [False, True])
+def test_new_points_never_disturb_the_map(tmp_path: Path, read_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen adapters decide the plane by what differs most among them; what comes later finds its place in it."""
     place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    if read_only:
+        monkeypatch.setattr(Showcase, "put_plane", lambda *_: None)
     rng = np.random.default_rng(0)
     main, second = np.eye(16)[:2]
     with Library(place) as library:
@@ -289,16 +305,18 @@ def test_the_plane_of_the_map_is_decided_once(tmp_path: Path) -> None:
             signature = dataclasses.replace(like.signature, direction=direction)
             library.put_signatures(digest, "glance", {f"sha256:{name}": signature})
 
-        for number in range(21):
-            add(str(number), main * rng.choice([-1, 1]) + 0.5 * second * rng.normal() + 0.05 * rng.normal(size=16))
+        for number in range(9):
+            add(str(number), main * (-1) ** number + 0.5 * second * rng.normal() + 0.05 * rng.normal(size=16))
         with serving(place) as client:
             before = get(client, "/map")
+            assert min(abs(before["x"][before["names"].index(str(number))]) for number in range(9)) > 0.6
+            if read_only:
+                return
             for number in range(40):
                 add(f"other {number}", np.eye(16)[3] + 0.1 * rng.normal(size=16))
             after = get(client, "/map")
-    assert len(after["keys"]) == 64
+    assert len(after["keys"]) == 52
     assert_undisturbed(before, after)
-    assert min(abs(before["x"][before["names"].index(str(number))]) for number in range(21)) > 0.6
 
 
 def assert_undisturbed(before: Any, after: Any) -> None:
@@ -328,6 +346,32 @@ def test_the_best_hidden_hits_are_told_on_every_page(client: TestClient) -> None
         assert names(first) != names(second)
         assert [(hit["rank"], hit["adapter"]["name"]) for hit in second["hidden"]] == [(1, "glaring")]
         assert second["hidden"] == first["hidden"]
+
+
+def test_examples_count_as_much_as_their_weights_say(client: TestClient) -> None:
+    red, green = key_of(client, "redder"), key_of(client, "greender")
+    signatures = {key: get(client, f"/adapters/{quote(key)}/signature", direction=True) for key in (red, green)}
+    one, other = (np.array(signatures[key]["direction"]) for key in (red, green))
+    asked = get(client, "/search", more=[red, f"{green}:0.5"], everything=True)
+    assert asked["query"] == "like redder, like greender:0.5"
+    blue = np.array(get(client, f"/adapters/{quote(key_of(client, 'blueder'))}/signature", direction=True)["direction"])
+    mixed = one / np.linalg.norm(one) + 0.5 * other / np.linalg.norm(other)
+    cosine = mixed @ blue / np.linalg.norm(mixed) / np.linalg.norm(blue)
+    score = next(hit["score"] for hit in asked["hits"] if hit["adapter"]["name"] == "blueder")
+    assert score == pytest.approx(cosine, abs=1e-5)
+    assert get(client, "/search", more=f"{red}:1")["query"] == "like redder"
+
+
+def test_all_hidden_hits_can_be_reached(client: TestClient) -> None:
+    for asked in ({"q": "red"}, {}, {"more": key_of(client, "redder")}):
+        whole = get(client, "/search", max_strength=0, hidden=True, **asked)["hidden"]
+        parts = [
+            get(client, "/search", max_strength=0, hidden=True, hidden_offset=at, limit=2, **asked)["hidden"]
+            for at in (0, 2, 4)
+        ]
+        assert [hit["rank"] for hit in whole] == list(range(1, len(whole) + 1))
+        assert [hit for part in parts for hit in part] == whole
+        assert len(whole) >= 3
 
 
 def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
@@ -393,6 +437,7 @@ BAD = [
     ("GET", "/search?queri=red", None, 422, "bad-value", "queri: extra inputs are not permitted"),
     ("GET", "/search?protocol=none", None, 404, "unknown-protocol", "no Protocol is called 'none'"),
     ("GET", "/search?more=sha256:0", None, 404, "unknown-adapter", "'sha256:0' has no signature"),
+    ("GET", "/search?more=sha256:0:0", None, 422, "bad-value", "sha256:0:0 has no weight that counts"),
     ("GET", "/search?image=../../etc/passwd", None, 404, "unknown-image", "no picture '../../etc/passwd' was sent"),
     ("POST", "/search", [1, 2], 422, "bad-value", "body: input should be a valid dictionary"),
     ("POST", "/search", {"q": 5}, 422, "bad-value", "q: input should be a valid string"),

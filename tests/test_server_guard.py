@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from fakes import three
 from fastapi.testclient import TestClient
-from serving import serving
+from serving import measured, serving
+from uvicorn.server import ServerState
 
 from lorascope.errors import ServerError
-from lorascope.server import Settings
+from lorascope.server import Settings, connection, encoding, guard
 from lorascope.server.sessions import COOKIE, Sessions
 from lorascope.server.settings import is_loopback
 
@@ -94,6 +102,46 @@ def test_nothing_allows_other_sites_to_read(open_server: TestClient) -> None:
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
+GALLERY = "https://gallery.example"
+
+
+def test_a_site_that_is_named_may_use_the_api(library: Path) -> None:
+    with serving(library, origins=(GALLERY,)) as client:
+        for path in (HEALTH, "/api/v1/nothing"):
+            answer = client.get(path, headers={"Origin": GALLERY})
+            assert answer.headers["access-control-allow-origin"] == GALLERY
+            assert "Origin" in answer.headers["vary"]
+            assert "access-control-allow-credentials" not in answer.headers
+        from_there = {"Origin": GALLERY, "Sec-Fetch-Site": "cross-site"}
+        assert code(client.post(RUN, json={}, headers=from_there), 409) == "no-folders"
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        preflight = client.options(RUN, headers=from_there | asked)
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, GALLERY)
+        assert client.post("/work/runs", headers=from_there).status_code == 403  # pages are no part of it
+        for other in ("https://evil.example", f"{GALLERY}.evil.example", "http://gallery.example", "null"):
+            assert "access-control-allow-origin" not in client.get(HEALTH, headers={"Origin": other}).headers
+            assert client.options(RUN, headers={"Origin": other} | asked).status_code == 400
+            assert code(client.post(RUN, json={}, headers={"Origin": other}), 403) == "cross-site"
+        assert "Origin" in client.get(HEALTH).headers["vary"]  # what a browser keeps is not mixed up
+
+
+def test_a_site_that_is_named_needs_the_token_and_never_uses_the_cookie(library: Path) -> None:
+    with serving(library, origins=(GALLERY,), token=TOKEN) as client:
+        client.post("/login", data={"token": TOKEN})
+        assert client.get(HEALTH).status_code == 200
+        from_there = {"Origin": GALLERY}
+        assert code(client.get(HEALTH, headers=from_there), 401) == "no-token"
+        assert code(client.post(RUN, json={}, headers=from_there), 401) == "no-token"
+        assert client.get(HEALTH, headers=from_there | BEARER).status_code == 200
+        assert code(client.post(RUN, json={}, headers=from_there | BEARER), 409) == "no-folders"
+
+
+@pytest.mark.parametrize("origin", ["*", "gallery.example", "https://gallery.example/", "HTTPS://a.b", "null", ""])
+def test_what_is_no_origin_is_told(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(ServerError, match="is no origin: write scheme, host and port as browsers do"):
+        Settings(library=tmp_path / "library.db", origins=(origin,))
+
+
 # --- the token --------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +205,8 @@ def test_a_cookie_alone_changes_nothing(client: TestClient) -> None:
 def test_sessions_end_and_cannot_be_made_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     client.post("/login", data={"token": TOKEN})
     end, _, proof = client.cookies[COOKIE].partition(".")
-    for forged in ("", "1.", f"{int(end) + 1}.{proof}", f"{end}.{proof[:-1]}0", f"{end}", f"é.{proof}"):
+    other = f"{end}.{proof[:-1]}{'1' if proof.endswith('0') else '0'}"
+    for forged in ("", "1.", f"{int(end) + 1}.{proof}", other, f"{end}", f"é.{proof}"):
         assert not Sessions(TOKEN).valid({COOKIE: forged})
     assert Sessions(TOKEN).valid({COOKIE: f"{end}.{proof}"})  # a restart does not end it
     assert not Sessions("another token, as long").valid({COOKIE: f"{end}.{proof}"})
@@ -208,6 +257,78 @@ def test_a_failure_of_ours_says_nothing_of_it(library: Path, monkeypatch: pytest
     assert code(answer, 500) == "internal-error"
     assert "division" not in answer.text
     assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_a_body_that_comes_by_drops_is_not_waited_for(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece once began the time anew."""
+    monkeypatch.setattr(guard, "_BODY_SECONDS", 0.1)
+    sent: list[Any] = []
+
+    async def drip() -> Any:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": "/api/v1/search",
+        "raw_path": b"/api/v1/search", "query_string": b"", "root_path": "", "headers": headers,
+    }  # fmt: skip
+    with serving(library) as client:
+        asyncio.run(asyncio.wait_for(client.app(scope, drip, send), 10))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "too-slow"
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHo"])
+def test_a_client_that_never_ends_its_headers_is_left(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(connection, "_SECONDS", 0.1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.5)  # a request that is under way is not disturbed
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = uvicorn.Config(app)
+    config.load()
+
+    async def talk() -> bytes:
+        ours, theirs = socket.socketpair()
+        given = {"config": config, "server_state": ServerState(), "app_state": {}}
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection.Connection(**given), ours)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        writer.write(said)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return answer
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is to be had
+        answer = runner.run(talk())
+    assert answer.startswith(b"HTTP/1.1 204") == (b"\r\n\r\n" in said)
+
+
+def test_who_waits_for_the_encoder_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MOST", 1)
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    turn = threading.Event()
+    with serving(place) as client, ThreadPoolExecutor(1) as pool:
+        state = client.app.state.lorascope
+        state._encoders._thread.submit(turn.wait)
+        first = pool.submit(client.get, "/api/v1/search?q=red")
+        while state._encoders._places._value:
+            time.sleep(0.01)
+        refused = client.get("/api/v1/search?q=blue")
+        assert code(refused, 429) == "queue-full"
+        assert int(refused.headers["retry-after"]) > 0
+        page = client.get("/?q=blue")
+        assert (page.status_code, page.headers["retry-after"]) == (429, refused.headers["retry-after"])
+        assert "1 others are waiting for the encoder" in page.text
+        assert client.get("/api/v1/adapters").status_code == 200  # what needs no encoder does not wait
+        turn.set()
+        assert first.result(20).status_code == 200
+        assert client.get("/api/v1/search?q=blue").status_code == 200
 
 
 def test_a_body_is_counted_while_it_is_read(open_server: TestClient) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from fakes import three
@@ -30,6 +31,23 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 def document(client: TestClient) -> Any:
     """The document; without the stream of events, which has no end."""
     return schemathesis.openapi.from_dict(client.get("/api/v1/openapi.json").json()).exclude(path_regex="/events$")
+
+
+def test_every_request_and_answer_is_described_with_an_example_that_fits(client: TestClient) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    shared = {"components": document["components"]}
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    checked = 0
+    for operation in operations:
+        parts = [content for answer in operation["responses"].values() for content in answer["content"].items()]
+        parts += operation.get("requestBody", {"content": {}})["content"].items()
+        assert {"401", "421", "422", "500", "503"} <= set(operation["responses"])
+        for kind, content in (*parts, *(("", parameter) for parameter in operation.get("parameters", ()))):
+            assert content["schema"], operation["operationId"]
+            if not kind.startswith("image/"):
+                jsonschema_rs.validate(content["schema"] | shared, content["example"])
+                checked += 1
+    assert checked > 200
 
 
 def test_made_up_requests_are_answered_as_the_document_says(client: TestClient, document: Any) -> None:

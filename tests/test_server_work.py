@@ -31,6 +31,8 @@ from lorascope.measure import Bench, StopRun, index, load_bench
 from lorascope.protocol import Preset
 from lorascope.server import Settings, create_app
 from lorascope.server.folders import Folders
+from lorascope.server.jobs import Progress
+from lorascope.server.runs import Run
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
 ENDS = ("done", "paused", "cancelled", "failed", "interrupted")
@@ -97,6 +99,22 @@ def test_a_run_is_told_as_it_goes(client: TestClient, monkeypatch: pytest.Monkey
     assert "3 adapters with pictures of this run" in client.get("/work/progress").text
     assert client.get("/api/v1/health").json()["work"] == "running"
     assert until(client, f"{RUNS}/{number}", *ENDS)["state"] == "done"
+
+
+def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    run = Run(1, ("/loras",), "full", partial=False)
+    run.follow(Progress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
+    assert run.seconds_left is None  # nothing is known of its pace
+    clock[0] += 20
+    run.follow(Progress(1, "first look", "red", 40, 160, later=1840, refused=0, measured=3))
+    assert run.seconds_left == 0.5 * (120 + 1840)
+    run.follow(Progress(1, "refining", "", 0, 1840, later=0, refused=0, measured=10))
+    assert run.seconds_left is None  # another stage has another pace
+    clock[0] += 30
+    run.follow(Progress(1, "refining", "red", 100, 1840, later=0, refused=0, measured=10))
+    assert run.seconds_left == 0.3 * 1740
 
 
 def test_a_paused_run_goes_on_and_gives_the_same_bits(

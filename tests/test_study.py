@@ -174,6 +174,53 @@ def test_no_acknowledged_answer_is_lost_to_a_kill(tmp_path: Path) -> None:
     assert len(kept) == 3 * len({vote.pair for vote in kept})  # all of a pair's answers or none
 
 
+PEOPLE = """
+import http.client, sys, threading
+
+def vote(person):
+    try:
+        for pair in range(400):
+            server = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+            body = f"pair={pair}&overall=left&relevance=tie&quality=right"
+            headers = {"Cookie": f"study={person}", "Content-Type": "application/x-www-form-urlencoded"}
+            server.request("POST", "/study", body, headers)
+            if server.getresponse().status == 303:
+                print(f"{person} {pair}", flush=True)
+    except (OSError, http.client.HTTPException):
+        pass
+
+for number in range(3):
+    threading.Thread(target=vote, args=(f"person{number}",)).start()
+"""
+
+
+def test_a_server_that_is_killed_while_people_answer_has_every_answer_once(place: Path, tmp_path: Path) -> None:
+    with Library(place) as library:
+        keys = tuple(library.adapters())
+    path = tmp_path / "pairs.json"
+    Study("a", "b", tuple(Pair(f"red {number}", keys, keys[::-1]) for number in range(400))).write(path)
+    options = ["--library", str(place), "--study", str(path), "--port", "0", "--no-open"]
+    serve = [sys.executable, "-c", "from lorascope.cli import main; main()", "serve", *options]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().partition("127.0.0.1:")[2].partition("/")[0]
+        with subprocess.Popen([sys.executable, "-c", PEOPLE, port], stdout=subprocess.PIPE, text=True) as people:
+            assert people.stdout is not None
+            first = [people.stdout.readline() for _ in range(30)]
+            server.kill()
+            acknowledged = {tuple(line.split()) for line in (*first, *people.stdout)}
+    assert 30 <= len(acknowledged) < 1200
+    kept = Votes(votes_of(path)).all()
+    voted = {(vote.person, str(vote.pair)) for vote in kept}
+    assert voted >= acknowledged
+    assert len(kept) == 3 * len(voted)
+    with serving(place, study=path) as client:  # whoever was not told sends the answer again
+        person, pair = sorted(acknowledged)[0]
+        client.cookies["study"] = person
+        assert client.post("/study", data={"pair": pair, **SAME}).status_code == 303
+        assert client.get("/study/votes.csv").text.count("\n") == 1 + len(kept)
+
+
 def test_alpha_agrees_with_krippendorffs_example() -> None:
     # Krippendorff (2011), section A: two observers, ten units, alpha = .095
     one, other = "0100000010", "1110010000"

@@ -2,7 +2,7 @@
 
     LorascopeError
     ├── AdapterError(path, reason, remedy)      one file that cannot be measured; ``code``
-    │   ├── UnreadableAdapter    unreadable         missing, no permission, a folder, a loop
+    │   ├── UnreadableAdapter    unreadable         missing, no permission, a folder, an odd name
     │   ├── NotSafetensors       not-safetensors    empty, HTML, JSON, GGUF, a zip archive
     │   ├── PickleRefused        pickle             a pickle under any extension: it could run code
     │   ├── TruncatedAdapter     truncated          shorter than its header says
@@ -79,13 +79,23 @@ class AdapterError(LorascopeError):
         self.reason = reason
         self.remedy = remedy
 
+    @property
+    def place(self) -> str:
+        """The absolute path as text that can be stored and printed, whatever bytes the name is made of."""
+        return _printable(str(self.path.absolute()))
+
     def __str__(self) -> str:
         """Return one line: the file, what is wrong with it, what to do."""
-        return f"{self.path}: {self.reason}. {self.remedy}"
+        return _printable(f"{self.path}: {self.reason}. {self.remedy}")
+
+
+def _printable(text: str) -> str:
+    """Escape what stands for bytes that are no UTF-8, as in names that an old archive left behind."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class UnreadableAdapter(AdapterError):
-    """The file cannot be opened: missing, no permission, a folder, a loop of links."""
+    """The file cannot be opened: missing, no permission, a folder, a loop of links, a name that is no UTF-8."""
 
     code: ClassVar[str] = "unreadable"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +40,7 @@ class PromptSet:
         texts = [prompt.text for prompt in self.prompts]
         if not texts:
             raise PromptSetError(f"prompt set {self.name!r} holds no prompt: give at least one")
-        repeated = sorted({text for text in texts if texts.count(text) > 1})
+        repeated = sorted(text for text, count in Counter(texts).items() if count > 1)
         if repeated:
             raise PromptSetError(f"prompt set {self.name!r} repeats {repeated[0]!r}: remove all but one of each prompt")
 

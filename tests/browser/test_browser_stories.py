@@ -26,6 +26,18 @@ def split_of(card: Locator) -> str:
     return card.locator(".pair").evaluate("element => getComputedStyle(element).getPropertyValue('--at')")
 
 
+def tab_to(page: Page, name: str, key: str = "Tab") -> None:
+    """Press Tab until something of this name has the focus."""
+    for _ in range(80):
+        page.keyboard.press(key)
+        label = page.evaluate(
+            "(at => at.ariaLabel ?? (at.labels?.[0] ?? at).textContent)(document.activeElement).trim()"
+        )
+        if label.startswith(name):
+            return
+    raise AssertionError(f"the keyboard does not get to {name}")
+
+
 def test_find_look_copy_and_compare_with_the_mouse(visit: Visit) -> None:
     page = visit("/", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_label("What should it do?").fill("red")
@@ -63,28 +75,99 @@ def test_find_look_copy_and_compare_with_the_keyboard(visit: Visit) -> None:
     expect(page.locator("#told")).to_contain_text("nearest first")
     assert page.evaluate("document.activeElement.id") == "q"  # and keeps it when the results come
 
-    def tab_to(name: str) -> None:
-        for _ in range(40):
-            page.keyboard.press("Tab")
-            label = page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
-            if label.startswith(name):
-                return
-        raise AssertionError(f"the keyboard does not get to {name}")
-
-    tab_to("leaf, without to with")
+    tab_to(page, "leaf, without to with")
     page.keyboard.press("End")
     assert split_of(page.locator(".card").first) == "100%"
-    tab_to("Copy tag")
+    tab_to(page, "Copy tag")
     page.keyboard.press("Enter")
     assert page.evaluate("navigator.clipboard.readText()") == "<lora:leaf:1>"
-    tab_to("Compare leaf")
+    tab_to(page, "Compare leaf")
     page.keyboard.press("Space")
-    tab_to("More")
+    tab_to(page, "More")
     page.keyboard.press("Enter")
-    tab_to("More like this")
+    tab_to(page, "More like this")
     page.keyboard.press("Enter")
     expect(page.get_by_role("list", name="Examples")).to_contain_text("more like leaf")
     expect(page.locator("#tray")).to_contain_text("Choose one more")
+
+
+def test_an_adapter_is_looked_at_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/map/table?sort=name&order=asc")
+    tab_to(page, "lamp")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="lamp")).to_be_visible()
+    tab_to(page, "lamp, without to with")
+    page.keyboard.press("Home")
+    assert page.locator(".evidence").evaluate("at => getComputedStyle(at).getPropertyValue('--at')") == "0%"
+    tab_to(page, "Show the mature pictures of lamp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".evidence")).to_have_class(re.compile("shown"))
+    tab_to(page, "Search for")
+    page.keyboard.press("Enter")
+    expect(page.locator("#words")).to_contain_text("red: it comes")
+
+
+def test_adapters_are_compared_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/?q=red")
+    for name in ("scarlet", "rose", "lamp"):
+        page.get_by_role("button", name=f"Compare {name}").press("Space")
+    tab_to(page, "Compare 3", "Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    tab_to(page, "Leave out lamp")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="lamp")).to_have_count(0)
+    tab_to(page, "Pictures of each adapter")  # which can be scrolled
+    tab_to(page, "scarlet, without to with")
+    page.keyboard.press("End")
+    places = page.locator(".compare .split input").evaluate_all("all => all.map(one => one.value)")
+    assert set(places) == {"100"}
+
+
+def test_the_map_has_a_twin_for_the_keyboard(visit: Visit) -> None:
+    page = visit("/map")
+    expect(page.locator("#map-told")).to_contain_text("within the thresholds")
+    tab_to(page, "Strength at most")
+    page.keyboard.press("End")
+    expect(page.locator("#map-told")).to_contain_text("0 too strong")
+    page = visit("/map")
+    tab_to(page, "The same as a table")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="All adapters")).to_be_visible()
+    tab_to(page, "Strength")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody th").first).to_have_text("grey00")
+    tab_to(page, "grey00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="grey00")).to_be_visible()
+
+
+def test_files_are_measured_and_a_prompt_tried_with_the_keyboard(visit: Visit, tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    for colour in ("red", "blue"):
+        tint(folder / f"{colour}der.safetensors", **{colour: 0.3})
+    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
+    with serving(settings) as address:
+        page = visit("/work", base=address)
+        tab_to(page, str(folder))
+        page.keyboard.press("Space")
+        page.keyboard.press("Space")
+        tab_to(page, "Precision")
+        page.keyboard.type("glance")
+        tab_to(page, "2 new files: index")
+        page.keyboard.press("Enter")
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("glance")
+        expect(page.locator("#runs ~ .wide tbody tr").first).to_contain_text("done")
+        page.goto("/?q=red")
+        tab_to(page, "Try my own prompt")
+        page.keyboard.press("Enter")
+        tab_to(page, "Your prompt")
+        page.keyboard.type("a red boat")
+        page.keyboard.press("Enter")
+        expect(page.locator(".tries img")).to_have_count(6)
+        expect(page.locator(".tries")).to_contain_text("drawn with weight 1")
+        keep(page, "keyboard-try")
+        page.goto("about:blank")
 
 
 def test_thresholds_work_live_and_the_address_holds_everything(visit: Visit) -> None:
@@ -131,6 +214,20 @@ def test_more_like_this_and_less_of_this(visit: Visit) -> None:
     assert names(page)[0] != "sea"
     page.get_by_role("link", name="Forget sea").click()
     expect(page.locator(".card .name").first).to_have_text("sea")
+
+
+def test_an_example_is_weighed_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/?q=blue")
+    page.locator(".card").first.get_by_text("More").first.press("Enter")
+    page.get_by_role("link", name="More like this").first.press("Enter")
+    page.get_by_role("link", name="Let sea count less").press("Enter")
+    expect(page).to_have_url(re.compile(r"more=sha256%3A\w+%3A0.5"))
+    expect(page.get_by_role("list", name="Examples")).to_contain_text("0.5")
+    page.get_by_label("What should it do?").fill("red")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"q=red.*more=sha256%3A\w+%3A0.5"))  # it stays with other words
+    keep(page, "weights")
+    assert barriers(page) == []
 
 
 def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
@@ -236,6 +333,19 @@ def test_results_come_in_pages_of_48(visit: Visit) -> None:
     assert len(names(page)) == 7
 
 
+def test_all_that_the_thresholds_leave_out_can_be_looked_at(visit: Visit) -> None:
+    page = visit("/?q=red&max_strength=0")
+    page.locator("#lane > summary").press("Enter")
+    seen = page.locator("#lane .name").all_inner_texts()
+    assert len(seen) == 48
+    page.get_by_role("navigation", name="Pages of what is left out").get_by_role("link", name="Next 48").press("Enter")
+    expect(page).to_have_url(re.compile("lane=2.*#lane$"))
+    expect(page.locator("#lane .card").first).to_be_in_viewport()
+    seen += page.locator("#lane .name").all_inner_texts()
+    assert len(set(seen)) == 56
+    keep(page, "lane-2")
+
+
 def test_a_query_that_cannot_be_read_says_why(visit: Visit) -> None:
     page = visit("/?q=red", forgiven="422")
     page.get_by_label("What should it do?").fill("red:0")
@@ -289,6 +399,22 @@ def test_the_map_points_filters_and_opens(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="flood")).to_be_visible()
 
 
+def test_a_direction_has_its_place_whatever_else_is_on_the_map(visit: Visit) -> None:
+    page = visit("/map")
+    page.get_by_role("button", name="What they do").press("Enter")
+    x, y = page.evaluate(
+        "fetch('/api/v1/map').then(a => a.json()).then(d => [d.x, d.y].map(one => one[d.names.indexOf('leaf')]))"
+    )
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    keep(page, "map-directions")
+    page.mouse.move(
+        box["x"] + 52 + (x + 1) / 2 * (box["width"] - 52 - 18),
+        box["y"] + box["height"] - 40 - (y + 1) / 2 * (box["height"] - 40 - 18),
+    )
+    expect(page.locator(".tip")).to_contain_text("leaf")
+
+
 def test_the_table_sorts(visit: Visit) -> None:
     page = visit("/map/table")
     expect(page.locator("tbody th").first).to_have_text("flood")
@@ -330,6 +456,8 @@ def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Pa
         keep(page, "story-paused")
         resume.click()
         expect(page.locator("progress")).to_be_visible()
+        expect(page.locator(".run")).to_contain_text("left for the whole run")
+        keep(page, "story-running")
         page.get_by_role("button", name=re.compile("Stop")).first.click()
         expect(page.get_by_text("Nothing is being measured.")).to_be_visible()
         page.goto("about:blank")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lorascope.adapters.adapter import Adapter, read_adapter, sha256, sha256_of
 from lorascope.adapters.claims import Claim, Claims
 from lorascope.adapters.folder import scan
-from lorascope.adapters.header import Header, parse_header, read_header
+from lorascope.adapters.header import Header, parse_header, read_file, read_header
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.adapters.zero import all_zero
@@ -32,6 +32,7 @@ __all__ = [
     "parse_header",
     "peft_config",
     "read_adapter",
+    "read_file",
     "read_header",
     "scan",
     "sha256",

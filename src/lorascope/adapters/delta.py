@@ -4,7 +4,6 @@ The file is read once, every tensor is checked, and every key must belong to a w
 products are formed only when a weight is asked for, one at a time.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from lorascope.adapters.adapter import survey
 from lorascope.adapters.build import Build, Key, build
 from lorascope.adapters.family import families, naming, numbering
 from lorascope.adapters.forms import Form
-from lorascope.adapters.header import Header, TensorInfo, open_file, parse_header, unreadable
+from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
@@ -115,7 +114,7 @@ def load_delta(
     """
     if isinstance(data, Path):
         name, config = data, config if config is not None else peft_config(data)
-        data = _read(data)
+        data = read_file(data)
     path, view = Path(name), memoryview(data)
     header = parse_header(view, path)
     grouped, modules = survey(header, path)
@@ -136,17 +135,6 @@ def load_delta(
     if not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
     return Delta(forms, Coverage(len(matched), len(modules), unmatched))
-
-
-def _read(path: Path) -> bytearray:
-    """Read a whole file in one go, so that what is checked is what is used."""
-    with open_file(path) as file:
-        try:
-            data = bytearray(os.fstat(file.fileno()).st_size)
-            count = file.readinto(data)
-        except OSError as error:
-            raise unreadable(path, error) from error
-    return data if count == len(data) else data[:count]
 
 
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:

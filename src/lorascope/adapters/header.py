@@ -115,8 +115,12 @@ def open_file(path: Path) -> BufferedReader:
     """Open a file for reading.
 
     Raises:
-        UnreadableAdapter: If it cannot be opened, or is a folder, a pipe or a device.
+        UnreadableAdapter: If it cannot be opened, is a folder, a pipe or a device, or has a name that is no UTF-8.
     """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:  # it could be opened, but its path neither stored nor printed
+        raise UnreadableAdapter(path, "its name, or that of its folder, is not UTF-8", "Rename it") from error
     try:
         # asked before it is opened, because opening a pipe waits for somebody to write into it
         if not stat.S_ISREG(path.stat().st_mode):
@@ -124,6 +128,21 @@ def open_file(path: Path) -> BufferedReader:
         return path.open("rb")
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
+
+
+def read_file(path: Path) -> bytearray:
+    """Read a whole file in one go, so that what is checked is what is used.
+
+    Raises:
+        UnreadableAdapter: As in `open_file`, or if the disk fails.
+    """
+    with open_file(path) as file:
+        try:
+            data = bytearray(os.fstat(file.fileno()).st_size)
+            count = file.readinto(data)
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return data if count == len(data) else data[:count]
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableAdapter:

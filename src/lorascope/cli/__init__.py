@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 
@@ -15,6 +16,9 @@ def main() -> None:
     """Run the command line; errors that a person can put right are one line, without a traceback."""
     from lorascope.cli.app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of an older encoding lacks even the dash of an interval
+            stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\b")  # not the person's concern
     try:
         app()

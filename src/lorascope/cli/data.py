@@ -17,19 +17,17 @@ def import_(
     as_json: options.Json = False,
 ) -> None:
     """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
+    from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
     from lorascope.library import Library, import_carlos, merge
 
+    if not source.endswith((".db", ".parquet")):
+        raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
     with Library(library, create=True) as opened:
-        if source.endswith(".db"):
-            count = merge(Path(source), opened)
-        elif source.endswith(".parquet"):
-            count = import_carlos(source, opened)
-        else:
-            raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
+        count = merge(Path(source), opened) if source.endswith(".db") else import_carlos(source, opened)
         _tell(
             as_json,
-            f"{count} adapters read from {source} into {opened.path}",
+            f"{counted(count, 'adapter')} read from {source} into {opened.path}",
             read=count,
             library=str(opened.path),
         )
@@ -44,6 +42,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Write signatures in the authors' layout, or a manifest of what was let in and what was left out, and why."""
+    from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
     from lorascope.library import Library, export_carlos, write_manifest
 
@@ -54,7 +53,7 @@ def export(
             count = write_manifest(opened, target)
         else:
             raise LibraryError(f"{target} ends in {target.suffix!r}: use .parquet for signatures, .json for a manifest")
-        _tell(as_json, f"{count} adapters written to {target}", written=count, path=str(target))
+        _tell(as_json, f"{counted(count, 'adapter')} written to {target}", written=count, path=str(target))
 
 
 def remove(
@@ -80,4 +79,4 @@ def _tell(as_json: bool, sentence: str, **fields: object) -> None:
     if as_json:
         print_json(fields)
     else:
-        out.print(sentence, soft_wrap=True, highlight=False)
+        out.print(sentence, soft_wrap=True, highlight=False, markup=False)

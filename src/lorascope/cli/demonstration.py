@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.cli.running import ProgressBar, report
+from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure import Outcome, index, load_bench
 from lorascope.miniature.demo import QUERIES, lay_out
@@ -24,8 +26,8 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
         The library.
     """
     say = Console(quiet=True) if as_json else out
-    loras = lay_out(folder)
-    say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {loras}", soft_wrap=True)
+    loras = _lay_out(folder)
+    say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
         say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
         outcome = _index(loras, library, precision)
@@ -40,11 +42,20 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
                 out.print()
         sheet = write_sheet(folder / "answers.html", answers, library)
     say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)
-    say.print(f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html", soft_wrap=True)
-    say.print(f"Or on a page: lorascope serve --library {library.path} --folder {loras}", soft_wrap=True)
+    ask = f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html"
+    say.print(ask, soft_wrap=True, markup=False)
+    page = f"Or on a page: lorascope serve --library {library.path} --folder {loras}"
+    say.print(page, soft_wrap=True, markup=False)
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
     return library.path
+
+
+def _lay_out(folder: Path) -> Path:
+    try:
+        return lay_out(folder)
+    except OSError as error:
+        raise LibraryError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
 
 
 def _index(loras: Path, library: Library, precision: str) -> Outcome:

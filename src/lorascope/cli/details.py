@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lorascope.cli.output import out, print_json, print_table, ranged
+from lorascope.cli.output import counted, out, print_json, print_table, ranged
 from lorascope.library import Library, StoredAdapter, StoredSignature
 
 
@@ -83,9 +83,8 @@ def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
         return
     shown = [(*row[:4], row[4] if "@" in row[4] else row[4][7:19]) for row in rows]
     print_table(("adapter", "Strength", "Consistency", "precision", "key"), shown, str(stored.protocol))
-    refused = len(library.refusals())
-    if refused:
-        out.print(f"[dim]{refused} files were left out: lorascope list --refused[/]")
+    if refused := len(library.refusals()):
+        out.print(f"[dim]{counted(refused, 'file')} left out: lorascope list --refused[/]")
 
 
 def list_protocols(library: Library, as_json: bool) -> None:
@@ -100,7 +99,8 @@ def list_protocols(library: Library, as_json: bool) -> None:
     )
     for earlier, later in zip(found, found[1:], strict=False):
         differences = "; ".join(later.protocol.differences(earlier.protocol))
-        out.print(f"[dim]{later.protocol} / {earlier.protocol}: {differences}[/]", soft_wrap=True)
+        line = f"{later.protocol} / {earlier.protocol}: {differences}"
+        out.print(line, style="dim", soft_wrap=True, markup=False)
 
 
 def list_runs(library: Library, as_json: bool) -> None:

@@ -35,6 +35,7 @@ def search(
 
     if bool(query) == (image is not None):
         raise QueryError("give either words or --image FILE")
+    way = known_encoding(encoding)
     with Library(library) as opened:
         names = (
             [str(stored.protocol) for stored in opened.protocols() if stored.adapters] if every_protocol else [protocol]
@@ -51,7 +52,7 @@ def search(
                 if image is not None:
                     answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)
                 else:
-                    answer = searcher.text(query, top=top, filters=filters, encoding=known_encoding(encoding))
+                    answer = searcher.text(query, top=top, filters=filters, encoding=way)
                 lanes.append((searcher, answer))
         present(opened, lanes, hidden=hidden, sheet=sheet, as_json=as_json)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import final
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorascope.cli.output import err, out, print_json, print_table
@@ -49,8 +50,8 @@ class Laboratory:
         self._models = list(models) or [STANDING_IN]
         self._presets, self.device, self.download = presets, device, download
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err,
-            transient=True,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=err, transient=True,
         )  # fmt: skip
         self._task = self._progress.add_task("", total=None)
 
@@ -107,11 +108,11 @@ def present_findings(findings: Findings, origin: str, report: Path | None, as_js
     if as_json:
         print_json(asdict(findings))
         return
-    out.print(f"[bold]{findings.title}[/]\n{findings.about}", highlight=False)
+    out.print(f"[bold]{escape(findings.title)}[/]\n{escape(findings.about)}", highlight=False)
     for warning in findings.warnings:
-        out.print(f"[yellow]{warning}[/]", highlight=False)
+        out.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     for section in findings.sections:
-        out.print(f"\n[bold]{section.heading}[/]\n[dim]{section.text}[/]", highlight=False)
+        out.print(f"\n[bold]{escape(section.heading)}[/]\n[dim]{escape(section.text)}[/]", highlight=False)
         if section.table is not None:
             print_table(section.table.columns, [[_short(cell, row) for cell in row] for row in section.table.rows])
     if path is not None:

@@ -75,6 +75,6 @@ def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | 
     for searcher, answer in lanes:
         print_answer(answer, searcher.thresholds, show_hidden=hidden)
         if (answer.too_strong or answer.too_unstable) and (note := _borrowed(searcher)):
-            err.print(f"[yellow]{note}[/]", highlight=False)
+            err.print(note, style="yellow", highlight=False, markup=False)
     if path is not None:
         out.print(f"Pictures: {path.as_uri()}", soft_wrap=True)

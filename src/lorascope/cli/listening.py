@@ -49,6 +49,7 @@ def run(settings: Settings, *, open_page: bool, show_token: bool = False) -> Non
     import uvicorn
 
     from lorascope.server import create_app
+    from lorascope.server.connection import Connection
 
     if settings.preset:
         Preset.load(settings.preset)  # a wrong name should not wait for the first run to be told
@@ -56,8 +57,8 @@ def run(settings: Settings, *, open_page: bool, show_token: bool = False) -> Non
     with err.status("opening the library"):
         app = create_app(settings)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=_WAIT_SECONDS,
+        app, http=Connection, log_level="warning", access_log=False, server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=_WAIT_SECONDS,
     )  # fmt: skip
     server = uvicorn.Server(config)
     app.state.lorascope.ending = lambda: server.should_exit

@@ -19,13 +19,17 @@ def inspect(
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
     from lorascope.cli.inspected import print_inspected
     from lorascope.cli.output import print_json, print_refusals
-    from lorascope.errors import AdapterError
+    from lorascope.errors import AdapterError, UnreadableAdapter
     from lorascope.library import Refusal
     from lorascope.library.facts import adapter_facts, refusal
 
     rows: list[dict[str, Any]] = []
     refused: list[Refusal] = []
-    for path in scan(paths, lambda folder, reason: refused.append(Refusal(str(folder), "unreadable", reason, ""))):
+
+    def report(folder: Path, reason: str) -> None:
+        refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
+
+    for path in scan(paths, report):
         try:
             adapter = read_adapter(path)
             row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter), "all_zero": all_zero(path)}

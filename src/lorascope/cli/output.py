@@ -22,8 +22,9 @@ err = Console(stderr=True)
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    """One JSON document on standard output, in ASCII where that cannot print everything."""
+    everything = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(data, ensure_ascii=not everything, indent=1) + "\n")
 
 
 def print_error(error: BaseException, *, as_json: bool = False) -> None:
@@ -56,7 +57,10 @@ def _cell(value: Any) -> str:
 def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool) -> None:
     """Hits as a table, in words first."""
     title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
-    if not answer.found:
+    if not answer.considered:
+        out.print("[yellow]No adapter is of that --family and under that --folder: `lorascope list` shows all.[/]")
+        return
+    if answer.hits and not answer.found:
         out.print(f"[yellow]{NOTHING}[/]")
     rows = [_row(hit, thresholds) for hit in answer.hits + (answer.hidden if show_hidden else ())]
     print_table(("", "adapter", "score", "Strength", "Consistency", "in words"), rows, title)
@@ -88,6 +92,11 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
     if estimate is None or estimate.lower == estimate.upper:
         return text
     return f"{text} ({estimate.lower:.{digits}f}–{estimate.upper:.{digits}f})"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def print_refusals(refusals: Sequence[Refusal]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
 from lorascope.cli.lab import Laboratory
 from lorascope.cli.output import err
 from lorascope.evaluation.judges import load_judge
@@ -39,7 +41,7 @@ def sit(
     if dry_run:
         return []
     for reason in studio.make(lab.library.adapters(keys), lab.watch):
-        err.print(f"[yellow]no images:[/] {reason}", highlight=False)
+        err.print(f"[yellow]no images:[/] {escape(reason)}", highlight=False)
     panel = Panel(lab.store, stored.protocol, sitting)
     judges = [load_judge(name, presets=presets, device=device, download=lab.download) for name in names]
     return [panel.judged(judge, found, lab.watch) for judge in judges]

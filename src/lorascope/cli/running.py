@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lorascope.cli.output import err, out, print_json, print_refusals, print_table
+from lorascope.cli.output import counted, err, out, print_json, print_refusals, print_table
 from lorascope.library import Library
 from lorascope.measure import Bench, Event, Outcome
 from lorascope.measure.estimate import Estimate, estimate
@@ -31,7 +31,7 @@ class ProgressBar:
         self._progress = Progress(
             TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells,"),
             TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"),
-            TextColumn("{task.fields[refused]}  {task.description}"), console=err,
+            TextColumn("{task.fields[refused]}"), TextColumn("{task.description}", markup=False), console=err,
         )  # fmt: skip
         self._refused = 0
         self._task = self._progress.add_task("", total=None, stage="looking for files", refused="")
@@ -58,7 +58,7 @@ class ProgressBar:
 
     @property
     def _left_out(self) -> str:
-        return f"[yellow]{self._refused} files left out[/]" if self._refused else ""
+        return f"[yellow]{counted(self._refused, 'file')} left out[/]" if self._refused else ""
 
 
 def report(outcome: Outcome, library: Library, as_json: bool) -> None:
@@ -67,13 +67,13 @@ def report(outcome: Outcome, library: Library, as_json: bool) -> None:
         print_json(outcome.summary() | {"refusals": [vars(refusal) for refusal in outcome.refused]})
         return
     print_refusals(outcome.refused)
-    parts = [f"{len(outcome.measured)} adapters measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
+    adapters = counted(len(outcome.measured), "adapter")
+    parts = [f"{adapters} measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
     parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
-    left_out = len(outcome.refused)
-    parts += [f"{left_out} file{'s' if left_out > 1 else ''} left out"] if left_out else []
+    parts += [f"{counted(len(outcome.refused), 'file')} left out"] if outcome.refused else []
     parts += [f"about {outcome.left} cells left for the next run, as the time is over"] if outcome.left else []
     parts += [f"{len(outcome.elsewhere)} being measured by another process"] if outcome.elsewhere else []
-    out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False)
+    out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def chosen_preset(

@@ -23,6 +23,10 @@ def serve(
             help="A host name by which others reach this server, such as that of a proxy. May be given twice."
         ),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A site whose pages may use the API, such as https://gallery.example. May be given twice."),
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or one is made.")
     ] = None,
@@ -44,6 +48,7 @@ def serve(
     token, made = chosen_token(host, token_file)
     settings = Settings(
         library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
-        names=tuple(name or ()), preset=preset, device=device, study=study, download=download,
+        names=tuple(name or ()), origins=tuple(allow_origin or ()), preset=preset, device=device, study=study,
+        download=download,
     )  # fmt: skip
     run(settings, open_page=open_page, show_token=made)

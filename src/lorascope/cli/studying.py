@@ -19,4 +19,4 @@ def study(
     found = draw_up(rankings, ours, against)
     found.write(pairs)
     out.print(f"{len(found.pairs)} queries are answered differently. Ask people with:")
-    out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False)
+    out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False, markup=False)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lorascope.adapters import Delta, load_delta, peft_config
+from lorascope.adapters import Delta, load_delta
 from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError, UnreadableAdapter
 from lorascope.evaluation.run import Watcher, quiet
 from lorascope.evaluation.store import LabStore, Picture
@@ -131,7 +131,7 @@ class Studio:
         if path is None:
             place = adapter.paths[0] if adapter.paths else adapter.name
             raise UnreadableAdapter(place, "it is not on this disk", "Put it back, or judge another library")
-        return load_delta(path.read_bytes(), self._bench.names, partial=True, config=peft_config(path), name=path)
+        return load_delta(path, self._bench.names, partial=True)
 
     def _draw(self, key: str, delta: Delta | None, triggers: str) -> None:
         cells = self._missing(key)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,7 +12,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
-from lorascope.library.schema import EVIDENCE, connect, explained, transaction
+from lorascope.library.schema import EVIDENCE, attached, connect, explained, transaction
 
 BYTES_PER_COMPONENT = 2
 """Embeddings are stored as float16, and rounded to it before anything is computed from them."""
@@ -155,13 +156,15 @@ class Evidence:
         with transaction(self._db, self.path) as db:
             db.execute("DELETE FROM blocks WHERE adapter = ?", (adapter,))
 
-    def absorb(self, other: Path) -> None:
-        """Take over every row of another library's evidence that is not here yet. Doing it twice changes nothing."""
-        with explained(self.path):
-            self._db.execute("ATTACH DATABASE ? AS other", (f"{other.resolve().as_uri()}?mode=ro",))
-        try:
-            with transaction(self._db, self.path) as db:
-                for table in ("floors", "baselines", "thumbnails", "blocks"):
-                    db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
-        finally:
-            self._db.execute("DETACH DATABASE other")
+    def absorb(self, other: Path, but: Iterable[str]) -> None:
+        """Take over every row of another library's evidence that is not here yet. Doing it twice changes nothing.
+
+        Args:
+            other: the companion of that library.
+            but: adapters whose blocks are left where they are.
+        """
+        with attached(self._db, self.path, other) as db:
+            for table in ("floors", "baselines", "thumbnails"):
+                db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+            taken = "SELECT * FROM other.blocks WHERE adapter NOT IN (SELECT value FROM json_each(?))"
+            db.execute(f"INSERT OR IGNORE INTO blocks {taken}", [json.dumps(list(but))])

@@ -29,4 +29,4 @@ def adapter_facts(adapter: Adapter) -> dict[str, Any]:
 
 def refusal(error: AdapterError) -> Refusal:
     """The record of a file that is left out."""
-    return Refusal(str(error.path.absolute()), error.code, error.reason, error.remedy)
+    return Refusal(error.place, error.code, error.reason, error.remedy)

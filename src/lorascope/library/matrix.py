@@ -200,17 +200,18 @@ def _build(
                 shutil.rmtree(old, ignore_errors=True)
             partial.rename(home / digest)
             (home / _OWNER).write_text(str(path.resolve()), "utf-8")
-        _sweep(home.parent)
     except OSError:
         return None
+    _sweep(home.parent)
     return _open(home)
 
 
 def _sweep(matrices: Path) -> None:
-    """Remove what was kept of libraries that are gone."""
+    """Remove what was kept of libraries that are gone. Where one cannot be asked for, it may still be there."""
     for owner in matrices.glob(f"*/{_OWNER}"):
-        if not Path(owner.read_text("utf-8")).exists():
-            shutil.rmtree(owner.parent, ignore_errors=True)
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if not Path(owner.read_text("utf-8")).exists():
+                shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def _write(

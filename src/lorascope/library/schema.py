@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ CREATE TABLE adapters (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, family TEXT NOT NULL,
     facts TEXT NOT NULL, added REAL NOT NULL
 );
+CREATE INDEX adapters_by_time ON adapters (added);
 CREATE TABLE files (
     path TEXT PRIMARY KEY, adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
@@ -84,9 +86,9 @@ def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
     Raises:
         LibraryError: the file is missing (without ``create``), no such database, or of a newer version.
     """
-    if not path.exists() and not create:
-        raise LibraryError(f"no library at {path}: make one with `lorascope index FOLDER --library {path}`")
     with explained(path):
+        if not path.exists() and not create:
+            raise LibraryError(f"no library at {path}: make one with `lorascope index FOLDER --library {path}`")
         if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             return _read_only(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,27 +99,65 @@ def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _check_version(connection, path)  # another program's database is not to be touched
-        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        _prepare(connection, path, schema)
+        with _closed_on_error(connection):
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                _check_version(connection, path)  # another program's database is not to be touched
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+            _write_ahead(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _prepare(connection, path, schema)
         return connection
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    # "immutable" lets a library on a read-only disk be read although its write-ahead log cannot be made
-    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=ro{immutable}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    _check_version(connection, path)
+    connection = sqlite3.connect(reading(path), uri=True, isolation_level=None, check_same_thread=False)
+    with _closed_on_error(connection):
+        _check_version(connection, path)
     return connection
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def reading(path: Path) -> str:
+    """The URI by which SQLite reads a file and never writes into it.
+
+    Where the folder cannot be written, "immutable" lets the file be read although its write-ahead log cannot be made.
+    """
+    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
+    return f"{path.resolve().as_uri()}?mode=ro{immutable}"
+
+
+@contextmanager
+def attached(connection: sqlite3.Connection, path: Path, other: Path) -> Generator[sqlite3.Connection]:
+    """A transaction in the file at ``path`` in which the tables of another one can be read, as ``other.TABLE``."""
+    with explained(other):
+        connection.execute("ATTACH DATABASE ? AS other", [reading(other)])
+    try:
+        with transaction(connection, path) as db:
+            yield db
+    finally:
+        connection.execute("DETACH DATABASE other")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log. SQLite does not wait here for another process that is about to do the same: we do."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:

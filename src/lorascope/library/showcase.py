@@ -29,11 +29,16 @@ class Showcase:
         self._db = db
         self._path = path
 
-    def version(self) -> tuple[tuple[str, float, int, float | None], ...]:
-        """What changes whenever signatures or Protocols do: each Protocol with its last use, count and newest one."""
+    def version(self) -> tuple[tuple[str, float, int, float | None, float | None], ...]:
+        """What changes whenever signatures or Protocols do, or facts and paths of adapters.
+
+        Each Protocol with its last use, its count of signatures and the newest of them; and when what is known of an
+        adapter was written last.
+        """
         rows = self._rows(
             "SELECT digest, added, (SELECT count(*) FROM signatures WHERE protocol = digest),"
-            " (SELECT max(measured) FROM signatures WHERE protocol = digest) FROM protocols ORDER BY added DESC"
+            " (SELECT max(measured) FROM signatures WHERE protocol = digest), (SELECT max(added) FROM adapters)"
+            " FROM protocols ORDER BY added DESC"
         )
         return tuple(rows)
 

@@ -28,7 +28,7 @@ from lorascope.library.records import (
     StoredProtocol,
     StoredSignature,
 )
-from lorascope.library.schema import LIBRARY, connect, explained, snapshot, transaction
+from lorascope.library.schema import LIBRARY, attached, connect, explained, snapshot, transaction
 from lorascope.library.showcase import Showcase
 from lorascope.models import data_dir
 from lorascope.protocol import Execution, Preset, Protocol
@@ -175,7 +175,8 @@ class Library:
             for adapter in adapters:
                 db.execute(
                     "INSERT INTO adapters (key, name, family, facts, added) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)"
-                    " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts",
+                    " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts,"
+                    " added = excluded.added",
                     (adapter.key, adapter.name, adapter.family, json.dumps(adapter.facts), time.time()),
                 )
                 (row,) = db.execute("SELECT id FROM adapters WHERE key = ?", (adapter.key,)).fetchone()
@@ -382,15 +383,13 @@ class Library:
         """Give back everything one process has claimed."""
         self._write("DELETE FROM claims WHERE owner = ?", [(owner,)])
 
-    def absorb(self, other: Library) -> None:
-        """Take over another library's executions, previews and evidence, where this one has none."""
-        with explained(self.path):
-            self._db.execute("ATTACH DATABASE ? AS other", (f"{other.path.resolve().as_uri()}?mode=ro",))
-        try:
-            with transaction(self._db, self.path) as db:
-                for table in ("executions", "previews", "refusals"):
-                    db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
-        finally:
-            self._db.execute("DETACH DATABASE other")
+    def absorb(self, other: Library, but: Iterable[str] = ()) -> None:
+        """Take over another library's executions, previews and evidence, where this one has none.
+
+        The evidence of some adapters may stay where it is: ``but``.
+        """
+        with attached(self._db, self.path, other.path) as db:
+            for table in ("executions", "previews", "refusals"):
+                db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
         if other.has_evidence:
-            self.evidence.absorb(other.evidence_path)
+            self.evidence.absorb(other.evidence_path, but)

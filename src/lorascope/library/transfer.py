@@ -225,7 +225,10 @@ def _to_row(adapter: StoredAdapter, signature: Signature) -> dict[str, Any]:
 
 
 def merge(source: Path, library: Library) -> int:
-    """Take over all that another library knows. Of two signatures of one adapter the one of more cells stays.
+    """Take over what another library knows and this one does not.
+
+    Of two signatures of one adapter the one of more cells stays. Where both measured it with other trigger words, the
+    other's blocks are not taken: a signature has one wording.
 
     Returns:
         How many adapters the other library has. Merging twice changes nothing.
@@ -234,20 +237,40 @@ def merge(source: Path, library: Library) -> int:
         LibraryError: the other one cannot be read.
     """
     with Library(source) as other:
+        known = {stored.protocol.digest for stored in library.protocols()}
         for stored in reversed(other.protocols()):
-            library.add_protocol(stored.protocol, stored.preset, origin=stored.origin)
+            if stored.protocol.digest not in known:
+                library.add_protocol(stored.protocol, stored.preset, origin=stored.origin)
             mean = other.baseline_mean(stored.protocol.digest)
             if mean is not None and library.baseline_mean(stored.protocol.digest) is None:
                 library.put_baseline_mean(stored.protocol.digest, mean)
         adapters = other.adapters()
+        here = library.adapters(adapters)
         stamps = {path: (size, mtime_ns) for path, (_, size, mtime_ns) in other.stamps().items()}
-        library.add_adapters(adapters.values(), stamps)
+        library.add_adapters([_joined(here.get(key), theirs) for key, theirs in adapters.items()], stamps)
         for stored in other.protocols():
             digest = stored.protocol.digest
             for key, found in other.signatures(digest, adapters).items():
                 library.put_signatures(digest, found.precision, {key: found.signature})
-        library.absorb(other)
+        library.absorb(other, [key for key, mine in here.items() if _reworded(mine, adapters[key])])
         return len(adapters)
+
+
+def _worn(adapter: StoredAdapter) -> dict[str, str]:
+    """The trigger words that an adapter was measured with, by scene."""
+    return adapter.facts.get("worn", {})
+
+
+def _joined(mine: StoredAdapter | None, theirs: StoredAdapter) -> StoredAdapter:
+    """What is known here, with the other library's paths, and with its words for scenes that were not measured here."""
+    if mine is None:
+        return theirs
+    facts = mine.facts | ({"worn": _worn(theirs) | _worn(mine)} if _worn(theirs) else {})
+    return dataclasses.replace(mine, paths=theirs.paths, facts=facts)
+
+
+def _reworded(mine: StoredAdapter, theirs: StoredAdapter) -> bool:
+    return any(_worn(mine).get(scene, words) != words for scene, words in _worn(theirs).items())
 
 
 def write_manifest(library: Library, path: Path) -> int:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, final
 
-from lorascope.adapters import Adapter, Delta, load_delta, peft_config, sha256_of
+from lorascope.adapters import Adapter, Delta, load_delta, peft_config, read_file, sha256_of
 from lorascope.adapters.spectra import Spectrum
-from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEffect, NotFinite, UnreadableAdapter
+from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEffect, NotFinite
 from lorascope.library import Refusal, StoredAdapter
 from lorascope.library.facts import adapter_facts, refusal
 from lorascope.library.leases import this_process
@@ -32,12 +32,16 @@ _STRONGER = "Measure it at a larger scale, or with a base model in float32"
 
 @dataclass(frozen=True)
 class Event:
-    """What a run tells its watcher: ``cells`` of ``total`` are done; ``text`` names the file or the stage."""
+    """What a run tells its watcher: ``cells`` of ``total`` of its stage are done; ``text`` names the file or the stage.
+
+    ``later`` is about how many cells the stages after this one will take.
+    """
 
     kind: Literal["scan", "stage", "weigh", "block", "refused"]
     text: str
     cells: int = 0
     total: int = 0
+    later: int = 0
 
 
 Watcher = Callable[[Event], None]
@@ -145,6 +149,7 @@ class _Run:
         self._began = time.monotonic()
         self._spent = 0
         self._ahead: dict[Path, int] = {}
+        self._later = 0
         self.outcome = Outcome()
 
     def go(self, paths: Sequence[Path]) -> None:
@@ -176,16 +181,22 @@ class _Run:
         """One block for every adapter that has none; returns all that could be measured."""
         coarse = self._recall(adapters)
         new = [adapter for adapter in adapters if adapter.path not in coarse]
+        known = [adapter for adapter in adapters if adapter.path in coarse]
         expected = {adapter.path: self._bench.grid.block_size for adapter in new}
+        if self._goal != GLANCE:
+            more = expected_cells(self._goal, self._bench.grid) - self._bench.grid.block_size
+            self._later = len(new) * more + sum(map(self._expected, known))
         good = self._stage("first look", self._weightiest_first(new), expected, GLANCE)
-        return good + [adapter for adapter in adapters if adapter.path in coarse]
+        self._later = 0
+        return good + known
 
     def _recall(self, adapters: Sequence[Adapter]) -> set[Path]:
         """Take up what the library knows of some files; returns those that were looked at already."""
         stamps = self._library.stamps()
         keys = {adapter.path: key for adapter in adapters if (key := known_key(adapter.path, stamps)) is not None}
         stored = self._library.adapters(keys.values())
-        spectra = {path: recall(stored[key].facts, self._bench.worn_as) for path, key in keys.items()}
+        known = {path: stored[key].facts for path, key in keys.items() if key in stored}  # some were just removed
+        spectra = {path: recall(facts, self._bench.worn_as) for path, facts in known.items()}
         self._spectra = {path: spectrum for path, spectrum in spectra.items() if spectrum is not None}
         looked_at = finished(self._library, self._bench.protocols, self._rule(GLANCE))
         self._keys = {path: keys[path] for path in self._spectra if keys[path] in looked_at}
@@ -198,7 +209,7 @@ class _Run:
         good: list[Adapter] = []
         self._spent = 0
         self._ahead = dict(expected)
-        self._watch(Event("stage", name, 0, sum(self._ahead.values())))
+        self._watch(Event("stage", name, 0, sum(self._ahead.values()), self._later))
         for adapter, load in read_ahead(adapters, self._load):
             if self._tried(adapter, functools.partial(self._advance, adapter, load, goal)):
                 good.append(adapter)
@@ -235,11 +246,11 @@ class _Run:
         found = self._spectra[adapter.path] = bench.spectrum(delta)
         if found.changed == 0 and bench.preset.scale != 0:
             raise NoEffect(adapter.path, "all that it changes is lost in rounding, so it has no effect", _STRONGER)
-        self._record(adapter, key, delta)
+        self._record(adapter, key, delta, trigger_words(adapter.claims), self._worn(key))
 
     def _load(self, adapter: Adapter) -> tuple[str, Delta]:
         """An adapter's key, and what it does."""
-        data, names, config = _read(adapter.path), self._bench.names, peft_config(adapter.path)
+        data, names, config = read_file(adapter.path), self._bench.names, peft_config(adapter.path)
         delta = load_delta(data, names, partial=self._partial, config=config, name=adapter.path)
         return f"sha256:{sha256_of(data)}", delta
 
@@ -269,9 +280,11 @@ class _Run:
         if not self._library.claim(key, bench.scene, self._owner):
             self.outcome.elsewhere.append(key)
             return
-        tally = Tally(bench, key)
-        words = self._words(adapter, key, tally)
-        self._record(adapter, key, delta, words)
+        tally, worn = Tally(bench, key), self._worn(key)
+        said = trigger_words(adapter.claims)
+        words = worn.get(bench.scene, said) if tally.blocks else said  # one signature has one wording
+        self._record(adapter, key, delta, words, worn | {bench.scene: words})
+        known_as = self._known_as(key)
         while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
             self._late = datetime.now() + timedelta(seconds=self._longest) > self._until
             if self._late:
@@ -282,7 +295,9 @@ class _Run:
             self._library.claim(key, bench.scene, self._owner)  # keeps the lease
             tally.catch_up()
             if tally.blocks in looks(bench.grid):  # a run that ends before its goal leaves what it knows to be searched
-                self._keep(tally, key, rule)
+                for protocol, signature in tally.signatures(rule.looks).items():
+                    label = known_as.get(protocol, GLANCE.name)
+                    self._library.put_signatures(protocol, label, {key: signature})
             self._longest = max(self._longest, time.monotonic() - began)
             self.outcome.cells += cells
             self._spent += cells
@@ -292,32 +307,36 @@ class _Run:
             self._library.put_signatures(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
 
-    def _keep(self, tally: Tally, key: str, rule: StoppingRule) -> None:
-        """Store what is known under way, as what it was known as before, or as a glance."""
-        for protocol, signature in tally.signatures(rule.looks).items():
-            known = self._library.signatures(protocol, [key]).get(key)
-            self._library.put_signatures(protocol, known.precision if known else GLANCE.name, {key: signature})
+    def _known_as(self, key: str) -> dict[str, str]:
+        """As what the signature of an adapter is kept so far, under each Protocol that has one."""
+        found = {protocol: self._library.signatures(protocol, [key]).get(key) for protocol in self._bench.protocols}
+        return {protocol: stored.precision for protocol, stored in found.items() if stored is not None}
 
-    def _words(self, adapter: Adapter, key: str, tally: Tally) -> str:
-        """The trigger words to measure with: those of the blocks that there are, for one signature has one wording."""
-        known = self._library.adapters([key])
-        worn: dict[str, str] = known[key].facts.get("worn", {}) if known and tally.blocks else {}
-        return worn.get(self._bench.scene, trigger_words(adapter.claims))
+    def _worn(self, key: str) -> dict[str, str]:
+        """The trigger words that an adapter was measured with, by scene."""
+        known = self._library.adapters([key]).get(key)
+        return {} if known is None else known.facts.get("worn", {})
 
     def _rule(self, goal: Precision) -> StoppingRule:
         return StoppingRule(goal, self._bench.preset.thresholds, self._bench.grid)
 
-    def _record(self, adapter: Adapter, key: str, delta: Delta, words: str | None = None) -> None:
-        """Make an adapter known with its facts; ``words`` are what it is measured with, where that is settled."""
+    def _record(self, adapter: Adapter, key: str, delta: Delta, words: str, worn: Mapping[str, str]) -> None:
+        """Make an adapter known with its facts.
+
+        Args:
+            adapter: its file.
+            key: its key.
+            delta: what it does.
+            words: the trigger words that it is measured with from here on.
+            worn: those that it was measured with so far, by scene.
+        """
         path = str(adapter.path.absolute())
-        known = self._library.adapters([key])
-        worn = dict(known[key].facts.get("worn", {})) if known else {}
         facts = adapter_facts(adapter) | {
-            "worn": worn if words is None else worn | {self._bench.scene: words},
+            "worn": dict(worn),
             "modules_matched": delta.coverage.matched,
             "modules_total": delta.coverage.total,
             "unmatched": list(delta.coverage.unmatched[:20]),
-            "prompts_cut": self._bench.cut(trigger_words(adapter.claims) if words is None else words),
+            "prompts_cut": self._bench.cut(words),
             "spectrum": remember(self._spectra[adapter.path], self._bench.worn_as),
         }
         stored = StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts)
@@ -330,7 +349,7 @@ class _Run:
         self._say("refused", f"{refused.path}: {refused.reason}")
 
     def _say(self, kind: Literal["weigh", "block", "refused"], text: str) -> None:
-        self._watch(Event(kind, text, self._spent, self._spent + sum(self._ahead.values())))
+        self._watch(Event(kind, text, self._spent, self._spent + sum(self._ahead.values()), self._later))
 
     def _expected(self, adapter: Adapter) -> int:
         """About how many cells an adapter still takes after its first look."""
@@ -339,12 +358,3 @@ class _Run:
         if stored is None:
             return expected_cells(self._goal, grid)
         return max(0, expected_cells(self._goal, grid, stored.signature.consistency) - stored.signature.cells)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableAdapter(
-            path, f"cannot be read ({error.strerror})", "Check that it is there and readable"
-        ) from error

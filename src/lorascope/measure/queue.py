@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascope.adapters import Adapter, Claims, read_adapter, scan
-from lorascope.errors import AdapterError, WrongBase
+from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
 from lorascope.measure.stopping import StoppingRule
@@ -44,7 +44,7 @@ def gather(
     stamps = library.stamps()
 
     def report(folder: Path, reason: str) -> None:
-        corpus.refused.append(Refusal(str(folder.absolute()), "unreadable", reason, "Check its permissions"))
+        corpus.refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
 
     for count, path in enumerate(scan(paths, report), 1):
         tell(count)

@@ -62,13 +62,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of a matrix and their scores, best first: those to show and those that thresholds hide; and counts."""
+    """Rows of a matrix and their scores, best first: those to show and those that thresholds hide; and counts.
+
+    ``skipped`` tells how many better ones were passed over, of both kinds.
+    """
 
     shown: Ranked
     hidden: Ranked
     considered: int
     too_strong: int
     too_unstable: int
+    skipped: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class Searcher:
         *,
         top: int = 10,
         skip: int = 0,
+        skip_hidden: int = 0,
         filters: Filters | None = None,
         encoding: Encoding = "suffix",
     ) -> Answer:
@@ -96,7 +97,7 @@ class Searcher:
         found = self._phrases.vectors([term.text for term in parsed.terms], encoding)
         vector = np.sum([term.weight * unit(found[term.text][0]) for term in parsed.terms], axis=0)
         consistency = found[parsed.terms[0].text][1] if len(parsed.terms) == 1 else None
-        return self.rank(str(parsed), vector, consistency, top=top, skip=skip, filters=filters)
+        return self.rank(str(parsed), vector, consistency, top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
 
     def vector(self, phrase: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, " d"]:
         """The vector q' of one phrase."""
@@ -155,23 +156,27 @@ class Searcher:
         *,
         top: int = 10,
         skip: int = 0,
+        skip_hidden: int = 0,
         filters: Filters | None = None,
         leave_out: Sequence[int] = (),
     ) -> Answer:
         """Rank by cosine with a vector, after the filters.
 
-        The first ``skip`` hits are passed over, but none of those that are hidden.
+        The first ``skip`` hits are passed over, and the first ``skip_hidden`` of those that are hidden.
         """
         filters = filters or Filters(self.thresholds)
-        found = self.select(vector, filters, top, skip, leave_out)
-        return self._answer(name, found, vector, consistency, skip, filters)
+        found = self.select(vector, filters, top, skip, skip_hidden, leave_out)
+        return self._answer(name, found, vector, consistency, filters)
 
-    def strongest(self, *, top: int = 10, skip: int = 0, filters: Filters | None = None) -> Answer:
+    def strongest(
+        self, *, top: int = 10, skip: int = 0, skip_hidden: int = 0, filters: Filters | None = None
+    ) -> Answer:
         """Every adapter, whatever it does, by Strength; a hit's score is its Strength here."""
         filters = filters or Filters(self.thresholds)
         masks = self._admit(filters, ())
-        groups = [highest(self.matrix, self.matrix.strength, mask, skip + top) for mask, _ in _groups(masks)]
-        return self._answer("", _selection(masks, groups, top, skip), None, None, skip, filters)
+        count = max(skip, skip_hidden) + top
+        groups = [highest(self.matrix, self.matrix.strength, mask, count) for mask, _ in _groups(masks)]
+        return self._answer("", _selection(masks, groups, top, (skip, skip_hidden)), None, None, filters)
 
     def select(
         self,
@@ -179,12 +184,14 @@ class Searcher:
         filters: Filters,
         top: int,
         skip: int = 0,
+        skip_hidden: int = 0,
         leave_out: Sequence[int] = (),
     ) -> Selection:
         """The rows of the matrix that answer a vector, best first, and the best of those that are hidden."""
         masks = self._admit(filters, leave_out)
-        groups = best(self.matrix, unit(self._checked(vector)), _groups(masks), skip + top, self._index)
-        return _selection(masks, groups, top, skip)
+        count = max(skip, skip_hidden) + top
+        groups = best(self.matrix, unit(self._checked(vector)), _groups(masks), count, self._index)
+        return _selection(masks, groups, top, (skip, skip_hidden))
 
     def scores(self, vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q n"]:
         """Cosine with every Direction, of one vector or of each of several at once."""
@@ -204,15 +211,14 @@ class Searcher:
         found: Selection,
         vector: Float[np.ndarray, " d"] | None,
         consistency: float | None,
-        skip: int,
         filters: Filters,
     ) -> Answer:
         unrelated = self._unrelated if consistency is not None else None
         return Answer(
             name,
             str(self.stored.protocol),
-            self._hits(found.shown, unrelated, skip, filters.thresholds, hidden=False),
-            self._hits(found.hidden, unrelated, 0, filters.thresholds, hidden=True),
+            self._hits(found.shown, unrelated, found.skipped[0], filters.thresholds, hidden=False),
+            self._hits(found.hidden, unrelated, found.skipped[1], filters.thresholds, hidden=True),
             consistency,
             found.considered,
             found.too_strong,
@@ -333,11 +339,11 @@ def _groups(masks: _Admitted) -> list[tuple[Mask, int]]:
     return [(masks.shown, EXACT), (masks.strong | masks.unstable, EXACT_HIDDEN)]
 
 
-def _selection(masks: _Admitted, groups: Sequence[Ranked], top: int, skip: int) -> Selection:
-    """Hits are passed over up to the page that is asked for; those that are hidden are the best ones on every page."""
-    shown, hidden = (list(group.items()) for group in groups)
+def _selection(masks: _Admitted, groups: Sequence[Ranked], top: int, skip: tuple[int, int]) -> Selection:
+    """Rows are passed over up to the part that is asked for: of those that are shown, and of those that are hidden."""
+    shown, hidden = (dict(list(group.items())[first : first + top]) for group, first in zip(groups, skip, strict=True))
     counts = [int(np.count_nonzero(part)) for part in (masks.shown, masks.strong, masks.unstable)]
-    return Selection(dict(shown[skip:]), dict(hidden[:top]), sum(counts), counts[1], counts[2])
+    return Selection(shown, hidden, sum(counts), counts[1], counts[2], skip)
 
 
 def unit(vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q d"]:

@@ -78,5 +78,6 @@ class QueryVectors:
         except sqlite3.OperationalError:  # read-only, full, or locked for long
             return None
         except sqlite3.DatabaseError:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
             return None

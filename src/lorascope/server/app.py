@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from lorascope import __version__
 from lorascope.errors import LorascopeError
 from lorascope.server import api, login, pages
-from lorascope.server.encoding import Encoders
+from lorascope.server.encoding import MOST, Encoders
 from lorascope.server.guard import Guard
 from lorascope.server.post import Start, start_process
 from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
@@ -22,6 +24,8 @@ from lorascope.server.settings import Settings
 from lorascope.server.state import State
 
 _SMALLEST_GZIP = 1024
+_THREADS = MOST + 32
+"""Those that wait for the encoder leave some for requests that need none."""
 
 
 def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
@@ -38,6 +42,7 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         await run_in_threadpool(state.close)
 
@@ -52,6 +57,14 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
     app.state.lorascope = state
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
     app.add_middleware(Guard, settings=settings, tell=_tell)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "If-None-Match"),
+            expose_headers=("ETag", "Retry-After"),
+        )
     api.install(app)
     app.include_router(login.router)
     pages.install(app)

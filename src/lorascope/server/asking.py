@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +16,43 @@ from lorascope.search.searcher import unit
 from lorascope.server.problems import Problem
 
 _MOST_PHRASES = 16
+_WEIGHED = re.compile(r"(.+:.+):(\d+(?:\.\d+)?)")
+_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An adapter to be like or unlike, and how much it counts; a phrase without a weight counts 1."""
+
+    key: str
+    weight: float = 1.0
+
+    @classmethod
+    def read(cls, text: str) -> Example:
+        """``KEY`` or ``KEY:0.5``; a key has one colon of its own."""
+        found = _WEIGHED.fullmatch(text)
+        return cls(found[1], float(found[2])) if found else cls(text)
+
+    def __str__(self) -> str:
+        """As :meth:`read` takes it."""
+        return self.key if self.weight == 1 else f"{self.key}:{self.weight:g}"
+
+    @property
+    def lighter(self) -> Example | None:
+        """The same with the next smaller weight of those that a page offers."""
+        return next((Example(self.key, step) for step in reversed(_STEPS) if step < self.weight), None)
+
+    @property
+    def heavier(self) -> Example | None:
+        """The same with the next larger one."""
+        return next((Example(self.key, step) for step in _STEPS if step > self.weight), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """A search: words, adapters to be like or unlike, a picture, filters, and which part of the answer is wanted.
 
+    ``more`` and ``less`` spell an :class:`Example` each.
     Without words, adapters and picture it asks for everything, the strongest first. Thresholds that are None are the
     Protocol's.
     """
@@ -34,6 +68,7 @@ class Ask:
     min_consistency: float | None = None
     everything: bool = False
     hidden: bool = False
+    hidden_offset: int = 0
     offset: int = 0
     limit: int = 48
 
@@ -86,14 +121,15 @@ def answered(ask: Ask, searcher: Searcher, picture: np.ndarray | None) -> Found:
 
 def _answer(ask: Ask, searcher: Searcher, filters: Filters, picture: np.ndarray | None) -> Answer:
     _check_length(ask.text)
+    top, skip, skip_hidden = ask.limit, ask.offset, ask.hidden_offset
     if ask.browsing:
-        return searcher.strongest(top=ask.limit, skip=ask.offset, filters=filters)
+        return searcher.strongest(top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
     if not (ask.more or ask.less or ask.image):
-        return searcher.text(ask.text, top=ask.limit, skip=ask.offset, filters=filters)
-    rows = [_row(searcher, key) for key in (*ask.more, *ask.less)]
+        return searcher.text(ask.text, top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
+    rows = {_row(searcher, example): sign * example.weight for sign, example in _examples(ask)}
     return searcher.rank(
         _name(ask, searcher, rows), _vector(ask, searcher, rows, picture), None,
-        top=ask.limit, skip=ask.offset, filters=filters, leave_out=rows,
+        top=top, skip=skip, skip_hidden=skip_hidden, filters=filters, leave_out=list(rows),
     )  # fmt: skip
 
 
@@ -112,27 +148,33 @@ def _thresholds(ask: Ask, preset: Thresholds) -> Thresholds:
     )
 
 
-def _row(searcher: Searcher, key: str) -> int:
-    row = searcher.matrix.places.get(key)
+def _examples(ask: Ask) -> list[tuple[int, Example]]:
+    """Each with a sign."""
+    return [(sign, Example.read(text)) for sign, texts in ((1, ask.more), (-1, ask.less)) for text in texts]
+
+
+def _row(searcher: Searcher, example: Example) -> int:
+    if not 0 < example.weight < math.inf:
+        raise Problem(422, "bad-value", f"{example} has no weight that counts", "use one such as KEY:0.5")
+    row = searcher.matrix.places.get(example.key)
     if row is None:
-        name = f"{key[:80]!r} has no signature under {searcher.stored.protocol}"
+        name = f"{example.key[:80]!r} has no signature under {searcher.stored.protocol}"
         raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first")
     return row
 
 
-def _vector(ask: Ask, searcher: Searcher, rows: list[int], picture: np.ndarray | None) -> np.ndarray:
+def _vector(ask: Ask, searcher: Searcher, rows: Mapping[int, float], picture: np.ndarray | None) -> np.ndarray:
     """Phrases, adapters and a picture, each of length 1 times its weight, added up."""
     parts = [term.weight * unit(searcher.vector(term.text)) for term in Query.parse(ask.text).terms] if ask.text else []
-    signs = [1.0] * len(ask.more) + [-1.0] * len(ask.less)
-    parts += [sign * searcher.matrix.directions[row] for sign, row in zip(signs, rows, strict=True)]
+    parts += [weight * searcher.matrix.directions[row] for row, weight in rows.items()]
     parts += [] if picture is None else [unit(searcher.shift(picture))]
     return np.sum(parts, axis=0)
 
 
-def _name(ask: Ask, searcher: Searcher, rows: list[int]) -> str:
-    names = [searcher.matrix.names[row] for row in rows]
-    more, less = names[: len(ask.more)], names[len(ask.more) :]
+def _name(ask: Ask, searcher: Searcher, rows: Mapping[int, float]) -> str:
     parts = [str(Query.parse(ask.text))] if ask.text else []
     parts += ["this picture"] if ask.image else []
-    parts += [f"like {name}" for name in more] + [f"unlike {name}" for name in less]
+    for row, weight in rows.items():
+        spelt = f"{'like' if weight > 0 else 'unlike'} {searcher.matrix.names[row]}"
+        parts.append(spelt if abs(weight) == 1 else f"{spelt}:{abs(weight):g}")
     return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FuturesTimeout
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0
 """Seconds that a request waits for its turn and its answer."""
+MOST = 64
+"""So many requests wait for the encoder at once. One more is told so at once."""
 T = TypeVar("T")
 
 
@@ -35,6 +38,7 @@ class Encoders:
         """Load nothing yet; fetch what is not on this disk only with ``download``."""
         self._download = download
         self._thread = ThreadPoolExecutor(1, "lorascope-encoder")
+        self._places = threading.Semaphore(MOST)
         self._queries: dict[str, Shifts] = {}
         self._pictures: dict[str, Encoder] = {}
 
@@ -76,13 +80,18 @@ class Encoders:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _turn(self, work: Callable[[], T]) -> T:
+        if not self._places.acquire(blocking=False):
+            problem = f"{MOST} others are waiting for the encoder"
+            raise Problem(429, "queue-full", problem, "try again in a moment", wait=2)
         turn = self._thread.submit(work)
         try:
             return turn.result(_PATIENCE)
         except FuturesTimeout as error:
             turn.cancel()
-            problem = Problem(503, "busy", f"encoding took more than {_PATIENCE:.0f} s", "try again in a moment")
-            raise problem from error
+            problem = f"encoding took more than {_PATIENCE:.0f} s"
+            raise Problem(503, "busy", problem, "try again in a moment", wait=5) from error
+        finally:
+            self._places.release()
 
 
 @final

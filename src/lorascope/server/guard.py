@@ -3,7 +3,8 @@
 * The Host header has to be a name of this server: a page of another site whose name was pointed here (DNS rebinding)
   would otherwise be allowed to read.
 * With a token, each request needs it: ``Authorization: Bearer``, or the cookie that the login page gives.
-* A request that changes something and has no Bearer token has to come from a page of this server.
+* A request that changes something and has no Bearer token has to come from a page of this server, or of a site that was
+  named; the cookie counts on our own pages only.
 * Bodies are counted while they are read, and have to arrive in time.
 """
 
@@ -31,7 +32,7 @@ _OPEN = (LOGIN, "/static/")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _BODY, _PICTURE_BODY = 64 * 1024, 25 * 1024 * 1024
 _PICTURES = "/api/v1/images"
-_BODY_SECONDS = 30
+_BODY_SECONDS = 60
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'",
@@ -53,6 +54,7 @@ class Guard:
         self._app = app
         self._token = settings.token.encode()
         self._sessions = Sessions(settings.token)
+        self._origins = frozenset(settings.origins)
         self._names = {"localhost", settings.host.strip("[]").lower(), *(name.lower() for name in settings.names)}
         self._tell = tell
 
@@ -89,11 +91,16 @@ class Guard:
                 421, "wrong-host", f"{host[:100]!r} is no name of this server",
                 "use its address, or start it with --name for each name it goes by",
             )  # fmt: skip
-        if request.method not in _SAFE and not _from_here(request, host, trusting=not self._token):
+        here = self._is_named(request) or _from_here(request, host, trusting=not self._token)
+        if request.method not in _SAFE and not here:
             raise Problem(403, "cross-site", "this was asked by a page of another site", "use the pages of this server")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > _limit(request):
             raise _too_large(_limit(request))
+
+    def _is_named(self, request: Request) -> bool:
+        """Whether it comes from a page of another site that may use the API."""
+        return request.url.path.startswith("/api/") and request.headers.get("origin") in self._origins
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -108,7 +115,9 @@ class Guard:
         if not self._token or path == LOGIN or path.startswith(_OPEN[1]):
             return None
         bearer = _bearer(request)
-        if hmac.compare_digest(bearer, self._token) or self._sessions.valid(request.cookies):
+        if hmac.compare_digest(bearer, self._token):
+            return None
+        if not self._is_named(request) and self._sessions.valid(request.cookies):
             return None
         if path.startswith("/api/"):
             problem = Problem(
@@ -160,11 +169,12 @@ def _too_large(limit: int) -> Problem:
 
 @final
 class _Body:
-    """Counts a body while it is read, and does not wait for it forever."""
+    """Counts a body while it is read, and does not wait for the whole of it for ever."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
+        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
         self._read = 0
         self._whole = False
 
@@ -172,7 +182,8 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), _BODY_SECONDS)
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
         except TimeoutError as error:
             raise Problem(408, "too-slow", f"the body took more than {_BODY_SECONDS} s", "send it again") from error
         self._read += len(message.get("body", b""))

@@ -59,13 +59,17 @@ class TryJob:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands; ``measured`` counts the adapters that have got a block in it."""
+    """How a run stands: ``cells`` of ``total`` of its stage are done, and about ``later`` come after it.
+
+    ``measured`` counts the adapters that have got a block in it.
+    """
 
     run: int
     stage: str
     adapter: str
     cells: int
     total: int
+    later: int
     refused: int
     measured: int
 
@@ -81,12 +85,16 @@ class Ended:
 
 @dataclass(frozen=True)
 class Column:
-    """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none."""
+    """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none.
+
+    ``weight`` is what the adapter was put on with.
+    """
 
     id: str
     place: int
     seeds: tuple[int, ...] = ()
     images: tuple[bytes, ...] = ()
+    weight: float | None = None
     error: dict[str, Any] | None = None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,8 @@ from lorascope.search.searcher import unit
 from lorascope.server.views import MATURE, plain_thresholds
 
 _DIGITS = 4
-_ENOUGH = 24
+ENOUGH = 12
+"""So many Directions decide the plane that all are drawn in."""
 _MOST = 4000
 """More Directions than this decide nothing else."""
 
@@ -43,27 +43,21 @@ class Plane:
 
 
 def plane_of(library: Library, searcher: Searcher) -> Plane | None:
-    """The plane that Directions are drawn in, which no new adapter ever moves.
+    """The plane that Directions are drawn in, which no new adapter ever moves; None while there is none.
 
-    It is decided once: by the first two principal axes of the Directions, as soon as there are two dozen of them, and
-    kept in the library. Fewer are drawn in the plane of the Protocol's reference phrases, which depends on no adapter.
-    (That plane would do for ever, but it shows far less of what adapters differ in: text and pictures vary along other
-    axes.) None if there are few adapters and the encoder is not on this disk.
+    It is decided once, by the first two principal axes of the Directions, as soon as there are enough of them, and kept
+    in the library. Axes of fewer would say little of those to come, and another plane for the time being would have
+    every adapter leave its place.
     """
     digest = searcher.stored.protocol.digest
-    phrases = PromptSet.load(searcher.stored.preset.reference).texts
-    try:
-        vectors = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
-    except LorascopeError:
-        vectors = None
     basis = library.showcase.plane(digest)
-    if basis is None and len(searcher.matrix) >= _ENOUGH:
+    if basis is None and len(searcher.matrix) >= ENOUGH:
         rows = np.arange(min(len(searcher.matrix), _MOST))
-        library.showcase.put_plane(digest, principal_axes(searcher.matrix.directions[rows]))
-        basis = library.showcase.plane(digest)
-    if basis is None:
-        basis = principal_axes(vectors) if vectors is not None else None
-    return None if basis is None else Plane(basis, None if vectors is None else _ends(basis, phrases, vectors))
+        found = principal_axes(searcher.matrix.directions[rows])
+        library.showcase.put_plane(digest, found)
+        basis = library.showcase.plane(digest)  # another process may have been first
+        basis = found if basis is None else basis  # a read-only library keeps none
+    return None if basis is None else Plane(basis, _ends(basis, searcher))
 
 
 def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
@@ -72,9 +66,13 @@ def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d
     return (basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]).astype(np.float32)
 
 
-def _ends(
-    basis: Float32[np.ndarray, "2 d"], phrases: Sequence[str], vectors: Float32[np.ndarray, "n d"]
-) -> tuple[tuple[str, str], tuple[str, str]]:
+def _ends(basis: Float32[np.ndarray, "2 d"], searcher: Searcher) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Of the Protocol's reference phrases, those that lie farthest out; None if the encoder is not on this disk."""
+    phrases = PromptSet.load(searcher.stored.preset.reference).texts
+    try:
+        vectors = np.stack([unit(searcher.vector(phrase)) for phrase in phrases])
+    except LorascopeError:
+        return None
     order = (vectors @ basis.T).argsort(axis=0)
     low, high = ([phrases[int(row)] for row in order[end]] for end in (0, -1))
     return (low[0], high[0]), (low[1], high[1])

@@ -27,15 +27,19 @@ class Problem(Exception):
         message: what is the matter, with the value.
         remedy: what to do; "" where the message says it.
         field: which part of the request is meant, if one is.
+        wait: after how many seconds it is worth while to ask again, if that is all there is to do.
     """
 
-    def __init__(self, status: int, code: str, message: str, remedy: str = "", field: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, message: str, remedy: str = "", field: str = "", *, wait: int = 0
+    ) -> None:
         super().__init__(status, code, message, remedy, field)
         self.status = status
         self.code = code
         self.message = message
         self.remedy = remedy
         self.field = field
+        self.headers = {"Retry-After": str(wait)} if wait else {}
 
     def __str__(self) -> str:
         """The message and the remedy, as one line."""
@@ -52,7 +56,7 @@ class Problem(Exception):
 
     def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
         """The envelope."""
-        return JSONResponse({"error": self.plain()}, self.status, headers)
+        return JSONResponse({"error": self.plain()}, self.status, self.headers | (headers or {}))
 
 
 _STATUS: tuple[tuple[type[LorascopeError], int], ...] = (

@@ -28,6 +28,7 @@ class Run:
     adapter: str = ""
     cells: int = 0
     total: int = 0
+    later: int = 0
     refused: int = 0
     measured: int = 0
     started: float = field(default_factory=time.time)
@@ -41,14 +42,14 @@ class Run:
             self.state = "running"
         self.stage, self.refused, self.measured = progress.stage, progress.refused, progress.measured
         self.adapter = progress.adapter or self.adapter
-        self.cells, self.total = progress.cells, progress.total
+        self.cells, self.total, self.later = progress.cells, progress.total, progress.later
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of this stage; None before its first block."""
+        """Of the whole run, if the stages to come go at the pace of this one; None before its first block."""
         if not self.cells or not self.total or self.stage == "scan":
             return None
-        return round((time.monotonic() - self._stage_began) / self.cells * (self.total - self.cells), 1)
+        return round((time.monotonic() - self._stage_began) / self.cells * (self.total - self.cells + self.later), 1)
 
     def plain(self) -> dict[str, Any]:
         """As the API tells it."""

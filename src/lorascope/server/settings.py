@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorascope.errors import ServerError
 
 _SHORTEST_TOKEN = 16
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 PORT = 8642
 
 
@@ -23,6 +25,8 @@ class Settings:
         port: its port.
         token: what a caller has to know; "" for none, which only loopback allows.
         names: host names by which the server may be called, beside its address, IP addresses and localhost.
+        origins: sites of others whose pages may use the API, as in "https://gallery.example"; they never get to use
+            the session of a person who has logged in here.
         preset: how to measure: a shipped name or a file; "" takes the preset of the library's active Protocol.
         device: a torch device for measuring; "" takes the GPU if there is one.
         study: pairs of a blind study to show at /study; None for none.
@@ -35,6 +39,7 @@ class Settings:
     port: int = PORT
     token: str = ""
     names: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     preset: str = ""
     device: str = ""
     study: Path | None = None
@@ -49,6 +54,12 @@ class Settings:
             )
         if self.token and len(self.token) < _SHORTEST_TOKEN:
             raise ServerError(f"the token has {len(self.token)} characters: use at least {_SHORTEST_TOKEN}")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ServerError(
+                    f"--allow-origin {origin} is no origin: write scheme, host and port as browsers do, in small"
+                    " letters and without a path, such as https://gallery.example or http://localhost:3000"
+                )
         for folder in self.folders:
             if not folder.is_dir():
                 raise ServerError(f"--folder {folder} is no folder: give one that exists")

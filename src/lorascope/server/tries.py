@@ -62,6 +62,7 @@ class _Try:
             "key": key,
             "name": name,
             "images": [f"/api/v1/tries/{self.job.id}/images/{first + number}" for number in images],
+            "weight": column.weight if column else None,
             "error": column.error if column else None,
         }
 
@@ -105,7 +106,8 @@ class Tries:
         if not 1 <= seeds <= MOST_SEEDS:
             raise Problem(422, "bad-value", f"seeds is {seeds}", f"give 1 to {MOST_SEEDS}", "seeds")
         if self.waiting >= _WAITING:
-            raise Problem(429, "queue-full", f"{_WAITING} tries are waiting already", "wait for one to be done")
+            problem = f"{_WAITING} tries are waiting already"
+            raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
         wearers = tuple(Wearer(adapter.key, adapter.name, adapter.paths) for adapter in adapters)
         one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, wearers))
         with self._lock:

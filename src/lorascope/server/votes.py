@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, final
 
@@ -55,7 +56,7 @@ class Votes:
     def put(self, person: str, pair: int, answers: Mapping[Question, Answer]) -> None:
         """Keep a person's answers to one pair, all or none. Answered again, the later answer counts, once."""
         rows = [(person, pair, question, answer, time.time()) for question, answer in answers.items()]
-        with closing(connect(self._path, _SCHEMA, create=True)) as db, transaction(db, self._path):
+        with self._open() as db, transaction(db, self._path):
             db.executemany(
                 "INSERT INTO votes VALUES (?, ?, ?, ?, ?) ON CONFLICT (person, pair, question)"
                 " DO UPDATE SET answer = excluded.answer, at = excluded.at",
@@ -64,9 +65,15 @@ class Votes:
 
     def all(self) -> list[Vote]:
         """Every answer, by pair, question and time."""
-        with closing(connect(self._path, _SCHEMA, create=True)) as db, explained(self._path):
+        with self._open() as db, explained(self._path):
             rows = db.execute("SELECT person, pair, question, answer FROM votes ORDER BY pair, question, at")
             return [Vote(*row) for row in rows.fetchall()]
+
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection]:
+        with closing(connect(self._path, _SCHEMA, create=True)) as db:
+            db.execute("PRAGMA synchronous = FULL")  # nobody answers twice: not even a power failure may take an answer
+            yield db
 
     def next_pair(self, person: str, pairs: int) -> tuple[int | None, int]:
         """The pair to show a person next, None after the last, and how many they have answered.

@@ -151,7 +151,7 @@ class Work:
     def _queue(self, number: int | None, paths: tuple[str, ...], precision: str, partial: bool) -> dict[str, Any]:
         with self._lock:
             if len(self._waiting) >= _WAITING:
-                raise Problem(429, "queue-full", f"{_WAITING} runs are waiting already", "cancel one, or wait")
+                raise Problem(429, "queue-full", f"{_WAITING} runs are waiting already", "cancel one, or wait", wait=60)
             with self._libraries() as library:
                 number = library.start_run(request_of(map(Path, paths), precision, partial), number)
             run = Run(number, paths, precision, partial)

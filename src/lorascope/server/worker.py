@@ -142,7 +142,7 @@ def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[in
         path, data = _file(wearer)
         delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
         words = trigger_words(read_adapter(path).claims)
-        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)))
+        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)), bench.preset.scale)
     except Exception as error:
         return Column(job.id, place, error=_failure(error))
 
@@ -199,5 +199,5 @@ class _Follower:
         elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
             return
         self._told = time.monotonic()
-        counts = event.cells, event.total, self._refused, len(self._measured)
+        counts = event.cells, event.total, event.later, self._refused, len(self._measured)
         self._worker.between(Progress(self._run, self._stage, adapter, *counts))

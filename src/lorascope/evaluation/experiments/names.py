@@ -14,43 +14,11 @@ from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series
 from lorascope.search import Searcher
 
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-_SAYS_NOTHING: Final = frozenset(
-    [
-        "sdxl",
-        "lora",
-        "loras",
-        "style",
-        "styles",
-        "model",
-        "models",
-        "version",
-        "concept",
-        "slider",
-        "sliders",
-        "base",
-        "turbo",
-        "lightning",
-        "pony",
-        "illustrious",
-        "redmond",
-        "with",
-        "from",
-        "that",
-        "this",
-        "your",
-        "more",
-        "less",
-        "better",
-        "best",
-        "ultra",
-        "super",
-        "pack",
-        "mode",
-        "weights",
-        "acceleration",
-        "module",
-    ]
-)
+_SAYS_NOTHING: Final = frozenset({
+    "sdxl", "lora", "loras", "style", "styles", "model", "models", "version", "concept", "slider", "sliders", "base",
+    "turbo", "lightning", "pony", "illustrious", "redmond", "with", "from", "that", "this", "your", "more", "less",
+    "better", "best", "ultra", "super", "pack", "mode", "weights", "acceleration", "module",
+})  # fmt: skip
 _MOST: Final = 10
 _NEAREST: Final = 10
 _SHOWN: Final = 30

@@ -11,17 +11,19 @@ from fastapi.responses import JSONResponse, Response
 from lorascope.library import BARE, StoredAdapter, StoredSignature
 from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
+from lorascope.server.api.answers import AdapterPage, Cell, HitRow, KnownAdapter, Neighbours, SignatureRow, Table
 from lorascope.server.api.caching import cached
-from lorascope.server.api.schemas import AdapterPage, HitRow, Listing, Name, Table, errors
+from lorascope.server.api.describing import PICTURE, errors
+from lorascope.server.api.schemas import Listing, Name
 from lorascope.server.problems import Problem
 from lorascope.server.state import StateOf, known_adapter
 from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
+from lorascope.signature import CategoryProfile
 
 router = APIRouter(tags=["adapters"])
 
 AdapterKey = Annotated[str, Path(max_length=200, description="`sha256:...` or `civitai:MODEL@VERSION`.")]
 Place = Annotated[int, Path(ge=0, le=10_000, description="Which of the pinned cells.")]
-PICTURE = {200: {"content": {"image/webp": {}}, "description": "The picture, as it is stored"}}
 
 
 @router.get("/adapters", response_model=AdapterPage, responses=errors(404, 409))
@@ -58,7 +60,7 @@ def _row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
     return {"adapter": brief_adapter(adapter), **figures(stored.signature), "precision": stored.precision}
 
 
-@router.get("/adapters/{key}", responses=errors(404))
+@router.get("/adapters/{key}", response_model=KnownAdapter, response_model_exclude_unset=True, responses=errors(404))
 def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
     """All that is known of one adapter: facts of its file, claims, where it lies, its signature under each Protocol."""
     with state.library() as library:
@@ -72,13 +74,16 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
     return plain_adapter(found) | levels | {"signatures": measured}
 
 
-@router.get("/adapters/{key}/signature", responses=errors(404, 409))
+@router.get(
+    "/adapters/{key}/signature", response_model=SignatureRow, response_model_exclude_unset=True,
+    responses=errors(404, 409),
+)  # fmt: skip
 def signature(state: StateOf, key: AdapterKey, protocol: Name = "", direction: bool = False) -> dict[str, Any]:
     """Every figure of a signature; the Direction only if asked for."""
     return plain_signature(_signature(state, key, protocol), direction=direction)
 
 
-@router.get("/adapters/{key}/categories", responses=errors(404, 409))
+@router.get("/adapters/{key}/categories", response_model=list[CategoryProfile], responses=errors(404, 409))
 def categories(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
     """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
     return list(plain_signature(_signature(state, key, protocol))["categories"])
@@ -87,16 +92,16 @@ def categories(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dic
 @router.get("/adapters/{key}/neighbours", responses=errors(404, 409))
 def neighbours(
     state: StateOf, key: AdapterKey, protocol: Name = "", limit: Annotated[int, Query(ge=1, le=100)] = 8
-) -> dict[str, list[HitRow]]:
+) -> Neighbours:
     """The adapters that do most nearly the same, and the opposite."""
     both = state.neighbours(key, protocol, limit)
     with state.library() as library:
         usual = state.protocol(library, protocol).preset.thresholds
-    rows = [[HitRow(**brief_hit(hit, usual, browsing=False)) for hit in hits] for hits in both]
-    return dict(zip(("nearest", "opposite"), rows, strict=True))
+    nearest, opposite = ([HitRow(**brief_hit(hit, usual, browsing=False)) for hit in hits] for hits in both)
+    return Neighbours(nearest=nearest, opposite=opposite)
 
 
-@router.get("/adapters/{key}/previews", responses=errors(404, 409))
+@router.get("/adapters/{key}/previews", response_model=list[Cell], responses=errors(404, 409))
 def previews(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
     """The pinned cells of an adapter, each with the address of its picture without and with it."""
     with state.library() as library:
@@ -128,7 +133,7 @@ def bare_preview(request: Request, state: StateOf, place: Place, protocol: Name 
     return _picture(request, state, BARE, place, protocol)
 
 
-@router.get("/map", response_model=Table, responses=errors(404, 409))
+@router.get("/map", response_model=Table, responses=errors(404, 409, 429))
 def all_adapters(request: Request, state: StateOf, protocol: Name = "") -> Response:
     """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
     drawn = state.map(protocol)

@@ -8,14 +8,15 @@ from typing import Any
 from fastapi import APIRouter
 
 from lorascope import __version__
-from lorascope.server.api.schemas import errors
+from lorascope.server.api.answers import Health, ProtocolRow
+from lorascope.server.api.describing import errors
 from lorascope.server.state import StateOf
 from lorascope.server.views import plain_thresholds
 
 router = APIRouter(tags=["facts"])
 
 
-@router.get("/health", responses=errors())
+@router.get("/health", response_model=Health, responses=errors())
 def health(state: StateOf) -> dict[str, Any]:
     """Whether it works, what it holds, what it does."""
     overview = state.overview()
@@ -28,7 +29,7 @@ def health(state: StateOf) -> dict[str, Any]:
     }
 
 
-@router.get("/protocols", responses=errors())
+@router.get("/protocols", response_model=list[ProtocolRow], responses=errors())
 def protocols(state: StateOf) -> list[dict[str, Any]]:
     """The Protocols that have signatures, the active one first."""
     return [

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from lorascope.server.api.answers import ImageId, SearchPage
 from lorascope.server.api.caching import cached
-from lorascope.server.api.schemas import Name, Search, SearchPage, errors
+from lorascope.server.api.describing import errors, errors_of_change
+from lorascope.server.api.schemas import Name, Search
 from lorascope.server.asking import Ask, Found
 from lorascope.server.state import State, StateOf
 from lorascope.server.views import plain_found
@@ -26,19 +28,19 @@ _PICTURE: dict[str, Any] = {
 }
 
 
-@router.get("/search", response_model=SearchPage, responses=errors(404, 409))
+@router.get("/search", response_model=SearchPage, responses=errors(404, 409, 429))
 async def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
     return await _answer(request, state, asked.ask())
 
 
-@router.post("/search", response_model=SearchPage, responses=errors(404, 409, 413))
+@router.post("/search", response_model=SearchPage, responses=errors_of_change(404, 409, 429))
 async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
     return await _answer(request, state, asked.ask())
 
 
-@router.post("/images", openapi_extra=_PICTURE, responses=errors(404, 409, 413))
+@router.post("/images", response_model=ImageId, openapi_extra=_PICTURE, responses=errors_of_change(404, 409, 429))
 async def add_image(request: Request, state: StateOf, protocol: Name = "") -> dict[str, str]:
     """Send a picture to search by (PNG, JPEG, WebP; the body is the file). Its id goes into ``image`` of a search."""
     data = await request.body()

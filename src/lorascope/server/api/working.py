@@ -11,9 +11,10 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from lorascope.server.api.adapters import PICTURE
+from lorascope.server.api.answers import FolderRow, RefusalPage, RunRow, TryRow
 from lorascope.server.api.caching import cached
-from lorascope.server.api.schemas import NewRun, NewTry, Part, RunRow, TryRow, errors
+from lorascope.server.api.describing import EVENTS, PICTURE, errors, errors_of_change
+from lorascope.server.api.schemas import NewRun, NewTry, Part
 from lorascope.server.problems import Problem
 from lorascope.server.state import State, StateOf
 
@@ -27,13 +28,13 @@ _HEARTBEAT = 60
 _MOST_LISTENERS = 64
 
 
-@router.get("/folders", responses=errors())
+@router.get("/folders", response_model=list[FolderRow], responses=errors())
 def folders(state: StateOf) -> list[dict[str, Any]]:
     """The folders that may be indexed, each with how many of its files are known, left out, and new."""
     return state.folders()
 
 
-@router.get("/refusals", responses=errors())
+@router.get("/refusals", response_model=RefusalPage, responses=errors())
 def refusals(state: StateOf, part: Annotated[Part, Query()]) -> dict[str, Any]:
     """Files that were left out, each with its reason."""
     with state.library() as library:
@@ -48,7 +49,7 @@ def runs(state: StateOf) -> list[RunRow]:
     return [RunRow(**run) for run in state.work.runs()]
 
 
-@router.post("/runs", status_code=202, responses=errors(404, 409, 429))
+@router.post("/runs", status_code=202, responses=errors_of_change(404, 409, 429))
 def start_run(state: StateOf, asked: NewRun) -> RunRow:
     """Queue a run."""
     return RunRow(**state.work.start(asked.folders, asked.precision, partial=asked.partial))
@@ -60,19 +61,19 @@ def run(state: StateOf, number: Number) -> RunRow:
     return RunRow(**state.work.run(number))
 
 
-@router.post("/runs/{number}/pause", status_code=202, responses=errors(404, 409))
+@router.post("/runs/{number}/pause", status_code=202, responses=errors_of_change(404, 409))
 def pause(state: StateOf, number: Number) -> RunRow:
     """End it after the block that is under way, and free the models. It can be resumed."""
     return RunRow(**state.work.pause(number))
 
 
-@router.post("/runs/{number}/resume", status_code=202, responses=errors(404, 409, 429))
+@router.post("/runs/{number}/resume", status_code=202, responses=errors_of_change(404, 409, 429))
 def resume(state: StateOf, number: Number) -> RunRow:
     """Go on where it was."""
     return RunRow(**state.work.resume(number))
 
 
-@router.post("/runs/{number}/cancel", status_code=202, responses=errors(404, 409))
+@router.post("/runs/{number}/cancel", status_code=202, responses=errors_of_change(404, 409))
 def cancel(state: StateOf, number: Number) -> RunRow:
     """End it after the block that is under way. What it measured is kept."""
     return RunRow(**state.work.cancel(number))
@@ -81,12 +82,13 @@ def cancel(state: StateOf, number: Number) -> RunRow:
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses=errors(429) | {200: {"content": {"text/event-stream": {}}, "description": "Server-sent events, `work`"}},
+    responses=errors(429) | EVENTS,
 )
 async def events(request: Request, state: StateOf) -> Response:
     """How the work stands, now and after every change, as server-sent events."""
     if len(state.work.listeners) >= _MOST_LISTENERS:
-        raise Problem(429, "queue-full", f"{_MOST_LISTENERS} pages are listening already", "close some of them")
+        problem = f"{_MOST_LISTENERS} pages are listening already"
+        raise Problem(429, "queue-full", problem, "close some of them", wait=60)
     return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -104,7 +106,7 @@ async def _stream(state: State) -> AsyncGenerator[str]:
             await asyncio.sleep(_APART)
 
 
-@router.post("/tries", status_code=202, responses=errors(404, 429))
+@router.post("/tries", status_code=202, responses=errors_of_change(404, 429))
 def start_try(state: StateOf, asked: NewTry) -> TryRow:
     """Render a prompt without and with some adapters, ahead of every run."""
     return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds))

@@ -27,7 +27,9 @@ def problem_page(request: Request, problem: Problem) -> Response:
     """What a person sees where something went wrong, or where there is nothing yet."""
     if problem.code == "empty-library":
         return searching.empty_page(request, request.app.state.lorascope)
-    return page(request, "problem.html.jinja", status=problem.status, problem=problem)
+    answer = page(request, "problem.html.jinja", status=problem.status, problem=problem)
+    answer.headers.update(problem.headers)
+    return answer
 
 
 def login_page(request: Request, *, target: str, failed: bool) -> Response:

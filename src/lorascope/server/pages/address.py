@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from lorascope.server.asking import Ask
+from lorascope.server.asking import Ask, Example
 
 PAGE = 48
 """Hits on a page."""
@@ -16,7 +16,7 @@ PAGE = 48
 class Address(BaseModel):
     """What is asked, under the names that the API uses.
 
-    A threshold that is None is the Protocol's own.
+    A threshold that is None is the Protocol's own. ``lane`` is the page of the hits that thresholds hide.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +32,7 @@ class Address(BaseModel):
     min_consistency: FiniteFloat | None = None
     hidden: bool = False
     page: int = Field(default=1, ge=1, le=100_000)
+    lane: int = Field(default=1, ge=1, le=100_000)
 
     @property
     def browsing(self) -> bool:
@@ -52,17 +53,31 @@ class Address(BaseModel):
             max_strength=self.max_strength,
             min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,
             hidden=True,
+            hidden_offset=(self.lane - 1) * PAGE,
             offset=(self.page - 1) * PAGE,
             limit=PAGE,
         )
 
     def url(self, **changes: Any) -> str:
-        """The address with some changes; it goes back to the first page unless one is named."""
-        fields = self.model_dump(exclude_defaults=True) | {"page": 1} | changes
+        """The address with some changes; it goes back to the first pages unless they are named."""
+        fields = self.model_dump(exclude_defaults=True) | {"page": 1, "lane": 1} | changes
         defaults = Address()
         kept = [(name, value) for name, value in fields.items() if value != getattr(defaults, name)]
         text = urlencode([(name, _spelt(value)) for name, value in kept], doseq=True)
         return f"/?{text}" if text else "/"
+
+    @property
+    def examples(self) -> tuple[tuple[str, Example], ...]:
+        """Adapters to be like or unlike, each with the name of its list."""
+        lists = (("more", self.more), ("less", self.less))
+        return tuple((name, Example.read(text)) for name, texts in lists for text in texts)
+
+    def weigh(self, example: Example) -> str:
+        """The same with another weight of an adapter that serves as an example."""
+        lists: dict[str, list[str]] = {"more": [], "less": []}
+        for name, one in self.examples:
+            lists[name].append(str(example if one.key == example.key else one))
+        return self.url(**{name: tuple(texts) for name, texts in lists.items()})
 
     def more_like(self, key: str) -> str:
         """The same, and more like an adapter."""
@@ -78,11 +93,11 @@ class Address(BaseModel):
 
 
 def _with(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*keys, key)))
+    return keys if any(Example.read(other).key == key for other in keys) else (*keys, key)
 
 
 def _without(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(other for other in keys if other != key)
+    return tuple(other for other in keys if Example.read(other).key != key)
 
 
 def _spelt(value: Any) -> Any:

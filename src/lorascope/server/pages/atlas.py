@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from lorascope.library import Matrix
+from lorascope.server.mapping import ENOUGH
 from lorascope.server.pages.cards import card
 from lorascope.server.pages.render import page
 from lorascope.server.state import StateOf
@@ -31,6 +32,7 @@ def atlas(request: Request, state: StateOf, protocol: Annotated[str, Query()] = 
         request,
         "map.html.jinja",
         count=len(searcher.matrix),
+        enough=ENOUGH,
         protocol=searcher.stored.protocol,
         chosen=protocol,
         thresholds=searcher.thresholds,

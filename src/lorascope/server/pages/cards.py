@@ -176,10 +176,15 @@ def claimed(adapter: StoredAdapter, name: str) -> object:
     return adapter.facts.get("claims", {}).get(name, {}).get("value")
 
 
-def prompt_tag(adapter: StoredAdapter) -> str:
-    """What is pasted into a prompt: ``<lora:name:weight>``, with the weight that its author or owner prefers."""
+def tag_weight(adapter: StoredAdapter) -> float:
+    """The weight that its author or owner prefers, or 1."""
     weight = claimed(adapter, "weight")
-    return f"<lora:{adapter.name}:{weight if isinstance(weight, int | float) else 1:g}>"
+    return weight if isinstance(weight, int | float) else 1.0
+
+
+def prompt_tag(adapter: StoredAdapter) -> str:
+    """What is pasted into a prompt: ``<lora:name:weight>``."""
+    return f"<lora:{adapter.name}:{tag_weight(adapter):g}>"
 
 
 def civitai_address(adapter: StoredAdapter) -> str:

@@ -61,11 +61,15 @@ def is_part(request: Request) -> bool:
 
 
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """Fill a template in. ``part`` tells it to leave out the frame around its content."""
+    """Fill a template in. ``part`` tells it to leave out the frame around its content.
+
+    Links of the frame stay ``under`` the Protocol that the address names.
+    """
     mature = request.cookies.get("mature", "blur")
     text = _environment.get_template(template).render(
         path=request.url.path,
         part=is_part(request),
+        under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
         mature=mature if mature in ("blur", "show", "hide") else "blur",
         **_SHARED,
         **context,

@@ -22,7 +22,6 @@ from lorascope.server.state import State, StateOf
 router = APIRouter(include_in_schema=False)
 
 _FIRST_HITS = 4
-_HIDDEN_SHOWN = 12
 _VAGUE = 0.1
 """Below this Consistency of its shifts, a query means different things in different prompts."""
 
@@ -38,6 +37,7 @@ class Results:
     hint: str
     total: int
     last_page: int
+    last_lane: int
     tiny: bool
     size: tuple[int, int]
 
@@ -54,24 +54,28 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     try:
         with state.library() as library:
             found = state.search(address.ask())
-            first = state.search(address.model_copy(update={"page": 1}).ask())
+            first = state.search(address.model_copy(update={"page": 1, "lane": 1}).ask())
             context["results"] = _results(library, found, first, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
-    status = context["problem"].status if context["problem"] else 200
-    if is_part(request):
-        return page(request, "results.html.jinja", status=status, **context)
-    return page(
-        request, "search.html.jinja", status=status, overview=overview, sliders=_sliders(state, address),
-        examples=QUERIES, **context,
-    )  # fmt: skip
+    problem = context["problem"]
+    status, headers = (problem.status, problem.headers) if problem else (200, {})
+    template = "results.html.jinja"
+    if not is_part(request):
+        template = "search.html.jinja"
+        context |= {"overview": overview, "sliders": _sliders(state, address), "examples": QUERIES}
+    answer = page(request, template, status=status, **context)
+    answer.headers.update(headers)
+    return answer
 
 
 @router.get("/favourites")
-def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = ()) -> Response:
+def favourites(
+    request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = (), protocol: str = ""
+) -> Response:
     """The adapters that a person keeps; the list is in the address, so it can be shared."""
     with state.library() as library:
-        stored = state.protocol(library)
+        stored = state.protocol(library, protocol)
         adapters = library.adapters(a[:500])
         signatures = library.signatures(stored.protocol.digest, adapters)
         cells = Cells.of(library, stored, signatures)
@@ -81,7 +85,8 @@ def favourites(request: Request, state: StateOf, a: Annotated[tuple[str, ...], Q
             for key in a
             if key in signatures
         ]
-    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=Address())
+    address = Address(protocol=protocol)
+    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=address)
 
 
 def empty_page(request: Request, state: State) -> Response:
@@ -93,14 +98,13 @@ def empty_page(request: Request, state: State) -> Response:
 def _results(library: Library, found: Found, first: Found, address: Address) -> Results:
     """``first`` is the first page of the answer, whose hits choose the cells for all pages."""
     answer, asked = found.answer, not address.browsing
-    hidden = answer.hidden[:_HIDDEN_SHOWN]
-    keys = [hit.adapter.key for hit in (*answer.hits, *hidden)]
+    keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
     cells = Cells.of(library, found.stored, keys)
     best = [hit.adapter.key for hit in first.answer.hits]
     places = telling_cells(library, best, found.vector, cells)
     cards = [
         card_of_hit(hit, cells.pairs(hit.adapter.key, places), found.stored.preset.thresholds, asked=asked)
-        for hit in (*answer.hits, *hidden)
+        for hit in (*answer.hits, *answer.hidden)
     ]
     return Results(
         cards=cards[: len(answer.hits)],
@@ -110,6 +114,7 @@ def _results(library: Library, found: Found, first: Found, address: Address) -> 
         hint=_hint(found, asked=asked),
         total=found.total,
         last_page=max(1, -(-found.total // PAGE)),
+        last_lane=max(1, -(-(answer.too_strong + answer.too_unstable) // PAGE)),
         tiny=cells.tiny,
         size=_size(cells),
     )
@@ -144,7 +149,10 @@ def _hint(found: Found, *, asked: bool) -> str:
 def _names(state: State, address: Address) -> dict[str, str]:
     """The names of the adapters that serve as examples."""
     with state.library() as library:
-        return {key: adapter.name for key, adapter in library.adapters((*address.more, *address.less)).items()}
+        return {
+            key: adapter.name
+            for key, adapter in library.adapters(example.key for _, example in address.examples).items()
+        }
 
 
 def _sliders(state: State, address: Address) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from lorascope.server.pages.cards import tag_weight
 from lorascope.server.pages.render import page
 from lorascope.server.state import StateOf
 from lorascope.server.views import is_mature
@@ -28,4 +29,5 @@ def show(request: Request, state: StateOf, number: str) -> Response:
         adapters = library.adapters(column["key"] for column in found["columns"])
         width = library.protocol().protocol.width
     mature = {key for key, adapter in adapters.items() if is_mature(adapter)}
-    return page(request, "try.html.jinja", found=found, mature_keys=mature, tiny=width <= 128)
+    tags = {key: tag_weight(adapter) for key, adapter in adapters.items()}
+    return page(request, "try.html.jinja", found=found, mature_keys=mature, tags=tags, tiny=width <= 128)

@@ -5,6 +5,7 @@ import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
 const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
+const PLANE = [[-1, 1], [-1, 1]]; // all places that Directions can have, so that no new one moves the others
 const GRIP = 7; // px within which a threshold's line can be taken
 
 const box = document.getElementById("map");
@@ -56,7 +57,7 @@ function layOut() {
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   const [xs, ys] = view === "figures" ? [data.strength, data.consistency] : [data.x, data.y];
-  const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : [span(xs), span(ys)];
+  const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : PLANE;
   const x = line(spans[0], MARGIN.left, width - MARGIN.right);
   const y = line(spans[1], height - MARGIN.bottom, MARGIN.top);
   const index = new KDBush(xs.length, 16, Float32Array);
@@ -66,17 +67,6 @@ function layOut() {
   area = { width, height, ratio, x, y, left, top, index };
   zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
   draw();
-}
-
-function span(numbers) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const number of numbers) {
-    if (number === null) continue;
-    low = Math.min(low, number);
-    high = Math.max(high, number);
-  }
-  const room = (high - low || 1) * 0.06;
-  return [low - room, high + room];
 }
 
 function line([from, to], start, end) {

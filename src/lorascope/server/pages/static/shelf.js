@@ -22,8 +22,11 @@ function keep(name, entries) {
   draw();
 }
 
+/** The address of a page about some adapters, under the Protocol that is looked at. */
 function address(path, keys) {
-  return keys.length ? `${path}?${new URLSearchParams(keys.map((key) => ["a", key]))}` : path;
+  const protocol = new URLSearchParams(location.search).get("protocol");
+  const named = [...keys.map((key) => ["a", key]), ...(protocol ? [["protocol", protocol]] : [])];
+  return named.length ? `${path}?${new URLSearchParams(named)}` : path;
 }
 
 function draw() {
@@ -40,8 +43,7 @@ function draw() {
   tray.hidden = compared.length === 0 || location.pathname === "/compare";
   tray.querySelector("ul").replaceChildren(...compared.map(chip));
   const link = tray.querySelector("a");
-  const protocol = new URLSearchParams(location.search).get("protocol");
-  link.href = address("/compare", [...keys]) + (keys.size && protocol ? `&${new URLSearchParams({ protocol })}` : "");
+  link.href = address("/compare", [...keys]);
   link.textContent = compared.length < 2 ? "Choose one more to compare" : `Compare ${compared.length}`;
   link.toggleAttribute("aria-disabled", compared.length < 2);
 }
