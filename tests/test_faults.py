@@ -205,7 +205,7 @@ def test_a_disk_that_is_full_ends_a_run_with_a_clear_word_and_harms_nothing(
     tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
 ) -> None:
     place = tmp_path / "library.db"
-    limit = 1_000_000
+    limit = 1_300_000
     status, output = commands.run(*verb(folder, place), limit=limit)
     assert status == 2
     assert "what was stored is intact" in output
