@@ -81,7 +81,7 @@ def _learn_texts(model: CLIPModel, words: CLIPTokenizer, seen: torch.Tensor, poo
     names = Names(WIDTH)
     parameters = [*model.text_model.parameters(), model.text_projection.weight, model.logit_scale, *names.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=6e-4, weight_decay=0.05, betas=(0.9, 0.98))
-    batches = Batches(pool, 5, jitter=0)
+    batches = Batches(pool, 5, jitter=0, asked=0.5)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate(step, steps, 6e-4, 0.7)
         batch = batches.draw(192, hard=0.6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,13 +72,15 @@ def _claims(row: list[int], caption: Caption) -> list[int]:
 class Batches:
     """Draws batches. In a hard one all pictures share colour and place, or also the effect, so that objects must tell.
 
-    `jitter` is how many pixels a picture may be moved, `talk` how captions are put.
+    `jitter` is how many pixels a picture may be moved, `talk` how captions are put. Where objects were turned into cats
+    or robots, `asked` is the share of captions that name the object asked for: "a dog, everything is a cat".
     """
 
-    def __init__(self, pool: Pool, seed: int, jitter: int = 2, talk: Talk = styled) -> None:
+    def __init__(self, pool: Pool, seed: int, jitter: int = 2, talk: Talk = styled, asked: float = 0.0) -> None:
         self.pool = pool
         self.talk = talk
         self.jitter = jitter
+        self.asked = asked
         self.rng = np.random.default_rng(seed)
         self.facts = np.array([facts(s, e) for s, e in zip(pool.scenes, pool.effects, strict=True)])
         self.pairs = np.array([scene.second is not None for scene in pool.scenes])
@@ -108,16 +110,18 @@ class Batches:
     def draw(self, size: int, hard: float) -> Batch:
         """A batch of at most `size` pictures."""
         rows = self.rows(size, hard)
-        captions = []
-        for i in rows:
-            names = self.pool.effects[i]
-            captions.append(self.talk(seen(self.pool.scenes[i], names), names, self.rng))
+        captions = [self._caption(self.pool.scenes[i], self.pool.effects[i]) for i in rows]
         truth = self.facts[rows]
         claims = np.array([_claims(row, caption) for row, caption in zip(truth.tolist(), captions, strict=True)])
         true = self._true(rows, captions)
         known = np.where(self.pairs[rows][:, None] & np.array([True, True, False, False]), UNKNOWN, truth)
         claims = np.where(known == UNKNOWN, UNKNOWN, claims)
         return Batch(rows, self._moved(rows), [c.text for c in captions], known, claims, true)
+
+    def _caption(self, scene: Scene, names: Sequence[str]) -> Caption:
+        if self.asked and seen(scene, names) != scene and self.rng.random() < self.asked:
+            return replace(self.talk(scene, names, self.rng), kind=False)
+        return self.talk(seen(scene, names), names, self.rng)
 
     def _true(self, rows: np.ndarray, captions: Sequence[Caption]) -> np.ndarray:
         scene = self.facts[rows][:, :3]
