@@ -34,7 +34,7 @@ between pipeline and CLIP, default memory layout) and adds one, or all.
 Putting an adapter on is a fixed cost, larger in the reference, that the full grid would spread thinner: end to end
 lorascope gains a little less there, about what the levers together give."""
 
-_ADAPTERS = ("oldphoto", "lora-000007", "roman_floor")
+_ADAPTERS = ("oldphoto", "lora-000007", "midas")
 """Kohya files that diffusers puts on rightly, too; not all of the shipped ones are (`tests/test_reference.py`)."""
 _PROMPTS, _SEEDS = 32, (0, 1, 2, 3)
 _ROUNDS = 5

@@ -28,7 +28,7 @@ def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Libra
     texts = miniature.grid().prompts.texts[:2]
     (tmp_path / "prompts.txt").write_text("\n".join(texts), "utf-8")
     preset = dataclasses.replace(miniature, prompts=str(tmp_path / "prompts.txt"), seeds=(0, 1, 2, 3))
-    path = adapters_path() / "roman_floor.safetensors"
+    path = adapters_path() / "midas.safetensors"
 
     reference = ReferenceIndex(preset, texts, tmp_path / "reference")
     reference.bare()
