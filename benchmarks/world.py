@@ -67,10 +67,11 @@ def report() -> str:
 def _queries(searcher: Searcher) -> str:
     """Every query encoding under every filter on the test split, whose queries nothing was tuned on."""
     corpus = Corpus.of(searcher)
-    test = load_queries("miniature", split="test")
+    dev, test = (load_queries("miniature", split=part) for part in ("dev", "test"))
     main = [query for query in test if query.kind != "unseen"]
     taking_part = [*every_behaviour(searcher), *random_orders(corpus)]
     found = evaluate(corpus, main, taking_part)
+    tuned = evaluate(corpus, [query for query in dev if query.kind != "unseen"], taking_part)
     note = (
         f"{len(main)} queries of the test split in {found.clusters.count} groups, one for each set of effects; the"
         f" {len(test) - len(main)} in words that the encoder has never read are in the last table only. *behaviour* is"
@@ -81,6 +82,8 @@ def _queries(searcher: Searcher) -> str:
     return "\n".join(
         [note + _measures(found), _differences(found, MAIN), _differences(found, KEPT)]
         + [_by_kind(evaluate(corpus, test, [*taking_part[:1], *taking_part[-20:]]))]
+        + [f"The same on the {len(tuned.queries)} queries of the dev split, by which the world was tuned.\n"]
+        + [_measures(tuned)]
     )
 
 

@@ -1,4 +1,4 @@
-"""A small trained world: a base model in SDXL's form, a CLIP encoder, adapters, and what is true of them.
+"""A small trained world: a base model in SDXL's form, a CLIP encoder, a judge, adapters, and what is true of them.
 
 It stands in for the large models wherever a trained one is needed and none can be fetched: tests, the demo,
 benchmarks. Nothing heavy is imported here. How it was made stands in `miniature/README.md` of the repository.
@@ -32,9 +32,11 @@ def truth() -> dict[str, Any]:
     """Return what is known of the adapters by construction.
 
     Returns:
-        ``adapters``: file stem to ``file``, ``effects``, ``kind`` (single, subject, mixture, undertrained,
-        overpowering, twin), ``twin`` and ``trigger``. ``queries``: a list of ``text``, ``kind`` (word or
-        paraphrase) and ``relevant`` (file stem to grade: 2 the effect itself, 1 a near one; others are 0).
+        ``adapters``: file stem to ``file``, ``effects``, ``kind`` (single, subtle, bound, subject, mixture,
+        undertrained, overtrained, overpowering, slider, none), ``degree``, ``where``, ``only``, ``twin``, ``trigger``,
+        ``description`` (of which sort its author's words are), ``kept`` (0 to 2, how far scenes stay what was asked
+        for) and ``kept_share``. ``queries``: a list of ``text``, ``kind``, ``group``, ``split`` (dev, test or both) and
+        ``relevant`` (file stem to grade 1 or 2; others are 0). docs/truth.md of the repository has the rules.
         ``unanswered``: phrases for effects that no adapter has.
     """
     return json.loads(_HERE.joinpath("truth.json").read_text("utf-8"))
