@@ -109,8 +109,7 @@ def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
     assert len(here) >= 20
     taking_part = [Behaviour(searcher, filters="none"), *random_orders(corpus)]
     ours, chance = evaluate(corpus, here, taking_part).figures.values()
-    assert ours["P@1"].mean() > 0.7
-    assert chance["P@1"].mean() < 0.15
+    assert ours["P@1"].mean() > chance["P@1"].mean() + 0.4
     assert ours["nDCG@5"].mean() > chance["nDCG@5"].mean() + 0.4
 
 
@@ -153,7 +152,7 @@ def test_a_picture_finds_the_adapter_that_made_it(world: Library, tmp_path: Path
 
 
 def test_interrupting_a_run_does_not_change_a_bit(world: Library, tmp_path: Path) -> None:
-    paths = sorted(adapters_path().glob("*.safetensors"))[:2]
+    paths = [adapters_path() / f"{name}.safetensors" for name in MEASURED[:2]]
 
     def stop(event: Event) -> None:
         if event.kind == "block" and event.cells >= 16:
