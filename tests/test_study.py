@@ -175,7 +175,7 @@ def test_no_acknowledged_answer_is_lost_to_a_kill(tmp_path: Path) -> None:
 
 
 PEOPLE = """
-import http.client, sys, threading
+import http.client, os, sys, threading
 
 def vote(person):
     try:
@@ -185,7 +185,7 @@ def vote(person):
             headers = {"Cookie": f"study={person}", "Content-Type": "application/x-www-form-urlencoded"}
             server.request("POST", "/study", body, headers)
             if server.getresponse().status == 303:
-                print(f"{person} {pair}", flush=True)
+                os.write(1, f"{person} {pair}\\n".encode())  # whole lines: print writes in two parts
     except (OSError, http.client.HTTPException):
         pass
 
