@@ -110,6 +110,7 @@ def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
     taking_part = [Behaviour(searcher, filters="none"), *random_orders(corpus)]
     ours, chance = evaluate(corpus, here, taking_part).figures.values()
     assert ours["P@1"].mean() > chance["P@1"].mean() + 0.4
+    assert chance["P@1"].mean() < 0.15
     assert ours["nDCG@5"].mean() > chance["nDCG@5"].mean() + 0.4
 
 
@@ -133,9 +134,9 @@ def test_two_trainings_of_one_effect_are_each_other_s_nearest(world: Library) ->
             assert searcher.similar(world.find(name).key, top=1).hits[0].adapter.name == twin
 
 
-def test_the_overpowering_one_is_among_the_strongest(found: dict[str, Signature]) -> None:
+def test_the_overpowering_one_is_the_strongest(found: dict[str, Signature]) -> None:
     (name,) = of_kind("overpowering")
-    assert sum(other.strength > found[name].strength for other in found.values()) < 3
+    assert max(found, key=lambda n: found[n].strength) == name
 
 
 def test_a_picture_finds_the_adapter_that_made_it(world: Library, tmp_path: Path) -> None:
