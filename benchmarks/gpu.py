@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from benchmarks.harness import Figure, Row, at_least, at_most
-from benchmarks.models import clip_vit_b32, sdxl_pipeline
+from benchmarks.models import clip_vit_b32, sdxl_lora, sdxl_pipeline
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset
 from lorascope.adapters import load_delta, sha256_of
-from lorascope.generators.base import Shapes
 from lorascope.measure import load_bench
 from lorascope.measure.stopping import expected_cells
 from lorascope.protocol import PRECISIONS
@@ -95,7 +93,7 @@ def _ours(preset: Preset, folder: Path, device: str) -> float:
     """
     with tempfile.TemporaryDirectory(dir=folder) as name, Library(Path(name) / "gpu.db", create=True) as library:
         bench = load_bench(preset, library, device=device)
-        path = _lora(folder, bench._generator.shapes)
+        path = sdxl_lora(folder, bench._generator.shapes)
         for turn in ("first", "second"):  # the first one draws the bare images, too, and warms up
             began = time.perf_counter()
             data = path.read_bytes()
@@ -111,20 +109,6 @@ def _reference(preset: Preset, folder: Path, device: str) -> float:
     began = time.perf_counter()
     reference.adapter(folder / "lora.safetensors")
     return (time.perf_counter() - began) / (len(prompts) * len(preset.seeds))
-
-
-def _lora(folder: Path, shapes: Shapes) -> Path:
-    """A rank-16 LoRA on every attention layer of the UNet, as peft spells it."""
-    draw = torch.Generator().manual_seed(0)
-    tensors: dict[str, torch.Tensor] = {}
-    for parameter, shape in shapes["unet"].items():
-        if ".attn" in parameter and parameter.endswith(".weight") and len(shape) == 2:
-            stem = f"unet.{parameter.removesuffix('.weight')}"
-            tensors[f"{stem}.lora_A.weight"] = (torch.randn(16, shape[1], generator=draw) * 0.02).half()
-            tensors[f"{stem}.lora_B.weight"] = (torch.randn(shape[0], 16, generator=draw) * 0.02).half()
-    path = folder / "lora.safetensors"
-    save_file(tensors, path)
-    return path
 
 
 def _capped(preset: Preset, folder: Path) -> Iterator[Row]:

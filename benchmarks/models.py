@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lorascope.generators.base import Shapes
 from lorascope.grid import PromptSet
 
 _VOCABULARY = 49_408
@@ -141,3 +142,20 @@ def sdxl_pipeline(folder: Path, *, small: bool = False) -> Path:
     )
     pipe.save_pretrained(folder)
     return folder
+
+
+def sdxl_lora(folder: Path, shapes: Shapes) -> Path:
+    """A rank-16 LoRA on every attention layer of the UNet, as peft spells it."""
+    import torch
+    from safetensors.torch import save_file
+
+    draw = torch.Generator().manual_seed(0)
+    tensors: dict[str, torch.Tensor] = {}
+    for parameter, shape in shapes["unet"].items():
+        if ".attn" in parameter and parameter.endswith(".weight") and len(shape) == 2:
+            stem = f"unet.{parameter.removesuffix('.weight')}"
+            tensors[f"{stem}.lora_A.weight"] = (torch.randn(16, shape[1], generator=draw) * 0.02).half()
+            tensors[f"{stem}.lora_B.weight"] = (torch.randn(shape[0], 16, generator=draw) * 0.02).half()
+    path = folder / "lora.safetensors"
+    save_file(tensors, path)
+    return path

@@ -1,40 +1,31 @@
-"""How well weights alone predict Strength and Consistency, each adapter predicted from all the others.
-
-python -m benchmarks.truth --library truth.db
-python -m benchmarks.prior --library truth.db
-"""
+"""How well weights alone predict Strength and Consistency, each adapter predicted from all the others."""
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from lorascope import Library, Preset, Signature
+from lorascope import Bench, Signature
 from lorascope.adapters import load_delta
 from lorascope.adapters.spectra import Spectrum
-from lorascope.measure import load_bench
 from lorascope.measure.prior import Prior, Ridge, features_of
 from lorascope.miniature import adapters_path
 
 
-def weighed(path: Path) -> tuple[list[Spectrum], list[Signature]]:
-    """Spectrum and signature of every shipped adapter that a library has measured."""
-    with Library(path) as library:
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
-        stored = library.signatures(bench.protocols[0], library.adapters())
-        signatures = {library.adapters([key])[key].name: one.signature for key, one in stored.items()}
-        files = {file.stem: file for file in adapters_path().glob("*.safetensors") if file.stem in signatures}
-        spectra = [bench.spectrum(load_delta(file, bench.names)) for file in files.values()]
-    return spectra, [signatures[name] for name in files]
+def weighed(bench: Bench) -> tuple[list[Spectrum], list[Signature]]:
+    """Spectrum and signature of every shipped adapter that the bench's library has measured."""
+    library, files = bench.library, {file.stem: file for file in adapters_path().glob("*.safetensors")}
+    adapters = library.adapters()
+    stored = library.signatures(bench.protocols[0], adapters)
+    spectra = [bench.spectrum(load_delta(files[adapters[key].name], bench.names)) for key in stored]
+    return spectra, [one.signature for one in stored.values()]
 
 
-def section(path: Path) -> str:
+def section(bench: Bench) -> str:
     """The table, as Markdown."""
-    spectra, signatures = weighed(path)
+    spectra, signatures = weighed(bench)
     strength = [one.strength for one in signatures]
     consistency = [one.consistency or 0.0 for one in signatures]
     prior = Prior(spectra, strength, consistency)
@@ -62,14 +53,3 @@ def _row(figure: str, source: str, fit: Ridge | None) -> Sequence[str]:
     interval = f"{low:.2f} to {high:.2f}"
     used = "yes" if fit.useful else "no"
     return (figure, source, f"{fit.r_squared:.2f}", f"{rho:.2f}", interval, f"{math.exp(fit.error):.2f}", used)
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, required=True, help="a library that measured the shipped adapters")
-    print(section(parser.parse_args().library))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Figure, Ratio, Row, at_least, at_most, repeat
+from benchmarks.harness import Figure, Ratio, Row, Side, at_least, at_most, repeat, take_turns
 from benchmarks.models import clip_vit_b32
 from benchmarks.signatures import along_axes, directions
 from benchmarks.space import caches_in
@@ -32,10 +33,15 @@ spectrum, their distances to nearest neighbours (`benchmarks/signatures.py` has 
 them); Strength and Consistency spread so that the published thresholds hide as many. Queries are the shifts of the
 reference phrases in a text tower of the size of ViT-B/32 with random weights, turned so that their principal axes are
 those of the Directions. Every ranking has both thresholds, takes the best ten that are shown and the best ten that are
-hidden, and counts. Folders hold half, 1% and 0.1% of the adapters. Recall is over the ten best that are shown."""
+hidden, and counts. Folders hold half, 1% and 0.1% of the adapters. Recall is over the ten best that are shown. *A new
+folder* is the first ranking with a folder that was not asked for before: SQLite tells who is in it. The reference walks
+over the rows of a data frame; its turn and that of lorascope are from a query's vector to ten adapters with their
+names, which lorascope reads from the library."""
 
 _SIZES = {740: (0.2, 1.0), 100_000: (40.0, 1.0), 1_000_000: (25.0, 0.98)}
 """Adapters: milliseconds that were aimed at, and recall."""
+_PUBLISHED = 740
+"""Adapters of the published library, over which the reference ranks."""
 _FOLDERS = {"all": "", "half": "/loras/half", "1%": "/loras/half/few", "0.1%": "/loras/half/few/fewest"}
 _OPEN = """
 import json, sys, time
@@ -62,6 +68,8 @@ def measure() -> Iterator[Row]:
         for size in _SIZES:
             path = Path(name) / f"{size}.db"
             _fill(path, size)
+            if size == _PUBLISHED:
+                yield _against(path, queries)
             yield from _rows(path, size, queries)
             path.unlink()
 
@@ -98,6 +106,33 @@ def _fill(path: Path, size: int) -> None:
     db.close()
 
 
+def _against(path: Path, queries: np.ndarray) -> Row:
+    sides = {"reference": Side(_reference, (path, queries)), "ours": Side(_ours, (path, queries))}
+    turns = take_turns(sides, rounds=20, unit="ranking", repeats={"ours": 20})
+    return turns.compare("reference", "ours", f"{_PUBLISHED} adapters, all of them: a ranking with names")
+
+
+def _reference(path: Path, queries: np.ndarray) -> Callable[[], object]:
+    from benchmarks.reference_search import catalogue, rank
+
+    with Library(path) as library:
+        matrix = library.matrix(library.protocol().protocol.digest)
+        frame = catalogue(np.asarray(matrix.directions), matrix.strength, matrix.consistency)
+    turn = itertools.cycle(queries)
+    return lambda: rank(frame, next(turn))
+
+
+def _ours(path: Path, queries: np.ndarray) -> Callable[[], object]:
+    searcher, turn = Searcher(Library(path)), itertools.cycle(queries)
+    filters = Filters(searcher.thresholds)
+
+    def work() -> object:
+        found = searcher.select(next(turn), filters, 10).shown
+        return searcher.library.labels(searcher.matrix.ids[list(found)].tolist())
+
+    return work
+
+
 def _rows(path: Path, size: int, queries: np.ndarray) -> Iterator[Row]:
     name = f"{size:,} adapters".replace(",", " ")
     milliseconds, recall = _SIZES[size]
@@ -115,7 +150,11 @@ def _rows(path: Path, size: int, queries: np.ndarray) -> Iterator[Row]:
         exact._index = None
         for share, folder in _FOLDERS.items():
             filters = Filters(searcher.thresholds, folder=folder)
+            began = time.perf_counter()
             searcher.select(queries[0], filters, 10)
+            if folder:
+                seconds = time.perf_counter() - began
+                yield Figure(name=f"{name}, {share} of them: a new folder", value=seconds * 1e3, unit="ms")
             yield _timed(f"{name}, {share} of them: a ranking", searcher, queries, filters, milliseconds)
             if size > EXACT and share in ("all", "half"):
                 found = np.mean([_recall(searcher, exact, query, filters) for query in queries[:60]])

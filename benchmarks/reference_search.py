@@ -39,6 +39,18 @@ def catalogue(directions: np.ndarray, strength: np.ndarray, consistency: np.ndar
     )
 
 
+def rank(signatures: pd.DataFrame, vector: np.ndarray, top: int = 10) -> list[tuple[float, str]]:
+    """The best adapters for a query vector (d,), as (score, name): filter, score and sort, row by row."""
+    unit = vector / np.linalg.norm(vector)
+    found: list[tuple[float, str]] = []
+    for _, row in signatures.iterrows():
+        if row["strength"] > STRENGTH_MAX or row["consistency"] < CONSISTENCY_MIN:
+            continue
+        direction = np.asarray(row["direction"])
+        found.append((float(unit @ direction / np.linalg.norm(direction)), row["model_name"]))
+    return sorted(found, reverse=True)[:top]
+
+
 @final
 class ReferenceSearch:
     """Queries by CLIP from transformers, over a data frame."""
@@ -54,23 +66,12 @@ class ReferenceSearch:
 
     def query(self, query: str, top: int = 10) -> list[tuple[float, str]]:
         """The best adapters for some words, as (score, name)."""
-        return self.rank(self.vector(query), top)
+        return rank(self._signatures, self.vector(query), top)
 
     def vector(self, query: str) -> np.ndarray:
         """The query vector (d,): the mean over the prompts of u(prompt + " " + query) - u(prompt)."""
         with_query = self.encode([f"{prompt} {query}" for prompt in self._prompts])
         return (with_query - self.encode(self._prompts)).mean(0)
-
-    def rank(self, vector: np.ndarray, top: int = 10) -> list[tuple[float, str]]:
-        """Filter, score and sort, row by row."""
-        unit = vector / np.linalg.norm(vector)
-        found: list[tuple[float, str]] = []
-        for _, row in self._signatures.iterrows():
-            if row["strength"] > STRENGTH_MAX or row["consistency"] < CONSISTENCY_MIN:
-                continue
-            direction = np.asarray(row["direction"])
-            found.append((float(unit @ direction / np.linalg.norm(direction)), row["model_name"]))
-        return sorted(found, reverse=True)[:top]
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> np.ndarray:

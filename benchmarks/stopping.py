@@ -3,8 +3,9 @@
     python -m benchmarks.truth --library truth.db --every 4
     LORASCOPE_TRUTH=truth.db LORASCOPE_PUBLISHED=metrics.parquet python -m benchmarks stopping
 
-No image is made: every order of prompts and seeds is a grid of its own, whose cells the truth holds. The second file
-is the published library, or a part of it, for what its adapters would need by the rule of thumb.
+Writes docs/stopping.md, and docs/sums.npz beside it. No image is made: every order of prompts and seeds is a grid of
+its own, whose cells the truth holds. The second file is the published library, or a part of it, for what its adapters
+would need by the rule of thumb.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import prior
+from benchmarks import sums
 from benchmarks.coverage import POPULATIONS, Size
 from benchmarks.machine import describe
 from benchmarks.replay import FIGURES, Coverage, Queries, Stop, Stops, losses, replay
@@ -29,6 +30,7 @@ from lorascope.signature import Estimate, cells_for
 
 GOALS = {"glance": (None, 0.06), "quick": (1 / 20, 0.03), "standard": (1 / 5, 0.01)}
 """By precision: the share of the grid for the median adapter that passes, and the loss of nDCG@5."""
+SUMS = Path("docs/sums.npz")
 ORDERS = 50
 """Random orders of each adapter."""
 SYNTHETIC = 60
@@ -76,7 +78,8 @@ def report() -> str:
     parts += ["## Stricter thresholds\n", *_under(world, strict(world), stops, _lost(queries, world, stops))]
     parts += ["## Synthetic adapters\n", _synthetic(SYNTHETIC)]
     parts += ["## Published signatures\n", _theory(published)]
-    parts += ["## What weights alone predict\n", prior.section(library)]
+    sums.write(sums.Sums.of(world), SUMS)
+    parts += ["## The truth, prompt by prompt\n", sums.LAYOUT]
     return "\n".join(parts)
 
 

@@ -1,12 +1,12 @@
 """The truth about the shipped world: adapters on their whole grid, 4,480 images each, two core-minutes on a CPU.
 
     python -m benchmarks.truth --library truth.db
-    python -m benchmarks.truth --library truth.db --every 4 --sums sums.npz
+    python -m benchmarks.truth --library truth.db --every 4
 
 All 81 adapters, or every fourth by name, on which docs/stopping.md rests. What is measured stays: after an interruption
 the same command goes on. Its evidence, the embedding of every cell, is what ``benchmarks/stopping.py`` replays in other
-orders without making an image. The sums of every prompt (megabytes, so they are not kept in the repository) are enough
-for any figure of the whole grid.
+orders without making an image. Its sums of every prompt, which are small enough to be published, are what
+``docs/sums.npz`` holds.
 """
 
 from __future__ import annotations
@@ -82,24 +82,11 @@ def truth_of(name: str, effects: np.ndarray, noise_floor: float = 0.0) -> Truth:
     return Truth(name, effects, noise_floor, Signature.from_moments(moments))
 
 
-def write_sums(world: World, path: Path) -> None:
-    """Of every prompt of every adapter: sum of e, of |e| and of e/|e| over its seeds."""
-    norms = {one.name: np.linalg.norm(one.effects, axis=2) for one in world.adapters}
-    sums: dict[str, np.ndarray] = {"prompts": np.array(world.grid.prompts.texts)}
-    for one in world.adapters:
-        active = np.where(norms[one.name] > one.noise_floor, norms[one.name], np.inf)[:, :, None]
-        sums[f"{one.name}.effect"] = one.effects.sum(axis=1).astype(np.float32)
-        sums[f"{one.name}.norm"] = norms[one.name].sum(axis=1).astype(np.float32)
-        sums[f"{one.name}.unit"] = (one.effects / active).sum(axis=1).astype(np.float32)
-    np.savez_compressed(path, allow_pickle=False, **sums)
-
-
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", type=Path, required=True, help="where results go; made if it does not exist")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth adapter, by name")
-    parser.add_argument("--sums", type=Path, help="write the sums of every prompt to this .npz file")
     options = parser.parse_args()
     paths = sorted(adapters_path().glob("*.safetensors"))[:: options.every]
     with Library(options.library, create=True) as library, ProgressBar() as progress:
@@ -107,8 +94,6 @@ def main() -> None:
         outcome = index(paths, bench, precision="full", watch=progress.watch)
     with Library(options.library) as library:
         report(outcome, library, as_json=False)
-    if options.sums:
-        write_sums(read(options.library), options.sums)
 
 
 if __name__ == "__main__":

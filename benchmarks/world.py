@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import prior
 from benchmarks.machine import describe
 from lorascope import Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
@@ -60,6 +61,7 @@ def report() -> str:
             _claims(searcher),
             _halves(bench),
         ]
+        parts += ["## What weights alone predict\n", prior.section(bench)]
         parts += ["## Two Executions\n", _executions(Path(folder)), "## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
 

@@ -135,7 +135,7 @@ def test_the_layers_that_are_described_are_those_that_are_checked() -> None:
 
 def test_the_tables_that_are_described_are_those_that_are_made() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", _section("The store"), re.MULTILINE))
-    assert rows == set(re.findall(r"CREATE TABLE (\w+)", LIBRARY + EVIDENCE))
+    assert rows == set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", LIBRARY + EVIDENCE))
 
 
 def _section(heading: str) -> str:

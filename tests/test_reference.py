@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file
 from tiny import tiny_clip
 
 from benchmarks import gpu
 from benchmarks.reference_index import ReferenceIndex
 from benchmarks.reference_search import ReferenceSearch, catalogue
+from lorascope.adapters import Names, load_delta
 from lorascope.encoders.clip import load_text_encoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
@@ -47,6 +51,24 @@ def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Libra
     assert signature.strength == pytest.approx(effect.strength, rel=1e-3)
     assert signature.consistency == pytest.approx(effect.consistency, abs=1e-3)
     assert np.abs(signature.direction - effect.direction).max() < 1e-2 * effect.strength
+
+
+def test_diffusers_drops_the_magnitudes_of_a_kohya_dora_so_the_reference_measures_none() -> None:
+    """Cells of a shipped DoRA agreed to .41. What is read here is what was trained: ``tests/test_recipe.py``."""
+    path, module = adapters_path() / "roman_floor.safetensors", "mid_block.attentions.0.proj_in"
+    like = UNet2DConditionModel.from_config(
+        UNet2DConditionModel.load_config(find_model("package:miniature/base"), subfolder="unet")
+    )
+    base = like.get_submodule(module).weight.detach()
+    theirs, alphas = StableDiffusionXLPipeline.lora_state_dict(path)
+    parts = {key.removeprefix(f"unet.{module}."): value.float() for key, value in theirs.items() if module in key}
+    assert parts.keys() == {"lora.down.weight", "lora.up.weight"}
+    share = alphas[f"unet.{module}.alpha"] / len(parts["lora.down.weight"])
+    plain = base + share * parts["lora.up.weight"] @ parts["lora.down.weight"]
+    magnitude = load_file(path)[f"lora_unet_{module.replace('.', '_')}.dora_scale"].float()
+    shapes = {name: tuple(weight.shape) for name, weight in like.named_parameters()}
+    ours = load_delta(path, Names({"unet": shapes})).apply("unet", f"{module}.weight", base, 1.0)
+    torch.testing.assert_close(ours, magnitude * plain / plain.norm(dim=1, keepdim=True))
 
 
 def test_reference_and_lorascope_answer_the_same() -> None:

@@ -16,72 +16,73 @@ _PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
 _BUSY_SECONDS = 60
 
 LIBRARY = """
-CREATE TABLE protocols (
+CREATE TABLE IF NOT EXISTS protocols (
     digest TEXT PRIMARY KEY, fields TEXT NOT NULL, preset TEXT NOT NULL, origin TEXT NOT NULL,
     baseline_mean BLOB, added REAL NOT NULL
 );
-CREATE TABLE executions (digest TEXT PRIMARY KEY, fields TEXT NOT NULL);
-CREATE TABLE adapters (
+CREATE TABLE IF NOT EXISTS executions (digest TEXT PRIMARY KEY, fields TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS adapters (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, family TEXT NOT NULL,
     facts TEXT NOT NULL, added REAL NOT NULL
 );
-CREATE INDEX adapters_by_time ON adapters (added);
-CREATE TABLE files (
+CREATE INDEX IF NOT EXISTS adapters_by_time ON adapters (added);
+CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 );
-CREATE INDEX files_by_adapter ON files (adapter);
-CREATE TABLE signatures (
+CREATE INDEX IF NOT EXISTS files_by_adapter ON files (adapter);
+CREATE INDEX IF NOT EXISTS files_by_folder ON files (path, adapter);
+CREATE TABLE IF NOT EXISTS signatures (
     adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE, protocol TEXT NOT NULL REFERENCES protocols,
     cells INTEGER NOT NULL, strength REAL NOT NULL, strength_low REAL, strength_high REAL,
     consistency REAL, consistency_low REAL, consistency_high REAL,
     direction BLOB NOT NULL, figures TEXT NOT NULL, precision TEXT NOT NULL, measured REAL NOT NULL,
     stamp INTEGER NOT NULL, PRIMARY KEY (adapter, protocol)
 );
-CREATE INDEX signatures_by_time ON signatures (protocol, measured);
-CREATE INDEX signatures_by_protocol ON signatures (protocol, adapter, stamp);
-CREATE TABLE previews (
+CREATE INDEX IF NOT EXISTS signatures_by_time ON signatures (protocol, measured);
+CREATE INDEX IF NOT EXISTS signatures_by_protocol ON signatures (protocol, adapter, stamp);
+CREATE TABLE IF NOT EXISTS previews (
     scene TEXT NOT NULL, adapter TEXT NOT NULL, place INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
     webp BLOB NOT NULL, PRIMARY KEY (scene, adapter, place)
 );
-CREATE TABLE refusals (
+CREATE TABLE IF NOT EXISTS refusals (
     path TEXT PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, remedy TEXT NOT NULL, at REAL NOT NULL
 );
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL, outcome TEXT
 );
-CREATE TABLE claims (
+CREATE TABLE IF NOT EXISTS claims (
     adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (adapter, scene)
 );
-CREATE TABLE planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NULL);
-CREATE TABLE pictures (
+CREATE TABLE IF NOT EXISTS planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS pictures (
     encoder TEXT NOT NULL, name TEXT NOT NULL, embedding BLOB NOT NULL, sent REAL NOT NULL, PRIMARY KEY (encoder, name)
 );
 """
 
 EVIDENCE = """
-CREATE TABLE blocks (
+CREATE TABLE IF NOT EXISTS blocks (
     adapter TEXT NOT NULL, protocol TEXT NOT NULL, block INTEGER NOT NULL, execution TEXT NOT NULL,
     words TEXT NOT NULL, embeddings BLOB NOT NULL, moved BLOB NOT NULL,
     PRIMARY KEY (adapter, protocol, block)
 );
-CREATE TABLE baselines (
+CREATE TABLE IF NOT EXISTS baselines (
     protocol TEXT NOT NULL, execution TEXT NOT NULL, words TEXT NOT NULL, block INTEGER NOT NULL,
     embeddings BLOB NOT NULL, PRIMARY KEY (protocol, execution, words, block)
 );
-CREATE TABLE thumbnails (
+CREATE TABLE IF NOT EXISTS thumbnails (
     scene TEXT NOT NULL, execution TEXT NOT NULL, words TEXT NOT NULL, block INTEGER NOT NULL,
     pixels BLOB NOT NULL, PRIMARY KEY (scene, execution, words, block)
 );
-CREATE TABLE floors (
+CREATE TABLE IF NOT EXISTS floors (
     protocol TEXT NOT NULL, execution TEXT NOT NULL, floor REAL NOT NULL, PRIMARY KEY (protocol, execution)
 );
 """
 
 
 def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
-    """Open a database file, making its tables if it is new. A file that cannot be written opens read-only.
+    """Open a database file, making the tables and indexes that it lacks. A file that cannot be written opens read-only.
 
     Raises:
         LibraryError: the file is missing (without ``create``), no such database, or of a newer version.
@@ -164,10 +165,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     connection.execute("BEGIN IMMEDIATE")  # two processes that open a new library at once make one set of tables
     try:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            for statement in filter(str.strip, schema.split(";")):
-                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         _check_version(connection, path)
+        for statement in filter(str.strip, schema.split(";")):  # an older lorascope may not have made every index
+            connection.execute(statement)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
