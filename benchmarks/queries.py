@@ -9,13 +9,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from benchmarks.harness import Figure, Row, Side, at_least, at_most, repeat, take_turns
 from benchmarks.models import clip_vit_b32
 from benchmarks.space import caches_in
+from benchmarks.work import count
 from lorascope.encoders.clip import load_text_encoder
 from lorascope.encoders.encoding import Dtype
 from lorascope.encoders.suffix import QueryEncoder
@@ -26,11 +30,19 @@ from lorascope.protocol import Preset
 from lorascope.search import Searcher
 from lorascope.signature import Accuracy, Estimate, Signature
 
+if TYPE_CHECKING:
+    from benchmarks.reference_search import ReferenceSearch
+
 TITLE = "Queries"
 NOTE = """An encoder of the size of CLIP ViT-B/32 with random weights, which cost the same time as trained ones; the 280
 shipped retrieval prompts; 740 adapters. What a query costs grows with its tokens, so each number of tokens has a row of
 its own: one or two words are mostly one or two tokens. Exactness is against whole texts through transformers, as a part
-of the embeddings' length."""
+of the embeddings' length.
+
+*Work* is the floating-point operations of both sides, counted: in float32 the ratio of time cannot be much above its
+ratio. *Rate* is how fast lorascope computes them, as a share of what one large product of matrices reaches here: the
+rest is what could be gained without computing something else. bfloat16 has a higher rate. `lorascope search` has to
+import torch for a new query, and cannot be quicker than a process that does only that."""
 
 _WORDS = {
     1: ("snow", "painting", "neon", "portrait"),
@@ -47,6 +59,7 @@ _ODD = (
 )
 _FACTORS: Mapping[Dtype, float] = {"float32": 15, "bfloat16": 40}
 """How many times less processor time a new query shall take."""
+_ROUNDS = 5
 _SEARCH = "from lorascope.cli import main; main()"
 
 
@@ -62,6 +75,7 @@ def measure() -> Iterator[Row]:
                 continue
             QueryEncoder(load_text_encoder(str(folder), dtype=dtype), PromptSet.load("query")).vector("x")
             yield from _new(folder, library, dtype, factor)
+        yield from _counted(folder)
         yield from _exactness(folder)
         yield from _whole(library)
 
@@ -71,7 +85,7 @@ def _new(folder: Path, library: Path, dtype: Dtype, factor: float) -> Iterator[R
     for words in _WORDS.values():
         tokens = np.mean([len(tower.ids(text)) for text in words])
         sides = {"reference": Side(_reference, (folder, words)), "ours": Side(_ours, (library, words, dtype))}
-        turns = take_turns(sides, rounds=5)
+        turns = take_turns(sides, rounds=_ROUNDS)
         name = f"a new query of {tokens:.1f} tokens, {dtype}"
         yield turns.compare("reference", "ours", name, target=at_least(factor), clock="cpu")
 
@@ -98,13 +112,45 @@ def _ours(library: Path, words: Sequence[str], dtype: Dtype) -> Callable[[], obj
     return work
 
 
-def _exactness(folder: Path) -> Iterator[Row]:
-    """Every prompt with odd and plain queries; and whether 740 adapters are ranked the same."""
+def _counted(folder: Path) -> Iterator[Row]:
+    """How much there is to compute, on both sides."""
+    reference, encoder = _encoders(folder)
+    tower = ClipText(folder)
+    square = torch.ones(2048, 2048)
+    best = 2 * 2048**3 / _quickest(lambda: square @ square)
+    for words in _WORDS.values():
+        tokens = np.mean([len(tower.ids(text)) for text in words])
+        theirs, ours = (np.mean([count(partial(side.vector, text)) for text in words]) for side in (reference, encoder))
+        name, note = f"a new query of {tokens:.1f} tokens", f"{theirs / 1e9:,.0f} against {ours / 1e9:,.0f} GFLOP"
+        yield Figure(name=f"{name}: work", value=float(theirs / ours), unit="x", note=note)
+        seconds = np.mean([_quickest(partial(encoder.vector, text)) for text in words])
+        yield Figure(name=f"{name}: rate, float32", value=float(100 * ours / seconds / best), unit="%")
+
+
+def _quickest(work: Callable[[], object]) -> float:
+    """Seconds, the least of several times: what else the machine does only adds to them."""
+    seconds: list[float] = []
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _encoders(folder: Path) -> tuple[ReferenceSearch, QueryEncoder]:
     from benchmarks.reference_search import ReferenceSearch, catalogue
 
+    prompts = PromptSet.load("query")
+    reference = ReferenceSearch(folder, prompts.texts, catalogue(np.empty((0, 512)), np.empty(0), np.empty(0)))
+    encoder = QueryEncoder(load_text_encoder(str(folder)), prompts)
+    encoder.vector("x")  # what is done once
+    return reference, encoder
+
+
+def _exactness(folder: Path) -> Iterator[Row]:
+    """Every prompt with odd and plain queries; and whether 740 adapters are ranked the same."""
     prompts = PromptSet.load("query").texts
-    reference = ReferenceSearch(folder, prompts, catalogue(np.empty((0, 512)), np.empty(0), np.empty(0)))
-    encoder = QueryEncoder(load_text_encoder(str(folder)), PromptSet.load("query"))
+    reference, encoder = _encoders(folder)
     base = reference.encode(list(prompts))
     rng, worst, same = np.random.default_rng(0), 0.0, 0
     queries = [*_ODD, "oil painting", "snow"]
@@ -139,6 +185,8 @@ def _whole(path: Path) -> Iterator[Row]:
         )  # fmt: skip
     yield _process("`lorascope search`, whole process, a repeated query", path, ["oil painting"])
     yield _process("`lorascope search`, whole process, a new query", path, ["snow", "wood", "river", "glass", "stone"])
+    command = [sys.executable, "-c", "import torch"]
+    yield repeat("a process that only imports torch", lambda: subprocess.run(command, check=True), repeats=5)
 
 
 def _process(name: str, path: Path, words: Sequence[str]) -> Row:

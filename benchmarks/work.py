@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -73,10 +73,11 @@ def _passes(parts: dict[str, Any], size: int) -> dict[str, float]:
         _TEXTS: lambda: (parts["text_encoder"](ids), parts["text_encoder_2"](ids)),
         _CLIP: lambda: parts["clip"].get_image_features(pixel_values=meta(1, 3, 224, 224)),
     }
-    return {stage: _count(run) for stage, run in work.items()}
+    return {stage: count(run) for stage, run in work.items()}
 
 
-def _count(run: Any) -> float:
+def count(run: Callable[[], object]) -> float:
+    """Floating-point operations of some work in torch: its products of matrices, convolutions and attention."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run()
     return float(counter.get_total_flops())
