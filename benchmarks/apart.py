@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
@@ -51,7 +52,7 @@ def _indexing(preset: Preset, folder: Path, ahead: bool) -> Callable[[], object]
     bench = load_bench(preset, library, device="cpu")
     index(paths[:1], bench, precision="glance")
     if not ahead:  # in the process of this side alone
-        mock.patch("lorascope.measure.index.read_ahead", _in_turn).start()
+        mock.patch.object(import_module("lorascope.measure.index"), "read_ahead", _in_turn).start()
 
     def work() -> None:
         index(paths[1:], bench, precision="glance")

@@ -1,8 +1,9 @@
 """What the truth about the shipped world comes to, prompt by prompt: small enough to be published (docs/sums.npz).
 
-Over the seeds of a prompt: E = sum of e, N = sum of |e|, U = sum of e/|e|. From them, of n cells in all:
+Over the seeds of a prompt: E = sum of e, N = sum of |e|, U = sum of e/|e|. From them, of n cells of which a are above
+the noise floor:
 
-    Direction = sum E / n        Strength = sum N / n        Consistency = (|sum U|^2 - n) / (n (n - 1))
+    Direction = sum E / n        Strength = sum N / n        Consistency = (|sum U|^2 - a) / (n (n - 1))
 
 and any other weighing of the prompts: by category, or of some of them only. N is kept in float32. E and U are kept as
 whole numbers of 8 bits, with the length of a step for each adapter and prompt, rounded to the nearest.
@@ -18,8 +19,8 @@ from jaxtyping import Float, Float32, Int, Int8
 
 from benchmarks.truth import World
 
-LAYOUT = """`docs/sums.npz` holds what the cells come to, prompt by prompt: for figures of one's own, and to check
-these, without making an image. It is written with this page; `benchmarks/sums.py` reads it and has the formulas.
+LAYOUT = """[`sums.npz`](sums.npz) holds what the cells come to, prompt by prompt: for figures of one's own, and to
+check these, without making an image. It is written with this page; `benchmarks/sums.py` reads it and has the formulas.
 
 | array | shape | what |
 | --- | --- | --- |
@@ -32,7 +33,7 @@ these, without making an image. It is written with this page; `benchmarks/sums.p
 | `units` | adapters, prompts, d | sum of the effects brought to length 1 over the seeds, in steps |
 | `unit_steps` | adapters, prompts | the length of a step |
 
-Prompts are in the order of the Protocol's prompt set. A step is a 127th of the largest component.
+Prompts are in the order of the Protocol's prompt set. A step is a 127th of a sum's largest component.
 """
 _STEPS = 127
 

@@ -227,21 +227,21 @@ class _Run:
         """
         prior = Prior.of(self._library, self._bench.protocols[0], self._bench.worn_as)
         for start in range(0, len(adapters), _WINDOW):
-            good: list[Adapter] = []
-            for count, adapter in enumerate(adapters[start : start + _WINDOW], start + 1):
+            window = adapters[start : start + _WINDOW]
+            good = [adapter for adapter in window if adapter.path in self._spectra]
+            new = [adapter for adapter in window if adapter.path not in self._spectra]
+            for count, (adapter, load) in enumerate(read_ahead(new, self._load), start + len(good) + 1):
                 self._say("weigh", f"{count} of {len(adapters)} files weighed")
-                if self._tried(adapter, functools.partial(self._weigh, adapter)):
+                if self._tried(adapter, functools.partial(self._weigh, adapter, load)):
                     good.append(adapter)
                 else:
                     del self._ahead[adapter.path]
             yield from (good[n] for n in in_order(prior.guess(self._spectra[adapter.path]) for adapter in good))
 
-    def _weigh(self, adapter: Adapter) -> None:
-        """Find out what an adapter changes, unless the library knows."""
-        if adapter.path in self._spectra:
-            return
+    def _weigh(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]]) -> None:
+        """Find out what an adapter changes."""
         bench = self._bench
-        key, delta = self._load(adapter)
+        key, delta = load()
         self._keys[adapter.path] = key
         found = self._spectra[adapter.path] = bench.spectrum(delta)
         if found.changed == 0 and bench.preset.scale != 0:
