@@ -17,12 +17,14 @@ from lorascope.library import Library
 from lorascope.library.schema import connect, explained, transaction
 
 TABLES = """
-CREATE TABLE texts (model TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text));
-CREATE TABLE pictures (
+CREATE TABLE IF NOT EXISTS texts (
+    model TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
+);
+CREATE TABLE IF NOT EXISTS pictures (
     scene TEXT NOT NULL, adapter TEXT NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
     digest TEXT NOT NULL, webp BLOB NOT NULL, PRIMARY KEY (scene, adapter, prompt, seed)
 );
-CREATE TABLE verdicts (
+CREATE TABLE IF NOT EXISTS verdicts (
     judge TEXT NOT NULL, picture TEXT NOT NULL, query TEXT NOT NULL, score REAL NOT NULL, parts TEXT NOT NULL,
     PRIMARY KEY (judge, picture, query)
 );

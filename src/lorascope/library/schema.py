@@ -84,6 +84,8 @@ CREATE TABLE IF NOT EXISTS floors (
 def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
     """Open a database file, making the tables and indexes that it lacks. A file that cannot be written opens read-only.
 
+    Every statement of ``schema`` has to say IF NOT EXISTS: all of them are run at every opening.
+
     Raises:
         LibraryError: the file is missing (without ``create``), no such database, or of a newer version.
     """

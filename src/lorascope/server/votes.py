@@ -24,7 +24,7 @@ WANTED = 6
 """How many people should answer each pair, as in the paper."""
 
 _SCHEMA = """
-CREATE TABLE votes (
+CREATE TABLE IF NOT EXISTS votes (
     person TEXT NOT NULL, pair INTEGER NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (person, pair, question)
 );
