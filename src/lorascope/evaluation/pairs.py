@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from lorascope.caches import whole
 from lorascope.errors import QueryError
 
 _BEST = 3
@@ -48,12 +49,10 @@ class Study:
         """Write the file that :func:`read_study` reads.
 
         Raises:
-            QueryError: it cannot be written.
+            OutputError: it cannot be written.
         """
-        try:
-            path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise QueryError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+        with whole(path) as partial:
+            partial.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def draw_up(rankings: Path, ours: str, other: str) -> Study:
