@@ -340,7 +340,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "ink:0", "-l", "{measured}"], "query-error", "weight 0"),
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
-        (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "library-error", "cannot be written"),
+        (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
         (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),

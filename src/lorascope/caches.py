@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -55,7 +56,8 @@ def whole(path: Path) -> Generator[Path]:
         yield partial
         partial.replace(target)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from error
+        reason = os.strerror(error.errno) if error.errno else error  # pyarrow's says much more than that
+        raise OutputError(f"{path} cannot be written ({reason}): choose another place") from error
     finally:
         if not special:
             with contextlib.suppress(OSError):

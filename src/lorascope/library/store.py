@@ -134,7 +134,7 @@ class Library:
             raise LibraryError(f"{self.path} is empty: run `lorascope index FOLDER --library {self.path}` first")
         if not name:
             return known[0]
-        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        found = [stored for stored in known if stored.goes_by(name)]
         if len(found) == 1:
             return found[0]
         names = ", ".join(str(stored.protocol) for stored in found or known)

@@ -197,15 +197,13 @@ def _schema(pyarrow: Any) -> Any:
 
 
 def _to_row(adapter: StoredAdapter, signature: Signature) -> dict[str, Any]:
-    claims = adapter.facts.get("claims", {})
-    said = {name: claims.get(name, {}).get("value") for name in ("description", "nsfw_level")}
     grid = signature.grid
     return {
-        "version_id": claims.get("civitai_version", {}).get("value") or 0,
-        "model_id": claims.get("civitai_model", {}).get("value"),
+        "version_id": adapter.claimed("civitai_version") or 0,
+        "model_id": adapter.claimed("civitai_model"),
         "model_name": adapter.name,
-        "model_description": said["description"],
-        "model_nsfw_level": said["nsfw_level"],
+        "model_description": adapter.claimed("description"),
+        "model_nsfw_level": adapter.claimed("nsfw_level"),
         "folder_name": adapter.facts.get("folder_name") or adapter.name,
         "direction": signature.direction.astype(np.float32).tolist(),
         "strength": signature.strength,

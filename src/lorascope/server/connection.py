@@ -57,7 +57,8 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Close it, or look again later. A request has a cycle from the end of its headers on."""
-        latest, transport = self._http.cycle, self._http.transport
+        latest: Any = self._http.cycle
+        transport = self._http.transport
         unread = transport.get_write_buffer_size()
         if 0 < self._unread <= unread:
             transport.abort()  # closing would wait until the rest is read
