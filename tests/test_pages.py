@@ -18,11 +18,11 @@ import lorascope.server.pages as pages
 from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
+from lorascope.report.words import duration
 from lorascope.server.asking import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
-from lorascope.server.pages.working import duration
 from lorascope.signature import Estimate
 from tests.fakes import tint
 from tests.serving import measured, serving, small_world, until

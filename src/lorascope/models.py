@@ -124,8 +124,8 @@ def _convert(location: str, folder: Path) -> Path:
             return folder
         if isinstance(error, OSError) and error.errno is None:  # transformers' own, which is no trouble with a disk
             raise ModelError(
-                f"{location} offers no safetensors weights that can be fetched: check the connection, or name a folder"
-                " that holds some"
+                f"{location} offers no safetensors weights, or they could not be fetched: check the connection, or name"
+                " a folder that holds some"
             ) from error
         raise ModelError(f"{location} cannot be kept in {folder} ({error}): check that disk's space") from error
     return folder
