@@ -30,11 +30,7 @@ class Narrowing:
     def filters(self, searcher: Searcher) -> Filters:
         """The same for one Protocol."""
         usual = Thresholds() if self.everything else searcher.thresholds
-        chosen = Thresholds(
-            strength_max=usual.strength_max if self.max_strength is None else self.max_strength,
-            consistency_min=usual.consistency_min if self.min_consistency is None else self.min_consistency,
-        )
-        return Filters(chosen, self.family, self.folder)
+        return Filters(usual.but(self.max_strength, self.min_consistency), self.family, self.folder)
 
 
 def by_words(

@@ -9,7 +9,7 @@ from typing import Any, final
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from lorascope.cli.output import counted, err, out, print_json, print_refusals, print_table
+from lorascope.cli.output import counted, err, harmless, out, print_json, print_refusals, print_table
 from lorascope.library import Library
 from lorascope.measure import Bench, Event, Outcome, index, load_bench
 from lorascope.measure.estimate import Estimate, estimate
@@ -53,7 +53,7 @@ class ProgressBar:
         left = self._pace.seconds_left
         self._progress.update(
             self._task,
-            description=event.text if event.kind in ("scan", "weigh", "block") else "",
+            description=harmless(event.text) if event.kind in ("scan", "weigh", "block") else "",
             completed=event.cells,
             total=event.total or None,
             stage=self._stage,

@@ -88,7 +88,7 @@ def _ranking(path: Path, place: int, line: str) -> tuple[str, str, tuple[str, ..
     try:
         entry = json.loads(line)
         query, retriever, keys = entry["query"], entry["retriever"], entry["adapters"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise QueryError(
             f"{path}, line {place}, is no ranking ({error}): write the file with `lorascope evaluate --rankings`"
         ) from error
@@ -103,7 +103,7 @@ def read_study(path: Path) -> Study:
     """
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise QueryError(f"{path} cannot be read as JSON ({error}): make one with `lorascope study`") from error
     fields: dict[str, Any] = data if isinstance(data, dict) else {}
     entries = fields.get("pairs")
