@@ -21,7 +21,7 @@ def sit(
     lab: Laboratory, found: Evaluation, names: Sequence[str], presets: Path | None, seeds: int, *, dry_run: bool
 ) -> list[Judged]:
     """Make the images that are missing, after telling what that takes, and let judges look at all of them."""
-    for name in names:  # told before hours of images
+    for name in () if dry_run else names:  # told before hours of images
         find_judge(name, presets=presets, download=lab.download)
     stored = lab.searcher.stored
     sitting = Sitting.of(stored.preset, seeds)

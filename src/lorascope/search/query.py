@@ -11,7 +11,7 @@ from lorascope.errors import QueryError
 _SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
 _WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
 _LONGEST = 2000
-_LIGHTEST, _HEAVIEST = 0.001, 1000.0
+_LIGHTEST, _HEAVIEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Query:
         ``watercolor -people``. A phrase may end in a weight: ``watercolor -people:0.5 +snow:2``.
 
         Raises:
-            QueryError: nothing is asked, a weight is not from 0.001 to 1000, a phrase is empty, or it is longer than
+            QueryError: nothing is asked, a weight is not from 1e-6 to 1e6, a phrase is empty, or it is longer than
                 2000 characters.
         """
         if len(text) > _LONGEST:
@@ -72,5 +72,5 @@ def _term(sign: str, phrase: str, query: str) -> Term:
     if not phrase or weight == 0:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
     if not _LIGHTEST <= weight <= _HEAVIEST:
-        raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from {_LIGHTEST:g} to {_HEAVIEST:g}")
+        raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")
     return Term(phrase, -weight if sign == "-" else weight)

@@ -363,6 +363,6 @@ def added(parts: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
     total = np.sum(parts, axis=0)
     if len(parts) > 1 and np.linalg.norm(total) < _NOTHING * max(float(np.linalg.norm(part)) for part in parts):
         raise QueryError(
-            "what is asked cancels itself out, as in 'snow -snow': leave a part out, or weigh it otherwise"
+            "the query cancels itself out, as 'snow -snow' does: leave a part out, or give one another weight"
         )
     return total
