@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from lorascope import cli
 from lorascope.cli.app import app
-from lorascope.errors import ProtocolError
+from lorascope.errors import OutputError, ProtocolError
 from lorascope.library import Library, StoredAdapter
 from lorascope.measure import load_bench
 from lorascope.measure.index import index
@@ -40,6 +41,11 @@ def call(*argv: str | Path, status: int = 0) -> Result:
     result = CliRunner().invoke(app, [str(part) for part in argv])
     assert result.exit_code == status, (result.output, result.exception)
     return result
+
+
+def call_unchecked(*argv: str | Path) -> Result:
+    """Run a command, and let its error through."""
+    return CliRunner().invoke(app, [str(part) for part in argv], catch_exceptions=False)
 
 
 def answer(*argv: str | Path, status: int = 0) -> Any:
@@ -340,11 +346,17 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "ink:0", "-l", "{measured}"], "query-error", "weight 0"),
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
-        (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "library-error", "cannot be written"),
+        (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
         (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
+        (["index", "{tmp}", "--preset", FAKE, "--scale", "nan", "-l", "{tmp}/l.db"], "protocol-error", "scale is nan"),
+        (["search", "red", "--max-strength", "nan", "-l", "{measured}"], "protocol-error", "strength_max is nan: giv"),
+        (["search", "red -red", "-l", "{measured}"], "query-error", "the query cancels itself out, as 'snow -snow'"),
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
+        (["import", "{tmp}/no.db", "-l", "{tmp}/l.db"], "library-error", "no library at"),
+        (["import", "{tmp}/no.parquet", "-l", "{tmp}/l.db"], "library-error", "no file at {tmp}/no.parquet: give the"),
+        (["evaluate", "{deep}", "-l", "{measured}"], "query-error", "deep.json cannot be read as JSON (maximum recurs"),
         (["demo", "{measured}/demo"], "library-error", "demo cannot be written (Not a directory): choose another"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),
         (["experiment", "luck", "-l", "{measured}"], "query-error", "no experiment 'luck': use one of ablations, meta"),
@@ -356,9 +368,12 @@ def test_errors_come_in_one_envelope(
     argv: list[str], code: str, message: str, measured: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    error = fails([part.format(tmp=tmp_path, measured=measured) for part in argv], monkeypatch, capfd)
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000, "utf-8")  # it once was a RecursionError
+    places = {"tmp": tmp_path, "measured": measured, "deep": deep}
+    error = fails([part.format(**places) for part in argv], monkeypatch, capfd)
     assert error["code"] == code
-    assert message in error["message"]
+    assert message.format(**places) in error["message"]
     assert not (tmp_path / "l.db").exists()  # a slip of the pen makes no library
 
 
@@ -369,6 +384,64 @@ def test_for_people_an_error_is_one_line(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Names come with files from strangers: colours, cursor movements and reversed text once reached the terminal."""
+    tint(tmp_path / "\x1b[31mred\x07\u202eknip:cat:.safetensors", red=0.3)
+    told = call("inspect", tmp_path).stdout
+    assert "\\x1b[31mred\\x07\\u202eknip:cat:" in told.replace("\n", "").replace(" ", "")[:500]
+    assert not set(told) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device here that is always full")
+@pytest.mark.parametrize("argv", [["list", "-l", "{measured}"], ["list", "--json", "-l", "{measured}"]])
+def test_an_output_that_finds_no_space_is_told_in_one_line(argv: list[str], measured: Path) -> None:
+    """It once ended in a traceback, or at the very end in a status that nobody knows."""
+    command = [sys.executable, "-c", "from lorascope.cli import main; main()"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [*command, *(part.format(measured=measured) for part in argv)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: the output cannot be written (the disk is full): free some space, or print elsewhere"
+    ]
+
+
+@pytest.mark.parametrize("target", ["sheet.html", "manifest.json", "signatures.parquet"])
+def test_a_file_that_cannot_be_written_to_its_end_leaves_the_former_one(
+    target: str, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk once left half of a sheet where a whole one had been."""
+    place = tmp_path / target
+    argv = ["search", "red", "--sheet", place] if target.endswith(".html") else ["export", place]
+    call(*argv, "-l", measured)
+    before = place.read_bytes()
+
+    def full(self: Path, other: Path) -> None:
+        raise OSError(errno.ENOSPC, "whatever it says")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match=rf"{target} cannot be written \(No space left on device\): choose another"):
+        call_unchecked(*argv, "-l", measured)
+    assert place.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == [target]
+
+
+def test_what_is_no_file_is_written_and_stays_what_it_is(measured: Path, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link.html"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    call("search", "red", "-l", measured, "-n", "1", "--sheet", pipe)
+    assert os.read(reader, 15) == b"<!doctype html>"
+    os.close(reader)
+    assert pipe.is_fifo()
+    link.symlink_to(tmp_path / "target.html")
+    call("search", "red", "-l", measured, "--sheet", link)
+    assert link.is_symlink()
+    assert (tmp_path / "target.html").read_text("utf-8").startswith("<!doctype html>")
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:

@@ -172,6 +172,8 @@ def test_a_wrong_judge_is_named(tmp_path: Path) -> None:
         load_judge("siglip2")
     with pytest.raises(QueryError, match="the judges .* cannot be read"):
         load_judge("mine", presets=presets(tmp_path, colour="red"))
+    with pytest.raises(QueryError, match="luck"):
+        load_judge("mine", presets=presets(tmp_path, rule="luck", model="x", template="{query}"))
     clip = tiny_clip(tmp_path / "clip")
     torn = presets(tmp_path, rule="sigmoid", model=str(clip), template="{query}")
     with pytest.raises(ModelError, match="has no logit_bias, which a sigmoid judge needs"):

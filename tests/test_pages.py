@@ -18,11 +18,11 @@ import lorascope.server.pages as pages
 from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
+from lorascope.report.words import duration
 from lorascope.server.asking import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
-from lorascope.server.pages.working import duration
 from lorascope.signature import Estimate
 from tests.fakes import tint
 from tests.serving import measured, serving, small_world, until
@@ -162,6 +162,11 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
         for older_one in re.findall(r'src="/api/v1/adapters/[^"]*"', client.get(f"/favourites?a={one}").text):
             assert older not in older_one
         assert f"protocol={older}" in client.get(f"/favourites?a={one}&protocol={older}").text
+        page = client.get(f"/?q=red&protocol={older}").text
+        (tried,) = set(re.findall(r'hx-post="(/tries[^"]*)"', page))
+        sent = client.post(tried, data={"prompt": "a fox", "a": [one]}).headers["location"]
+        until(client, f"/api/v1{sent.partition('?')[0]}", "done")
+        assert re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', client.get(sent).text) == [f"protocol={older}"]
 
 
 def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,27 @@ def test_a_body_that_comes_by_drops_is_not_waited_for(library: Path, monkeypatch
     assert json.loads(sent[1]["body"])["error"]["code"] == "too-slow"
 
 
+def connected(app: Any, talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]) -> bytes:
+    """What a client makes of an app that is served over a connection of its own."""
+    config = uvicorn.Config(app)
+    config.load()
+
+    async def both() -> bytes:
+        ours, theirs = socket.socketpair()
+        given = {"config": config, "server_state": ServerState(), "app_state": {}}
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection.Connection(**given), ours)
+        reader, writer = await asyncio.open_connection(sock=theirs, limit=1024)
+        found = await talk(reader, writer)
+        writer.close()
+        return found
+
+    def run() -> bytes:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is to be had
+            return runner.run(both())
+
+    return apart(run)
+
+
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHo"])
 def test_a_client_that_never_ends_its_headers_is_left(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
     monkeypatch.setattr(connection, "_SECONDS", 0.1)
@@ -297,25 +318,40 @@ def test_a_client_that_never_ends_its_headers_is_left(monkeypatch: pytest.Monkey
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    config = uvicorn.Config(app)
-    config.load()
-
-    async def talk() -> bytes:
-        ours, theirs = socket.socketpair()
-        given = {"config": config, "server_state": ServerState(), "app_state": {}}
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection.Connection(**given), ours)
-        reader, writer = await asyncio.open_connection(sock=theirs)
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(said)
-        answer = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
-        return answer
+        return await asyncio.wait_for(reader.read(), 10)
 
-    def run() -> bytes:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is to be had
-            return runner.run(talk())
-
-    answer = apart(run)
+    answer = connected(app, talk)
     assert answer.startswith(b"HTTP/1.1 204") == (b"\r\n\r\n" in said)
+
+
+@pytest.mark.parametrize("parts", [1, 40])  # at once, as pages are sent; or in a stream
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_never_reads_its_answer_is_left(
+    monkeypatch: pytest.MonkeyPatch, parts: int, *, reads: bool
+) -> None:
+    """It once held one of the 256 connections for good. One that reads slowly gets all of it."""
+    monkeypatch.setattr(connection, "_SECONDS", 0.1)
+    part = b"x" * (4_000_000 // parts)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        length = str(parts * len(part)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for number in range(parts):
+            await send({"type": "http.response.body", "body": part, "more_body": number < parts - 1})
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(0 if reads else 0.5)
+        found = bytearray()
+        while piece := await asyncio.wait_for(reader.read(100_000), 10):
+            found += piece
+            await asyncio.sleep(0.01 if reads else 0)
+        return bytes(found)
+
+    answer = connected(app, talk)
+    assert (answer.count(b"x") == parts * len(part)) == reads
 
 
 def test_who_waits_for_the_encoder_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

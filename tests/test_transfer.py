@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import three
 
-from lorascope.errors import LibraryError, MissingExtra
+from lorascope.errors import LibraryError, MissingExtra, OutputError
 from lorascope.library import Library, export_carlos, import_carlos
 from lorascope.library.transfer import CARLOS
 from lorascope.measure import Bench, index
@@ -151,7 +151,7 @@ def test_files_that_are_not_in_the_layout_are_told_apart(tmp_path: Path, library
 
 def test_an_export_that_cannot_be_written_is_told(tmp_path: Path, library: Library) -> None:
     import_carlos(write(tmp_path / "theirs.parquet", rows_of()), library)
-    with pytest.raises(LibraryError, match=r"out.parquet cannot be written \(.*\): choose another place"):
+    with pytest.raises(OutputError, match=r"out.parquet cannot be written \(.*\): choose another place"):
         export_carlos(library, tmp_path / "nowhere" / "out.parquet")
     with pytest.raises(LibraryError, match="no Protocol is called 'sdxl'"):
         export_carlos(library, tmp_path / "out.parquet", "sdxl")

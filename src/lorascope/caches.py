@@ -1,9 +1,10 @@
-"""What every derived file on the disk shares: it appears whole or not at all, and damage to it is noticed."""
+"""What every file shares that is derived or asked for: it appears whole or not at all, and damage is noticed."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -12,6 +13,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+
+from lorascope.errors import OutputError
 
 Note = Callable[[str, int, int], None]
 """Is told what is being built, how much of it is done, and of how much."""
@@ -35,6 +38,30 @@ def unfinished(folder: Path) -> Generator[Path]:
         yield partial
     finally:
         _remove(partial)
+
+
+@contextmanager
+def whole(path: Path) -> Generator[Path]:
+    """A place to write a file that a person asked for. At the end it takes that file's place, or vanishes.
+
+    Until then a file of that name stays as it was. What is no file (``/dev/stdout``, a pipe) is written as it is.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    special = path.exists() and not path.is_file()
+    target = path if special else path.resolve()  # a link stays a link
+    partial = path if special else target.with_name(f".{uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error  # pyarrow's says much more than that
+        raise OutputError(f"{path} cannot be written ({reason}): choose another place") from error
+    finally:
+        if not special:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

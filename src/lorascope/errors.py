@@ -20,6 +20,7 @@
     ├── QueryError
     ├── ModelError
     ├── MissingExtra
+    ├── OutputError
     └── ServerError
 
 An adapter error's ``code``, the middle column, is a short word that is stored with the refusal. A
@@ -41,6 +42,7 @@ __all__ = [
     "NoEffect",
     "NotFinite",
     "NotSafetensors",
+    "OutputError",
     "PartialMatch",
     "PickleRefused",
     "PromptSetError",
@@ -227,6 +229,10 @@ class ModelError(LorascopeError):
 
 class MissingExtra(LorascopeError):
     """An optional dependency that is not installed."""
+
+
+class OutputError(LorascopeError):
+    """A file that was asked for and cannot be written: a sheet, a report, an export."""
 
 
 # --- the server -------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class PromptSet:
 def _from_toml(name: str, text: str) -> PromptSet:
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PromptSetError(f"prompt set {name!r} is not valid TOML ({error}): mend that line") from error
     prompts: list[Prompt] = []
     for category, groups in data.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
+from lorascope.caches import unfinished
 from lorascope.errors import ModelError
 
 SHIPPED = "package:"
@@ -104,14 +105,27 @@ def _snapshot(location: str, *, download: bool) -> Path:
 
 
 def _convert(location: str, folder: Path) -> Path:
-    """Keep a safetensors copy of a model whose main branch holds pickles only (CLIP ViT-B/32 is one)."""
+    """Keep a safetensors copy of a model whose main branch holds pickles only (CLIP ViT-B/32 is one).
+
+    Raises:
+        ModelError: there are no safetensors weights to be had, or the disk does not take them.
+    """
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoProcessor
 
-    partial = folder.with_name(folder.name + ".partial")
     try:
-        AutoModel.from_pretrained(location, use_safetensors=True).save_pretrained(partial)
-        AutoProcessor.from_pretrained(location).save_pretrained(partial)
-    except OSError as error:
-        raise ModelError(f"{location} offers no safetensors weights: name a folder that holds some") from error
-    partial.rename(folder)
+        parts = (AutoModel.from_pretrained(location, use_safetensors=True), AutoProcessor.from_pretrained(location))
+        with unfinished(folder.parent) as partial:
+            for part in parts:
+                part.save_pretrained(partial)
+            partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        if folder.is_dir():  # another process was first
+            return folder
+        if isinstance(error, OSError) and error.errno is None:  # transformers' own, which is no trouble with a disk
+            raise ModelError(
+                f"{location} offers no safetensors weights, or they could not be fetched: check the connection, or name"
+                " a folder that holds some"
+            ) from error
+        raise ModelError(f"{location} cannot be kept in {folder} ({error}): check that disk's space") from error
     return folder

@@ -91,6 +91,19 @@ class Thresholds:
     strength_max: float = float("inf")
     consistency_min: float = float("-inf")
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared with."""
+        for field, value in dataclasses.asdict(self).items():
+            if math.isnan(value):
+                raise ProtocolError(f"the threshold {field} is {value}: give a number, or leave it out")
+
+    def but(self, strength_max: float | None, consistency_min: float | None) -> Thresholds:
+        """The same with other values, where they are not None."""
+        return Thresholds(
+            strength_max=self.strength_max if strength_max is None else strength_max,
+            consistency_min=self.consistency_min if consistency_min is None else consistency_min,
+        )
+
 
 _PAPER = Thresholds(strength_max=9.8, consistency_min=0.041)
 _PAPER_MODELS = ("stabilityai/stable-diffusion-xl-base-1.0", "openai/clip-vit-base-patch32")
@@ -152,6 +165,10 @@ class Preset:
         for field in ("steps", "width", "height", "block_size", "batch"):
             if getattr(self, field) < 1:
                 raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
+        for field in ("guidance", "scale"):
+            if not math.isfinite(getattr(self, field)):
+                raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: give a finite number")
+        _ = self.thresholds
         if not self.encoders:
             raise ProtocolError(f"preset {self.name!r}: encoders is empty: name at least one")
 
@@ -202,7 +219,7 @@ class Preset:
         except OSError as error:
             names = ", ".join(presets())
             raise ProtocolError(f"no preset {str(source)!r}: use {names}, or the path of a .toml file") from error
-        except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ProtocolError(
                 f"preset {str(source)!r} cannot be used ({error}): compare it with one that ships, sdxl-paper.toml"
             ) from error

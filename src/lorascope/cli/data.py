@@ -23,7 +23,11 @@ def import_(
 
     if not source.endswith((".db", ".parquet")):
         raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
-    with Library(library, create=True) as opened:
+    if source.endswith(".db"):
+        Library(source).close()
+    elif not source.startswith(("https://", "http://")) and not Path(source).is_file():
+        raise LibraryError(f"no file at {source}: give the published library, an export, or an https address of one")
+    with Library(library, create=True) as opened:  # only now: what is wrong with the source leaves no empty library
         count = merge(Path(source), opened) if source.endswith(".db") else import_carlos(source, opened)
         _tell(
             as_json,
@@ -74,9 +78,9 @@ def remove(
 
 
 def _tell(as_json: bool, sentence: str, **fields: object) -> None:
-    from lorascope.cli.output import out, print_json
+    from lorascope.cli.output import harmless, out, print_json
 
     if as_json:
         print_json(fields)
     else:
-        out.print(sentence, soft_wrap=True, highlight=False, markup=False)
+        out.print(harmless(sentence), soft_wrap=True, highlight=False, markup=False)

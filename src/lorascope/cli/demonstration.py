@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from lorascope.cli.output import err, out, print_answer, print_json
-from lorascope.cli.running import ProgressBar, report
+from lorascope.cli.output import out, print_answer, print_json
+from lorascope.cli.running import followed, loaded, print_outcome
 from lorascope.errors import LibraryError
 from lorascope.library import Library
-from lorascope.measure import Outcome, index, load_bench
 from lorascope.miniature.demo import QUERIES, lay_out
 from lorascope.protocol import Preset
 from lorascope.report.plain import plain_answer
@@ -30,9 +32,11 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
         say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
-        outcome = _index(loras, library, precision)
+        bench = loaded(Preset.load("miniature"), library, device="cpu")
+        outcome = followed([loras], bench, precision=precision)
         if not as_json:
-            report(outcome, library, as_json=False)
+            print_outcome(outcome, library)
+        _suggest(say, "Why each was left out", "list", "--refused", "--library", library.path)
         say.print("\n[bold]3.[/] Now ask what they do:\n")
         searcher = Searcher(library)
         answers = [searcher.text(query, top=3) for query in QUERIES]
@@ -42,13 +46,18 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
                 out.print()
         sheet = write_sheet(folder / "answers.html", answers, library)
     say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)
-    ask = f"\nAsk your own: lorascope search 'snow' --library {library.path} --sheet snow.html"
-    say.print(ask, soft_wrap=True, markup=False)
-    page = f"Or on a page: lorascope serve --library {library.path} --folder {loras}"
-    say.print(page, soft_wrap=True, markup=False)
+    say.print()
+    _suggest(say, "Ask your own", "search", "night", "--library", library.path, "--sheet", "night.html")
+    _suggest(say, "Or on a page", "serve", "--library", library.path, "--folder", loras)
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
     return library.path
+
+
+def _suggest(say: Console, why: str, *argv: str | Path) -> None:
+    """A command to go on with, as this one was called: in a virtual environment it may not be on the path."""
+    program = "lorascope" if shutil.which("lorascope") else sys.argv[0]
+    say.print(f"{why}: {shlex.join([program, *map(str, argv)])}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _lay_out(folder: Path) -> Path:
@@ -56,10 +65,3 @@ def _lay_out(folder: Path) -> Path:
         return lay_out(folder)
     except OSError as error:
         raise LibraryError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
-
-
-def _index(loras: Path, library: Library, precision: str) -> Outcome:
-    with err.status("loading the miniature base model and its encoder"):
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
-    with ProgressBar() as bar:
-        return index([loras], bench, precision=precision, watch=bar.watch)

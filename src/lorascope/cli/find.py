@@ -1,6 +1,6 @@
 """search, similar, show, list: everything that only reads a library."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,32 +28,23 @@ def search(
 ) -> None:
     """Find adapters by what they do, in words or by a picture."""
     from lorascope.cli.building import Building
-    from lorascope.cli.lanes import chosen_thresholds, embedded, known_encoding, open_searcher, present
+    from lorascope.cli.lanes import Narrowing, by_picture, by_words, present
     from lorascope.errors import QueryError
     from lorascope.library import Library
-    from lorascope.search import Filters, Searcher
 
     if bool(query) == (image is not None):
         raise QueryError("give either words or --image FILE")
-    way = known_encoding(encoding)
+    narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
     with Library(library) as opened:
-        names = (
-            [str(stored.protocol) for stored in opened.protocols() if stored.adapters] if every_protocol else [protocol]
-        )
-        lanes = []
+        names = [str(s.protocol) for s in opened.protocols() if s.adapters] if every_protocol else [protocol]
         with Building() as building:
-            for name in names:
-                if image:
-                    searcher = Searcher(opened, protocol=name, note=building.note)
-                else:
-                    searcher = open_searcher(opened, name, download=download, fast=fast, note=building.note)
-                thresholds = chosen_thresholds(searcher, max_strength, min_consistency, everything)
-                filters = Filters(thresholds, family, folder)
-                if image is not None:
-                    answer = searcher.image(embedded(searcher, image, download=download), top=top, filters=filters)
-                else:
-                    answer = searcher.text(query, top=top, filters=filters, encoding=way)
-                lanes.append((searcher, answer))
+            how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": building.note}
+            lanes = [
+                by_words(opened, name, query, encoding=encoding, fast=fast, **how)
+                if image is None
+                else by_picture(opened, name, image, **how)
+                for name in names
+            ]
         present(opened, lanes, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
@@ -73,15 +64,16 @@ def similar(
 ) -> None:
     """Find adapters that do what another one does."""
     from lorascope.cli.building import Building
-    from lorascope.cli.lanes import chosen_thresholds, present
+    from lorascope.cli.lanes import Narrowing, present
     from lorascope.library import Library
-    from lorascope.search import Filters, Searcher
+    from lorascope.search import Searcher
+
+    narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
 
     with Library(library) as opened:
         with Building() as building:
             searcher = Searcher(opened, protocol=protocol, note=building.note)
-        filters = Filters(chosen_thresholds(searcher, max_strength, min_consistency, everything), family, folder)
-        answer = searcher.similar(opened.find(adapter).key, top=top, filters=filters)
+        answer = searcher.similar(opened.find(adapter).key, top=top, filters=narrowing.filters(searcher))
         present(opened, [(searcher, answer)], hidden=hidden, sheet=sheet, as_json=as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorascope.cli.output import err, out, print_json, print_table
+from lorascope.encoders.encoding import Shifts
 from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, Findings, JudgedQuery
 from lorascope.evaluation.findings import Cell
@@ -22,7 +24,7 @@ from lorascope.evaluation.retrievers import Retriever
 from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN
-from lorascope.library import Library
+from lorascope.library import Library, StoredProtocol
 from lorascope.report.lab import plain_cell, write_findings
 from lorascope.search import Searcher, load_query_encoder
 
@@ -41,12 +43,12 @@ class Laboratory:
         device: str,
         download: bool,
     ) -> None:
-        self.library = Library(path)
-        self.store = LabStore(self.library)
-        self.searcher = Searcher(
-            self.library, protocol=protocol, query_encoder=lambda stored: load_query_encoder(stored, download=download)
-        )
-        self.corpus = Corpus.of(self.searcher)
+        with ExitStack() as opening:
+            self.library = opening.enter_context(Library(path))
+            self.store = opening.enter_context(LabStore(self.library))
+            self.searcher = Searcher(self.library, protocol=protocol, query_encoder=self._query_encoder)
+            self.corpus = Corpus.of(self.searcher)
+            self._opened = opening.pop_all()  # where something above fails, nothing stays open
         self._models = list(models) or [STANDING_IN]
         self._presets, self.device, self.download = presets, device, download
         self._progress = Progress(
@@ -61,8 +63,10 @@ class Laboratory:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self.store.close()
-        self.library.close()
+        self._opened.close()
+
+    def _query_encoder(self, stored: StoredProtocol) -> Shifts:
+        return load_query_encoder(stored, download=self.download)
 
     def texts(self, corpus: Corpus) -> list[Retriever]:
         """Text retrievers of some adapters' words, dense ones first."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorascope.caches import Note
 from lorascope.cli.output import err, out, print_answer, print_json
@@ -12,15 +12,41 @@ from lorascope.errors import QueryError
 from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.report.plain import plain_answer
-from lorascope.search import Answer, Searcher, load_query_encoder
+from lorascope.search import Answer, Filters, Searcher, load_query_encoder
 
 Lane = tuple[Searcher, Answer]
 
 
-def open_searcher(
-    library: Library, protocol: str, *, download: bool, fast: bool = False, note: Note | None = None
-) -> Searcher:
-    """A Searcher for text queries, prepared; it may fetch its encoder, if asked."""
+@dataclass(frozen=True)
+class Narrowing:
+    """Which adapters may appear, as the options say it. A threshold that is None is the Protocol's."""
+
+    max_strength: float | None
+    min_consistency: float | None
+    everything: bool
+    family: str
+    folder: str
+
+    def filters(self, searcher: Searcher) -> Filters:
+        """The same for one Protocol."""
+        usual = Thresholds() if self.everything else searcher.thresholds
+        return Filters(usual.but(self.max_strength, self.min_consistency), self.family, self.folder)
+
+
+def by_words(
+    library: Library,
+    protocol: str,
+    query: str,
+    *,
+    encoding: str,
+    fast: bool,
+    top: int,
+    narrowing: Narrowing,
+    download: bool,
+    note: Note,
+) -> Lane:
+    """Search under one Protocol in words; the encoder may be fetched, if asked."""
+    way = _known_encoding(encoding)
     dtype: Dtype = "bfloat16" if fast else "float32"
 
     def encoder(stored: StoredProtocol) -> Shifts:
@@ -29,32 +55,25 @@ def open_searcher(
     searcher = Searcher(library, protocol=protocol, query_encoder=encoder, dtype=dtype, note=note)
     if not searcher.ready:
         searcher.prepare()
-    return searcher
+    return searcher, searcher.text(query, top=top, filters=narrowing.filters(searcher), encoding=way)
 
 
-def known_encoding(name: str) -> Encoding:
+def by_picture(
+    library: Library, protocol: str, path: Path, *, top: int, narrowing: Narrowing, download: bool, note: Note
+) -> Lane:
+    """Search under one Protocol by a picture file."""
+    from lorascope.encoders.pictures import embed_picture
+
+    searcher = Searcher(library, protocol=protocol, note=note)
+    embedding = embed_picture(path, searcher.stored.protocol.encoder, download=download)
+    return searcher, searcher.image(embedding, top=top, filters=narrowing.filters(searcher))
+
+
+def _known_encoding(name: str) -> Encoding:
     """Check the name of a query encoding."""
     if name not in ENCODINGS:
         raise QueryError(f"no query encoding {name!r}: use one of {', '.join(ENCODINGS)}")
     return name
-
-
-def chosen_thresholds(
-    searcher: Searcher, max_strength: float | None, min_consistency: float | None, everything: bool
-) -> Thresholds:
-    """The Protocol's thresholds, with what the person changed."""
-    preset = Thresholds() if everything else searcher.thresholds
-    return Thresholds(
-        strength_max=preset.strength_max if max_strength is None else max_strength,
-        consistency_min=preset.consistency_min if min_consistency is None else min_consistency,
-    )
-
-
-def embedded(searcher: Searcher, path: Path, *, download: bool) -> Any:
-    """A picture file as an embedding of the Protocol's encoder."""
-    from lorascope.encoders.pictures import embed_picture
-
-    return embed_picture(path, searcher.stored.protocol.encoder, download=download)
 
 
 def _borrowed(searcher: Searcher) -> str:

@@ -68,25 +68,21 @@ def index(
     as_json: options.Json = False,
 ) -> None:
     """Measure every adapter under some folders. Interrupt it when you like: the same command goes on from there."""
-    from lorascope.cli.output import err
-    from lorascope.cli.running import ProgressBar, chosen_preset, print_estimate, report, with_thresholds
+    from lorascope.cli.running import chosen_preset, followed, loaded, print_estimate, report
     from lorascope.library import Library
-    from lorascope.measure import index as run
-    from lorascope.measure import load_bench
     from lorascope.protocol import Precision
 
-    chosen = with_thresholds(
-        chosen_preset(preset, base, encoder, prompts, triggers, scale), max_strength, min_consistency
-    )
+    chosen = chosen_preset(
+        preset, base=base, encoders=tuple(encoder or ()), prompts=prompts, triggers=triggers, scale=scale,
+        strength_max=max_strength, consistency_min=min_consistency,
+    )  # fmt: skip
     Precision.named(precision)  # a wrong name should not cost the loading of models
     with Library(library, create=True) as opened:
-        with err.status("loading models"):
-            bench = load_bench(chosen, opened, device=device, batch=batch, compiled=compiled, download=download)
+        bench = loaded(chosen, opened, device=device, batch=batch, compiled=compiled, download=download)
         if dry_run:
             print_estimate(bench, paths, precision, as_json)
             return
-        with ProgressBar() as bar:
-            outcome = run(paths, bench, precision=precision, partial=partial, until=until, watch=bar.watch)
+        outcome = followed(paths, bench, precision=precision, partial=partial, until=until)
         report(outcome, opened, as_json)
     if outcome.refused or outcome.elsewhere:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,8 +18,14 @@ from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)  # a query or a name may hold ":cat:"
+err = Console(stderr=True, emoji=False)
+_COMMANDS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Text for a terminal: characters by which a name could move the cursor or turn the text around are spelt out."""
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def print_json(data: Any) -> None:
@@ -33,13 +40,15 @@ def print_error(error: BaseException, *, as_json: bool = False) -> None:
         kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
         print_json({"error": {"code": getattr(error, "code", kind), "message": str(error)}})
     else:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """A plain table; numbers are right-aligned."""
     rows = list(rows)
-    table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=escape(harmless(title)) or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for place, column in enumerate(columns):
         numeric = bool(rows) and isinstance(rows[0][place], int | float)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -51,7 +60,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
 
 
 def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool) -> None:

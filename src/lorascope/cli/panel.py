@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from lorascope.cli.lab import Laboratory
 from lorascope.cli.output import err
-from lorascope.evaluation.judges import load_judge
+from lorascope.evaluation.judges import find_judge, load_judge
 from lorascope.evaluation.judging import Judged, Panel, called_for
 from lorascope.evaluation.pictures import Sitting, Studio
 from lorascope.evaluation.run import Evaluation
@@ -21,6 +21,8 @@ def sit(
     lab: Laboratory, found: Evaluation, names: Sequence[str], presets: Path | None, seeds: int, *, dry_run: bool
 ) -> list[Judged]:
     """Make the images that are missing, after telling what that takes, and let judges look at all of them."""
+    for name in () if dry_run else names:  # told before hours of images
+        find_judge(name, presets=presets, download=lab.download)
     stored = lab.searcher.stored
     sitting = Sitting.of(stored.preset, seeds)
     device = lab.device or best_device()

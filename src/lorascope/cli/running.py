@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
-from lorascope.cli.output import counted, err, out, print_json, print_refusals, print_table
+from lorascope.cli.output import counted, err, harmless, out, print_json, print_refusals, print_table
 from lorascope.library import Library
-from lorascope.measure import Bench, Event, Outcome
+from lorascope.measure import Bench, Event, Outcome, index, load_bench
 from lorascope.measure.estimate import Estimate, estimate
+from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
+from lorascope.report.words import duration
 
 _LONGEST = 20
 
 
+@final
 class ProgressBar:
-    """Shows a run: stage, adapter, cells done, time left, files left out so far."""
+    """Shows a run: stage, cells, time left, files left out, adapter. Bar and adapter give way where it is narrow."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells,"),
-            TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"),
-            TextColumn("{task.fields[refused]}"), TextColumn("{task.description}", markup=False), console=err,
-        )  # fmt: skip
+        self._pace = Pace()
+        self._stage = "looking for files"
         self._refused = 0
-        self._task = self._progress.add_task("", total=None, stage="looking for files", refused="")
+        self._progress = Progress(
+            TextColumn("{task.fields[stage]}"), BarColumn(None, table_column=Column(ratio=1)),
+            TextColumn("{task.fields[cells]}"), TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[refused]}", style="yellow"),
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            console=err, expand=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=None, stage=self._stage, cells="", left="", refused="")
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -45,28 +46,46 @@ class ProgressBar:
 
     def watch(self, event: Event) -> None:
         """Follow one event."""
-        if event.kind in ("scan", "weigh"):
-            self._progress.update(self._task, description=event.text)
-        elif event.kind == "stage":
-            left_out = self._left_out  # named again, for reset forgets the fields that it is not given
-            self._progress.reset(self._task, total=event.total, description="", stage=event.text, refused=left_out)
-        elif event.kind == "block":
-            self._progress.update(self._task, completed=event.cells, total=event.total, description=event.text)
-        else:
-            self._refused += 1
-            self._progress.update(self._task, refused=self._left_out)
+        if event.kind == "stage":
+            self._stage = event.text
+        self._refused += event.kind == "refused"
+        self._pace.follow(self._stage, event.cells, event.total, event.later)
+        left = self._pace.seconds_left
+        self._progress.update(
+            self._task,
+            description=harmless(event.text) if event.kind in ("scan", "weigh", "block") else "",
+            completed=event.cells,
+            total=event.total or None,
+            stage=self._stage,
+            cells=f"{event.cells} of {event.total} cells" if event.total else "",
+            left="" if left is None else f"{duration(left)} left",
+            refused=f"{counted(self._refused, 'file')} left out" if self._refused else "",
+        )
 
-    @property
-    def _left_out(self) -> str:
-        return f"[yellow]{counted(self._refused, 'file')} left out[/]" if self._refused else ""
+
+def loaded(preset: Preset, library: Library, **how: Any) -> Bench:
+    """The models of a preset, resident."""
+    with err.status("loading models"):
+        return load_bench(preset, library, **how)
+
+
+def followed(paths: list[Path], bench: Bench, **how: Any) -> Outcome:
+    """Index, and show how it goes."""
+    with ProgressBar() as bar:
+        return index(paths, bench, watch=bar.watch, **how)
 
 
 def report(outcome: Outcome, library: Library, as_json: bool) -> None:
-    """Tell how a run ended."""
+    """Tell how a run ended, and why each file was left out."""
     if as_json:
         print_json(outcome.summary() | {"refusals": [vars(refusal) for refusal in outcome.refused]})
         return
     print_refusals(outcome.refused)
+    print_outcome(outcome, library)
+
+
+def print_outcome(outcome: Outcome, library: Library) -> None:
+    """Tell in a sentence how a run ended."""
     adapters = counted(len(outcome.measured), "adapter")
     parts = [f"{adapters} measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
     parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
@@ -76,26 +95,9 @@ def report(outcome: Outcome, library: Library, as_json: bool) -> None:
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def chosen_preset(
-    name: str, base: str, encoders: list[str] | None, prompts: str, triggers: str, scale: float | None
-) -> Preset:
-    """A preset with what the person changed."""
-    changes: dict[str, Any] = {
-        "base": base,
-        "encoders": tuple(encoders or ()),
-        "prompts": prompts,
-        "triggers": triggers,
-    }
-    changes = {key: value for key, value in changes.items() if value}
-    if scale is not None:
-        changes["scale"] = scale
-    return dataclasses.replace(Preset.load(name), **changes)
-
-
-def with_thresholds(preset: Preset, strength_max: float | None, consistency_min: float | None) -> Preset:
-    """A preset with other thresholds, which its library's searches will have too."""
-    changes = {"strength_max": strength_max, "consistency_min": consistency_min}
-    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+def chosen_preset(name: str, **changes: Any) -> Preset:
+    """A preset with what the person changed: fields that are None or empty stay as they are."""
+    return dataclasses.replace(Preset.load(name), **{k: v for k, v in changes.items() if v not in (None, "", ())})
 
 
 def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:

@@ -7,36 +7,39 @@ import typer
 
 from lorascope.cli import options
 
+Folders = Annotated[
+    list[Path] | None, typer.Option(help="A folder that may be indexed from the page. May be given twice.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on. One that others can reach needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(help="A host name by which others reach this server, such as that of a proxy. May be given twice."),
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(help="A site whose pages may use the API, such as https://gallery.example. May be given twice."),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or one is made.")
+]
+PresetName = Annotated[
+    str, typer.Option(help="How to measure, as with index. Default: as the library was last measured.")
+]
+Study = Annotated[Path | None, typer.Option(help="Pairs of a blind study, as `study` writes them. It opens at /study.")]
+
 
 def serve(
     library: options.LibraryPath = None,
-    folder: Annotated[
-        list[Path] | None, typer.Option(help="A folder that may be indexed from the page. May be given twice.")
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. One that others can reach needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8642,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A host name by which others reach this server, such as that of a proxy. May be given twice."
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="A site whose pages may use the API, such as https://gallery.example. May be given twice."),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or one is made.")
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(help="How to measure, as with index. Default: as the library was last measured.")
-    ] = "",
+    folder: Folders = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8642,
+    name: Names = None,
+    allow_origin: Origins = None,
+    token_file: TokenFile = None,
+    preset: PresetName = "",
     device: options.Device = "",
-    study: Annotated[
-        Path | None, typer.Option(help="Pairs of a blind study, as `study` writes them. It opens at /study.")
-    ] = None,
+    study: Study = None,
     download: options.Download = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -116,11 +116,6 @@ def plain_text(html: str) -> str:
 
 
 def _words(adapter: StoredAdapter) -> Words:
-    claims: Mapping[str, Any] = adapter.facts.get("claims", {})
-
-    def claimed(name: str) -> Any:
-        return claims.get(name, {}).get("value")
-
-    title = plain_text(claimed("title") or "") or adapter.name
-    names = (title, adapter.name, *(claimed("tags") or ()), *(claimed("triggers") or ()))
-    return Words(title, plain_text(claimed("description") or ""), tuple(dict.fromkeys(names)))
+    title = plain_text(adapter.claimed("title") or "") or adapter.name
+    names = (title, adapter.name, *(adapter.claimed("tags") or ()), *(adapter.claimed("triggers") or ()))
+    return Words(title, plain_text(adapter.claimed("description") or ""), tuple(dict.fromkeys(names)))

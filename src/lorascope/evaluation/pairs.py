@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from lorascope.caches import whole
 from lorascope.errors import QueryError
 
 _BEST = 3
@@ -48,12 +49,10 @@ class Study:
         """Write the file that :func:`read_study` reads.
 
         Raises:
-            QueryError: it cannot be written.
+            OutputError: it cannot be written.
         """
-        try:
-            path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise QueryError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+        with whole(path) as partial:
+            partial.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def draw_up(rankings: Path, ours: str, other: str) -> Study:
@@ -89,7 +88,7 @@ def _ranking(path: Path, place: int, line: str) -> tuple[str, str, tuple[str, ..
     try:
         entry = json.loads(line)
         query, retriever, keys = entry["query"], entry["retriever"], entry["adapters"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise QueryError(
             f"{path}, line {place}, is no ranking ({error}): write the file with `lorascope evaluate --rankings`"
         ) from error
@@ -104,7 +103,7 @@ def read_study(path: Path) -> Study:
     """
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise QueryError(f"{path} cannot be read as JSON ({error}): make one with `lorascope study`") from error
     fields: dict[str, Any] = data if isinstance(data, dict) else {}
     entries = fields.get("pairs")

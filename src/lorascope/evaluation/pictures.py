@@ -117,7 +117,7 @@ class Studio:
             except AdapterError as error:
                 failed.append(f"{adapter.name}: {error}")
                 continue
-            triggers = adapter.facts.get("claims", {}).get("triggers", {}).get("value", ())
+            triggers = adapter.claimed("triggers") or ()
             self._draw(key, delta, "".join(f", {word}" for word in triggers))
         watch("", len(adapters), len(adapters))
         return failed

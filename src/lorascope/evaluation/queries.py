@@ -121,7 +121,7 @@ def _text(source: str | Path) -> str:
 def _json(source: str | Path, text: str, line: int = 0) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = f"{source}, line {line}," if line else f"{source}"
         raise QueryError(f"{place} cannot be read as JSON ({error}): mend it, or use CSV") from error
 

@@ -11,6 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
+from lorascope.caches import whole
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.measures import Qrels
@@ -81,7 +82,7 @@ class Evaluation:
         """Write the top of every ranking, one JSON object a line: ``{"query", "retriever", "adapters": [keys]}``.
 
         Raises:
-            QueryError: the file cannot be written.
+            OutputError: the file cannot be written.
         """
         keys = self.corpus.keys
         lines = [
@@ -89,10 +90,8 @@ class Evaluation:
             for name, rankings in self.rankings.items()
             for query, ranking in zip(self.queries, rankings, strict=True)
         ]
-        try:
-            path.write_text("\n".join(lines) + "\n", "utf-8")
-        except OSError as error:
-            raise QueryError(f"the rankings {path} cannot be written ({error.strerror}): choose another") from error
+        with whole(path) as partial:
+            partial.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def evaluate(

@@ -120,7 +120,7 @@ class TextModel:
             known: dict[str, dict[str, str]] = tomllib.loads(source.read_text("utf-8"))
             if name in known:
                 return cls(name=name, **known[name])
-        except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise QueryError(f"the text models {source} cannot be read ({error}): compare with the shipped") from error
         raise QueryError(f"no text model {name!r}: use one of {', '.join(known)}")
 

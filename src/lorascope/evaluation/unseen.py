@@ -40,12 +40,11 @@ def unseen(library: Library, protocol: str) -> Mapping[str, Unseen]:
     """
     if not library.has_evidence:
         return {}
-    matrix = library.matrix(protocol)
     distances = library.evidence.distances(protocol)
     known = {
-        key: (distances[key], float(matrix.strength[row]))
-        for key, row in matrix.places.items()
-        if distances.get(key, 0.0) > 0 and matrix.strength[row] > 0
+        key: (distances[key], strength)
+        for key, strength in library.strengths(protocol).items()
+        if distances.get(key, 0.0) > 0 and strength > 0
     }
     if len(known) < _FEWEST:
         return {}

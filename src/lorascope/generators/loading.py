@@ -90,7 +90,9 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
         models = preset.base + (f" with the VAE {preset.vae}" if preset.vae else "")
         elsewhere = "" if preset.vae else ", or give --base FOLDER"
         remedy = "check the name and the connection" if download else f"run once with --download{elsewhere}"
-        raise ModelError(f"the base model {models} cannot be loaded: {error}. To mend it: {remedy}") from error
+        raise ModelError(
+            f"the base model {models} cannot be loaded: {str(error).rstrip('.')}. To mend it: {remedy}"
+        ) from error
     kind = type(pipe).__name__
     if preset.family not in _FAMILIES.get(kind, set()):
         known = ", ".join(sorted(set().union(*_FAMILIES.values())))

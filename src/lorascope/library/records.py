@@ -18,6 +18,10 @@ class StoredProtocol:
     origin: str
     adapters: int
 
+    def goes_by(self, name: str) -> bool:
+        """Whether this is a Protocol's name, its digest, or both."""
+        return name in (self.protocol.name, self.protocol.digest, str(self.protocol))
+
 
 @dataclass(frozen=True)
 class StoredAdapter:
@@ -28,6 +32,10 @@ class StoredAdapter:
     family: str
     paths: tuple[str, ...]
     facts: dict[str, Any]
+
+    def claimed(self, name: str) -> Any:
+        """What is claimed of it under a name, such as ``triggers``, wherever it was found; None if nothing is."""
+        return self.facts.get("claims", {}).get(name, {}).get("value")
 
 
 @dataclass(frozen=True)

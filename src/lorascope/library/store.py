@@ -134,7 +134,7 @@ class Library:
             raise LibraryError(f"{self.path} is empty: run `lorascope index FOLDER --library {self.path}` first")
         if not name:
             return known[0]
-        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        found = [stored for stored in known if stored.goes_by(name)]
         if len(found) == 1:
             return found[0]
         names = ", ".join(str(stored.protocol) for stored in found or known)
@@ -297,6 +297,11 @@ class Library:
         sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
         return dict(self._rows(sql, [protocol]))
 
+    def strengths(self, protocol: str) -> dict[str, float]:
+        """The Strength of each adapter key."""
+        sql = "SELECT key, strength FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
+        return dict(self._rows(sql, [protocol]))
+
     def matrix(self, protocol: str, note: Note | None = None) -> Matrix:
         """Every signature of one Protocol, ready to be ranked; ``note`` hears of the arranging of a large library."""
         with explained(self.path), snapshot(self._db):
@@ -342,13 +347,7 @@ class Library:
         """All runs, the last first; ``finished`` is None for one that was killed."""
         rows = self._rows("SELECT id, started, finished, request, outcome FROM runs ORDER BY id DESC")
         return [
-            {
-                "id": i,
-                "started": s,
-                "finished": f,
-                "request": json.loads(r),
-                "outcome": json.loads(o) if o else None,
-            }
+            {"id": i, "started": s, "finished": f, "request": json.loads(r), "outcome": json.loads(o) if o else None}
             for i, s, f, r, o in rows
         ]
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from lorascope.caches import whole
 from lorascope.errors import LibraryError, MissingExtra
 from lorascope.library.records import StoredAdapter
 from lorascope.library.store import Library
@@ -167,7 +168,7 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
 
     Raises:
         MissingExtra: pyarrow is not installed.
-        LibraryError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     parquet = _parquet()
     import pyarrow
@@ -178,12 +179,8 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
     rows = [_to_row(adapters[key], signatures[key].signature) for key in signatures]
     table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
     table = table.replace_schema_metadata({"lorascope_protocol": stored.protocol.to_json()})
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole(path) as partial:
         parquet.write_table(table, partial)
-        partial.replace(path)
-    except OSError as error:
-        raise LibraryError(f"{path} cannot be written ({error}): choose another place") from error
     return len(rows)
 
 
@@ -200,15 +197,13 @@ def _schema(pyarrow: Any) -> Any:
 
 
 def _to_row(adapter: StoredAdapter, signature: Signature) -> dict[str, Any]:
-    claims = adapter.facts.get("claims", {})
-    said = {name: claims.get(name, {}).get("value") for name in ("description", "nsfw_level")}
     grid = signature.grid
     return {
-        "version_id": claims.get("civitai_version", {}).get("value") or 0,
-        "model_id": claims.get("civitai_model", {}).get("value"),
+        "version_id": adapter.claimed("civitai_version") or 0,
+        "model_id": adapter.claimed("civitai_model"),
         "model_name": adapter.name,
-        "model_description": said["description"],
-        "model_nsfw_level": said["nsfw_level"],
+        "model_description": adapter.claimed("description"),
+        "model_nsfw_level": adapter.claimed("nsfw_level"),
         "folder_name": adapter.facts.get("folder_name") or adapter.name,
         "direction": signature.direction.astype(np.float32).tolist(),
         "strength": signature.strength,
@@ -280,7 +275,7 @@ def write_manifest(library: Library, path: Path) -> int:
         How many adapters it lists.
 
     Raises:
-        LibraryError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     adapters = library.adapters()
     manifest = {
@@ -293,10 +288,8 @@ def write_manifest(library: Library, path: Path) -> int:
         ],
         "left_out": [vars(refusal) for refusal in library.refusals()],
     }
-    try:
-        path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
-    except OSError as error:
-        raise LibraryError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+    with whole(path) as partial:
+        partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
     return len(adapters)
 
 

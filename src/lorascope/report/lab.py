@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from lorascope.errors import LibraryError
+from lorascope.caches import whole
 from lorascope.evaluation.findings import Cell, Chart, Findings
 from lorascope.evaluation.statistics import Interval
 from lorascope.report.charts import svg
@@ -30,7 +30,7 @@ def write_findings(path: Path, findings: Findings, origin: str) -> Path:
         The path, absolute.
 
     Raises:
-        LibraryError: the file cannot be written.
+        OutputError: the file cannot be written.
         MissingExtra: matplotlib is not installed.
     """
     loader = jinja2.PackageLoader("lorascope", "report")
@@ -40,10 +40,8 @@ def write_findings(path: Path, findings: Findings, origin: str) -> Path:
     page = environment.get_template("lab.html.jinja").render(
         findings=findings, origin=origin, date=time.strftime("%Y-%m-%d")
     )
-    try:
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise LibraryError(f"the report {path} cannot be written ({error.strerror}): choose another place") from error
+    with whole(path) as partial:
+        partial.write_text(page, "utf-8")
     return path.absolute()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from lorascope.errors import LibraryError
+from lorascope.caches import whole
 from lorascope.library import BARE, Library, Preview
 from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
@@ -29,16 +29,14 @@ def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cell
         The path, absolute.
 
     Raises:
-        LibraryError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     loader = jinja2.PackageLoader("lorascope", "report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     sections = [_section(answer, library, cells, hits) for answer in answers]
     page = environment.get_template("sheet.html.jinja").render(sections=sections, nothing=NOTHING)
-    try:
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise LibraryError(f"the sheet {path} cannot be written ({error.strerror}): choose another place") from error
+    with whole(path) as partial:
+        partial.write_text(page, "utf-8")
     return path.absolute()
 
 

@@ -52,3 +52,13 @@ def hidden_line(answer: Answer) -> str:
     """What the thresholds hide: ``12 too strong, 5 too unstable``, or ""."""
     counts = ((answer.too_strong, "too strong"), (answer.too_unstable, "too unstable"))
     return ", ".join(f"{count} {kind}" for count, kind in counts if count)
+
+
+def duration(seconds: float) -> str:
+    """Rounded as people say it: ``less than a minute``, ``about 5 minutes``, ``about 3 hours``."""
+    if seconds < 60:
+        return "less than a minute"
+    units = ((60, "minute"), (3600, "hour"), (86400, "day"))
+    size, name = next(unit for unit in reversed(units) if seconds >= unit[0])
+    count = round(seconds / size)
+    return f"about {count} {name}{'' if count == 1 else 's'}"

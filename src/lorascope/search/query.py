@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +11,7 @@ from lorascope.errors import QueryError
 _SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
 _WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
 _LONGEST = 2000
+_LIGHTEST, _HEAVIEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Query:
         ``watercolor -people``. A phrase may end in a weight: ``watercolor -people:0.5 +snow:2``.
 
         Raises:
-            QueryError: nothing is asked, a weight is 0, a phrase is empty, or it is longer than 2000 characters.
+            QueryError: nothing is asked, a weight is not from 1e-6 to 1e6, a phrase is empty, or it is longer than
+                2000 characters.
         """
         if len(text) > _LONGEST:
             raise QueryError(f"the query has {len(text)} characters: use at most {_LONGEST}")
@@ -68,6 +69,8 @@ def _term(sign: str, phrase: str, query: str) -> Term:
         weight = float(found[1])
         phrase = phrase[: found.start()]
     phrase = " ".join(phrase.split())
-    if not phrase or not 0 < weight < math.inf:
+    if not phrase or weight == 0:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
+    if not _LIGHTEST <= weight <= _HEAVIEST:
+        raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")
     return Term(phrase, -weight if sign == "-" else weight)

@@ -24,6 +24,8 @@ from lorascope.search.query import Query
 from lorascope.search.ranking import EXACT, EXACT_HIDDEN, Mask, Ranked, best, highest
 
 _FILTERS_KEPT = 16
+_NOTHING = 1e-5
+"""A sum of vectors that is shorter than this share of the longest one is rounding."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,12 @@ class Searcher:
         """Adapters that do what some words say. Phrases may be added and subtracted (see :meth:`Query.parse`).
 
         Raises:
-            QueryError: the query is empty or malformed.
+            QueryError: the query is empty or malformed, or its phrases cancel each other out.
             ModelError: the encoder is not on this disk.
         """
         parsed = Query.parse(query)
         found = self._phrases.vectors([term.text for term in parsed.terms], encoding)
-        vector = np.sum([term.weight * unit(found[term.text][0]) for term in parsed.terms], axis=0)
+        vector = added([term.weight * unit(found[term.text][0]) for term in parsed.terms])
         consistency = found[parsed.terms[0].text][1] if len(parsed.terms) == 1 else None
         return self.rank(str(parsed), vector, consistency, top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
 
@@ -350,3 +352,17 @@ def unit(vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q d"]:
     """Vectors of length 1 in their directions; 0 stays 0."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def added(parts: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
+    """The sum of what is asked.
+
+    Raises:
+        QueryError: nothing is left of several parts.
+    """
+    total = np.sum(parts, axis=0)
+    if len(parts) > 1 and np.linalg.norm(total) < _NOTHING * max(float(np.linalg.norm(part)) for part in parts):
+        raise QueryError(
+            "the query cancels itself out, as 'snow -snow' does: leave a part out, or give one another weight"
+        )
+    return total

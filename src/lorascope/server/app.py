@@ -55,6 +55,16 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
         redoc_url=None,
     )
     app.state.lorascope = state
+    _guard(app, settings)
+    api.install(app)
+    app.include_router(login.router)
+    pages.install(app)
+    _tell_problems(app)
+    return app
+
+
+def _guard(app: FastAPI, settings: Settings) -> None:
+    """What stands before every request, the last one first."""
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
     app.add_middleware(Guard, settings=settings, tell=_tell)
     if settings.origins:
@@ -65,11 +75,6 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
             allow_headers=("Authorization", "If-None-Match"),
             expose_headers=("ETag", "Retry-After"),
         )
-    api.install(app)
-    app.include_router(login.router)
-    pages.install(app)
-    _tell_problems(app)
-    return app
 
 
 def _tell(request: Request, problem: Problem) -> Response:

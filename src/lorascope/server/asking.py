@@ -12,7 +12,7 @@ import numpy as np
 from lorascope.library import StoredProtocol
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Filters, Query, Searcher
-from lorascope.search.searcher import unit
+from lorascope.search.searcher import added, unit
 from lorascope.server.problems import Problem
 
 _MOST_PHRASES = 16
@@ -141,11 +141,7 @@ def _check_length(text: str) -> None:
 
 
 def _thresholds(ask: Ask, preset: Thresholds) -> Thresholds:
-    usual = Thresholds() if ask.everything else preset
-    return Thresholds(
-        strength_max=usual.strength_max if ask.max_strength is None else ask.max_strength,
-        consistency_min=usual.consistency_min if ask.min_consistency is None else ask.min_consistency,
-    )
+    return (Thresholds() if ask.everything else preset).but(ask.max_strength, ask.min_consistency)
 
 
 def _examples(ask: Ask) -> list[tuple[int, Example]]:
@@ -168,7 +164,7 @@ def _vector(ask: Ask, searcher: Searcher, rows: Mapping[int, float], picture: np
     parts = [term.weight * unit(searcher.vector(term.text)) for term in Query.parse(ask.text).terms] if ask.text else []
     parts += [weight * searcher.matrix.directions[row] for row, weight in rows.items()]
     parts += [] if picture is None else [unit(searcher.shift(picture))]
-    return np.sum(parts, axis=0)
+    return added(parts)
 
 
 def _name(ask: Ask, searcher: Searcher, rows: Mapping[int, float]) -> str:

@@ -1,7 +1,8 @@
 """One connection, spoken as uvicorn speaks HTTP, with a client that must not hold it for ever.
 
-uvicorn bounds how long a connection may idle after an answer (``timeout_keep_alive``), but not how long a client may
-take to send the first byte or the rest of its headers. The guard bounds bodies.
+uvicorn bounds how long a connection may idle after an answer (``timeout_keep_alive``), but neither how long a client
+may take to send the first byte or the rest of its headers, nor how long it may leave an answer unread. The guard bounds
+bodies.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any, final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _SECONDS = 20.0
-"""Within so long, at most twice, a client has to have sent all headers of a request."""
+"""Within so long, at most twice, a client has to have sent all headers of a request, or read a part of the answer."""
 
 
 @final
 class Connection(asyncio.Protocol):
-    """Closes a connection on which no request is under way, and has not been since it was looked at last."""
+    """Closes a connection on which nothing has moved since it was looked at last: nothing asked, or nothing read."""
 
     def __init__(self, **given: Any) -> None:
         """Speak through uvicorn's protocol, which takes what uvicorn gives."""
         self._http = HttpToolsProtocol(**given)
         self._seen: object = None
+        self._unread = 0
         self._next: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -50,13 +52,18 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It has read on."""
+        self._unread = 0
         self._http.resume_writing()
 
     def _look(self) -> None:
         """Close it, or look again later. A request has a cycle from the end of its headers on."""
         latest: Any = self._http.cycle
-        if latest is self._seen and (latest is None or latest.response_complete):
-            self._http.transport.close()
+        transport = self._http.transport
+        unread = transport.get_write_buffer_size()
+        if 0 < self._unread <= unread:
+            transport.abort()  # closing would wait until the rest is read
             return
-        self._seen = latest
+        if latest is self._seen and (latest is None or latest.response_complete):
+            transport.close()
+        self._seen, self._unread = latest, unread
         self._next = self._http.loop.call_later(_SECONDS, self._look)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lorascope.library.leases import ended
+from lorascope.measure.pace import Pace
 from lorascope.server.jobs import Progress
 
 Wish = Literal["", "pause", "cancel"]
@@ -28,28 +29,25 @@ class Run:
     adapter: str = ""
     cells: int = 0
     total: int = 0
-    later: int = 0
     refused: int = 0
     measured: int = 0
     started: float = field(default_factory=time.time)
-    _stage_began: float = field(default_factory=time.monotonic)
+    _pace: Pace = field(default_factory=Pace)
 
     def follow(self, progress: Progress) -> None:
         """Take in how it goes."""
-        if progress.stage != self.stage:
-            self._stage_began = time.monotonic()
+        self._pace.follow(progress.stage, progress.cells, progress.total, progress.later)
         if self.state == "loading":
             self.state = "running"
         self.stage, self.refused, self.measured = progress.stage, progress.refused, progress.measured
         self.adapter = progress.adapter or self.adapter
-        self.cells, self.total, self.later = progress.cells, progress.total, progress.later
+        self.cells, self.total = progress.cells, progress.total
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the whole run, if the stages to come go at the pace of this one; None before its first block."""
-        if not self.cells or not self.total or self.stage == "scan":
-            return None
-        return round((time.monotonic() - self._stage_began) / self.cells * (self.total - self.cells + self.later), 1)
+        """Of the whole run; None before the first block of a stage."""
+        left = self._pace.seconds_left
+        return None if left is None else round(left, 1)
 
     def plain(self) -> dict[str, Any]:
         """As the API tells it."""

@@ -125,7 +125,7 @@ class State:
             )  # fmt: skip
         if not name:
             return known[0]
-        found = [s for s in known if name in (s.protocol.name, s.protocol.digest, str(s.protocol))]
+        found = [stored for stored in known if stored.goes_by(name)]
         if len(found) != 1:
             problem = "several Protocols are" if found else "no Protocol is"
             names = ", ".join(str(stored.protocol) for stored in found or known)

@@ -19,7 +19,7 @@ MATURE = 4
 
 def mature_level(adapter: StoredAdapter) -> int | None:
     """What an adapter's sidecars or its library say of how mature its pictures are: Civitai's bit mask."""
-    value = adapter.facts.get("claims", {}).get("nsfw_level", {}).get("value")
+    value = adapter.claimed("nsfw_level")
     return value if isinstance(value, int) else None
 
 
@@ -30,14 +30,13 @@ def is_mature(adapter: StoredAdapter) -> bool:
 
 def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
     """What a list tells of an adapter."""
-    claims = adapter.facts.get("claims", {})
     return {
         "key": adapter.key,
         "name": adapter.name,
         "family": adapter.family,
         "paths": list(adapter.paths),
-        "triggers": list(claims.get("triggers", {}).get("value", ())),
-        "weight": claims.get("weight", {}).get("value"),
+        "triggers": list(adapter.claimed("triggers") or ()),
+        "weight": adapter.claimed("weight"),
         "mature": is_mature(adapter),
         "mature_level": mature_level(adapter),
     }

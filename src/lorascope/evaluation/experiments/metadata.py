@@ -67,7 +67,7 @@ class Descriptions:
                 f"{path} has nothing about {error}: give --descriptions FILE with two texts, perfect and foreign, for"
                 " each adapter of the library"
             ) from error
-        except (OSError, tomllib.TOMLDecodeError, IndexError) as error:
+        except (OSError, ValueError, TypeError, IndexError, RecursionError) as error:
             raise QueryError(
                 f"the descriptions {path} cannot be read ({error}): compare with the shipped ones"
             ) from error

@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from safetensors import safe_open
 
@@ -44,13 +44,32 @@ def _presets(source: Path | None) -> dict[str, JudgePreset]:
     path = source or files("lorascope") / "evaluation" / "data" / "judges.toml"
     try:
         return {name: JudgePreset(**fields) for name, fields in tomllib.loads(path.read_text("utf-8")).items()}
-    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise QueryError(f"the judges {path} cannot be read ({error}): compare with the file that ships") from error
 
 
 def judge_names() -> list[str]:
     """The judges that ship."""
     return list(_presets(None))
+
+
+def find_judge(name: str, *, presets: Path | None = None, download: bool = False) -> tuple[JudgePreset, Path]:
+    """A judge's preset and the folder of its model, which is not opened yet.
+
+    Raises:
+        QueryError: no such judge.
+        ModelError: its model is not on this disk.
+    """
+    known = _presets(presets)
+    if name not in known:
+        raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
+    preset = known[name]
+    if preset.rule not in get_args(Rule):
+        raise QueryError(f"the judge {name!r} has the rule {preset.rule!r}: use one of {', '.join(get_args(Rule))}")
+    folder = find_model(preset.model, download=download)
+    if preset.processor:
+        folder = _joined(folder, find_model(preset.processor, download=download))
+    return preset, folder
 
 
 def load_judge(name: str, *, presets: Path | None = None, device: str = "cpu", download: bool = False) -> Judge:
@@ -66,13 +85,7 @@ def load_judge(name: str, *, presets: Path | None = None, device: str = "cpu", d
         QueryError: no such judge.
         ModelError: its model is not on this disk, or incomplete.
     """
-    known = _presets(presets)
-    if name not in known:
-        raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
-    preset = known[name]
-    folder = find_model(preset.model, download=download)
-    if preset.processor:
-        folder = _joined(folder, find_model(preset.processor, download=download))
+    preset, folder = find_judge(name, presets=presets, download=download)
     digest = model_digest(folder)
     fields = json.dumps(asdict(preset) | {"model": digest}, sort_keys=True)
     identity = f"{name}-{hashlib.sha256(fields.encode()).hexdigest()[:10]}"

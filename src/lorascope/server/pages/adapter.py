@@ -15,13 +15,12 @@ from lorascope.errors import LorascopeError
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.protocol import Thresholds
 from lorascope.search import Hit
-from lorascope.server.api.adapters import known_adapter
 from lorascope.server.pages.address import Address
-from lorascope.server.pages.cards import Card, Cells, card, claimed, ranged
+from lorascope.server.pages.cards import Card, Cells, card, ranged
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf
+from lorascope.server.state import StateOf, known_adapter
 from lorascope.signature import CategoryProfile, Signature
 
 router = APIRouter(include_in_schema=False)
@@ -117,8 +116,8 @@ def words(request: Request, state: StateOf, key: str, protocol: Annotated[str, Q
 
 def claimed_phrases(adapter: StoredAdapter) -> list[str]:
     """Its title and first tags, as phrases that can be searched for."""
-    tags = claimed(adapter, "tags")
-    phrases = [claimed(adapter, "title"), *(tags if isinstance(tags, list) else ())]
+    tags = adapter.claimed("tags")
+    phrases = [adapter.claimed("title"), *(tags if isinstance(tags, list) else ())]
     texts = [" ".join(phrase.replace("_", " ").split()) for phrase in phrases if isinstance(phrase, str)]
     return [text for text in dict.fromkeys(texts) if text][:_PHRASES]
 
@@ -135,7 +134,7 @@ def _signatures(library: Library, key: str) -> dict[str, tuple[StoredProtocol, S
 def _chosen(under: dict[str, tuple[StoredProtocol, StoredSignature]], name: str) -> StoredProtocol | None:
     protocols = [stored for stored, _ in under.values()]
     if name:
-        protocols = [stored for stored in protocols if name in (stored.protocol.digest, str(stored.protocol))]
+        protocols = [stored for stored in protocols if stored.goes_by(name)]
         if not protocols:
             raise Problem(404, "unknown-protocol", f"It was not measured under {name[:80]!r}", "Leave protocol out")
     return protocols[0] if protocols else None

@@ -10,10 +10,9 @@ from jaxtyping import Float
 
 from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.protocol import Thresholds
-from lorascope.report.words import CLARITY, consistency_word, strength_word
+from lorascope.report.words import CLARITY, effect_words
 from lorascope.search import Hit
-from lorascope.server.pages.render import picture_address
-from lorascope.server.views import is_mature
+from lorascope.server.views import is_mature, picture_address
 from lorascope.signature import Estimate
 
 _WITNESSES = 12
@@ -149,7 +148,7 @@ def card(
         key=adapter.key,
         name=adapter.name,
         match=match,
-        manner=", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature)))),
+        manner=effect_words(signature, thresholds),
         doubts=doubts,
         hidden=hidden,
         pairs=pairs,
@@ -171,14 +170,9 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
     return f"{text} ({estimate.lower:.{digits}f} to {estimate.upper:.{digits}f})"
 
 
-def claimed(adapter: StoredAdapter, name: str) -> object:
-    """What a claim says, or None."""
-    return adapter.facts.get("claims", {}).get(name, {}).get("value")
-
-
 def tag_weight(adapter: StoredAdapter) -> float:
     """The weight that its author or owner prefers, or 1."""
-    weight = claimed(adapter, "weight")
+    weight = adapter.claimed("weight")
     return weight if isinstance(weight, int | float) else 1.0
 
 
@@ -189,7 +183,7 @@ def prompt_tag(adapter: StoredAdapter) -> str:
 
 def civitai_address(adapter: StoredAdapter) -> str:
     """The page of an adapter at Civitai, if its number is known, or ""."""
-    model, version = claimed(adapter, "civitai_model"), claimed(adapter, "civitai_version")
+    model, version = adapter.claimed("civitai_model"), adapter.claimed("civitai_version")
     if adapter.key.startswith("civitai:"):
         model, _, version = adapter.key.removeprefix("civitai:").partition("@")
     if not str(model).isdigit():

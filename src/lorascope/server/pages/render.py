@@ -28,12 +28,6 @@ def adapter_address(key: str, protocol: str = "") -> str:
     return f"/adapters/{quote(key, safe='')}{f'?protocol={quote(protocol)}' if protocol else ''}"
 
 
-def picture_address(key: str, place: int, protocol: str) -> str:
-    """Where the picture of a pinned cell lies; of the bare base model if the key is ""."""
-    owner = f"adapters/{quote(key, safe='')}" if key else "bare"
-    return f"/api/v1/{owner}/previews/{place}?protocol={protocol}"
-
-
 def compare_address(keys: list[str], protocol: str = "") -> str:
     """Where some adapters stand side by side."""
     return f"/compare?{urlencode([*(('a', key) for key in keys), *([('protocol', protocol)] if protocol else [])])}"
@@ -49,7 +43,6 @@ _environment = jinja2.Environment(
 _SHARED: dict[str, Any] = {
     "stamp": _stamp(),
     "adapter_address": adapter_address,
-    "picture_address": picture_address,
     "compare_address": compare_address,
 }
 

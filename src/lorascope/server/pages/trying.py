@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from lorascope.server.pages.cards import tag_weight
@@ -14,20 +15,28 @@ from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
 
+Under = Annotated[str, Query(max_length=200)]
+"""The Protocol that links lead to; the active one if empty."""
+
 
 @router.post("/tries")
-def start(state: StateOf, prompt: Annotated[str, Form()], a: Annotated[list[str], Form()]) -> Response:
-    """Have it rendered, ahead of any run."""
-    return RedirectResponse(f"/tries/{state.start_try(prompt, a)['id']}", 303)
+def start(
+    state: StateOf, prompt: Annotated[str, Form()], a: Annotated[list[str], Form()], protocol: Under = ""
+) -> Response:
+    """Have it rendered, ahead of any run. Its page stays under the Protocol that the adapters were found under."""
+    under = f"?{urlencode({'protocol': protocol})}" if protocol else ""
+    return RedirectResponse(f"/tries/{state.start_try(prompt, a)['id']}{under}", 303)
 
 
 @router.get("/tries/{number}")
-def show(request: Request, state: StateOf, number: str) -> Response:
+def show(request: Request, state: StateOf, number: str, protocol: Under = "") -> Response:
     """What is rendered so far; a part of it asks again until all is done."""
     found = state.tries.get(number)
     with state.library() as library:
         adapters = library.adapters(column["key"] for column in found["columns"])
-        width = library.protocol().protocol.width
+        width = state.protocol(library, protocol).protocol.width
     mature = {key for key, adapter in adapters.items() if is_mature(adapter)}
     tags = {key: tag_weight(adapter) for key, adapter in adapters.items()}
-    return page(request, "try.html.jinja", found=found, mature_keys=mature, tags=tags, tiny=width <= 128)
+    return page(
+        request, "try.html.jinja", found=found, chosen=protocol, mature_keys=mature, tags=tags, tiny=width <= 128
+    )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from lorascope.protocol import PRECISIONS
+from lorascope.report.words import duration
 from lorascope.server.pages.render import page
 from lorascope.server.state import State, StateOf
 
@@ -91,13 +92,3 @@ def _shown(run: dict[str, Any]) -> dict[str, Any]:
         "left": duration(float(left)) if left is not None else "",
         "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "",
     }
-
-
-def duration(seconds: float) -> str:
-    """Rounded as people say it: ``less than a minute``, ``about 5 minutes``, ``about 3 hours``."""
-    if seconds < 60:
-        return "less than a minute"
-    units = ((60, "minute"), (3600, "hour"), (86400, "day"))
-    size, name = next(unit for unit in reversed(units) if seconds >= unit[0])
-    count = round(seconds / size)
-    return f"about {count} {name}{'' if count == 1 else 's'}"
