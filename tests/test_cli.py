@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -17,14 +18,16 @@ import pytest
 import typer
 from fakes import COLOURS, three, tint
 from PIL import Image
+from rich.console import Console
 from tiny import tiny_clip
 from typer.testing import CliRunner, Result
 
 from lorascope import cli
+from lorascope.cli import running
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
 from lorascope.library import Library, StoredAdapter
-from lorascope.measure import load_bench
+from lorascope.measure import Event, load_bench
 from lorascope.measure.index import index
 from lorascope.protocol import Preset
 from lorascope.signature import Signature
@@ -87,14 +90,25 @@ def test_inspect_tells_what_files_are(folder: Path, tmp_path: Path) -> None:
 
 
 def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
-    """Square brackets once vanished as markup: from the progress, from what remove says, from the path of a library."""
+    """Square brackets once vanished as markup: from what remove says, and from the path of a library."""
     path = tint(tmp_path / "[bold]" / "[red]ink.safetensors", red=0.3)
     place = path.parent / "library.db"
     told = call("index", path, "-l", place, "--preset", FAKE, "--precision", "glance")
     assert "1 adapter measured with 16 cells" in told.output
     assert f"Library: {place}" in told.output
-    assert "[red]ink" in told.stderr
     assert "[red]ink is forgotten" in call("remove", "[red]ink", "-l", place, "--yes").output
+
+
+def test_the_bar_tells_how_far_a_run_is_and_on_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square brackets once vanished as markup from the progress, too."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(running, "err", Console(file=drawn, force_terminal=True, width=120))
+    with running.ProgressBar() as bar:
+        bar.watch(Event("stage", "refining", total=160, later=80))
+        bar.watch(Event("block", "[red]ink", cells=16, total=160, later=80))
+    assert "[red]ink" in drawn.getvalue()
+    assert "16 of 160 cells" in drawn.getvalue()
+    assert "less than a minute left" in drawn.getvalue()
 
 
 def test_a_terminal_that_lacks_a_sign_gets_another_and_json_loses_nothing(tmp_path: Path) -> None:
@@ -125,6 +139,11 @@ def test_index_measures_and_tells_how_it_went(folder: Path, tmp_path: Path) -> N
     }  # fmt: skip
     again = answer("index", folder, *options)
     assert (again["measured"], again["unchanged"], again["cells"]) == (0, 3, 0)
+
+
+def test_in_a_log_index_writes_lines_instead_of_drawing_a_bar(folder: Path, tmp_path: Path) -> None:
+    told = call("index", folder, "-l", tmp_path / "l.db", "--preset", FAKE, "--precision", "glance")
+    assert told.stderr.splitlines() == ["looking for files", "first look, 0 of 48 cells"]
 
 
 def test_index_exits_with_1_where_a_file_is_left_out(tmp_path: Path) -> None:

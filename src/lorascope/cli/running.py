@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any, final
 
@@ -18,16 +19,22 @@ from lorascope.protocol import Preset
 from lorascope.report.words import duration
 
 _LONGEST = 20
+_QUIET = 60.0
+"""Seconds between two lines where nothing can be drawn, as in the log of a cluster's job."""
 
 
 @final
 class ProgressBar:
-    """Shows a run: stage, cells, time left, files left out, adapter. Bar and adapter give way where it is narrow."""
+    """Shows a run: stage, cells, time left, files left out, adapter. Bar and adapter give way where it is narrow.
+
+    Where there is no terminal it writes a line for each stage, and one a minute.
+    """
 
     def __init__(self) -> None:
         self._pace = Pace()
         self._stage = "looking for files"
         self._refused = 0
+        self._spoke = -_QUIET
         self._progress = Progress(
             TextColumn("{task.fields[stage]}"), BarColumn(None, table_column=Column(ratio=1)),
             TextColumn("{task.fields[cells]}"), TextColumn("{task.fields[left]}"),
@@ -38,29 +45,43 @@ class ProgressBar:
         self._task = self._progress.add_task("", total=None, stage=self._stage, cells="", left="", refused="")
 
     def __enter__(self) -> ProgressBar:
-        self._progress.start()
+        if err.is_terminal:
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if err.is_terminal:
+            self._progress.stop()
 
     def watch(self, event: Event) -> None:
         """Follow one event."""
         if event.kind == "stage":
-            self._stage = event.text
+            self._stage, self._spoke = event.text, -_QUIET
         self._refused += event.kind == "refused"
         self._pace.follow(self._stage, event.cells, event.total, event.later)
         left = self._pace.seconds_left
+        figures = {
+            "stage": self._stage,
+            "cells": f"{event.cells} of {event.total} cells" if event.total else "",
+            "left": "" if left is None else f"{duration(left)} left",
+            "refused": f"{counted(self._refused, 'file')} left out" if self._refused else "",
+        }
+        if not err.is_terminal:
+            self._speak(", ".join(filter(None, figures.values())))
+            return
         self._progress.update(
             self._task,
             description=harmless(event.text) if event.kind in ("scan", "weigh", "block") else "",
             completed=event.cells,
             total=event.total or None,
-            stage=self._stage,
-            cells=f"{event.cells} of {event.total} cells" if event.total else "",
-            left="" if left is None else f"{duration(left)} left",
-            refused=f"{counted(self._refused, 'file')} left out" if self._refused else "",
+            **figures,
         )
+
+    def _speak(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._spoke >= _QUIET:
+            self._spoke = now
+            err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def loaded(preset: Preset, library: Library, **how: Any) -> Bench:
