@@ -285,7 +285,7 @@ def test_a_damaged_library_says_so(filled: Library, protocol: Protocol) -> None:
 
 
 def test_a_folder_is_no_library(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match="cannot be opened. Check the path and its permissions"):
+    with pytest.raises(LibraryError, match="is a folder: name a library file, such as "):
         Library(tmp_path, create=True)
 
 

@@ -92,6 +92,8 @@ def connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
     with explained(path):
         if not path.exists() and not create:
             raise LibraryError(f"no library at {path}: make one with `lorascope index FOLDER --library {path}`")
+        if path.is_dir():
+            raise LibraryError(f"{path} is a folder: name a library file, such as {path / 'library.db'}")
         if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             return _read_only(path)
         path.parent.mkdir(parents=True, exist_ok=True)

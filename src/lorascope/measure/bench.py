@@ -119,7 +119,7 @@ class Bench:
         return self._fitting(self._cell_cost)
 
     def _cell_cost(self) -> CellCost:
-        cells = self.grid.cells[: self._generator.execution.batch]
+        cells = self.grid.block(0)[: self._generator.execution.batch]  # a batch never reaches beyond a block
         images, dims, began = torch.empty(0), 0, 0.0
         for _ in range(2):  # the first pass warms caches up
             began = time.perf_counter()
