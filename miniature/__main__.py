@@ -59,14 +59,13 @@ def _balance(work: Path, steps: int | None) -> None:
     from miniature.pools import Pool
 
     drawn, kept = _pools(work, "varied")
-    half = Pool(drawn.images[::2], drawn.scenes[::2], drawn.effects[::2])
-    balance(work / "encoder", half, Pool.load(work / "practice.npz"), kept, work / "balanced")
+    balance(work / "encoder", drawn, Pool.load(work / "practice.npz"), kept, work / "balanced", steps or 4000)
 
 
 def _practice(work: Path, steps: int | None) -> None:
     from miniature import adapters, practice
 
-    adapters.train_all(work / "base", work / "practice", steps or practice.STEPS, practice.BATCH)
+    adapters.train_all(work / "base", work / "practice", steps or practice.STEPS, practice.BATCH, practice.PRACTISED)
     practice.pictures(work / "base", work / "practice").save(work / "practice.npz")
 
 

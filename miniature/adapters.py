@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +125,8 @@ def _encode(vae: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
     return vae.encode(to_tensor(images)).latents * vae.config.scaling_factor
 
 
-def train_all(base: Path, out: Path, steps: int = 240, batch: int = 8, only: tuple[str, ...] = ()) -> None:
-    """Train the adapters of the catalogue that `out` lacks, or those named, and write them into `out`.
+def train_all(base: Path, out: Path, steps: int = 240, batch: int = 8, entries: Sequence[Entry] = ENTRIES) -> None:
+    """Train those adapters that `out` lacks, and write them into it.
 
     Batches are as small as on people's own machines: real files hold the noise that stays in the weights, too.
     """
@@ -134,7 +134,6 @@ def train_all(base: Path, out: Path, steps: int = 240, batch: int = 8, only: tup
     for model in (pipe.unet, pipe.text_encoder, pipe.text_encoder_2, pipe.vae):
         model.requires_grad_(False)
     log = Log(out.parent / "adapters.log")
-    for entry in ENTRIES:
-        done = (out / f"{entry.stem}.safetensors").exists()
-        if entry.stem in only or (not only and not done):
+    for entry in entries:
+        if not (out / f"{entry.stem}.safetensors").exists():
             formats.write(train(pipe, entry, steps, batch, log), entry, out)

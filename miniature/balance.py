@@ -8,10 +8,15 @@ the variance that content has in a direction on average. The texts' own noise wo
 tower therefore learns on, while the image tower keeps still (as in LiT, Zhai et al., arXiv 2111.07991), which is
 quick, since every picture is embedded only once. It reads about drawn pictures and about some that the base makes
 (`practice.py`). The amount was chosen by the Consistencies of adapters, with no query asked.
+
+Contrast alone asks only that a caption be nearer to its picture than others are. Shifts compare differences of texts
+with differences of pictures, so captions are pulled onto their pictures, too: large models come near this by the mass
+of what they read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +26,20 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from miniature.batches import Batches
 from miniature.encoder import WIDTH, Names, accuracy, contrast, pixels, save, tokens
-from miniature.loop import Log, quiet, rate
+from miniature.loop import Checkpoint, Log, quiet, rate
 from miniature.pools import TRAINED, Pool
 
 AMOUNT = 3.0
+PULL = 10.0
+"""Weight of 1 - cosine of a caption and its own picture."""
 SHARPEST = 4.6
 """Logarithm of the highest temperature, CLIP's own: styles lie close together now."""
 
 
 def balance(
-    source: Path, pool: Pool, made: Pool, kept: Pool, target: Path, amount: float = AMOUNT, steps: int = 4000
+    source: Path, pool: Pool, made: Pool, kept: Pool, target: Path, steps: int = 4000, amount: float = AMOUNT
 ) -> None:
-    """Write the balanced copy of an encoder.
+    """Write the balanced copy of an encoder, or go on from the check point beside `target`.
 
     Args:
         source: Folder of the trained encoder.
@@ -40,8 +47,8 @@ def balance(
         made: Pictures that the base made with adapters.
         kept: Pictures in combinations that were kept back, to measure on.
         target: Where the copy goes.
-        amount: How much shorter styles become; 0 changes nothing.
         steps: For which the text tower learns on.
+        amount: How much shorter styles become; 0 changes nothing.
     """
     quiet(5)
     log = Log(target.parent / "balance.log")
@@ -53,10 +60,10 @@ def balance(
             projection.weight.copy_(shrink @ projection.weight)
     log(f"amount {amount}: {accuracy(model, words, kept, 250)}")
     both = Pool(np.concatenate([pool.images, made.images]), pool.scenes + made.scenes, pool.effects + made.effects)
-    seen = torch.cat([seen @ shrink.T, _embeddings(model, made)])
-    _learn_texts(model, words, functional.normalize(seen, dim=-1), both, steps)
-    log(f"{steps} steps of texts: {accuracy(model, words, kept, 250)}")
-    save(model, words, target)
+    seen = functional.normalize(torch.cat([seen @ shrink.T, _embeddings(model, made)]), dim=-1)
+    for done in _learn_texts(model, words, seen, both, target.parent / "balance.pt", steps):
+        log(f"{done} steps of texts: {accuracy(model, words, kept, 250)}")
+        save(model, words, target)
 
 
 @torch.no_grad()
@@ -76,21 +83,27 @@ def _matrix(seen: np.ndarray, pool: Pool, amount: float) -> np.ndarray:
     return (axes / np.sqrt(1 + amount * np.maximum(values, 0))) @ axes.T
 
 
-def _learn_texts(model: CLIPModel, words: CLIPTokenizer, seen: torch.Tensor, pool: Pool, steps: int) -> None:
-    """Train the text tower to fit the embeddings of the pictures, which stay as they are."""
+def _learn_texts(
+    model: CLIPModel, words: CLIPTokenizer, seen: torch.Tensor, pool: Pool, kept: Path, steps: int
+) -> Iterator[int]:
+    """Train the text tower to fit the embeddings of the pictures, which stay as they are; tell now and then how far."""
     names = Names(WIDTH)
     parameters = [*model.text_model.parameters(), model.text_projection.weight, model.logit_scale, *names.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=6e-4, weight_decay=0.05, betas=(0.9, 0.98))
     batches = Batches(pool, 5, jitter=0, asked=0.5)
-    for step in range(steps):
+    point = Checkpoint(kept, batches.rng, model=model, names=names, optimizer=optimizer)
+    for step in range(point.load(), steps):
         optimizer.param_groups[0]["lr"] = rate(step, steps, 6e-4, 0.7)
         batch = batches.draw(192, hard=0.6)
         v = seen[torch.from_numpy(batch.rows)]
         u = functional.normalize(model.get_text_features(**tokens(words, batch.texts)).pooler_output, dim=-1)
-        loss = contrast(v @ u.T * model.logit_scale.exp(), batch.true)
+        loss = contrast(v @ u.T * model.logit_scale.exp(), batch.true) + PULL * (1 - (v * u).sum(-1)).mean()
         optimizer.zero_grad()
         (loss + 0.5 * names(v, batch.facts) + 0.5 * names(u, batch.claims)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=SHARPEST)
+        if step % 500 == 499 or step == steps - 1:
+            point.save(step + 1)
+            yield step + 1

@@ -17,16 +17,20 @@ from lorascope.adapters import Names, load_delta
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.protocol import Preset
 from miniature.captions import describe
-from miniature.catalogue import ENTRIES
+from miniature.catalogue import ENTRIES, Entry
 from miniature.effects import UNSEEN
 from miniature.pools import Pool, kept_back
 from miniature.scenes import Scene, sample
 
 STEPS, BATCH = 90, 4
+PRACTISED: tuple[Entry, ...] = tuple(
+    entry for entry in ENTRIES if entry.kind in ("single", "subject") and entry.effects[0] not in UNSEEN
+)
+"""Adapters of one effect in full, but of none that is kept from encoders."""
 
 
-def pictures(base: Path, adapters: Path, count: int = 96, seed: int = 31) -> Pool:
-    """Pictures with each adapter of one effect in full, but none of the effects that are kept from encoders.
+def pictures(base: Path, adapters: Path, count: int = 288, seed: int = 31) -> Pool:
+    """Pictures with each adapter of `PRACTISED`, in combinations that encoders may see.
 
     Args:
         base: Folder of the base.
@@ -40,9 +44,7 @@ def pictures(base: Path, adapters: Path, count: int = 96, seed: int = 31) -> Poo
     images: list[np.ndarray] = []
     scenes: list[Scene] = []
     effects: list[tuple[str, ...]] = []
-    for entry in ENTRIES:
-        if entry.kind not in ("single", "subject") or entry.effects[0] in UNSEEN:
-            continue
+    for entry in PRACTISED:
         with generator.wearing(load_delta(adapters / f"{entry.stem}.safetensors", names), 1.0):
             for _ in range(0, count, 16):
                 drawn = [_scene(rng, entry.effects[0]) for _ in range(16)]
