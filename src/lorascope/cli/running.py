@@ -60,7 +60,7 @@ class ProgressBar:
         self._refused += event.kind == "refused"
         self._pace.follow(self._stage, event.cells, event.total, event.later)
         left = self._pace.seconds_left
-        figures = {
+        figures: dict[str, Any] = {
             "stage": self._stage,
             "cells": f"{event.cells} of {event.total} cells" if event.total else "",
             "left": "" if left is None else f"{duration(left)} left",
