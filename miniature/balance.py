@@ -10,8 +10,7 @@ quick, since every picture is embedded only once. It reads about drawn pictures 
 (`practice.py`). The amount was chosen by the Consistencies of adapters, with no query asked.
 
 Contrast alone asks only that a caption be nearer to its picture than others are. Shifts compare differences of texts
-with differences of pictures, so captions are pulled onto their pictures, too: large models come near this by the mass
-of what they read.
+with differences of pictures, which contrast leaves free, so captions are pulled onto their pictures, too.
 """
 
 from __future__ import annotations
