@@ -235,12 +235,13 @@ def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
     page.locator(".card").first.get_by_text("More").first.click()
     page.get_by_role("link", name="Less of this").first.click()
     expect(page.get_by_role("list", name="Examples")).to_contain_text("less of sea")
+    page.wait_for_load_state()  # before its scripts have run, a page sends thresholds that nobody changed
     page.get_by_label("What should it do?").fill("red")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("q=red.*less="))
     keep(page, "examples")
     page.get_by_role("link", name="Forget sea").click()
-    expect(page).to_have_url(re.compile(r"/\?q=red(?!.*less=)"))
+    expect(page).to_have_url(re.compile(r"/\?q=red$"))
     expect(page.get_by_label("What should it do?")).to_have_value("red")
 
 
