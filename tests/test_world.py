@@ -109,7 +109,7 @@ def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
     assert len(here) >= 20
     taking_part = [Behaviour(searcher, filters="none"), *random_orders(corpus)]
     ours, chance = evaluate(corpus, here, taking_part).figures.values()
-    assert ours["P@1"].mean() > chance["P@1"].mean() + 0.4
+    assert ours["P@1"].mean() > 0.7
     assert chance["P@1"].mean() < 0.15
     assert ours["nDCG@5"].mean() > chance["nDCG@5"].mean() + 0.4
 
