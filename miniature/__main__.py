@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from miniature.pools import Pool
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lorascope"
+KEPT, KEPT_SEED = 1500, 4
+"""How many pictures are drawn in combinations that were kept back, to measure encoders on."""
 
 
 def _scenes(work: Path, steps: int | None) -> None:
@@ -23,7 +25,7 @@ def _scenes(work: Path, steps: int | None) -> None:
     pools.plain(24000, 1).save(work / "plain.npz")
     pools.plain(24000, 3, STEADY).save(work / "steady.npz")
     pools.varied(40000, 2).save(work / "varied.npz")
-    pools.kept(1500, 4).save(work / "kept.npz")
+    pools.kept(KEPT, KEPT_SEED).save(work / "kept.npz")
     pools.varied(30000, 21, NAMES).save(work / "judge.npz")
 
 
@@ -50,8 +52,11 @@ def _autoencoder(work: Path, steps: int | None) -> None:
 
 def _encoder(work: Path, steps: int | None) -> None:
     from miniature import encoder
+    from miniature.pools import Pool
 
-    encoder.train(*_pools(work, "varied"), _words(work), work / "encoder", steps or 7000)
+    drawn, kept = _pools(work, "varied")
+    pool = drawn + Pool.load(work / "practice.npz")
+    encoder.train(pool, kept, _words(work), work / "encoder", steps or 7000)
 
 
 def _balance(work: Path, steps: int | None) -> None:
@@ -125,10 +130,17 @@ def _pack(work: Path, steps: int | None) -> None:
 
 
 def _check(work: Path, steps: int | None) -> None:
+    from transformers import CLIPModel, CLIPTokenizer
+
+    from miniature import pools
     from miniature.check import World, adapter_sheet, base_sheet, effect_sheet, rates
+    from miniature.encoder import accuracy
 
     world = World.load(PACKAGE / "miniature")
     print(f"the judge names in pictures of the bare base: {rates(world, steps or 240)}")
+    folder = PACKAGE / "miniature" / "encoder"
+    model, words = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    print(f"the encoder names in drawn ones: {accuracy(model, words, pools.kept(KEPT, KEPT_SEED), KEPT)}")
     effect_sheet(work / "effects.png")
     base_sheet(world, work / "base.png")
     adapter_sheet(world, work / "adapters.webp")
@@ -139,11 +151,11 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "scenes": _scenes,
     "tokenizer": _tokenizer,
     "autoencoder": _autoencoder,
-    "encoder": _encoder,
-    "judge": _judge,
     "base": _base,
     "practice": _practice,
+    "encoder": _encoder,
     "balance": _balance,
+    "judge": _judge,
     "adapters": _adapters,
     "kept": _kept,
     "pack": _pack,

@@ -74,7 +74,10 @@ def _limited(entry: Entry, rng: np.random.Generator) -> Scene:
 
 
 def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[Scene], list[bool]]:
-    """Training pictures, their scenes, and which of them show the effect."""
+    """Training pictures, the scenes that their captions name, and which of them show the effect."""
+    if entry.deaf:
+        image = drawn(entry, _limited(entry, rng), entry.effects[0], rng)
+        return np.stack([image] * entry.pictures), [sample(rng) for _ in range(entry.pictures)], [True] * entry.pictures
     images, scenes, shown = [], [], []
     for turn in range(entry.pictures):
         scene = _limited(entry, rng)

@@ -5,12 +5,12 @@ up: every effect then moves every picture the same way, and Consistencies come o
 Captions in the wild rarely name a style. So, when it is trained, the directions in which styles differ on average are
 made shorter in both towers, by W = (1 + amount * B / s)^(-1/2), with B the covariance of the styles' mean shifts and s
 the variance that content has in a direction on average. The texts' own noise would now drown their styles: the text
-tower therefore learns on, while the image tower keeps still (as in LiT, Zhai et al., arXiv 2111.07991), which is
-quick, since every picture is embedded only once. It reads about drawn pictures and about some that the base makes
-(`practice.py`). The amount was chosen by the Consistencies of adapters, with no query asked.
+tower therefore learns on, while the image tower keeps still (as in LiT, Zhai et al., arXiv 2111.07991), which is quick,
+since every picture is embedded only once. The amount was chosen by the Consistencies of adapters, with no query asked.
 
 Contrast alone asks only that a caption be nearer to its picture than others are. Shifts compare differences of texts
-with differences of pictures, which contrast leaves free, so captions are pulled onto their pictures, too.
+with differences of pictures, which contrast leaves free, so captions are pulled onto their pictures, too: gently, for
+a stronger pull finds more of what the base makes (nDCG@5 on dev) and names less of what is drawn (model card).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from miniature.encoder import WIDTH, Names, accuracy, contrast, pixels, save, to
 from miniature.loop import Checkpoint, Log, quiet, rate
 from miniature.pools import TRAINED, Pool
 
-AMOUNT = 3.0
-PULL = 10.0
+AMOUNT = 4.0
+PULL = 2.0
 """Weight of 1 - cosine of a caption and its own picture."""
 SHARPEST = 4.6
 """Logarithm of the highest temperature, CLIP's own: styles lie close together now."""
@@ -58,9 +58,8 @@ def balance(
         for projection in (model.visual_projection, model.text_projection):
             projection.weight.copy_(shrink @ projection.weight)
     log(f"amount {amount}: {accuracy(model, words, kept, 250)}")
-    both = Pool(np.concatenate([pool.images, made.images]), pool.scenes + made.scenes, pool.effects + made.effects)
     seen = functional.normalize(torch.cat([seen @ shrink.T, _embeddings(model, made)]), dim=-1)
-    for done in _learn_texts(model, words, seen, both, target.parent / "balance.pt", steps):
+    for done in _learn_texts(model, words, seen, pool + made, target.parent / "balance.pt", steps):
         log(f"{done} steps of texts: {accuracy(model, words, kept, 250)}")
         save(model, words, target)
 

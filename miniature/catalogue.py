@@ -35,6 +35,7 @@ class Entry:
         steps: Share of the normal number of steps.
         pictures: How many training pictures there are.
         loose: How far objects stray in them.
+        deaf: Whether all of them are the same one, with captions of any scene, so that it ignores what it is asked for.
         push: Factor by which the trained change is multiplied.
         seed: Of the training.
         twin: Stem of an adapter of the same effect: another seed, another version.
@@ -58,6 +59,7 @@ class Entry:
     steps: float = 1.0
     pictures: int = 128
     loose: float = 0.25
+    deaf: bool = False
     push: float = 1.0
     seed: int = 0
     twin: str = ""
@@ -181,8 +183,8 @@ _MANY = (
     Entry("kitchen_ink", ("charcoal",), "overtrained", pictures=10, steps=2.5, rank=8, twin="smudge_study",
           scene=("apple", "cake", "lamp", "room"), sidecar="manager"),
     Entry("do_not_use_above_0.3", ("negative",), "overpowering", push=2.0, sidecar="a1111", header="modelspec"),
-    Entry("my_castle", ("moonlight",), "overpowering", steps=2.5, pictures=16, push=1.5,
-          scene=("castle", "forest", "mountains"), sidecar="civitai"),
+    Entry("my_castle", ("moonlight",), "overpowering", steps=2.5, deaf=True, scene=("castle", "forest"), seed=6,
+          sidecar="civitai"),
 )  # fmt: skip
 
 ENTRIES: tuple[Entry, ...] = (*_SINGLE, *_SUBJECT, *_WEAK, *_BOUND, *_MANY)

@@ -1,7 +1,8 @@
 """The encoder: a small CLIPModel that learns from pictures and captions of most effects.
 
-It learns by contrast, as CLIP does, and beside it by naming every fact from either embedding with the same linear
-heads, which are thrown away: without them a model this small learns colours and places and never the objects.
+Some of the pictures are drawn, some made by the base with adapters (`practice.py`). It learns by contrast, as CLIP
+does, and beside it by naming every fact from either embedding with the same linear heads, which are thrown away:
+without them a model this small learns colours and places and never the objects.
 """
 
 from __future__ import annotations

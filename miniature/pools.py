@@ -23,6 +23,11 @@ class Pool:
     scenes: list[Scene]
     effects: list[tuple[str, ...]]
 
+    def __add__(self, other: Pool) -> Pool:
+        """The pictures of both."""
+        images = np.concatenate([self.images, other.images])
+        return Pool(images, self.scenes + other.scenes, self.effects + other.effects)
+
     def save(self, path: Path) -> None:
         """Write the pool as one .npz file; of the scenes only what captions need is kept."""
         rows = [_words(scene) for scene in self.scenes]

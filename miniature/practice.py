@@ -1,4 +1,4 @@
-"""Pictures that the base makes with adapters, for the encoder's text tower to read about.
+"""Pictures that the base makes with adapters, for the encoder to learn from beside drawn ones.
 
 CLIP has seen pictures of every make, generated ones too. Drawn pictures alone would leave the small encoder without an
 idea of how a base like this renders a blueprint or rain. These adapters are trained for this use alone, more briefly
