@@ -113,7 +113,8 @@ def train(pool: Pool, kept: Pool, tokenizer: CLIPTokenizer, folder: Path, steps:
         if step % 250 == 249 or step == steps - 1:
             point.save(step + 1)
             average.swap()
-            log(f"step {step + 1} loss {value.item():.3f} {accuracy(model, tokenizer, kept, 100)}")
+            count = 100 if step < steps - 1 else len(kept.images)
+            log(f"step {step + 1} loss {value.item():.3f} {accuracy(model, tokenizer, kept, count)}")
             save(model, tokenizer, folder)
             average.swap()
 
