@@ -12,6 +12,7 @@ from torch import nn
 
 from lorascope.adapters import Names, load_delta, read_adapter
 from miniature import effects, formats, judge, pools, prompts, truth
+from miniature.adapters import pictures
 from miniature.backgrounds import BACKGROUNDS
 from miniature.base import build_unet
 from miniature.batches import UNKNOWN, Batches
@@ -19,6 +20,7 @@ from miniature.captions import corpus, looks, styled
 from miniature.catalogue import ENTRIES, KINDS, Entry, authors, by_stem
 from miniature.changes import Change
 from miniature.objects import KINDS as OBJECTS
+from miniature.practice import PRACTISED
 from miniature.scenes import COLOURS, layers, render, sample
 from miniature.vocabulary import FAMILY_WORDS, LOOKS, MOODS, WORDS
 
@@ -69,6 +71,7 @@ def test_no_encoder_sees_what_was_kept_back() -> None:
     assert not any(name in effects.UNSEEN for names in trained.effects for name in names)
     assert not any(pools.kept_back(s, n) for s, e in zip(trained.scenes, trained.effects, strict=True) for n in e)
     assert all(pools.kept_back(s, n) for s, (n,) in zip(kept.scenes, kept.effects, strict=True))
+    assert not any(name in effects.UNSEEN for entry in PRACTISED for name in entry.effects)
 
 
 def test_a_pool_survives_its_file(tmp_path: Path) -> None:
@@ -124,6 +127,13 @@ def test_the_catalogue_holds_together() -> None:
         assert (entry.kind == "mixture") == (len(entry.effects) > 1)
         if entry.twin:
             assert by_stem(entry.twin).effects == entry.effects
+
+
+def test_one_that_ignores_prompts_learns_a_single_picture_under_captions_of_many_scenes() -> None:
+    images, named, shown = pictures(by_stem("my_castle"), np.random.default_rng(0))
+    assert (images == images[0]).all()
+    assert len({(scene.first.kind, scene.place) for scene in named}) > 50
+    assert all(shown)
 
 
 def test_descriptions_are_of_the_sorts_that_were_counted() -> None:
