@@ -10,7 +10,7 @@ since every picture is embedded only once. The amount was chosen by the Consiste
 
 Contrast alone asks only that a caption be nearer to its picture than others are. Shifts compare differences of texts
 with differences of pictures, which contrast leaves free, so captions are pulled onto their pictures, too: gently, for
-a stronger pull finds more of what the base makes (nDCG@5 on dev) and names less of what is drawn (model card).
+a strong pull costs names of what is drawn (model card).
 """
 
 from __future__ import annotations
