@@ -18,7 +18,9 @@ _HEAD = """\
 Written by `make docs` from the program itself; a test checks that it is up to date.
 
 Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `serve`
-takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ..., "message": ...}}`.
+and `study` takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ...,
+"message": ...}}`. Only what is wrong with the command line itself is always told in words. `lorascope --version` tells
+the version, `lorascope --install-completion` teaches your shell the verbs.
 
 | exit status | meaning |
 |---|---|
@@ -31,6 +33,7 @@ takes `--json`: the result is one JSON document then, and so is an error, `{"err
 |---|---|
 | `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
+| `LORASCOPE_FAST` | `1`: encode queries as `--fast` does, in every search |
 | `LORASCOPE_TOKEN` | what a caller of `serve` has to know, where no `--token-file` is given |
 | `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
 
@@ -61,7 +64,8 @@ def commands() -> dict[str, Any]:
 def _verb(name: str, verb: Any) -> str:
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
     options = [one for one in verb.params if one.param_type_name == "option"]
-    usage = " ".join(["lorascope", name, *map(_shape, arguments), "[OPTIONS]"])
+    needed = [f"{one.opts[0]} {one.name.upper()}" for one in options if one.required]
+    usage = " ".join(["lorascope", name, *map(_shape, arguments), *needed, "[OPTIONS]"])
     lines = [f"### {name}", "", verb.help, "", "```", usage, "```", "", "| | |", "|---|---|"]
     lines += [f"| `{_shape(one)}` | {_cell(one.help)}{_default(one)} |" for one in arguments]
     lines += [f"| {_spelling(one)} | {_cell(one.help)}{_default(one)} |" for one in options]
@@ -75,11 +79,13 @@ def _shape(argument: Any) -> str:
 
 def _spelling(option: Any) -> str:
     value = "" if _is_flag(option) else f" {option.name.upper()}"
-    return ", ".join(f"`{spelling}{value}`" for spelling in option.opts)
+    return ", ".join(f"`{spelling}{value}`" for spelling in (*option.opts, *option.secondary_opts))
 
 
 def _default(parameter: Any) -> str:
-    if _is_flag(parameter) or parameter.default in (None, "", 0):
+    if _is_flag(parameter):
+        return f" Default: `{parameter.opts[0]}`." if parameter.secondary_opts and parameter.default else ""
+    if parameter.default in (None, "", 0):
         return ""
     return f" Default: `{parameter.default}`."
 

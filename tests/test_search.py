@@ -21,7 +21,7 @@ from lorascope.library import Library, StoredAdapter
 from lorascope.measure import Bench, index
 from lorascope.protocol import Preset, Protocol, Thresholds
 from lorascope.search import Filters, Query, Searcher, Term
-from lorascope.search.clarity import Unrelated
+from lorascope.search.clarity import MEANINGLESS, Unrelated
 from lorascope.signature import Accuracy, Estimate, Signature
 
 # --- queries ------------------------------------------------------------------------------------------------------
@@ -296,17 +296,28 @@ def test_clarity_allows_for_the_choice_of_the_best_of_many() -> None:
         rows = draw.normal(size=(count, 32)).astype(np.float32)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    references = units(400)
+    references, nothing = units(400), np.zeros((1, 32), np.float32)
     for adapters in (1, 10, 1000):
         directions = units(adapters)
-        unrelated = Unrelated(references, adapters)
+        unrelated = Unrelated(references, nothing, adapters)
         words = [
             unrelated.word(float(unrelated.standing(directions, directions @ query).max())) for query in units(300)
         ]
         assert words.count("clear") <= 1  # 1 in 10,000 is meant
         assert words.count("clear") + words.count("likely") <= 15  # 1 in 100 is meant
     assert unrelated.word(4.0) != "clear"
-    assert Unrelated(references, 1).word(4.0) == "clear"
+    assert Unrelated(references, nothing, 1).word(4.0) == "clear"
+
+
+def test_a_score_that_any_string_without_meaning_would_get_is_weak() -> None:
+    axes = np.eye(16, dtype=np.float32)
+    references = np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32) * 0.1 + axes[0]
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
+    near = (0.6 * axes[1] + 0.8 * axes[2])[None]
+    unrelated = Unrelated(references, near, 1)
+    for score, word in ((0.59, "weak"), (0.61, "clear")):
+        (standing,) = unrelated.standing(axes[1:2], np.array([score]))
+        assert unrelated.word(float(standing)) == word
 
 
 # --- Protocols ----------------------------------------------------------------------------------------------------
@@ -384,7 +395,7 @@ def test_query_vectors_are_kept_and_the_encoder_is_not_asked_twice(
     assert asked == ["red", "green"]
     searcher(crowd).text("green")
     assert asked.count("green") == 1
-    assert len(asked) == 2 + len(PromptSet.load("reference"))
+    assert len(asked) == 2 + len(PromptSet.load("reference")) + len(MEANINGLESS)
     crowd.close()
     with Library(crowd.path) as again:
         look = Searcher(again, query_encoder=lambda _: pytest.fail("the encoder was loaded"))

@@ -102,6 +102,11 @@ def test_the_demo_s_questions_are_answered(world: Library, query: str) -> None:
     assert best.clarity in ("clear", "likely")
 
 
+@pytest.mark.parametrize("query", ["zzzzqqq", "42", "карандаш", "鉛筆画"])
+def test_words_that_the_encoder_does_not_know_are_no_clear_match(world: Library, query: str) -> None:
+    assert "clear" not in {hit.clarity for hit in Searcher(world).text(query).hits}
+
+
 def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
     searcher = Searcher(world)
     corpus = Corpus.of(searcher)

@@ -11,30 +11,45 @@ from jaxtyping import Float, Float32
 Clarity = Literal["clear", "likely", "weak"]
 CLEAR, LIKELY = 0.0001, 0.01
 """The chance that the best of all adapters would score as high for a query that none of them answers."""
+MEANINGLESS = (
+    "zxqv", "wkrtz pfq", "!!!", "...", "0x7f3a", "###", "vvvvv jjj", "qpqp xzxz",
+    "mbvc", "jlkj hgf", "tnrl", "ooeia uae", "bdgk", "??", "hrmpf", "yyy zzz",
+)  # fmt: skip
+"""Strings without meaning. An encoder moves with them all the same, and much alike for all of them."""
 
 
 @final
 class Unrelated:
-    """The scores of reference queries, nearly all of which have nothing to do with any one adapter.
+    """The scores of queries that have nothing to do with an adapter.
+
+    Nearly all reference queries have nothing to do with any one adapter.
 
     Cosines are compared as Fisher's z, the inverse hyperbolic tangent, in which their chance distribution is nearly
     normal (R. A. Fisher, 1915, for correlations) although they end at 1. Each adapter's are summed up by median and
     spread (1.4826 x the median absolute deviation), which the few related ones do not move.
+
+    Words that an encoder does not know are no reference query: it moves with them as with any string that means
+    nothing, far from where words that it knows lead, and some adapter lies near that. So an adapter that scores no
+    higher than for one of these stands out in nothing.
     """
 
-    def __init__(self, references: Float32[np.ndarray, "queries d"], adapters: int) -> None:
-        """Take the reference queries (rows of unit length) and the number of adapters a best one is picked from."""
+    def __init__(
+        self, references: Float32[np.ndarray, "queries d"], meaningless: Float32[np.ndarray, "strings d"], adapters: int
+    ) -> None:
+        """Take both kinds of queries (rows of unit length) and the number of adapters a best one is picked from."""
         self._references = references
+        self._meaningless = meaningless
         self._adapters = adapters
 
     def standing(
         self, directions: Float32[np.ndarray, "hits d"], scores: Float[np.ndarray, " hits"]
     ) -> Float[np.ndarray, " hits"]:
-        """By how many spreads each score exceeds what that adapter scores for unrelated queries."""
+        """By how many spreads each score exceeds that adapter's usual one; 0 if it is one of meaningless strings."""
         usual = _fisher(directions @ self._references.T)
         middle = np.median(usual, axis=1)
         spread = np.maximum(1.4826 * np.median(np.abs(usual - middle[:, None]), axis=1), 1e-6)
-        return (_fisher(scores) - middle) / spread
+        meaningless = (directions @ self._meaningless.T).max(axis=1)
+        return np.where(scores > meaningless, (_fisher(scores) - middle) / spread, 0.0)
 
     def word(self, standing: float) -> Clarity:
         """Name a standing, allowing for the best of as many adapters being picked."""

@@ -54,11 +54,10 @@ class Phrases:
         """The reference phrases of the Protocol's preset, which tell how unrelated words score."""
         return PromptSet.load(self._stored.preset.reference).texts
 
-    @cached_property
-    def reference_vectors(self) -> Float32[np.ndarray, "references d"]:
-        """The vectors of the reference phrases, encoded where they are not known."""
-        found = self.vectors(self.references)
-        return np.stack([found[phrase][0] for phrase in self.references])
+    def rows(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts d"]:
+        """The vectors of some phrases as rows, encoded where they are not known."""
+        found = self.vectors(texts)
+        return np.stack([found[text][0] for text in texts])
 
     def known(self, texts: Sequence[str], encoding: Encoding = "suffix") -> dict[str, Known]:
         """Vectors and Consistencies of those phrases that were encoded before."""

@@ -18,7 +18,7 @@ from lorascope.library import Library, Matrix, StoredProtocol
 from lorascope.protocol import Thresholds
 from lorascope.search.answer import Answer, Filters, Hidden, Hit, Selection
 from lorascope.search.approximate import build_index, can_build, open_index
-from lorascope.search.clarity import Clarity, Unrelated
+from lorascope.search.clarity import MEANINGLESS, Clarity, Unrelated
 from lorascope.search.phrases import Phrases
 from lorascope.search.query import Query
 from lorascope.search.ranking import EXACT, EXACT_HIDDEN, Mask, Ranked, best, highest
@@ -310,8 +310,8 @@ class Searcher:
     @property
     def ready(self) -> bool:
         """Whether all that has to be built once is there, so that the first answer does not wait for it."""
-        references = self._phrases.references
-        return not self._index_wanted and len(self._phrases.known(references)) == len(references)
+        unrelated = (*self._phrases.references, *MEANINGLESS)
+        return not self._index_wanted and len(self._phrases.known(unrelated)) == len(unrelated)
 
     def prepare(self) -> None:
         """Build what has to be built once: the index of a very large library, the vectors of the reference queries.
@@ -333,7 +333,9 @@ class Searcher:
 
     @cached_property
     def _unrelated(self) -> Unrelated:
-        return Unrelated(unit(self._phrases.reference_vectors), len(self.matrix))
+        count = len(self._phrases.references)
+        vectors = unit(self._phrases.rows((*self._phrases.references, *MEANINGLESS)))
+        return Unrelated(vectors[:count], vectors[count:], len(self.matrix))
 
 
 def _groups(masks: _Admitted) -> list[tuple[Mask, int]]:
