@@ -40,15 +40,26 @@ def _cloud(rows: np.ndarray) -> Cloud:
 
 
 def describe(name: str, cloud: Cloud) -> str:
-    """One line of figures: quantiles, and how Strength and Consistency go together."""
+    """A few lines of figures: quantiles, how Strength and Consistency go together, and why.
+
+    Effects are what all cells share, of length near S sqrt(C), and what each has of its own, S sqrt(1 - C).
+    """
     strength, consistency = cloud
-    ranks = [np.argsort(np.argsort(values)) for values in cloud]
+    share = np.clip(consistency, 0, 1)
+    shared, own = strength * np.sqrt(share), strength * np.sqrt(1 - share)
     quantiles = " ".join(f"{value:.3f}" for value in np.quantile(consistency, (0, 0.1, 0.5, 0.9, 1)))
+    low, high = np.quantile(own, (0.1, 0.9)) / np.median(own)
     return (
-        f"{name}: {len(strength)} adapters, Consistency at 0, 10, 50, 90, 100 %: {quantiles};"
-        f" Strength over its median {strength.min():.2f} to {strength.max():.2f};"
-        f" Spearman {np.corrcoef(*ranks)[0, 1]:.2f}"
+        f"{name}: {len(strength)} adapters, Consistency at 0, 10, 50, 90, 100 %: {quantiles}\n"
+        f"  Strength over its median {strength.min():.2f} to {strength.max():.2f}; rank correlation of Strength and"
+        f" Consistency {_spearman(strength, consistency):.2f}\n"
+        f"  what each cell has of its own: 10 to 90 % {low:.2f} to {high:.2f} of its median; rank correlation with what"
+        f" all share {_spearman(own, shared):.2f}"
     )
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef([np.argsort(np.argsort(values)) for values in (one, other)])[0, 1])
 
 
 def draw(clouds: dict[str, Cloud], path: Path) -> None:
