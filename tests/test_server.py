@@ -450,7 +450,7 @@ BAD = [
     ("POST", "/images", bomb(9000, 9000), 422, "query-error", "has 9000 x 9000 pixels: use at most 64 megapixels"),
     ("POST", "/images", bomb(1, 5000), 422, "query-error", "has 1 x 5000 pixels: cut out the part that matters"),
     ("POST", "/images", bomb(30_000, 30_000), 422, "query-error", "could be decompression bomb"),
-    ("POST", "/images", b"x" * 26 * 2**20, 413, "too-large", "the body is larger than 25600 KiB"),
+    ("POST", "/images", b"x" * 26 * 2**20, 413, "too-large", "the picture is larger than 25 MiB"),
     ("GET", "/adapters/sha256:0", None, 404, "unknown-adapter", "there is no adapter 'sha256:0'"),
     ("GET", "/adapters/..%2F..%2Fetc%2Fpasswd", None, 404, "not-found", "there is nothing at"),
     ("GET", "/adapters/%2e%2e/previews/0", None, 404, "unknown-picture", "no picture 0 is kept of it"),
@@ -484,6 +484,43 @@ def test_bad_input_is_told(
     assert found["code"] == code
     assert message in found["message"]
     assert code == "query-error" or found["remedy"]
+
+
+# --- methods ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/map", "/work", "/login", "/static/app.css", f"{API}/health", f"{API}/search", f"{API}/map"]
+)
+def test_head_is_answered_as_get_is_without_the_body(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert head.content == b""
+    assert head.status_code == whole.status_code != 404
+    assert dict(head.headers) == dict(whole.headers)
+
+
+def test_head_of_a_stream_ends(client: TestClient) -> None:
+    answer = client.head(f"{API}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert len(client.app.state.lorascope.work.listeners) == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", f"{API}/search", "GET, HEAD, POST"),
+        ("GET", f"{API}/images", "POST"),
+        ("HEAD", f"{API}/images", "POST"),
+        ("PUT", f"{API}/adapters/x/previews/0", "GET, HEAD"),
+        ("POST", f"{API}/openapi.json", "GET, HEAD"),
+        ("POST", "/map", "GET, HEAD"),
+        ("GET", "/work/runs", "POST"),
+        ("POST", "/static/app.css", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(client: TestClient, method: str, path: str, allowed: str) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("query", ["🦊🎨", "e\u0301te\u0301 \u202etxet", "red\x00\x07green", "' OR 1=1 --", "<script>"])

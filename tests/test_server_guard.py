@@ -84,11 +84,21 @@ RUN = "/api/v1/runs"
         {"Origin": "http://localhost:9999"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+        {"Origin": "https://evil.example", "Authorization": "Bearer anything"},  # which nobody asks for here
     ],
 )
 def test_pages_of_other_sites_change_nothing(open_server: TestClient, headers: dict[str, str]) -> None:
     assert code(open_server.post(RUN, json={}, headers=headers), 403) == "cross-site"
     assert open_server.get(HEALTH, headers=headers).status_code == 200  # they cannot read the answer
+
+
+def test_a_request_has_one_host(open_server: TestClient) -> None:
+    """The second one was once passed over, whatever it was."""
+    twice = [("Host", "localhost"), ("Host", "evil.example")]
+    for headers in (twice, [*reversed(twice)], [("Host", "localhost")] * 2):
+        answer = open_server.get(HEALTH, headers=headers)
+        assert code(answer, 400) == "bad-request"
+        assert "the request has 2 Host headers" in answer.text
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}])
@@ -198,7 +208,12 @@ def test_a_cookie_alone_changes_nothing(client: TestClient) -> None:
     client.post("/login", data={"token": TOKEN})
     assert code(client.post(RUN, json={}), 403) == "cross-site"
     assert code(client.post(RUN, json={}, headers={"Origin": "http://localhost"}), 409) == "no-folders"
+    wrong = {"Authorization": "Bearer wrong"}  # any Bearer header once was enough
+    for headers in (wrong, wrong | {"Origin": "https://evil.example"}, wrong | {"Sec-Fetch-Site": "cross-site"}):
+        assert code(client.post(RUN, json={}, headers=headers), 403) == "cross-site"
     client.cookies.clear()
+    assert code(client.post(RUN, json={}, headers=wrong), 401) == "no-token"
+    assert code(client.post(RUN, json={}, headers=BEARER | {"Origin": "https://evil.example"}), 409) == "no-folders"
     assert code(client.post(RUN, json={}, headers=BEARER), 409) == "no-folders"
 
 

@@ -82,6 +82,19 @@ def test_what_cannot_be_is_told(
     assert served == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_file_without_a_token_is_told(
+    tmp_path: Path, host: str, text: str, served: list[tuple[Settings, int]]
+) -> None:
+    """On loopback the server once ran without a token then; elsewhere it said that no file was given."""
+    file = tmp_path / "token"
+    file.write_text(text, "utf-8")
+    found = str(serve(tmp_path, "--host", host, "--token-file", str(file), status=1).exception)
+    assert found == f"--token-file {file} holds no token: write one of at least 16 characters into it"
+    assert served == []
+
+
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

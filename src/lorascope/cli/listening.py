@@ -25,13 +25,16 @@ def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
     """The token, and whether it was made just now: from a file, the environment, or made where one is needed.
 
     Raises:
-        ServerError: the file cannot be read.
+        ServerError: the file cannot be read, or is empty.
     """
     if file is not None:
         try:
-            return file.read_text("utf-8").strip(), False
+            found = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ServerError(f"--token-file {file} cannot be read ({error}): give a text file") from error
+        if not found:  # whoever names a file wants a token: to serve without one would be a surprise
+            raise ServerError(f"--token-file {file} holds no token: write one of at least 16 characters into it")
+        return found, False
     found = os.environ.get(_VARIABLE, "").strip()
     if found or is_loopback(host):
         return found, False

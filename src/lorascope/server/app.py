@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Match, Mount
 
 from lorascope import __version__
 from lorascope.errors import LorascopeError
@@ -97,8 +98,23 @@ def _tell_problems(app: FastAPI) -> None:
     def routing(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, Problem):  # the framework wraps what is raised while a body is read
             return _tell(request, error.__cause__)
-        return _tell(request, unhandled(error.status_code, request.method, request.url.path))
+        problem = unhandled(error.status_code, request.method, request.url.path)
+        if error.status_code == 405:
+            problem.headers["Allow"] = _methods(request)
+        return _tell(request, problem)
 
     @app.exception_handler(RequestValidationError)
     def values(request: Request, error: RequestValidationError) -> Response:
         return _tell(request, refused_values(error.errors()))
+
+
+def _methods(request: Request) -> str:
+    """The methods of a path. The framework's own answer knows only those of the first route that lies there."""
+    asked = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": []}
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    found = [
+        verb
+        for verb in ("GET", "POST")
+        if any(route.matches({**asked, "method": verb})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join(found or ["GET"]).replace("GET", "GET, HEAD")  # a mounted file can only be fetched

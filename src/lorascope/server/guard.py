@@ -3,9 +3,10 @@
 * The Host header has to be a name of this server: a page of another site whose name was pointed here (DNS rebinding)
   would otherwise be allowed to read.
 * With a token, each request needs it: ``Authorization: Bearer``, or the cookie that the login page gives.
-* A request that changes something and has no Bearer token has to come from a page of this server, or of a site that was
-  named; the cookie counts on our own pages only.
+* A request that changes something and does not carry the token has to come from a page of this server, or of a site
+  that was named; the cookie counts on our own pages only.
 * Bodies are counted while they are read, and have to arrive in time.
+* HEAD is answered as GET is, without the body.
 """
 
 from __future__ import annotations
@@ -64,13 +65,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        outgoing = _Outgoing(send)
+        head = request.method == "HEAD"
+        outgoing = _Outgoing(send, bare=head)
         try:
-            self._check(request)
+            self._check_name(request)
             if (refusal := self._unknown(request)) is not None:
                 await refusal(scope, receive, outgoing)
                 return
-            await self._app(scope, _Body(receive, _limit(request)), outgoing)
+            self._check(request)
+            asked = {**scope, "method": "GET"} if head else scope
+            await self._app(asked, _Body(receive, _limit(request)), outgoing)
         except Problem as problem:
             await self._tell(request, problem)(scope, receive, outgoing)
         except Exception:
@@ -79,19 +83,28 @@ class Guard:
                 problem = Problem(500, "internal-error", "something went wrong here", "the server's output says what")
                 await self._tell(request, problem)(scope, receive, outgoing)
 
+    def _check_name(self, request: Request) -> None:
+        """Refuse strange hosts.
+
+        Raises:
+            Problem: another name, or not one.
+        """
+        hosts = request.headers.getlist("host")
+        if len(hosts) != 1:  # a proxy may have looked at another one of them
+            raise Problem(400, "bad-request", f"the request has {len(hosts)} Host headers", "send exactly one")
+        if not self._is_ours(hosts[0]):
+            raise Problem(
+                421, "wrong-host", f"{hosts[0][:100]!r} is no name of this server",
+                "use its address, or start it with --name for each name it goes by",
+            )  # fmt: skip
+
     def _check(self, request: Request) -> None:
-        """Refuse strange hosts, pages of other sites, and bodies that say they are too large.
+        """Refuse pages of other sites, and bodies that say they are too large.
 
         Raises:
             Problem: one of these.
         """
-        host = request.headers.get("host", "")
-        if not self._is_ours(host):
-            raise Problem(
-                421, "wrong-host", f"{host[:100]!r} is no name of this server",
-                "use its address, or start it with --name for each name it goes by",
-            )  # fmt: skip
-        here = self._is_named(request) or _from_here(request, host, trusting=not self._token)
+        here = self._is_named(request) or self._has_token(request) or _from_here(request, trusting=not self._token)
         if request.method not in _SAFE and not here:
             raise Problem(403, "cross-site", "this was asked by a page of another site", "use the pages of this server")
         announced = request.headers.get("content-length", "")
@@ -101,6 +114,9 @@ class Guard:
     def _is_named(self, request: Request) -> bool:
         """Whether it comes from a page of another site that may use the API."""
         return request.url.path.startswith("/api/") and request.headers.get("origin") in self._origins
+
+    def _has_token(self, request: Request) -> bool:
+        return bool(self._token) and hmac.compare_digest(_bearer(request), self._token)
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -114,14 +130,13 @@ class Guard:
         path = request.url.path
         if not self._token or path == LOGIN or path.startswith(_OPEN[1]):
             return None
-        bearer = _bearer(request)
-        if hmac.compare_digest(bearer, self._token):
+        if self._has_token(request):
             return None
         if not self._is_named(request) and self._sessions.valid(request.cookies):
             return None
         if path.startswith("/api/"):
             problem = Problem(
-                401, "no-token", "the token is wrong" if bearer else "this server asks for a token",
+                401, "no-token", "the token is wrong" if _bearer(request) else "this server asks for a token",
                 "send it as `Authorization: Bearer TOKEN`",
             )  # fmt: skip
             return problem.response({"WWW-Authenticate": "Bearer"})
@@ -143,19 +158,17 @@ def _bearer(request: Request) -> bytes:
     return token.strip().encode() if scheme.lower() == "bearer" else b""
 
 
-def _from_here(request: Request, host: str, *, trusting: bool) -> bool:
-    """Whether a request that changes something comes from our own pages, or from a program with the token.
+def _from_here(request: Request, *, trusting: bool) -> bool:
+    """Whether a request that changes something and has no token comes from our own pages, or from a program.
 
     Browsers say where a request comes from. One that says nothing is a program's, which is trusted only where nobody
     needs a token: a cookie without a word of where it comes from is not enough.
     """
     site, origin = (request.headers.get(name) for name in ("sec-fetch-site", "origin"))
-    if _bearer(request):
-        return True
     if site is not None:
         return site in ("same-origin", "none")
     if origin is not None:
-        return origin.partition("://")[2] == host
+        return origin.partition("://")[2] == request.headers["host"]
     return trusting or request.url.path == LOGIN
 
 
@@ -164,6 +177,8 @@ def _limit(request: Request) -> int:
 
 
 def _too_large(limit: int) -> Problem:
+    if limit == _PICTURE_BODY:
+        return Problem(413, "too-large", f"the picture is larger than {limit // 2**20} MiB", "send a smaller one")
     return Problem(413, "too-large", f"the body is larger than {limit // 1024} KiB", "send less")
 
 
@@ -195,13 +210,20 @@ class _Body:
 
 @final
 class _Outgoing:
-    """Adds what every answer tells the browser."""
+    """Adds what every answer tells the browser; a ``bare`` answer ends with its headers, one without an end too."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, bare: bool) -> None:
         self._send = send
+        self._bare = bare
+        self._ended = False
         self.started = False
 
     async def __call__(self, message: Message) -> None:
+        if self._ended:
+            return
+        if self._bare and message["type"] == "http.response.body":
+            self._ended = True
+            message = {"type": "http.response.body"}
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)
