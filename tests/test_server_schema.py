@@ -39,15 +39,39 @@ def test_every_request_and_answer_is_described_with_an_example_that_fits(client:
     operations = [one for path in document["paths"].values() for one in path.values()]
     checked = 0
     for operation in operations:
-        parts = [content for answer in operation["responses"].values() for content in answer["content"].items()]
+        parts = [part for answer in operation["responses"].values() for part in answer.get("content", {}).items()]
         parts += operation.get("requestBody", {"content": {}})["content"].items()
-        assert {"401", "421", "422", "500", "503"} <= set(operation["responses"])
+        assert {"400", "401", "421", "422", "500", "503"} <= set(operation["responses"])
         for kind, content in (*parts, *(("", parameter) for parameter in operation.get("parameters", ()))):
             assert content["schema"], operation["operationId"]
             if not kind.startswith("image/"):
                 jsonschema_rs.validate(content["schema"] | shared, content["example"])
                 checked += 1
     assert checked > 200
+
+
+def test_every_parameter_and_every_field_is_described_in_words(client: TestClient) -> None:
+    """The records of a signature tell of their fields in their own words."""
+    document = client.get("/api/v1/openapi.json").json()
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    told = [parameter for operation in operations for parameter in operation.get("parameters", ())]
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        if name not in ("Accuracy", "CategoryProfile", "Estimate"):
+            told += [{"name": f"{name}.{field}", **one} for field, one in schema.get("properties", {}).items()]
+    assert len(told) > 180
+    assert [one["name"] for one in told if not one.get("description")] == []
+
+
+def test_answers_that_a_caller_may_have_already_are_described(client: TestClient) -> None:
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    found = {
+        path.removeprefix("/api/v1")
+        for path, verbs in paths.items()
+        if "304" in verbs.get("get", {}).get("responses", ())
+    }
+    pictures = {"/adapters/{key}/previews/{place}", "/bare/previews/{place}", "/tries/{name}/images/{number}"}
+    assert found == {"/search", "/map", *pictures}
 
 
 def test_made_up_requests_are_answered_as_the_document_says(client: TestClient, document: Any) -> None:

@@ -13,8 +13,8 @@ from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
 from lorascope.server.api.answers import AdapterPage, Cell, HitRow, KnownAdapter, Neighbours, SignatureRow, Table
 from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import PICTURE, errors
-from lorascope.server.api.schemas import Listing, Name
+from lorascope.server.api.describing import PICTURE, UNCHANGED, errors
+from lorascope.server.api.schemas import Listing, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.state import StateOf, known_adapter
 from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
@@ -23,6 +23,8 @@ from lorascope.signature import CategoryProfile
 router = APIRouter(tags=["adapters"])
 
 AdapterKey = Annotated[str, Path(max_length=200, description="`sha256:...` or `civitai:MODEL@VERSION`.")]
+Few = Annotated[int, Query(ge=1, le=100, description="How many of each to tell at most.")]
+WithDirection = Annotated[bool, Query(description="Tell the Direction, too.")]
 Place = Annotated[int, Path(ge=0, le=10_000, description="Which of the pinned cells.")]
 
 
@@ -78,21 +80,21 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
     "/adapters/{key}/signature", response_model=SignatureRow, response_model_exclude_unset=True,
     responses=errors(404, 409),
 )  # fmt: skip
-def signature(state: StateOf, key: AdapterKey, protocol: Name = "", direction: bool = False) -> dict[str, Any]:
+def signature(
+    state: StateOf, key: AdapterKey, protocol: ProtocolName = "", direction: WithDirection = False
+) -> dict[str, Any]:
     """Every figure of a signature; the Direction only if asked for."""
     return plain_signature(_signature(state, key, protocol), direction=direction)
 
 
 @router.get("/adapters/{key}/categories", response_model=list[CategoryProfile], responses=errors(404, 409))
-def categories(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
+def categories(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> list[dict[str, Any]]:
     """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
     return list(plain_signature(_signature(state, key, protocol))["categories"])
 
 
 @router.get("/adapters/{key}/neighbours", responses=errors(404, 409))
-def neighbours(
-    state: StateOf, key: AdapterKey, protocol: Name = "", limit: Annotated[int, Query(ge=1, le=100)] = 8
-) -> Neighbours:
+def neighbours(state: StateOf, key: AdapterKey, protocol: ProtocolName = "", limit: Few = 8) -> Neighbours:
     """The adapters that do most nearly the same, and the opposite."""
     both = state.neighbours(key, protocol, limit)
     with state.library() as library:
@@ -102,7 +104,7 @@ def neighbours(
 
 
 @router.get("/adapters/{key}/previews", response_model=list[Cell], responses=errors(404, 409))
-def previews(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[str, Any]]:
+def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> list[dict[str, Any]]:
     """The pinned cells of an adapter, each with the address of its picture without and with it."""
     with state.library() as library:
         known_adapter(library, key)
@@ -121,20 +123,22 @@ def previews(state: StateOf, key: AdapterKey, protocol: Name = "") -> list[dict[
     ]
 
 
-@router.get("/adapters/{key}/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE)
-def preview(request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: Name = "") -> Response:
+@router.get(
+    "/adapters/{key}/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED
+)
+def preview(request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: ProtocolName = "") -> Response:
     """One picture with the adapter, WebP."""
     return _picture(request, state, key, place, protocol)
 
 
-@router.get("/bare/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE)
-def bare_preview(request: Request, state: StateOf, place: Place, protocol: Name = "") -> Response:
+@router.get("/bare/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED)
+def bare_preview(request: Request, state: StateOf, place: Place, protocol: ProtocolName = "") -> Response:
     """The same cell by the bare base model, WebP."""
     return _picture(request, state, BARE, place, protocol)
 
 
-@router.get("/map", response_model=Table, responses=errors(404, 409, 429))
-def all_adapters(request: Request, state: StateOf, protocol: Name = "") -> Response:
+@router.get("/map", response_model=Table, responses=errors(404, 409, 429) | UNCHANGED)
+def all_adapters(request: Request, state: StateOf, protocol: ProtocolName = "") -> Response:
     """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
     drawn = state.map(protocol)
     return cached(request, drawn.json, "application/json", drawn.etag, zipped=drawn.zipped, seconds=0)

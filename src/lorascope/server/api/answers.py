@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lorascope.signature import Accuracy, CategoryProfile
 
@@ -17,166 +17,176 @@ State = Literal[
 class Fault(BaseModel):
     """What went wrong, and what to do."""
 
-    code: str
-    message: str
-    remedy: str | None
-    field: str | None
+    code: str = Field(description="A short word for programs.")
+    message: str = Field(description="What is the matter, with the value that was found.")
+    remedy: str | None = Field(description="What to do; null where the message says it.")
+    field: str | None = Field(description="Which part of the request is meant, if one is.")
 
 
 class Envelope(BaseModel):
     """Every error."""
 
-    error: Fault
+    error: Fault = Field(description="What went wrong.")
 
 
 class Ranged(BaseModel):
     """A figure and its 95% interval."""
 
-    value: float | None
-    lower: float | None
-    upper: float | None
+    value: float | None = Field(description="The figure; null where it is not known.")
+    lower: float | None = Field(description="The lower end of its 95% interval.")
+    upper: float | None = Field(description="The upper end of its 95% interval.")
 
 
 class BriefAdapter(BaseModel):
     """An adapter in a list."""
 
-    key: str
-    name: str
-    family: str
-    paths: list[str]
-    triggers: list[str]
-    weight: float | None
-    mature: bool
-    mature_level: int | None
+    key: str = Field(description="By which every other request names it: `sha256:...` or `civitai:MODEL@VERSION`.")
+    name: str = Field(description="Its name.")
+    family: str = Field(description="Its base family, such as sdxl.")
+    paths: list[str] = Field(description="Where its file lies; several where equal files do.")
+    triggers: list[str] = Field(description="The words that are said to call it up.")
+    weight: float | None = Field(description="The weight that is recommended for it, if one is.")
+    mature: bool = Field(description="Whether its pictures may be for adults only.")
+    mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
 
 
 class Figures(BaseModel):
     """The figures of a signature, in short."""
 
-    strength: Ranged
-    consistency: Ranged
-    cells: int
-    precision: str
+    strength: Ranged = Field(description="How much it changes pictures: its effects' mean length, in CLIP units.")
+    consistency: Ranged = Field(description="How alike its effects are: their mean cosine, at most 1.")
+    cells: int = Field(description="On how many pairs of pictures, without and with it, the figures rest.")
+    precision: str = Field(
+        description="To which precision it was measured, or `screened` with the threshold that ended it."
+    )
 
 
 class Row(Figures):
     """An adapter and its figures."""
 
-    adapter: BriefAdapter
+    adapter: BriefAdapter = Field(description="The adapter.")
 
 
 class HitRow(Row):
     """A hit; ``score`` is None if nothing in particular was asked for."""
 
-    rank: int
-    score: float | None
-    clarity: Literal["clear", "likely", "weak"] | None
-    words: str
-    undecided: list[str]
-    hidden: Literal["too strong", "too unstable"] | None
+    rank: int = Field(description="Its place in the whole answer, from 1 on.")
+    score: float | None = Field(description="The cosine of its Direction with what was asked; null if nothing was.")
+    clarity: Literal["clear", "likely", "weak"] | None = Field(
+        description="Whether the score stands out from those of unrelated words; null where nobody can tell."
+    )
+    words: str = Field(description="The match and the figures in words.")
+    undecided: list[str] = Field(description="Thresholds within its intervals: finer measuring may hide it.")
+    hidden: Literal["too strong", "too unstable"] | None = Field(description="Which threshold hides it, if one does.")
 
 
 class Limits(BaseModel):
     """Thresholds; None hides nothing."""
 
-    strength_max: float | None
-    consistency_min: float | None
+    strength_max: float | None = Field(description="Adapters that are stronger are hidden.")
+    consistency_min: float | None = Field(description="Adapters that are less consistent are hidden.")
 
 
 class Page(BaseModel):
     """A part of a longer list."""
 
-    total: int
-    offset: int
-    limit: int
+    total: int = Field(description="How many there are in the whole list.")
+    offset: int = Field(description="How many come before this part.")
+    limit: int = Field(description="How many a part holds at most.")
 
 
 class SearchPage(Page):
     """An answer."""
 
-    query: str
-    protocol: str
-    thresholds: Limits
-    found: bool
-    consistency: float | None
-    considered: int
-    too_strong: int
-    too_unstable: int
-    hits: list[HitRow]
-    hidden: list[HitRow]
+    query: str = Field(description="What was asked, in one spelling.")
+    protocol: str = Field(description="Under which Protocol.")
+    thresholds: Limits = Field(description="The thresholds that were applied.")
+    found: bool = Field(description="Whether any of these hits does what was asked, as far as can be told.")
+    consistency: float | None = Field(
+        description="How alike the words act in all prompts; null unless only words were asked."
+    )
+    considered: int = Field(description="How many adapters passed the filters, before thresholds.")
+    too_strong: int = Field(description="How many of them are hidden as too strong.")
+    too_unstable: int = Field(description="How many of them are hidden as too unstable.")
+    hits: list[HitRow] = Field(description="A part of the hits, best first.")
+    hidden: list[HitRow] = Field(description="A part of what thresholds hide, best first, if it was asked for.")
 
 
 class AdapterPage(Page):
     """Adapters of one Protocol."""
 
-    protocol: str
-    adapters: list[Row]
+    protocol: str = Field(description="Under which Protocol.")
+    adapters: list[Row] = Field(description="A part of the list, in the order that was asked for.")
 
 
 class RunRow(BaseModel):
     """A run."""
 
-    id: int
-    state: State
-    folders: list[str]
-    precision: str
-    partial: bool
-    started: float
-    finished: float | None
-    stage: str
-    adapter: str
-    cells: int
-    total: int
-    seconds_left: float | None
-    refused: int
-    measured: int
-    error: Fault | None
-    resumable: bool
+    id: int = Field(description="Its number.")
+    state: State = Field(description="How it stands; `elsewhere` means in another process.")
+    folders: list[str] = Field(description="The folders that it looks into.")
+    precision: str = Field(description="To which precision it measures.")
+    partial: bool = Field(description="Whether adapters that match the base model only in part are measured too.")
+    started: float = Field(description="When it was asked for, in seconds since 1970.")
+    finished: float | None = Field(description="When it ended, in seconds since 1970.")
+    stage: str = Field(description="What is being done, such as `first look` or `refining`.")
+    adapter: str = Field(description="The adapter that is being measured.")
+    cells: int = Field(description="How many cells of this stage are done.")
+    total: int = Field(description="How many cells this stage has.")
+    seconds_left: float | None = Field(
+        description="Seconds until its end at this stage's pace, but for bare pictures; null if unknown."
+    )
+    refused: int = Field(description="How many files it left out.")
+    measured: int = Field(description="How many adapters it has pictures of so far.")
+    error: Fault | None = Field(description="Why it failed, if it did.")
+    resumable: bool = Field(description="Whether it can be resumed.")
 
 
 class TryColumn(BaseModel):
     """The pictures of one adapter; of the bare base model where the key is empty."""
 
-    key: str
-    name: str
-    images: list[str]
-    weight: float | None
-    error: Fault | None
+    key: str = Field(description="The adapter's key; empty for the bare base model.")
+    name: str = Field(description="The adapter's name.")
+    images: list[str] = Field(description="Addresses of its pictures, one for each seed.")
+    weight: float | None = Field(description="The weight that it was drawn with: the one at which all are measured.")
+    error: Fault | None = Field(description="Why there are no pictures, if there are none.")
 
 
 class TryRow(BaseModel):
     """A try."""
 
-    id: str
-    state: Literal["waiting", "working", "done", "failed"]
-    prompt: str
-    seeds: list[int]
-    done: int
-    total: int
-    columns: list[TryColumn]
-    error: Fault | None
+    id: str = Field(description="By which it is asked for.")
+    state: Literal["waiting", "working", "done", "failed"] = Field(description="How it stands.")
+    prompt: str = Field(description="The prompt, with single spaces.")
+    seeds: list[int] = Field(description="The seeds of each column's pictures; empty until the first column is done.")
+    done: int = Field(description="How many columns are done.")
+    total: int = Field(description="How many columns there are: one for each adapter, and one without any.")
+    columns: list[TryColumn] = Field(description="The pictures without any adapter, then with each.")
+    error: Fault | None = Field(description="Why it failed, if it did.")
 
 
 class Table(BaseModel):
     """The map, in columns."""
 
-    protocol: str
-    digest: str
-    thresholds: Limits
-    axes: dict[str, tuple[str, str]] | None
-    families: list[str]
-    keys: list[str]
-    names: list[str]
-    family: list[int]
-    strength: list[float | None]
-    strength_low: list[float | None]
-    strength_high: list[float | None]
-    consistency: list[float | None]
-    consistency_low: list[float | None]
-    consistency_high: list[float | None]
-    x: list[float | None] | None
-    y: list[float | None] | None
-    mature: list[int]
+    protocol: str = Field(description="Under which Protocol.")
+    digest: str = Field(description="The Protocol's digest.")
+    thresholds: Limits = Field(description="The Protocol's thresholds.")
+    axes: dict[str, tuple[str, str]] | None = Field(
+        description="The phrases that lie farthest to the low and the high end of `x` and of `y`, if known."
+    )
+    families: list[str] = Field(description="The base families; `family` counts into this list.")
+    keys: list[str] = Field(description="The adapters' keys.")
+    names: list[str] = Field(description="The adapters' names.")
+    family: list[int] = Field(description="The place of each one's family in `families`, from 0 on.")
+    strength: list[float | None] = Field(description="Each one's Strength.")
+    strength_low: list[float | None] = Field(description="The lower ends of its 95% intervals.")
+    strength_high: list[float | None] = Field(description="The upper ends of its 95% intervals.")
+    consistency: list[float | None] = Field(description="Each one's Consistency.")
+    consistency_low: list[float | None] = Field(description="The lower ends of its 95% intervals.")
+    consistency_high: list[float | None] = Field(description="The upper ends of its 95% intervals.")
+    x: list[float | None] | None = Field(description="Each one's place across; null until there are 12.")
+    y: list[float | None] | None = Field(description="Each one's place upwards; null until there are 12.")
+    mature: list[int] = Field(description="1 where the pictures may be for adults only, else 0.")
 
 
 class KnownAdapter(BaseModel):
@@ -184,98 +194,106 @@ class KnownAdapter(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    key: str
-    name: str
-    family: str
-    paths: list[str]
-    mature: bool
-    mature_level: int | None
-    signatures: dict[str, SignatureRow]
+    key: str = Field(description="By which every other request names it.")
+    name: str = Field(description="Its name.")
+    family: str = Field(description="Its base family, such as sdxl.")
+    paths: list[str] = Field(description="Where its file lies; several where equal files do.")
+    mature: bool = Field(description="Whether its pictures may be for adults only.")
+    mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
+    signatures: dict[str, SignatureRow] = Field(description="What was measured, by the name of the Protocol.")
 
 
 class SignatureRow(BaseModel):
     """Every figure of a signature; the Direction if it was asked for."""
 
-    strength: float
-    consistency: float | None
-    active_consistency: float | None
-    active_share: float
-    magnitude: float
-    cells: int
-    prompts: int
-    grid: Accuracy
-    new_prompts: Accuracy
-    categories: list[CategoryProfile]
-    precision: str
-    measured: float
-    direction: list[float] | None = None
+    strength: float = Field(description="How much it changes pictures: its effects' mean length, in CLIP units.")
+    consistency: float | None = Field(
+        description="How alike its effects are: their mean cosine; null with fewer than two cells."
+    )
+    active_consistency: float | None = Field(
+        description="The same over the active cells alone; null where there is no pair of them."
+    )
+    active_share: float = Field(description="The share of active cells, those with an effect above the noise floor.")
+    magnitude: float = Field(description="The length of its mean effect, without what chance adds.")
+    cells: int = Field(description="How many cells were seen.")
+    prompts: int = Field(description="How many different prompts they belong to.")
+    grid: Accuracy = Field(description="How near the figures are to those of the Protocol's full grid.")
+    new_prompts: Accuracy = Field(description="How near they are to those of other prompts of the same kind.")
+    categories: list[CategoryProfile] = Field(description="What it does to the prompts of each category.")
+    precision: str = Field(
+        description="To which precision it was measured, or `screened` with the threshold that ended it."
+    )
+    measured: float = Field(description="When, in seconds since 1970.")
+    direction: list[float] | None = Field(
+        default=None, description="The Direction, its mean effect, if it was asked for."
+    )
 
 
 class Neighbours(BaseModel):
     """Adapters that do most nearly the same, and the opposite."""
 
-    nearest: list[HitRow]
-    opposite: list[HitRow]
+    nearest: list[HitRow] = Field(description="Those that do most nearly the same, the nearest first.")
+    opposite: list[HitRow] = Field(description="Those that do most nearly the opposite, the most opposite first.")
 
 
 class Cell(BaseModel):
     """A pinned cell with the addresses of its pictures; ``bare_url`` is None where the bare one is not kept."""
 
-    place: int
-    prompt: str
-    seed: int
-    url: str
-    bare_url: str | None
+    place: int = Field(description="Which of the pinned cells it is.")
+    prompt: str = Field(description="Its prompt.")
+    seed: int = Field(description="Its seed.")
+    url: str = Field(description="The address of the picture with the adapter.")
+    bare_url: str | None = Field(description="The address of the picture without it; null where that is not kept.")
 
 
 class ImageId(BaseModel):
     """By which a picture goes into a search."""
 
-    image: str
+    image: str = Field(description="The `image` of a search.")
 
 
 class Health(BaseModel):
     """What the server holds and does."""
 
-    status: Literal["ok"]
-    version: str
-    adapters: int
-    protocols: int
-    work: Literal["idle", "starting", "running", "stopping"]
+    status: Literal["ok"] = Field(description="Always `ok`: whoever cannot answer says so by an error.")
+    version: str = Field(description="The version of lorascope.")
+    adapters: int = Field(description="How many adapters are measured under the active Protocol.")
+    protocols: int = Field(description="How many Protocols have signatures.")
+    work: Literal["idle", "starting", "running", "stopping"] = Field(description="What the worker does.")
 
 
 class ProtocolRow(BaseModel):
     """A Protocol that has signatures; ``fields`` holds all that decides what they mean."""
 
-    name: str
-    digest: str
-    adapters: int
-    origin: str | None
-    thresholds: Limits
-    fields: dict[str, Any]
+    name: str = Field(description="Its name, by which requests ask for it.")
+    digest: str = Field(description="The digest of its fields, which names it too.")
+    adapters: int = Field(description="How many adapters are measured under it.")
+    origin: str | None = Field(description="Where its signatures were measured; null for here.")
+    thresholds: Limits = Field(description="Its preset's thresholds.")
+    fields: dict[str, Any] = Field(description="All that decides what its signatures mean.")
 
 
 class FolderRow(BaseModel):
     """A folder that may be indexed, and how many of its files are known, left out and new."""
 
-    id: int
-    path: str
-    files: int
-    known: int
-    refused: int
-    new: int
+    id: int = Field(description="By which a run names it.")
+    path: str = Field(description="Where it lies.")
+    files: int = Field(description="How many files it has that may be adapters.")
+    known: int = Field(description="How many of them are measured, and have not changed since.")
+    refused: int = Field(description="How many of them were left out.")
+    new: int = Field(description="How many of them are to be measured.")
 
 
 class Refused(BaseModel):
     """A file that was left out."""
 
-    path: str
-    code: str
-    reason: str
-    remedy: str
+    path: str = Field(description="The file.")
+    code: str = Field(description="A short word for programs, which docs/troubleshooting.md explains.")
+    reason: str = Field(description="Why it was left out.")
+    remedy: str = Field(description="What to do.")
 
 
 class RefusalPage(Page):
     """Files that were left out."""
 
-    refusals: list[Refused]
+    refusals: list[Refused] = Field(description="A part of the list.")

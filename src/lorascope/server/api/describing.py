@@ -18,6 +18,7 @@ PICTURE: Errors = {
         "description": "The picture, as it is stored",
     }
 }
+UNCHANGED: Errors = {304: {"description": "The caller has it already, as its `If-None-Match` says"}}
 EVENTS: Errors = {
     200: {
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}},
@@ -28,6 +29,11 @@ EVENTS: Errors = {
 _ASKED = ("q", "limit", "precision", "seeds")
 """Fields that an example of a request names although they can be left out."""
 _ERRORS = {
+    400: (
+        "The body is no JSON, or there is not one Host header",
+        "bad-request",
+        "the body is no JSON that can be read",
+    ),
     401: ("The token is missing or wrong", "no-token", "this server asks for a token"),
     403: ("A page of another site asked", "cross-site", "this was asked by a page of another site"),
     404: ("There is no such thing", "unknown-adapter", "there is no adapter 'sha256:0'"),
@@ -72,7 +78,7 @@ _MOSTLY_NONE = ("error", "field", "finished", "hidden", "mature_level", "origin"
 
 def errors(*statuses: int) -> Errors:
     """The errors of an endpoint: those that any can have, and its own."""
-    known = (401, 421, 422, 500, 503, *statuses)
+    known = (400, 401, 421, 422, 500, 503, *statuses)
     return {status: {"model": Envelope, "description": _ERRORS[status][0]} for status in known}
 
 

@@ -11,8 +11,10 @@ from lorascope.server.asking import Ask
 
 Key = Annotated[str, Field(max_length=200, examples=["sha256:..."])]
 Name = Annotated[str, Field(max_length=200)]
-Offset = Annotated[int, Field(ge=0, le=10_000_000)]
-Limit = Annotated[int, Field(ge=1, le=200)]
+ProtocolName = Annotated[Name, Field(description="A Protocol by name or digest; the active one by default.")]
+Family = Annotated[Name, Field(description="Only adapters of this base family, such as sdxl.")]
+Offset = Annotated[int, Field(ge=0, le=10_000_000, description="How many to pass over.")]
+Limit = Annotated[int, Field(ge=1, le=200, description="How many to tell at most.")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,8 +43,8 @@ class Search(Asked):
     ] = []
     less: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be unlike, in the same way.")] = []
     image: Annotated[Name, Field(description="The id that POST /images answered.")] = ""
-    protocol: Annotated[Name, Field(description="A Protocol by name or digest; the active one by default.")] = ""
-    family: Annotated[Name, Field(description="Only adapters of this base family, such as sdxl.")] = ""
+    protocol: ProtocolName = ""
+    family: Family = ""
     folder: Annotated[str, Field(max_length=4000, description="Only adapters whose path begins so.")] = ""
     max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
@@ -66,10 +68,12 @@ class Listing(Asked):
     """Which adapters to list, in which order."""
 
     q: Annotated[str, Field(max_length=200, description="Part of the name.")] = ""
-    protocol: Name = ""
-    family: Name = ""
-    sort: Literal["name", "strength", "consistency"] = "name"
-    order: Literal["asc", "desc"] = "asc"
+    protocol: ProtocolName = ""
+    family: Family = ""
+    sort: Annotated[Literal["name", "strength", "consistency"], Field(description="What to sort by.")] = "name"
+    order: Annotated[Literal["asc", "desc"], Field(description="Whether the lowest or the highest comes first.")] = (
+        "asc"
+    )
     offset: Offset = 0
     limit: Limit = 48
 
@@ -84,14 +88,20 @@ class Part(Asked):
 class NewRun(Asked):
     """A run over some of the folders that were named at start."""
 
-    folders: Annotated[list[int] | None, Field(max_length=100, description="Ids of /folders; by default all.")] = None
-    precision: Literal["glance", "quick", "standard", "full"] = "standard"
+    folders: Annotated[
+        list[int] | None, Field(min_length=1, max_length=100, description="Ids of /folders; by default all.")
+    ] = None
+    precision: Annotated[
+        Literal["glance", "quick", "standard", "full"], Field(description="To which precision to measure.")
+    ] = "standard"
     partial: Annotated[bool, Field(description="Also adapters that match the base model only in part.")] = False
 
 
 class NewTry(Asked):
     """A prompt to be rendered without and with some adapters."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=1000, examples=["a lighthouse at night"])]
-    adapters: Annotated[list[Key], Field(min_length=1, max_length=4)]
-    seeds: Annotated[int, Field(ge=1, le=4)] = 2
+    prompt: Annotated[
+        str, Field(min_length=1, max_length=1000, description="Any words.", examples=["a lighthouse at night"])
+    ]
+    adapters: Annotated[list[Key], Field(min_length=1, max_length=4, description="Keys of the adapters.")]
+    seeds: Annotated[int, Field(ge=1, le=4, description="How many pictures of each.")] = 2

@@ -12,8 +12,8 @@ from fastapi.responses import Response
 
 from lorascope.server.api.answers import ImageId, SearchPage
 from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import errors, errors_of_change
-from lorascope.server.api.schemas import Name, Search
+from lorascope.server.api.describing import UNCHANGED, errors, errors_of_change
+from lorascope.server.api.schemas import ProtocolName, Search
 from lorascope.server.asking import Ask, Found
 from lorascope.server.state import State, StateOf
 from lorascope.server.views import plain_found
@@ -28,21 +28,24 @@ _PICTURE: dict[str, Any] = {
 }
 
 
-@router.get("/search", response_model=SearchPage, responses=errors(404, 409, 429))
+@router.get("/search", response_model=SearchPage, responses=errors(404, 409, 429) | UNCHANGED)
 async def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
     return await _answer(request, state, asked.ask())
 
 
-@router.post("/search", response_model=SearchPage, responses=errors_of_change(404, 409, 429))
+@router.post("/search", response_model=SearchPage, responses=errors_of_change(404, 409, 429) | UNCHANGED)
 async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
     return await _answer(request, state, asked.ask())
 
 
 @router.post("/images", response_model=ImageId, openapi_extra=_PICTURE, responses=errors_of_change(404, 409, 429))
-async def add_image(request: Request, state: StateOf, protocol: Name = "") -> dict[str, str]:
-    """Send a picture to search by (PNG, JPEG, WebP; the body is the file). Its id goes into ``image`` of a search."""
+async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "") -> dict[str, str]:
+    """Send a picture to search by; the body is the file. Its id goes into ``image`` of a search.
+
+    It is a PNG, JPEG, WebP, GIF, BMP or AVIF file of at most 25 MiB and 64 megapixels.
+    """
     data = await request.body()
     return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
 

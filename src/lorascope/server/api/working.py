@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from lorascope.server.api.answers import FolderRow, RefusalPage, RunRow, TryRow
 from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import EVENTS, PICTURE, errors, errors_of_change
+from lorascope.server.api.describing import EVENTS, PICTURE, UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import NewRun, NewTry, Part
 from lorascope.server.problems import Problem
 from lorascope.server.state import State, StateOf
@@ -21,7 +21,8 @@ from lorascope.server.state import State, StateOf
 router = APIRouter(tags=["work"])
 
 Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.")]
-TryId = Annotated[str, Path(max_length=64)]
+TryId = Annotated[str, Path(max_length=64, description="The id that POST /tries answered.")]
+ImageNumber = Annotated[int, Path(ge=0, le=100, description="As the try tells it in the address of the picture.")]
 _APART = 0.25
 """Seconds between two looks: a page need not know more often."""
 _HEARTBEAT = 60
@@ -118,7 +119,7 @@ def get_try(state: StateOf, name: TryId) -> TryRow:
     return TryRow(**state.tries.get(name))
 
 
-@router.get("/tries/{name}/images/{number}", response_class=Response, responses=errors(404) | PICTURE)
-def try_image(request: Request, state: StateOf, name: TryId, number: Annotated[int, Path(ge=0, le=100)]) -> Response:
+@router.get("/tries/{name}/images/{number}", response_class=Response, responses=errors(404) | PICTURE | UNCHANGED)
+def try_image(request: Request, state: StateOf, name: TryId, number: ImageNumber) -> Response:
     """One picture of a try, WebP."""
     return cached(request, state.tries.image(name, number), "image/webp")
