@@ -22,7 +22,7 @@ from lorascope.library import BARE, Library, StoredAdapter
 from lorascope.library.showcase import Showcase
 from lorascope.search import Searcher
 from lorascope.server.api.schemas import Search
-from lorascope.server.asking import Ask
+from lorascope.server.asking import Ask, Example
 from lorascope.server.state import State
 from lorascope.server.views import is_mature, mature_level
 
@@ -437,12 +437,19 @@ BAD = [
     ("GET", "/search?queri=red", None, 422, "bad-value", "queri: extra inputs are not permitted"),
     ("GET", "/search?protocol=none", None, 404, "unknown-protocol", "no Protocol is called 'none'"),
     ("GET", "/search?more=sha256:0", None, 404, "unknown-adapter", "'sha256:0' has no signature"),
-    ("GET", "/search?more=sha256:0:0", None, 422, "bad-value", "sha256:0:0 has no weight that counts"),
+    ("GET", "/search?more=sha256:0:0", None, 422, "bad-value", "'sha256:0' has the weight 0"),
+    ("GET", "/search?more=sha256:0:" + "9" * 190, None, 422, "bad-value", "'sha256:0' has the weight 1e+190"),
+    ("GET", "/search?more=sha256:0:1000001", None, 422, "bad-value", "'sha256:0' has the weight 1e+06"),
+    ("GET", "/search?more=sha256:0:0.0000009", None, 422, "bad-value", "'sha256:0' has the weight 9e-07"),
     ("GET", "/search?image=../../etc/passwd", None, 404, "unknown-image", "no picture '../../etc/passwd' was sent"),
     ("POST", "/search", [1, 2], 422, "bad-value", "body: input should be a valid dictionary"),
     ("POST", "/search", {"q": 5}, 422, "bad-value", "q: input should be a valid string"),
     ("POST", "/search", {"more": "red"}, 422, "bad-value", "more: input should be a valid list"),
-    ("POST", "/search", b"{", 422, "bad-value", "json decode error"),
+    ("POST", "/search", b"{", 400, "bad-request", "the body is no JSON that can be read (expecting property name"),
+    ("POST", "/search", b'{"q": "', 400, "bad-request", "(unterminated string starting at character 7)"),
+    ("POST", "/search", b"[" * 20_000, 400, "bad-request", "the body is no JSON that can be read"),
+    ("POST", "/search", b"9" * 5000, 400, "bad-request", "the body is no JSON that can be read"),
+    ("POST", "/search", b'{"q": "\xff"}', 400, "bad-request", "the body is no JSON that can be read"),
     ("POST", "/search", b'{"q": "\\ud800"}', 422, "bad-value", "q: value error, it holds half a character"),
     ("POST", "/search", b"x" * 70_000, 413, "too-large", "the body is larger than 64 KiB"),
     ("POST", "/images", b"", 422, "query-error", "the picture cannot be read as a picture"),
@@ -460,6 +467,7 @@ BAD = [
     ("GET", "/runs/1e3", None, 422, "bad-value", "number: input should be a valid integer"),
     ("GET", "/runs/99", None, 404, "unknown-run", "there is no run 99"),
     ("POST", "/runs", {"precision": "best"}, 422, "bad-value", "precision: input should be 'glance', 'quick'"),
+    ("POST", "/runs", {"folders": []}, 422, "bad-value", "folders: list should have at least 1 item"),
     ("POST", "/runs", {"folders": [7]}, 404, "unknown-folder", "there is no folder 7"),
     ("POST", "/runs", {"folders": ["/etc"]}, 422, "bad-value", "folders.0: input should be a valid integer"),
     ("POST", "/runs/99/pause", None, 404, "unknown-run", "there is no run 99"),
@@ -484,6 +492,49 @@ def test_bad_input_is_told(
     assert found["code"] == code
     assert message in found["message"]
     assert code == "query-error" or found["remedy"]
+    assert found["field"] is None or code != "bad-request"
+
+
+def test_the_list_that_names_a_wrong_example_is_told(client: TestClient) -> None:
+    key = key_of(client, "redder")
+    for asked in ({"more": [key], "less": ["sha256:0"]}, {"more": [key], "less": [f"{key}:0"]}):
+        found = client.post(f"{API}/search", json=asked)
+        assert error(found, found.status_code)["field"] == "less"
+    assert error(client.post(f"{API}/search", json={"more": ["sha256:0"]}), 404)["field"] == "more"
+
+
+def test_examples_that_cancel_are_told_as_words_are(client: TestClient) -> None:
+    """The last one was once kept, in silence."""
+    key = key_of(client, "redder")
+    found = error(client.post(f"{API}/search", json={"more": [key], "less": [key]}), 422)
+    assert "the query cancels itself out" in found["message"]
+    half = client.post(f"{API}/search", json={"more": [key], "less": [f"{key}:0.5"], "everything": True}).json()
+    assert half["query"] == "like redder, unlike redder:0.5"
+    assert half["hits"] == get(client, "/search", more=key, everything=True)["hits"]
+
+
+@pytest.mark.parametrize("weight", ["0.000001", "1000000", "0.1234567"])
+def test_weights_within_the_limits_count_and_are_spelt_as_they_are_read(client: TestClient, weight: str) -> None:
+    """The spelling of some once had an exponent, or too few digits, and was read as another thing."""
+    key = key_of(client, "redder")
+    page, usual = (get(client, "/search", more=more, everything=True) for more in (f"{key}:{weight}", key))
+    scores = [[hit["score"] for hit in one["hits"]] for one in (page, usual)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert names(page) == names(usual)
+    assert page["query"] == f"like redder:{weight}"
+    assert str(Example.read(f"{key}:{weight}")) == f"{key}:{weight}"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"])
+def test_what_is_no_picture_is_told_which_files_are(client: TestClient, kind: str) -> None:
+    """The message once held a part of Python, and named three kinds of six."""
+    found = error(client.post(f"{API}/images", content=b"<svg/>"), 422)
+    told = "the picture cannot be read as a picture: give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
+    assert found["message"] == told
+    assert kind in told.upper()
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 120, 120)).save(file, kind)
+    assert client.post(f"{API}/images", content=file.getvalue()).status_code == 200
 
 
 # --- methods ----------------------------------------------------------------------------------------------------

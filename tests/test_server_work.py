@@ -32,6 +32,7 @@ from lorascope.protocol import Preset
 from lorascope.server import Settings, create_app
 from lorascope.server.folders import Folders
 from lorascope.server.jobs import Progress
+from lorascope.server.problems import Problem
 from lorascope.server.runs import Run
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
@@ -198,6 +199,15 @@ def test_only_folders_named_at_start_are_looked_into(tmp_path: Path, folder: Pat
             assert code(answer, 409) == "folder-not-named"
     with serving(place) as client:
         assert code(client.post(RUNS, json={}), 409) == "no-folders"
+
+
+def test_a_run_over_no_folder_is_none(client: TestClient) -> None:
+    """It once was queued, loaded the models, and stayed in the list."""
+    assert code(client.post(RUNS, json={"folders": []}), 422) == "bad-value"
+    with pytest.raises(Problem, match="no folder is chosen") as caught:
+        client.app.state.lorascope.work.start([], "glance")  # type: ignore[attr-defined]
+    assert (caught.value.status, caught.value.field) == (422, "folders")
+    assert client.get(RUNS).json() == []
 
 
 def test_the_work_is_told_as_it_changes(client: TestClient) -> None:

@@ -19,6 +19,7 @@ _NARROWEST = 16
 """Times that a picture may be longer than wide: encoders enlarge the short side to what they look at."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 """What pictures come in. Pillow knows others that start programs or follow links."""
+_REMEDY = "give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
 
 
 def embed_picture(
@@ -48,8 +49,10 @@ def embed_picture(
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
             picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
             pixels = np.array(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise QueryError(f"{name} cannot be read as a picture ({error}): give a PNG, JPEG or WebP file") from error
+    except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
+        raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
+    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise QueryError(f"{name} cannot be read as a picture ({error}): {_REMEDY}") from error
     if isinstance(encoder, str):
         encoder = load_encoder(encoder, download=download)
     return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]

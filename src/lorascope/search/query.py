@@ -11,7 +11,8 @@ from lorascope.errors import QueryError
 _SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
 _WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
 _LONGEST = 2000
-_LIGHTEST, _HEAVIEST = 1e-6, 1e6
+LIGHTEST, HEAVIEST = 1e-6, 1e6
+"""What a part of a query may weigh: beyond that, sums of parts lose digits, and then all of them."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Term:
     def __str__(self) -> str:
         size = abs(self.weight)
         plain = size == 1 and not _WEIGHT.search(self.text)  # "16:9" of weight 1 is "16:9:1"
-        return f"{'-' if self.weight < 0 else '+'}{self.text}" + ("" if plain else f":{_spelt(size)}")
+        return f"{'-' if self.weight < 0 else '+'}{self.text}" + ("" if plain else f":{spelt(size)}")
 
 
-def _spelt(size: float) -> str:
+def spelt(size: float) -> str:
     """All digits and no exponent, so that the same number is read back."""
     return format(Decimal(repr(size)), "f").removesuffix(".0")
 
@@ -71,6 +72,6 @@ def _term(sign: str, phrase: str, query: str) -> Term:
     phrase = " ".join(phrase.split())
     if not phrase or weight == 0:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
-    if not _LIGHTEST <= weight <= _HEAVIEST:
+    if not LIGHTEST <= weight <= HEAVIEST:
         raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")
     return Term(phrase, -weight if sign == "-" else weight)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from lorascope.library import StoredProtocol
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Filters, Query, Searcher
+from lorascope.search.query import HEAVIEST, LIGHTEST, spelt
 from lorascope.search.searcher import added, unit
 from lorascope.server.problems import Problem
 
@@ -35,7 +35,7 @@ class Example:
 
     def __str__(self) -> str:
         """As :meth:`read` takes it."""
-        return self.key if self.weight == 1 else f"{self.key}:{self.weight:g}"
+        return self.key if self.weight == 1 else f"{self.key}:{spelt(self.weight)}"
 
     @property
     def lighter(self) -> Example | None:
@@ -126,10 +126,10 @@ def _answer(ask: Ask, searcher: Searcher, filters: Filters, picture: np.ndarray 
         return searcher.strongest(top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
     if not (ask.more or ask.less or ask.image):
         return searcher.text(ask.text, top=top, skip=skip, skip_hidden=skip_hidden, filters=filters)
-    rows = {_row(searcher, example): sign * example.weight for sign, example in _examples(ask)}
+    rows = _rows(ask, searcher)
     return searcher.rank(
         _name(ask, searcher, rows), _vector(ask, searcher, rows, picture), None,
-        top=top, skip=skip, skip_hidden=skip_hidden, filters=filters, leave_out=list(rows),
+        top=top, skip=skip, skip_hidden=skip_hidden, filters=filters, leave_out=[row for row, _ in rows],
     )  # fmt: skip
 
 
@@ -144,33 +144,36 @@ def _thresholds(ask: Ask, preset: Thresholds) -> Thresholds:
     return (Thresholds() if ask.everything else preset).but(ask.max_strength, ask.min_consistency)
 
 
-def _examples(ask: Ask) -> list[tuple[int, Example]]:
-    """Each with a sign."""
-    return [(sign, Example.read(text)) for sign, texts in ((1, ask.more), (-1, ask.less)) for text in texts]
+def _rows(ask: Ask, searcher: Searcher) -> list[tuple[int, float]]:
+    """The rows of all examples, each with its weight; a negative one asks for the opposite."""
+    lists = (("more", 1, ask.more), ("less", -1, ask.less))
+    examples = [(field, sign, Example.read(text)) for field, sign, texts in lists for text in texts]
+    return [(_row(searcher, example, field), sign * example.weight) for field, sign, example in examples]
 
 
-def _row(searcher: Searcher, example: Example) -> int:
-    if not 0 < example.weight < math.inf:
-        raise Problem(422, "bad-value", f"{example} has no weight that counts", "use one such as KEY:0.5")
+def _row(searcher: Searcher, example: Example, field: str) -> int:
+    if not LIGHTEST <= example.weight <= HEAVIEST:
+        problem = f"{example.key[:80]!r} has the weight {example.weight:g}"
+        raise Problem(422, "bad-value", problem, "give one from a millionth to a million", field)
     row = searcher.matrix.places.get(example.key)
     if row is None:
         name = f"{example.key[:80]!r} has no signature under {searcher.stored.protocol}"
-        raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first")
+        raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first", field)
     return row
 
 
-def _vector(ask: Ask, searcher: Searcher, rows: Mapping[int, float], picture: np.ndarray | None) -> np.ndarray:
+def _vector(ask: Ask, searcher: Searcher, rows: Sequence[tuple[int, float]], picture: np.ndarray | None) -> np.ndarray:
     """Phrases, adapters and a picture, each of length 1 times its weight, added up."""
     parts = [term.weight * unit(searcher.vector(term.text)) for term in Query.parse(ask.text).terms] if ask.text else []
-    parts += [weight * searcher.matrix.directions[row] for row, weight in rows.items()]
+    parts += [weight * searcher.matrix.directions[row] for row, weight in rows]
     parts += [] if picture is None else [unit(searcher.shift(picture))]
     return added(parts)
 
 
-def _name(ask: Ask, searcher: Searcher, rows: Mapping[int, float]) -> str:
+def _name(ask: Ask, searcher: Searcher, rows: Sequence[tuple[int, float]]) -> str:
     parts = [str(Query.parse(ask.text))] if ask.text else []
     parts += ["this picture"] if ask.image else []
-    for row, weight in rows.items():
-        spelt = f"{'like' if weight > 0 else 'unlike'} {searcher.matrix.names[row]}"
-        parts.append(spelt if abs(weight) == 1 else f"{spelt}:{abs(weight):g}")
+    for row, weight in rows:
+        name = f"{'like' if weight > 0 else 'unlike'} {searcher.matrix.names[row]}"
+        parts.append(name if abs(weight) == 1 else f"{name}:{spelt(abs(weight))}")
     return ", ".join(parts)

@@ -90,12 +90,23 @@ def unhandled(status: int, method: str, path: str) -> Problem:
         )
     if status == 405:
         return Problem(405, "wrong-method", f"{path[:200]} cannot be asked with {method}", "see /api/v1/openapi.json")
-    return Problem(status, "bad-request", "the request cannot be read", "send well-formed JSON")
+    if path.startswith("/api/"):
+        return _no_json()
+    return Problem(status, "bad-request", "the request cannot be read", "send the form again")
+
+
+def _no_json(why: str = "") -> Problem:
+    """A body that is malformed, is nested too deeply, or holds a number of too many digits."""
+    problem = "the body is no JSON that can be read"
+    return Problem(400, "bad-request", f"{problem} ({why})" if why else problem, "send a JSON object")
 
 
 def refused_values(errors: Sequence[Any]) -> Problem:
     """The first value that does not fit, in one sentence."""
     first = errors[0]
+    if first["type"] == "json_invalid":
+        wrong = str(first["ctx"]["error"]).lower().removesuffix(" at")
+        return _no_json(f"{wrong} at character {first['loc'][1] + 1}")
     place = [str(part) for part in first["loc"]]
     field = ".".join(place[1:]) or place[0]
     value = f", not {first['input']!r:.60}" if isinstance(first.get("input"), str | int | float) else ""

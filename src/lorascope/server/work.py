@@ -55,12 +55,14 @@ class Work:
 
         Raises:
             ProtocolError: no such precision.
-            Problem: no such folder, none at all, or too many runs are waiting.
+            Problem: no such folder, none that may be indexed, none chosen, or too many runs are waiting.
         """
         Precision.named(precision)
         if not self._folders:
             raise Problem(409, "no-folders", "no folder may be indexed here", "start with `lorascope serve --folder`")
         chosen = range(len(self._folders)) if folders is None else folders
+        if not chosen:
+            raise Problem(422, "bad-value", "no folder is chosen", "choose at least one", "folders")
         wrong = [number for number in chosen if not 0 <= number < len(self._folders)]
         if wrong:
             raise Problem(
