@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import tomllib
@@ -123,6 +124,15 @@ def test_relative_links_resolve(page: Path) -> None:
         assert target.exists(), f"{page.name}: {link} leads nowhere"
         if anchor:
             assert anchor in anchors(target), f"{page.name}: {link} names no heading"
+
+
+def test_keys_in_the_examples_of_the_server_are_whole_and_of_adapters_that_ship() -> None:
+    """They once were cut, and of adapters that nobody had."""
+    shipped = (ROOT / "src" / "lorascope" / "miniature" / "adapters").glob("*.safetensors")
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
+    named = [key for block in blocks(ROOT / "docs" / "server.md", "sh") for key in re.findall(r"sha256:(\w+)", block)]
+    assert len(named) == 2
+    assert set(named) <= digests
 
 
 def test_the_layers_that_are_described_are_those_that_are_checked() -> None:
