@@ -367,9 +367,35 @@ def test_a_picture_file_is_embedded(clip: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(embed_picture(tmp_path / "alpha.webp", str(clip)), expected, atol=1e-6)
 
 
+def test_a_picture_is_embedded_as_people_see_it(clip: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (20, 30, 3), np.uint8)
+    pixels[5:15, 5:15] = 255
+    grey = draw.integers(0, 256, (20, 30), np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held sideways
+    clear = np.full((20, 30, 1), 255, np.uint8)
+    clear[5:15, 5:15] = 0
+    hidden = np.concatenate([np.where(clear > 0, pixels, 0), clear], axis=2)
+    twins = {
+        "sideways": (Image.fromarray(np.rot90(pixels).copy()), {"exif": turned}, Image.fromarray(pixels)),
+        "transparent": (Image.fromarray(hidden), {}, Image.fromarray(pixels)),
+        "16-bit": (Image.fromarray(grey.astype(np.uint16) * 257), {}, Image.fromarray(grey)),
+    }
+    for name, (odd, how, plain) in twins.items():
+        odd.save(tmp_path / f"{name}.png", **how)
+        plain.save(tmp_path / "plain.png")
+        one, other = (embed_picture(tmp_path / f"{stem}.png", str(clip)) for stem in (name, "plain"))
+        np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
+
+
 def test_what_is_no_picture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.png").write_text("no picture", "utf-8")
-    for name in ("text.png", "missing.png", "."):
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in (".", "pipe.png"):
+        with pytest.raises(QueryError, match=r" is no file: give a PNG"):
+            embed_picture(tmp_path / name, FakeEncoder())
+    for name in ("text.png", "missing.png"):
         with pytest.raises(QueryError, match=r"cannot be read as a picture( \([^<]*\))?: give a PNG, JPEG, WebP, GIF"):
             embed_picture(tmp_path / name, FakeEncoder())
     Image.new("RGB", (30, 20)).save(tmp_path / "large.png")

@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lorascope.encoders.base import Encoder
 from lorascope.errors import QueryError
@@ -41,14 +41,15 @@ def embed_picture(
     from lorascope.encoders.clip import load_encoder
 
     name = source if isinstance(source, Path) else "the picture"
+    if isinstance(source, Path) and source.exists() and not source.is_file():  # a pipe would be waited for for ever
+        raise QueryError(f"{name} is no file: {_REMEDY}")
     try:
         with Image.open(source, formats=_FORMATS) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
             if max(picture.size) > _NARROWEST * min(picture.size):
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
-            picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
-            pixels = np.array(picture.convert("RGB"))
+            pixels = _pixels(picture)
     except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
         raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
@@ -56,3 +57,13 @@ def embed_picture(
     if isinstance(encoder, str):
         encoder = load_encoder(encoder, download=download)
     return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
+
+
+def _pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """What a person sees: upright, on white where it is transparent, with 16 bits of grey as 8."""
+    picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright) // 256).clip(0, 255).astype(np.uint8))
+    white = Image.new("RGBA", upright.size, "white")
+    return np.array(Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB"))
