@@ -8,7 +8,8 @@ from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Hit
 from lorascope.signature import Signature
 
-CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: "similar"}
+CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: ""}
+"""Nothing is said of hits that were found by adapters or a picture: whether their scores stand out is not known."""
 NOTHING = "Nothing here clearly does this; these come nearest."
 
 
@@ -37,15 +38,14 @@ def effect_words(signature: Signature, thresholds: Thresholds) -> str:
 
 def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
     """One line on a hit: ``a clear match; strong, steady``. Where nothing was asked, it is no match of anything."""
-    parts = [CLARITY[hit.clarity]] if asked else []
-    parts.append(effect_words(hit.signature.signature, thresholds))
+    parts = [CLARITY[hit.clarity] if asked else "", effect_words(hit.signature.signature, thresholds)]
     if hit.signature.screened and not hit.hidden:
         parts.append(f"provisional: measured until {hit.signature.screened} was certain")
     if hit.undecided:
         parts.append(f"{' and '.join(hit.undecided)} near the threshold, undecided")
     if hit.hidden:
         parts.append(f"hidden: {hit.hidden}")
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))
 
 
 def hidden_line(answer: Answer) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -254,12 +254,15 @@ class State:
     def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
         """The adapters that do most nearly the same, and those that do most nearly the opposite; none is hidden.
 
+        Every score is the cosine with the adapter itself: of the second kind the lowest comes first.
+
         Raises:
             Problem: the adapter has no signature under this Protocol.
         """
         nearest = self.search(Ask(more=(key,), protocol=protocol, everything=True, limit=top))
         opposite = self.search(Ask(less=(key,), protocol=protocol, everything=True, limit=top))
-        return nearest.answer.hits, opposite.answer.hits
+        # those are the nearest to the Direction turned round, and their scores too
+        return nearest.answer.hits, tuple(replace(hit, score=-hit.score) for hit in opposite.answer.hits)
 
 
 def known_adapter(library: Library, key: str) -> StoredAdapter:
