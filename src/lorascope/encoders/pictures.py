@@ -17,7 +17,7 @@ _LONGEST = 2048
 """Pixels. Larger pictures are shrunk to this before they are floats; encoders look at 224 to 512."""
 _NARROWEST = 16
 """Times that a picture may be longer than wide: encoders enlarge the short side to what they look at."""
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 """What pictures come in. Pillow knows others that start programs or follow links."""
 _REMEDY = "give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
 
@@ -44,7 +44,7 @@ def embed_picture(
     if isinstance(source, Path) and source.exists() and not source.is_file():  # a pipe would be waited for for ever
         raise QueryError(f"{name} is no file: {_REMEDY}")
     try:
-        with Image.open(source, formats=_FORMATS) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
             if max(picture.size) > _NARROWEST * min(picture.size):
