@@ -88,7 +88,8 @@ def test_no_page_holds_code_or_loads_from_elsewhere(client: TestClient, keys: di
 
 def test_the_parts_that_htmx_asks_for_have_no_frame(client: TestClient) -> None:
     part = client.get("/?q=red", headers=HTMX)
-    assert part.text.lstrip().startswith('<div class="told">')
+    assert part.text.lstrip().startswith("<title>red · lorascope</title>")  # htmx sets it, and shows the rest
+    assert "<body" not in part.text
     assert "HX-Request" in part.headers["vary"]
     restored = client.get("/?q=red", headers=HTMX | {"HX-History-Restore-Request": "true"})
     assert "<!doctype html>" in restored.text
@@ -128,11 +129,103 @@ def test_a_try_says_which_weight_it_was_drawn_with(client: TestClient, keys: dic
 def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     answer = client.get(f"/adapters/sha256:{'0' * 64}")
     assert answer.status_code == 404
-    assert "there is no adapter" in answer.text
+    assert "There is no adapter" in answer.text
     assert "<!doctype html>" in answer.text
+    for address in (f"/adapters/sha256:{'0' * 64}", "/nowhere", "/?page=0", "/?more=x:1"):
+        assert "/api/" not in client.get(address).text, address  # the API's advice is for programs
+    assert "What to do: go on from the search, the map or the work page." in client.get("/nowhere").text
     assert client.get("/?q=red:0").status_code == 422
     assert "weight 0" in client.get("/?q=red:0").text
     assert client.get("/?page=0").status_code == 422
+
+
+def test_a_page_beyond_the_last_is_the_last(client: TestClient) -> None:
+    assert len(re.findall('class="name"', client.get("/?page=99&lane=99").text)) == 4
+    table = client.get("/map/table?page=99").text
+    assert table.count('<th scope="row">') == 4
+    assert 'rel="prev"' not in table
+
+
+def test_without_hits_only_filters_that_are_set_are_blamed(client: TestClient) -> None:
+    text = client.get("/?q=red&family=zzz").text
+    assert "<option selected>zzz</option>" in text  # the select once said "all"
+    assert "<p>Choose another base above.</p>" in text
+    assert 'href="/?q=red">Take all filters away' in text
+    text = client.get("/?q=red&max_strength=0").text
+    assert "<p>Allow more Strength above. Or look below at what the thresholds leave out.</p>" in text
+
+
+def test_an_adapter_that_is_the_only_one_has_nothing_like_it(client: TestClient, keys: dict[str, str]) -> None:
+    everything = [key for name, key in keys.items() if name != "odd"]
+    text = client.get(f"/?more={keys['odd']}&{'&'.join(f'less={key}' for key in everything)}").text
+    assert "There is no other adapter." in text
+    assert "Take all filters away" not in text
+
+
+def test_the_most_unlike_have_their_cosine(client: TestClient, place: Path, keys: dict[str, str]) -> None:
+    """Its sign was once turned round, and what is unlike was called similar."""
+    with Library(place) as library:
+        matrix = library.matrix(library.protocol().protocol.digest)
+        of = {name: matrix.directions[matrix.places[key]] for name, key in keys.items()}
+    text = client.get(f"/adapters/{keys['redder']}").text.partition('id="far"')[2]
+    found = re.findall(r'</a> <span class="soft small figures">([-0-9.]+)<', text)
+    assert [float(one) for one in found] == sorted(float(one) for one in found)
+    lowest = min(float(of["redder"] @ of[name]) for name in keys if name != "redder")
+    assert float(found[0]) == pytest.approx(lowest, abs=0.006)
+    told = client.get(f"/api/v1/adapters/{quote(keys['redder'])}/neighbours").json()["opposite"]
+    assert told[0]["score"] == pytest.approx(lowest, abs=1e-5)
+    asked = client.post("/api/v1/search", json={"less": [keys["redder"]]}).json()["hits"]
+    assert not any("similar" in hit["words"] for hit in (*told, *asked))
+
+
+def test_a_comparison_needs_two_that_are_measured(client: TestClient, keys: dict[str, str]) -> None:
+    for others, missing in (
+        (["x:1", "x:2"], "2 of the chosen adapters are"),
+        ([keys["odd"], "x:1"], "1 of the chosen"),
+    ):
+        text = client.get(f"/compare?{'&'.join(f'a={key}' for key in others)}").text
+        assert "<title>Compare · lorascope</title>" in text
+        assert f"{missing} " in text
+        assert "That leaves fewer than two." in text
+    text = client.get(f"/compare?a={keys['odd']}&a={keys['redder']}&a=x:1").text
+    assert "1 of the chosen adapters is left out: not measured under this Protocol." in text
+
+
+def test_a_name_in_a_tag_keeps_its_own_direction(client: TestClient, keys: dict[str, str]) -> None:
+    """Names written from right to left once took the rest of the tag with them."""
+    for address in ("/?q=red", f"/adapters/{keys['odd']}"):
+        text = client.get(address).text
+        assert "<code>&lt;lora:<bdi>odd</bdi>:0.8&gt;</code>" in text
+        assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+
+
+def test_a_prompt_has_words(client: TestClient, keys: dict[str, str]) -> None:
+    for prompt in ("", "  "):
+        answer = client.post("/tries", data={"prompt": prompt, "a": keys["odd"]}, headers=HTMX)
+        assert answer.status_code == 422
+        assert "<p>Write a prompt.</p>" in answer.text
+    assert 'maxlength="1000"' in client.get(f"/adapters/{keys['odd']}").text
+
+
+def test_no_tick_is_no_folder_and_not_all(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(client.app.state.lorascope.work, "start", lambda *wish: asked.append(wish))  # type: ignore[attr-defined]
+    client.post("/work/runs", data={"precision": "glance"})
+    client.post("/work/runs", data={"precision": "glance", "folder": ["0"]})
+    assert [tuple(map(list, wish[:1])) for wish in asked] == [([],), ([0],)]  # type: ignore[index]
+
+
+def test_who_is_logged_in_can_log_out(client: TestClient, place: Path) -> None:
+    assert "Log out" not in client.get("/").text
+    with serving(place, token="a-token-of-some-length") as guarded:
+        assert "Log out" not in guarded.get("/login").text
+        guarded.post("/login", data={"token": "a-token-of-some-length"})
+        assert '<form action="/logout" method="post">' in guarded.get("/").text
+
+
+def test_every_kind_of_picture_that_is_read_can_be_chosen(client: TestClient) -> None:
+    kinds = "image/png,image/jpeg,image/webp,image/gif,image/bmp,image/avif"
+    assert f'accept="{kinds}"' in client.get("/").text
 
 
 def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:

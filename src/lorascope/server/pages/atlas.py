@@ -54,6 +54,8 @@ def table(
     with state.library() as library:
         searcher = state.searcher(library, protocol)
         matrix, stored = searcher.matrix, searcher.stored
+        last = max(1, -(-len(matrix) // _ROWS))
+        number = min(number, last)
         rows = _order(matrix, sort, order == "desc")[(number - 1) * _ROWS : number * _ROWS]
         keys = [matrix.keys[row] for row in rows]
         adapters, signatures = library.adapters(keys), library.signatures(stored.protocol.digest, keys)
@@ -67,7 +69,7 @@ def table(
         sort=sort,
         order=order,
         number=number,
-        last=max(1, -(-len(matrix) // _ROWS)),
+        last=last,
         chosen=protocol,
         count=len(matrix),
     )

@@ -41,10 +41,15 @@ class Card:
     hidden: str
     pairs: tuple[Pair, ...]
     mature: bool
-    tag: str
+    weight: str
     path: str
     civitai: str
     figures: tuple[tuple[str, str], ...]
+
+    @property
+    def tag(self) -> str:
+        """What is pasted into a prompt."""
+        return f"<lora:{self.name}:{self.weight}>"
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def card(
         hidden=hidden,
         pairs=pairs,
         mature=is_mature(adapter),
-        tag=prompt_tag(adapter),
+        weight=f"{tag_weight(adapter):g}",
         path=adapter.paths[0] if adapter.paths else "",
         civitai=civitai_address(adapter),
         figures=tuple(figures),
@@ -174,11 +179,6 @@ def tag_weight(adapter: StoredAdapter) -> float:
     """The weight that its author or owner prefers, or 1."""
     weight = adapter.claimed("weight")
     return weight if isinstance(weight, int | float) else 1.0
-
-
-def prompt_tag(adapter: StoredAdapter) -> str:
-    """What is pasted into a prompt: ``<lora:name:weight>``."""
-    return f"<lora:{adapter.name}:{tag_weight(adapter):g}>"
 
 
 def civitai_address(adapter: StoredAdapter) -> str:

@@ -45,12 +45,15 @@ def compare(
     """The same cells for each adapter, one under the other."""
     keys = tuple(dict.fromkeys(a))[:_MOST]
     if len(keys) < 2:
-        return page(request, "nothing-to-compare.html.jinja")
+        return page(request, "nothing-to-compare.html.jinja", missing=0)
     with state.library() as library:
         searcher = state.searcher(library, protocol)
         adapters = library.adapters(keys)
         signatures = library.signatures(searcher.stored.protocol.digest, keys)
         chosen = [key for key in keys if key in signatures]
+        missing = len(keys) - len(chosen)
+        if len(chosen) < 2:
+            return page(request, "nothing-to-compare.html.jinja", missing=missing)
         cells = Cells.of(library, searcher.stored, chosen)
     thresholds = searcher.stored.preset.thresholds
     cards = [card(adapters[key], signatures[key], cells.pairs(key), thresholds) for key in chosen]
@@ -61,7 +64,7 @@ def compare(
         chosen=protocol,
         rows=_rows([shown.pairs for shown in cards]),
         alike=_alike(searcher.matrix, chosen),
-        missing=len(keys) - len(chosen),
+        missing=missing,
         tiny=cells.tiny,
         size=(searcher.stored.protocol.width, searcher.stored.protocol.height),
     )

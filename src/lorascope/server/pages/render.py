@@ -11,6 +11,10 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from lorascope.server.problems import Problem
+from lorascope.server.sessions import Sessions
+from lorascope.server.tries import LONGEST_PROMPT
+
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 
@@ -33,6 +37,17 @@ def compare_address(keys: list[str], protocol: str = "") -> str:
     return f"/compare?{urlencode([*(('a', key) for key in keys), *([('protocol', protocol)] if protocol else [])])}"
 
 
+def sentence(text: str) -> str:
+    """A message as people read it: with a capital letter, unless the name of a field comes first, and a full stop."""
+    named = text.partition(" ")[0].endswith(":")
+    return f"{text[:1] if named else text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def advice(problem: Problem) -> str:
+    """What a person can do about a problem; some remedies are for programs, and name a part of the API."""
+    return "go on from the search, the map or the work page" if "/api/" in problem.remedy else problem.remedy
+
+
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE / "templates"),
     autoescape=True,
@@ -40,10 +55,13 @@ _environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_environment.filters["sentence"] = sentence
 _SHARED: dict[str, Any] = {
     "stamp": _stamp(),
     "adapter_address": adapter_address,
     "compare_address": compare_address,
+    "advice": advice,
+    "longest_prompt": LONGEST_PROMPT,
 }
 
 
@@ -56,13 +74,15 @@ def is_part(request: Request) -> bool:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Fill a template in. ``part`` tells it to leave out the frame around its content.
 
-    Links of the frame stay ``under`` the Protocol that the address names.
+    Links of the frame stay ``under`` the Protocol that the address names. Who has a ``session`` can end it.
     """
+    token = request.app.state.lorascope.settings.token
     mature = request.cookies.get("mature", "blur")
     text = _environment.get_template(template).render(
         path=request.url.path,
         part=is_part(request),
         under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
+        session=bool(token) and Sessions(token).valid(request.cookies),
         mature=mature if mature in ("blur", "show", "hide") else "blur",
         **_SHARED,
         **context,

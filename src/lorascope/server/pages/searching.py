@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from lorascope.encoders.pictures import FORMATS
 from lorascope.errors import LorascopeError
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES
@@ -28,16 +29,18 @@ _VAGUE = 0.1
 
 @dataclass(frozen=True)
 class Results:
-    """One page of an answer, ready to be shown."""
+    """One page of an answer, ready to be shown; ``next_page`` and ``next_lane`` say how many hits come after it."""
 
     cards: list[Card]
     hidden: list[Card]
     hidden_line: str
     told: str
     hint: str
-    total: int
+    ways_out: str
     last_page: int
     last_lane: int
+    next_page: int
+    next_lane: int
     tiny: bool
     size: tuple[int, int]
 
@@ -53,8 +56,9 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     context["names"] = _names(state, address)
     try:
         with state.library() as library:
-            found = state.search(address.ask())
             first = state.search(address.model_copy(update={"page": 1, "lane": 1}).ask())
+            context["address"] = address = _within(first, address)
+            found = state.search(address.ask())
             context["results"] = _results(library, found, first, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
@@ -64,6 +68,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     if not is_part(request):
         template = "search.html.jinja"
         context |= {"overview": overview, "sliders": _sliders(state, address), "examples": QUERIES}
+        context["picture_types"] = ",".join(f"image/{name.lower()}" for name in FORMATS)
     answer = page(request, template, status=status, **context)
     answer.headers.update(headers)
     return answer
@@ -112,12 +117,28 @@ def _results(library: Library, found: Found, first: Found, address: Address) -> 
         hidden_line=hidden_line(answer),
         told=_told(found, asked=asked),
         hint=_hint(found, asked=asked),
-        total=found.total,
-        last_page=max(1, -(-found.total // PAGE)),
-        last_lane=max(1, -(-(answer.too_strong + answer.too_unstable) // PAGE)),
+        ways_out=_ways_out(found),
+        last_page=_pages(found.total),
+        last_lane=_pages(_left_out(found)),
+        next_page=min(PAGE, found.total - PAGE * address.page),
+        next_lane=min(PAGE, _left_out(found) - PAGE * address.lane),
         tiny=cells.tiny,
         size=_size(cells),
     )
+
+
+def _left_out(found: Found) -> int:
+    return found.answer.too_strong + found.answer.too_unstable
+
+
+def _pages(hits: int) -> int:
+    return max(1, -(-hits // PAGE))
+
+
+def _within(found: Found, address: Address) -> Address:
+    """The same, or the last page where it names one beyond: there may have been more when somebody kept it."""
+    page, lane = min(address.page, _pages(found.total)), min(address.lane, _pages(_left_out(found)))
+    return address.model_copy(update={"page": page, "lane": lane})
 
 
 def _size(cells: Cells) -> tuple[int, int]:
@@ -129,8 +150,19 @@ def _told(found: Found, *, asked: bool) -> str:
     """What was found, in one sentence. It is read out when it changes."""
     count = f"{found.total} adapter{'' if found.total == 1 else 's'}"
     if not found.total:
-        return "No adapter passes these filters."
+        return "No adapter passes these filters." if _ways_out(found) else "There is no other adapter."
     return f"{count}, nearest first." if asked else f"{count}, the strongest first."
+
+
+def _ways_out(found: Found) -> str:
+    """What may bring hits where there are none: only filters that are set, and thresholds that hide something."""
+    ways = (
+        (found.answer.too_strong, "allow more Strength"),
+        (found.answer.too_unstable, "allow less Consistency"),
+        (found.ask.family, "choose another base"),
+        (found.ask.folder, "choose another folder"),
+    )
+    return " or ".join(way for so, way in ways if so)
 
 
 def _hint(found: Found, *, asked: bool) -> str:

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from lorascope.server.pages.cards import tag_weight
 from lorascope.server.pages.render import page
+from lorascope.server.problems import Problem
 from lorascope.server.state import StateOf
 from lorascope.server.views import is_mature
 
@@ -21,9 +22,11 @@ Under = Annotated[str, Query(max_length=200)]
 
 @router.post("/tries")
 def start(
-    state: StateOf, prompt: Annotated[str, Form()], a: Annotated[list[str], Form()], protocol: Under = ""
+    state: StateOf, a: Annotated[list[str], Form()], prompt: Annotated[str, Form()] = "", protocol: Under = ""
 ) -> Response:
     """Have it rendered, ahead of any run. Its page stays under the Protocol that the adapters were found under."""
+    if not prompt.strip():
+        raise Problem(422, "bad-value", "the prompt is empty", "write a prompt", "prompt")
     under = f"?{urlencode({'protocol': protocol})}" if protocol else ""
     return RedirectResponse(f"/tries/{state.start_try(prompt, a)['id']}{under}", 303)
 

@@ -59,9 +59,9 @@ def steps(request: Request, state: StateOf) -> Response:
 
 @router.post("/work/runs")
 def start(
-    state: StateOf, precision: Annotated[str, Form()], folder: Annotated[list[int] | None, Form()] = None
+    state: StateOf, precision: Annotated[str, Form()], folder: Annotated[tuple[int, ...], Form()] = ()
 ) -> Response:
-    """Begin a run over some folders."""
+    """Begin a run over the folders that are ticked; a browser that sends none of them does not mean all."""
     state.work.start(folder, precision)
     return RedirectResponse("/work", 303)
 
