@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from lorascope.evaluation.pairs import Pair, Study
 from lorascope.library import Library
 from lorascope.server import Settings, create_app
+from lorascope.server.post import Start
 from tests.fakes import tint
 from tests.serving import measured, start_thread
 
@@ -59,9 +60,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serving(settings: Settings, port: int = 0) -> Iterator[str]:
+def serving(settings: Settings, port: int = 0, start: Start = start_thread) -> Iterator[str]:
     """A server in a thread, with a worker in another; gives its address."""
-    app = create_app(settings, start=start_thread)
+    app = create_app(settings, start=start)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", timeout_graceful_shutdown=2))
     app.state.lorascope.ending = lambda: server.should_exit
     thread = threading.Thread(target=server.run, daemon=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from lorascope.library import Library
 from lorascope.server import Settings
 from tests.browser.conftest import DESKTOP, LARGE, PHONE, Visit, barriers, keep, serving
+from tests.fakes import tint
+from tests.serving import measured
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,61 @@ def test_other_sizes_and_lights_fit_too(
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A server over adapters with long names and claims; its address, their names and their keys."""
+    folder = tmp_path_factory.mktemp("endless")
+    names = ["detailed_anime_style_illustration_xl_v2_final_epoch_000010", "x" * 200]
+    for number, name in enumerate(names):
+        tint(folder / "loras" / f"{name}.safetensors", red=0.3, blue=0.1 * number)
+        claims = {"name": name, "trainedWords": [name], "model": {"tags": [name, "red"]}}
+        (folder / "loras" / f"{name}.civitai.info").write_text(json.dumps(claims), "utf-8")
+    place = measured(folder / "library.db", folder / "loras", precision="glance")
+    with Library(place) as library:
+        keys = {adapter.name: key for key, adapter in library.adapters().items()}
+    with serving(Settings(library=place, folders=(folder / "loras",))) as address:
+        yield address, names, [keys[name] for name in names]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_long_names_fit(visit: Visit, endless: tuple[str, list[str], list[str]], size: tuple[int, int]) -> None:
+    address, names, (one, other) = endless
+    page = visit("/", base=address, size=size)
+    for name in names:
+        page.get_by_role("button", name=f"Compare {name}").click()
+    for path in (
+        "/?q=red",
+        f"/?less={one}&less={other}",
+        f"/adapters/{one}",
+        f"/adapters/{other}/words",
+        f"/compare?a={one}&a={other}",
+        "/map/table",
+        f"/favourites?a={one}&a={other}",
+        "/work",
+    ):
+        page.goto(path)
+        for summary in page.locator(".more > summary").all():
+            summary.click()
+        keep(page, f"endless-{path.partition('?')[0].strip('/').replace('/', '-')[:12]}-{size[0]}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+
+
+def test_what_is_told_stands_above_the_tray(visit: Visit, endless: tuple[str, list[str], list[str]]) -> None:
+    address, names, _ = endless
+    page = visit("/", base=address, size=PHONE, permissions=["clipboard-read", "clipboard-write"])
+    for name in names:
+        page.get_by_role("button", name=f"Compare {name}").click()
+    page.get_by_role("button", name=f"Copy tag <lora:{names[1]}:1>").click()
+    expect(page.locator("#toast")).to_have_text(f"Copied <lora:{'x' * 74} …")
+    keep(page, "endless-toast")
+    told, tray = page.locator("#toast").bounding_box(), page.locator("#tray").bounding_box()
+    assert told is not None
+    assert tray is not None
+    assert told["y"] + told["height"] <= tray["y"]
+    assert told["width"] > 0.8 * PHONE[0]
+    assert tray["height"] < 0.25 * PHONE[1]
+
+
 def test_contrast_holds_in_the_dark_too(visit: Visit) -> None:
     assert barriers(visit("/?q=red", scheme="dark")) == []
 
@@ -86,6 +146,9 @@ def test_an_empty_library_says_what_to_do(visit: Visit, loras: Path, tmp_path: P
         page.goto("about:blank")  # a page that listens notices that the server goes
     with serving(Settings(library=tmp_path / "bare.db")) as address:
         assert "lorascope serve --folder" in visit("/", base=address).inner_text("main")
+        page = visit("/work", base=address, size=PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+        page.goto("about:blank")
 
 
 def test_the_first_page_is_light(visit: Visit) -> None:

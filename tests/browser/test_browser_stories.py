@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
 from lorascope.server import Settings
+from lorascope.server.jobs import Plan
+from lorascope.server.post import Task
 from tests.browser.conftest import PHONE, Visit, barriers, keep, serving
 from tests.fakes import tint
-from tests.serving import small_world
+from tests.serving import small_world, start_thread
 
 
 def names(page: Page) -> list[str]:
@@ -105,6 +109,7 @@ def test_an_adapter_is_looked_at_with_the_keyboard(visit: Visit) -> None:
     tab_to(page, "Search for")
     page.keyboard.press("Enter")
     expect(page.locator("#words")).to_contain_text("red: it comes")
+    expect(page.locator("#words [tabindex]")).to_be_focused()  # the link that was pressed is gone
 
 
 def test_adapters_are_compared_with_the_keyboard(visit: Visit) -> None:
@@ -122,6 +127,26 @@ def test_adapters_are_compared_with_the_keyboard(visit: Visit) -> None:
     page.keyboard.press("End")
     places = page.locator(".compare .split input").evaluate_all("all => all.map(one => one.value)")
     assert set(places) == {"100"}
+
+
+def test_the_keyboard_keeps_its_place_beside_the_tray(visit: Visit) -> None:
+    page = visit("/?q=red", size=PHONE)
+    for name in ("scarlet", "rose"):
+        page.get_by_role("button", name=f"Compare {name}").press("Space")
+    tray = page.locator("#tray")
+    for _ in range(40):  # what has the focus once lay behind the tray
+        page.keyboard.press("Tab")
+        below = page.evaluate("document.activeElement.getBoundingClientRect().bottom")
+        assert below <= page.evaluate("document.getElementById('tray').getBoundingClientRect().top")
+    tray.get_by_role("button", name="Take scarlet out").press("Space")
+    expect(tray.get_by_role("button", name="Take rose out")).to_be_focused()
+    choose = tray.get_by_role("link", name="Choose one more to compare")
+    expect(choose).to_have_attribute("aria-disabled", "true")
+    choose.press("Enter")
+    assert "/compare" not in page.url
+    tray.get_by_role("button", name="Take rose out").press("Space")
+    expect(tray).to_be_hidden()
+    expect(page.get_by_role("button", name="Compare rose")).to_be_focused()
 
 
 def test_the_map_has_a_twin_for_the_keyboard(visit: Visit) -> None:
@@ -151,6 +176,10 @@ def test_files_are_measured_and_a_prompt_tried_with_the_keyboard(visit: Visit, t
         page = visit("/work", base=address)
         tab_to(page, str(folder))
         page.keyboard.press("Space")
+        page.get_by_role("button", name="2 new files: index").press("Enter")
+        box = page.get_by_label(str(folder))
+        assert box.evaluate("box => box.validationMessage") == "Choose a folder."  # it once meant all of them
+        expect(box).to_be_focused()
         page.keyboard.press("Space")
         tab_to(page, "Precision")
         page.keyboard.type("glance")
@@ -198,6 +227,7 @@ def test_going_back_brings_the_former_search_back(visit: Visit) -> None:
     page.get_by_label("What should it do?").fill("blue")
     page.keyboard.press("Enter")
     expect(page.locator(".card .name").first).to_have_text("sea")
+    expect(page).to_have_title("blue · lorascope")
     page.go_back()
     expect(page.locator(".card .name").first).to_have_text(first)
     expect(page.get_by_label("What should it do?")).to_have_value("red")
@@ -269,8 +299,10 @@ def test_a_picture_finds_adapters(visit: Visit) -> None:
 def test_what_is_no_picture_is_told(visit: Visit) -> None:
     page = visit("/", forgiven="Failed to load resource")
     page.locator("#picture").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
-    expect(page.locator("#toast")).to_contain_text("picture")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read as a picture")
     expect(page).to_have_url(re.compile("/$"))
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_favourites_stay_and_can_be_shared(visit: Visit) -> None:
@@ -283,6 +315,8 @@ def test_favourites_stay_and_can_be_shared(visit: Visit) -> None:
     expect(page.locator(".card .name")).to_have_text([name])
     assert "a=sha256" in page.url
     expect(visit(page.url).locator(".card .name")).to_have_text([name])  # another browser
+    page.goto("/favourites")  # by hand
+    expect(page.locator(".card .name")).to_have_text([name])
 
 
 def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
@@ -329,7 +363,7 @@ def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Vi
 def test_results_come_in_pages_of_48(visit: Visit) -> None:
     page = visit("/?q=red")
     assert len(names(page)) == 48
-    page.get_by_role("link", name="Next 48").click()
+    page.get_by_role("link", name="Next 7").click()
     expect(page.get_by_text("page 2 of 2")).to_be_visible()
     assert len(names(page)) == 7
 
@@ -339,7 +373,7 @@ def test_all_that_the_thresholds_leave_out_can_be_looked_at(visit: Visit) -> Non
     page.locator("#lane > summary").press("Enter")
     seen = page.locator("#lane .name").all_inner_texts()
     assert len(seen) == 48
-    page.get_by_role("navigation", name="Pages of what is left out").get_by_role("link", name="Next 48").press("Enter")
+    page.get_by_role("navigation", name="Pages of what is left out").get_by_role("link", name="Next 8").press("Enter")
     expect(page).to_have_url(re.compile("lane=2.*#lane$"))
     expect(page.locator("#lane .card").first).to_be_in_viewport()
     seen += page.locator("#lane .name").all_inner_texts()
@@ -473,6 +507,44 @@ def test_try_my_prompt(visit: Visit) -> None:
     expect(page.locator(".tries li").first).to_contain_text("without")
     expect(page.locator(".tries img")).to_have_count(10)
     keep(page, "story-try")
+
+
+def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:
+    page = visit("/?q=red", forgiven="Failed to")
+    page.get_by_role("link", name="lamp", exact=True).click()
+    page.route(re.compile("/tries|/words"), lambda route: route.abort())
+    told = page.get_by_role("alert").filter(has_text="The server does not answer")
+    page.get_by_label("Your prompt").fill("a red boat")
+    page.get_by_role("button", name="Try it").click()
+    expect(told).to_be_visible()
+    page.get_by_role("button", name="Dismiss").press("Enter")
+    expect(told).to_be_hidden()
+    page.get_by_role("link", name="Search for").click()
+    expect(told).to_be_visible()
+
+
+def test_a_try_survives_a_server_that_is_gone_for_a_while(visit: Visit, library_file: Path) -> None:
+    go_on = threading.Event()
+
+    def start_late(pipe: Connection, plan: Plan) -> Task:
+        thread = threading.Thread(target=lambda: go_on.wait() and start_thread(pipe, plan).join(), daemon=True)
+        thread.start()
+        return thread
+
+    with serving(Settings(library=library_file), start=start_late) as address:
+        page = visit("/?q=red", base=address, forgiven="Failed to")
+        page.get_by_text("Try my own prompt on the first 4").click()
+        page.get_by_label("Your prompt").fill("a blue boat")
+        page.get_by_role("button", name="Try it").click()
+        expect(page.get_by_text("Waiting for the models")).to_be_visible()
+        page.route(re.compile("/tries/"), lambda route: route.abort())
+        told = page.get_by_role("alert").filter(has_text="The server does not answer")
+        expect(told).to_be_visible()
+        go_on.set()
+        page.unroute(re.compile("/tries/"))
+        expect(page.locator(".tries img")).to_have_count(10)
+        expect(told).to_be_hidden()
+        page.goto("about:blank")
 
 
 def test_a_study_is_answered_by_the_keyboard(visit: Visit) -> None:

@@ -1,6 +1,6 @@
 // The search form: tidy addresses, live sliders, a picture dropped or chosen.
 
-import { say } from "./copy.js";
+import { complain, lost, say } from "./toast.js";
 
 const form = document.getElementById("ask");
 
@@ -12,7 +12,6 @@ if (form) {
     }
     ctx[ctx.sourceEvent.type === "submit" ? "push" : "replace"] = "true";
   });
-  form.addEventListener("htmx:error", () => say("The server does not answer. Is it still running?"));
   form.addEventListener("input", ({ target }) => {
     const shown = target.closest(".field")?.querySelector("output");
     if (shown) shown.value = spelt(target, shown.dataset.any);
@@ -71,12 +70,12 @@ async function searchBy(picture) {
       body: picture,
     });
     const found = await answer.json();
-    if (!answer.ok) return say([found.error.message, found.error.remedy].filter(Boolean).join(". "));
+    if (!answer.ok) return complain([found.error.message, found.error.remedy].filter(Boolean).join(". "));
     const address = new URL(location);
     for (const name of ["q", "more", "less", "page"]) address.searchParams.delete(name);
     address.searchParams.set("image", found.image);
     location.assign(address);
   } catch {
-    say("The server does not answer. Is it still running?");
+    lost();
   }
 }

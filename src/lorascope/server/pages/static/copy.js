@@ -1,19 +1,15 @@
-// Buttons that copy what their data-copy says, and the line that tells it, also to a screen reader.
+// Buttons that copy what their data-copy says.
 
-const toast = document.getElementById("toast");
-let timer;
+import { complain, say } from "./toast.js";
 
-/** Tell something for a few seconds. */
-export function say(text) {
-  clearTimeout(timer);
-  toast.textContent = text;
-  timer = setTimeout(() => (toast.textContent = ""), 4000);
-}
+const SHOWN = 80; // characters: enough to know it again
 
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-copy]");
   if (!button) return;
-  say((await copied(button.dataset.copy)) ? `Copied ${button.dataset.copy}` : `Copy it yourself: ${button.dataset.copy}`);
+  const text = button.dataset.copy;
+  if (await copied(text)) say(`Copied ${text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text}`);
+  else complain(`Copy it yourself: ${text}`);
 });
 
 async function copied(text) {

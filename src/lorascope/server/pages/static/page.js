@@ -5,3 +5,4 @@ import "./copy.js";
 import "./mature.js";
 import "./shelf.js";
 import "./split.js";
+import "./toast.js";

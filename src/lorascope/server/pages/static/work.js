@@ -14,4 +14,11 @@ events.addEventListener("work", ({ data }) => {
   else document.body.dispatchEvent(new Event("progressed"));
 });
 events.addEventListener("error", () => (lost.hidden = false));
+document.addEventListener("click", ({ target }) => target.matches("[action='/work/runs'] button") && wantFolder());
 window.addEventListener("pagehide", () => events.close());
+
+/** A browser can demand one tick, but not one of several: the first box speaks for all. */
+function wantFolder() {
+  const boxes = [...document.querySelectorAll("[name=folder]")];
+  boxes[0].setCustomValidity(boxes.some(({ checked }) => checked) ? "" : "Choose a folder.");
+}
