@@ -25,8 +25,12 @@
 
 An adapter error's ``code``, the middle column, is a short word that is stored with the refusal. A
 message names the thing, the value that was found and what to do about it.
+
+Texts and places that reach an error or the store pass :func:`printable` and :func:`place_of`: names of files are bytes,
+and JSON may spell what no text can hold.
 """
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,6 +58,16 @@ __all__ = [
     "UnreadableAdapter",
     "WrongBase",
 ]
+
+
+def printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold: bytes of names that an old archive left behind, lone surrogates out of JSON."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def place_of(path: Path | str) -> str:
+    """Where a file lies, as it is stored and printed: absolute and without ``..``, so that it has one spelling."""
+    return printable(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", and Path.resolve follows links
 
 
 class LorascopeError(Exception):
@@ -84,16 +98,11 @@ class AdapterError(LorascopeError):
     @property
     def place(self) -> str:
         """The absolute path as text that can be stored and printed, whatever bytes the name is made of."""
-        return _printable(str(self.path.absolute()))
+        return place_of(self.path)
 
     def __str__(self) -> str:
         """Return one line: the file, what is wrong with it, what to do."""
-        return _printable(f"{self.path}: {self.reason}. {self.remedy}")
-
-
-def _printable(text: str) -> str:
-    """Escape what stands for bytes that are no UTF-8, as in names that an old archive left behind."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        return printable(f"{self.path}: {self.reason}. {self.remedy}")
 
 
 class UnreadableAdapter(AdapterError):

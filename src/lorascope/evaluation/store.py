@@ -47,7 +47,7 @@ class LabStore:
 
     def __init__(self, library: Library) -> None:
         """Open it, or make it."""
-        self.path: Path = library.path.with_name(f"{library.path.stem}.lab{library.path.suffix}")
+        self.path: Path = library.companion("lab")
         self._db: sqlite3.Connection = connect(self.path, TABLES, create=True)
 
     def __enter__(self) -> LabStore:

@@ -28,7 +28,7 @@ from lorascope.library.records import (
     StoredProtocol,
     StoredSignature,
 )
-from lorascope.library.schema import LIBRARY, attached, connect, explained, snapshot, transaction
+from lorascope.library.schema import LIBRARY, attached, connect, explained, resolved, snapshot, transaction
 from lorascope.library.showcase import Showcase
 from lorascope.models import data_dir
 from lorascope.protocol import Execution, Preset, Protocol
@@ -75,10 +75,15 @@ class Library:
             self._evidence.close()
         self._db.close()
 
+    def companion(self, kind: str) -> Path:
+        """Where the companion of a kind lies: beside the file itself, by whatever links that is opened."""
+        place = resolved(self.path)
+        return place.with_name(f"{place.stem}.{kind}{place.suffix}")
+
     @property
     def evidence_path(self) -> Path:
         """Where the companion with the evidence lies."""
-        return self.path.with_name(f"{self.path.stem}.evidence{self.path.suffix}")
+        return self.companion("evidence")
 
     @property
     def evidence(self) -> Evidence:
@@ -254,8 +259,8 @@ class Library:
         with transaction(self._db, self.path) as db:
             db.execute("DELETE FROM previews WHERE adapter = ?", (key,))
             db.execute("DELETE FROM adapters WHERE key = ?", (key,))
-        if self.has_evidence:
-            self.evidence.remove(key)
+            if self.has_evidence:  # within the transaction: where one of the files refuses, neither is changed
+                self.evidence.remove(key)
 
     # --- Signatures -----------------------------------------------------------------------------------------------
 
