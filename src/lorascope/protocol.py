@@ -105,6 +105,7 @@ class Thresholds:
         )
 
 
+_MOST_THREADS = 4096
 _PAPER = Thresholds(strength_max=9.8, consistency_min=0.041)
 _PAPER_MODELS = ("stabilityai/stable-diffusion-xl-base-1.0", "openai/clip-vit-base-patch32")
 
@@ -165,6 +166,12 @@ class Preset:
         for field in ("steps", "width", "height", "block_size", "batch"):
             if getattr(self, field) < 1:
                 raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
+        if not 0 <= self.threads <= _MOST_THREADS:
+            most = f"0, for all there are, to {_MOST_THREADS}"
+            raise ProtocolError(f"preset {self.name!r}: threads is {self.threads}: it must be {most}")
+        for seed in self.seeds:
+            if not -(2**63) <= seed < 2**63:
+                raise ProtocolError(f"preset {self.name!r}: seeds holds {seed}: each must fit into 64 bits")
         for field in ("guidance", "scale"):
             if not math.isfinite(getattr(self, field)):
                 raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: give a finite number")
@@ -176,6 +183,15 @@ class Preset:
     def thresholds(self) -> Thresholds:
         """The thresholds that suit this base, encoder and sampler."""
         return Thresholds(strength_max=self.strength_max, consistency_min=self.consistency_min)
+
+    def check_prompts(self) -> None:
+        """Read every prompt set, also those that are needed only when all is measured.
+
+        Raises:
+            PromptSetError: one cannot be read.
+        """
+        for source in (self.prompts, self.query_prompts, self.reference, self.judged_prompts):
+            PromptSet.load(source)
 
     def grid(self) -> Grid:
         """The grid of cells to measure."""

@@ -117,8 +117,15 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
 
 
 def chosen_preset(name: str, **changes: Any) -> Preset:
-    """A preset with what the person changed: fields that are None or empty stay as they are."""
-    return dataclasses.replace(Preset.load(name), **{k: v for k, v in changes.items() if v not in (None, "", ())})
+    """A preset with what the person changed: fields that are None or empty stay as they are.
+
+    Raises:
+        ProtocolError: there is no such preset, or a value is out of range.
+        PromptSetError: one of its prompt sets cannot be read. Told here, it leaves no empty library.
+    """
+    chosen = dataclasses.replace(Preset.load(name), **{k: v for k, v in changes.items() if v not in (None, "", ())})
+    chosen.check_prompts()
+    return chosen
 
 
 def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:

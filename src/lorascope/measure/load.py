@@ -32,8 +32,10 @@ def load_bench(
         download: fetch models that are not on this disk from the Hugging Face hub.
 
     Raises:
+        PromptSetError: a prompt set cannot be read, be it one that only a search needs: hours later is too late.
         ModelError: the base model or an encoder cannot be loaded.
     """
+    preset.check_prompts()
     if preset.family == FAKE:
         from lorascope.encoders.fake import FakeEncoder
         from lorascope.generators.fake import FakeGenerator
