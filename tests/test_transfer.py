@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import math
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from fakes import three
 
 from lorascope.errors import LibraryError, MissingExtra, OutputError
 from lorascope.library import Library, export_carlos, import_carlos
-from lorascope.library.transfer import CARLOS
+from lorascope.library.published import CARLOS
 from lorascope.measure import Bench, index
 from lorascope.search import Searcher
 
@@ -122,7 +123,12 @@ def test_an_export_of_another_protocol_is_not_taken_for_theirs(tmp_path: Path, b
         ({"strength": math.nan}, r"row 0 \('LoRA 0'\) is no signature"),
         ({"strength": None}, r"row 0 \('LoRA 0'\) is no signature"),
         ({"consistency": math.inf}, r"row 0 \('LoRA 0'\) is no signature"),
-        ({"direction": [1.0, 2.0]}, r"must be 512 \+ 2 finite numbers; take that row out"),
+        ({"direction": [1.0, 2.0]}, r"must be 512 \+ 2 finite numbers, Strength 0 or more and .*; take that row out"),
+        ({"direction": [1e300] * 512}, "is no signature"),  # no float32 holds it
+        ({"strength": -5.0}, "is no signature"),
+        ({"consistency": 7.0}, "is no signature"),
+        ({"version_id": None}, r"row 0 \('LoRA 0'\): version_id is None, but tells adapters apart: give Civitai's num"),
+        ({"version_id": "ten"}, "version_id is 'ten'"),
         ({"direction": None}, "is no signature"),
         ({"direction": ["a"] * 512}, "is no signature"),
     ],
@@ -134,6 +140,41 @@ def test_a_row_that_is_no_signature_is_named(
         import_carlos(write(tmp_path / "bad.parquet", rows_of(**change)), library)
     assert library.adapters() == {}
     assert library.protocols() == []
+
+
+def test_a_wrong_row_far_down_leaves_the_library_as_it_was(tmp_path: Path, library: Library) -> None:
+    """The 500 adapters of the first batch once stayed."""
+    rows = rows_of(600, consistency=0.1)
+    rows[-1]["strength"] = math.nan
+    with pytest.raises(LibraryError, match=r"row 599 \('LoRA 599'\) is no signature"):
+        import_carlos(write(tmp_path / "bad.parquet", rows), library)
+    assert library.adapters() == {}
+    assert library.protocols() == []
+
+
+def test_what_is_odd_beside_the_figures_is_no_claim_and_can_be_exported(tmp_path: Path, library: Library) -> None:
+    """It was once imported as it was, and ended every export with a traceback; a row without names blamed SQLite."""
+    odd: dict[str, Any] = {"model_nsfw_level": "Mature", "model_download_count": "many", "model_description": 7}
+    nameless: dict[str, Any] = {"model_name": None, "folder_name": None}
+    assert import_carlos(write(tmp_path / "odd.parquet", rows_of(1, **odd)), library) == 1
+    assert import_carlos(write(tmp_path / "nameless.parquet", rows_of(1, version_id=7, **nameless)), library) == 1
+    first, second = (library.adapters()[key] for key in ("civitai:10@100", "civitai:10@7"))
+    assert first.facts["claims"].keys() == {"title", "civitai_model", "civitai_version"}
+    assert second.name == second.key
+    assert export_carlos(library, tmp_path / "again.parquet") == 2
+    claims = {"nsfw_level": {"value": "Mature", "source": "import"}}  # as an earlier version kept it
+    library.add_adapters([dataclasses.replace(first, facts={"claims": claims, "downloads": "many"})], {})
+    assert export_carlos(library, tmp_path / "again.parquet") == 2
+
+
+@pytest.mark.parametrize("written", ["{", "[]", "{}", '{"seeds": 1}', "\udcff"])
+def test_metadata_of_no_protocol_is_told(written: str, tmp_path: Path, library: Library) -> None:
+    """It once ended in the traceback of a JSONDecodeError or a KeyError."""
+    table = pa.Table.from_pylist(rows_of())
+    metadata = {"lorascope_protocol": written.encode("utf-8", "surrogateescape")}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "x.parquet")
+    with pytest.raises(LibraryError, match=r"the Protocol among its metadata cannot be read \(.*\): export it again"):
+        import_carlos(tmp_path / "x.parquet", library)
 
 
 def test_files_that_are_not_in_the_layout_are_told_apart(tmp_path: Path, library: Library) -> None:

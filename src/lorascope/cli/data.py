@@ -19,16 +19,16 @@ def import_(
     """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
     from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
-    from lorascope.library import Library, import_carlos, merge
+    from lorascope.library import Library, merge, published
 
     if not source.endswith((".db", ".parquet")):
         raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
-    if source.endswith(".db"):
-        Library(source).close()
-    elif not source.startswith(("https://", "http://")) and not Path(source).is_file():
+    if not source.endswith(".db") and not source.startswith(("https://", "http://")) and not Path(source).is_file():
         raise LibraryError(f"no file at {source}: give the published library, an export, or an https address of one")
-    with Library(library, create=True) as opened:  # only now: what is wrong with the source leaves no empty library
-        count = merge(Path(source), opened) if source.endswith(".db") else import_carlos(source, opened)
+    source_opened = Library(source) if source.endswith(".db") else published(source)
+    with source_opened as theirs:
+        with Library(library, create=True) as opened:  # only now: a source that is wrong leaves no empty library
+            count = merge(theirs.path, opened) if isinstance(theirs, Library) else theirs.into(opened)
         _tell(
             as_json,
             f"{counted(count, 'adapter')} read from {source} into {opened.path}",

@@ -3,6 +3,7 @@
 from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
 from lorascope.library.matrix import Matrix
+from lorascope.library.published import Published, export_carlos, import_carlos, published
 from lorascope.library.records import (
     Pin,
     Preview,
@@ -12,7 +13,7 @@ from lorascope.library.records import (
     StoredSignature,
 )
 from lorascope.library.store import BARE, Library, default_path
-from lorascope.library.transfer import export_carlos, import_carlos, merge, write_manifest
+from lorascope.library.transfer import merge, write_manifest
 
 __all__ = [
     "BARE",
@@ -23,6 +24,7 @@ __all__ = [
     "Matrix",
     "Pin",
     "Preview",
+    "Published",
     "Refusal",
     "StoredAdapter",
     "StoredProtocol",
@@ -31,5 +33,6 @@ __all__ = [
     "export_carlos",
     "import_carlos",
     "merge",
+    "published",
     "write_manifest",
 ]
