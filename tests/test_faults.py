@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import three, tint
+import torch
+from fakes import MODULE, three, tint
+from safetensors.torch import save_file
 
 from lorascope.adapters import read_adapter
 from lorascope.errors import UnreadableAdapter
-from lorascope.library import Library
+from lorascope.library import Library, write_manifest
 from lorascope.library.leases import ended, this_process
-from lorascope.measure import Bench, index
+from lorascope.measure import Bench, index, load_bench
 from lorascope.miniature.broken import write_broken
 
 HERE = Path(__file__).parent
@@ -269,6 +272,43 @@ def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(tmp_path: Path
     with pytest.raises(UnreadableAdapter) as told:
         read_adapter(odd)
     assert str(told.value).encode("utf-8")
+
+
+def test_a_header_that_holds_what_is_no_text_is_one_file_that_is_left_out(tmp_path: Path, bench: Bench) -> None:
+    """JSON may spell half of a character: as the name of a module it once ended the run, since no library holds it."""
+    folder = three(tmp_path / "loras")
+    path = folder / "odd.safetensors"
+    tensors = {f"{MODULE}.lora_A.weight": torch.ones(1, 3), f"{MODULE}.lora_B.weight": torch.ones(3, 1)}
+    save_file(tensors | {key.replace("proj_in", "odd"): value.clone() for key, value in tensors.items()}, path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    text = json.dumps({name.replace("odd", "\ud800"): entry for name, entry in header.items()}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    outcome = index([folder], bench, precision="glance")
+    assert outcome.finished
+    assert len(outcome.measured) == 3
+    (refused,) = bench.library.refusals()
+    assert refused == outcome.refused[0]
+    assert "\\ud800" in refused.reason
+
+
+def test_trigger_words_that_are_no_text_are_spelt_out(tmp_path: Path, bench: Bench) -> None:
+    path = tint(tmp_path / "loras" / "red.safetensors", red=0.2)
+    path.with_suffix(".json").write_text('{"activation text": "r\\ud8003d"}', "utf-8")
+    both = load_bench(dataclasses.replace(bench.preset, triggers="both"), bench.library)
+    assert len(index([path], both, precision="glance").measured) == 1
+
+
+def test_a_manifest_is_written_whatever_was_asked(tmp_path: Path, bench: Bench) -> None:
+    """A path that is no UTF-8 once stayed among the runs, and no manifest could be written any more."""
+    odd = tmp_path / "N\udcff"
+    index([odd], bench, precision="glance")
+    assert bench.library.runs()[0]["request"]["paths"] == [f"{tmp_path}/N\\udcff"]
+    bench.library.start_run({"paths": [str(odd)]})  # as an earlier version noted it
+    write_manifest(bench.library, tmp_path / "manifest.json")
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    assert manifest["runs"][0]["request"]["paths"] == [str(odd)]
 
 
 def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:

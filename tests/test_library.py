@@ -200,15 +200,41 @@ def test_an_adapter_is_found_by_key_name_or_path(filled: Library, text: str) -> 
 
 
 def test_a_relative_path_is_a_path(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "absolute", lambda self: Path("/loras") / self)
-    assert filled.find("ink.safetensors") == ADAPTER
+    monkeypatch.setattr(os, "getcwd", lambda: "/loras/more")
+    assert filled.find("../ink.safetensors") == ADAPTER
 
 
 def test_one_name_for_two_adapters_asks_for_a_key(filled: Library) -> None:
-    filled.add_adapters([dataclasses.replace(OTHER, name="ink")], {})
+    filled.add_adapters([dataclasses.replace(OTHER, name="ink", paths=("/more/ink.safetensors",))], {})
     message = r"2 adapters are called 'ink': give more of a key \(sha256:aaaaaaaaaaaa, sha256:bbbbbbbbbbbb\)"
     with pytest.raises(LibraryError, match=message):
         filled.find("ink")
+
+
+def test_of_one_name_the_adapter_that_has_a_file_is_meant(filled: Library) -> None:
+    """A file that was replaced in its place once left a ghost, for which its name meant two adapters."""
+    filled.add_adapters([dataclasses.replace(OTHER, name="ink")], {})
+    assert filled.find("ink") == ADAPTER
+    assert filled.find(OTHER.key).key == OTHER.key
+
+
+def test_a_copy_is_found_by_its_own_name_if_nothing_else_is_called_so(filled: Library) -> None:
+    filled.add_adapters([dataclasses.replace(ADAPTER, paths=("/copies/tusche.safetensors",))], {})
+    assert filled.find("tusche").key == ADAPTER.key
+    filled.add_adapters([dataclasses.replace(OTHER, name="tusche")], {})
+    assert filled.find("tusche").key == OTHER.key
+
+
+def test_a_text_that_is_no_utf_8_is_a_clear_error(filled: Library) -> None:
+    """It once was the traceback of a UnicodeEncodeError."""
+    with pytest.raises(LibraryError, match=r"\\udcff is not UTF-8, so no library holds it: give another name or a key"):
+        filled.find("\udcff")
+    assert list(filled.members(folder=Path("\udcff"))) == []
+
+
+def test_a_folder_is_meant_however_it_is_spelt(filled: Library) -> None:
+    """``..`` once stayed in a path, and nothing was found under it."""
+    assert len(filled.members(folder=Path("/loras/more/.."))) == 1
 
 
 def test_an_unknown_adapter_is_told_with_names_that_are_near(filled: Library) -> None:
@@ -284,6 +310,54 @@ def test_a_damaged_library_says_so(filled: Library, protocol: Protocol) -> None:
         library.matrix(protocol.digest)
 
 
+def test_a_companion_is_not_taken_for_the_library(tmp_path: Path, filled: Library) -> None:
+    """Once it was filled with the tables of one, even by an import."""
+    assert filled.evidence.floor("p", "e") is None
+    filled.close()
+    before = filled.evidence_path.read_bytes()
+    message = "holds baselines, blocks, floors instead of protocols: .* Give the library itself, .*/library.db"
+    for create in (True, False):
+        with pytest.raises(LibraryError, match=message):
+            Library(filled.evidence_path, create=create)
+    assert filled.evidence_path.read_bytes() == before
+
+
+def test_looking_into_an_empty_file_makes_no_library_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    with pytest.raises(LibraryError, match="empty.db is empty: make a library of it with `lorascope index FOLDER"):
+        Library(path)
+    assert path.read_bytes() == b""
+    Library(path, create=True).close()
+    Library(path).close()
+
+
+def test_a_library_has_one_set_of_companions_by_whatever_name_it_is_opened(tmp_path: Path, bench: Bench) -> None:
+    """Opened through a link, it once got a second file of evidence beside the link, and all was measured again."""
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(bench.library.path)
+    with Library(link) as again:
+        assert again.evidence_path == bench.library.evidence_path
+        again.remove(again.find("redder").key)
+    assert len(bench.library.evidence.distances(bench.protocols[0])) == 2
+    assert [path.name for path in link.parent.iterdir()] == ["link.db"]
+
+
+def test_a_circle_of_links_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a.db").symlink_to(tmp_path / "b.db")
+    (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
+    with pytest.raises(LibraryError, match="a.db: .*: choose another --library"):
+        Library(tmp_path / "a.db", create=True)
+
+
+def test_text_that_a_flipped_bit_has_spoilt_is_damage(filled: Library) -> None:
+    filled._db.execute("UPDATE adapters SET name = CAST(x'ff41' AS TEXT)")
+    with pytest.raises(LibraryError, match="the library is damaged. Restore it from a copy"):
+        filled.adapters()
+
+
 def test_a_folder_is_no_library(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="is a folder: name a library file, such as "):
         Library(tmp_path, create=True)
@@ -343,6 +417,27 @@ def test_a_library_in_a_folder_that_cannot_be_written_is_read_without_a_log(lock
     """Reading it by the plain URI failed once, and the error blamed the library that it was merged into."""
     in_folder = not os.access(locked.parent, os.W_OK)
     assert schema.reading(locked) == f"{locked.as_uri()}?mode=ro{'&immutable=1' * in_folder}"
+
+
+def test_what_its_owner_has_just_written_is_read_without_rights_to_the_folder(
+    tmp_path: Path, filled: Library, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood in the log only was once passed over: stale figures, or "layout 0" of a library all in its log."""
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == tmp_path) and access(path, mode)
+    )
+    with Library(filled.path) as read:
+        assert list(read.signatures(protocol.digest, read.adapters())) == [ADAPTER.key]
+        filled.put_signatures(protocol.digest, "quick", {OTHER.key: make_signature()})
+        assert len(read.signatures(protocol.digest, read.adapters())) == 2
+    copy = tmp_path / "copies" / "library.db"
+    copy.parent.mkdir()
+    for ending in ("", "-wal"):
+        copy.with_name(f"library.db{ending}").write_bytes(Path(f"{filled.path}{ending}").read_bytes())
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    with pytest.raises(LibraryError, match=r"its last changes lie in library.db-wal, which cannot be read in a folder"):
+        Library(copy)
 
 
 def test_two_that_make_a_library_at_once_wait_for_each_other(tmp_path: Path) -> None:
@@ -512,6 +607,21 @@ def test_merging_never_mixes_trigger_words_within_a_signature(tmp_path: Path, be
     assert len(bench.library.evidence.blocks(key, bench.protocols[0])) == 1
 
 
+def test_what_lies_at_a_path_is_known_better_here_than_in_an_older_library(
+    elsewhere: Path, tmp_path: Path, bench: Bench
+) -> None:
+    """A merge once moved a path back to the adapter that had lain there before, and would have refused a good file."""
+    theirs = tmp_path / "theirs"
+    tint(theirs / "red.safetensors", red=0.4)
+    tint(theirs / "bad.safetensors", blue=0.4)
+    (theirs / "green.safetensors").write_bytes(b"")
+    index([theirs], bench, precision="glance")
+    before, refused = bench.library.stamps(), bench.library.refusals()
+    merge(elsewhere, bench.library)
+    assert (bench.library.stamps(), bench.library.refusals()) == (before, refused)
+    assert len(bench.library.adapters()) == 4
+
+
 def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, library: Library) -> None:
     with pytest.raises(LibraryError, match="no library at"):
         merge(tmp_path / "none.db", library)
@@ -521,6 +631,22 @@ def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, li
 
 
 # --- removal ------------------------------------------------------------------------------------------------------
+
+
+def test_where_the_evidence_is_damaged_nothing_is_removed(tmp_path: Path, bench: Bench) -> None:
+    """The adapter was once forgotten, its blocks were not, and a failure was reported."""
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    library = bench.library
+    key, before = library.find("redder").key, measured(library)
+    library.close()
+    data = bytearray(library.evidence_path.read_bytes())
+    data[schema._PAGE_SIZE :] = b"\xff" * (len(data) - schema._PAGE_SIZE)
+    library.evidence_path.write_bytes(data)
+    with Library(library.path) as again:
+        with pytest.raises(LibraryError, match="evidence.db: the library is damaged"):
+            again.remove(key)
+        assert measured(again) == before
+        assert again.previews(bench.scene, key)
 
 
 def test_a_removed_adapter_leaves_nothing_but_its_file(tmp_path: Path, bench: Bench) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from lorascope.adapters import sha256
 from lorascope.encoders.fake import FakeEncoder
-from lorascope.errors import LibraryError, ModelError, ProtocolError
+from lorascope.errors import LibraryError, ModelError, PromptSetError, ProtocolError
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import BARE, Library
 from lorascope.library.codec import columns
@@ -155,6 +155,87 @@ def test_the_same_file_twice_is_one_adapter_in_two_places(tmp_path: Path, bench:
     assert outcome.cells == bench.grid.block_size
     (adapter,) = bench.library.adapters().values()
     assert len(adapter.paths) == 2
+
+
+def test_the_name_is_that_of_the_copy_whose_words_were_worn(tmp_path: Path, bench: Bench) -> None:
+    """Measured with one copy's trigger, an adapter once stood there under the other's name and claims."""
+    path = tint(tmp_path / "loras" / "one.safetensors", red=0.2)
+    path.with_suffix(".json").write_text('{"activation text": "r3d"}', "utf-8")
+    shutil.copy(path, path.with_name("two.safetensors"))
+    index([path.parent], bench, precision="glance")
+    shutil.copy(path, path.with_name("three.safetensors"))
+    index([path.parent], bench, precision="quick")
+    (adapter,) = bench.library.adapters().values()
+    assert len(adapter.paths) == 3
+    assert (adapter.name, adapter.claimed("triggers"), adapter.facts["worn"][bench.scene]) == ("one", ["r3d"], ", r3d")
+    assert bench.library.find("three") == adapter
+    path.unlink()
+    index([path.parent], bench, precision="full")
+    (adapter,) = bench.library.adapters().values()
+    assert adapter.name in ("two", "three")  # of what is there now
+
+
+def test_a_file_that_is_junk_now_is_not_where_its_adapter_lies(tmp_path: Path, bench: Bench) -> None:
+    """The path once went on showing the adapter that had lain there."""
+    path = tint(tmp_path / "loras" / "one.safetensors", red=0.2)
+    index([path.parent], bench, precision="glance")
+    (adapter,) = bench.library.adapters().values()
+    version = bench.library.showcase.version()
+    path.write_bytes(b"")
+    index([path.parent], bench, precision="glance")
+    assert bench.library.adapters()[adapter.key].paths == ()
+    assert bench.library.showcase.version() != version
+    with pytest.raises(LibraryError, match="has no adapter"):
+        bench.library.find(str(path))
+
+
+def test_a_file_that_is_refused_for_another_reason_still_lies_there(tmp_path: Path, bench: Bench) -> None:
+    path = tmp_path / "part.safetensors"
+    tensors = {f"{MODULE}.lora_A.weight": torch.ones(1, 3), f"{MODULE}.lora_B.weight": torch.full((3, 1), 0.1)}
+    other = MODULE.replace("proj_in", "proj_out")
+    save_file(tensors | {k.replace(MODULE, other): v.clone() for k, v in tensors.items()}, path)
+    index([path], bench, precision="glance", partial=True)
+    assert [refused.code for refused in index([path], bench, precision="full").refused] == ["partial-match"]
+    assert list(bench.library.stamps()) == [str(path)]
+
+
+def test_what_was_left_out_and_is_gone_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:
+    """It was once listed for ever, in the manifest too."""
+    for place in ("here/a", "here/deep/b", "hereafter/c"):
+        path = tmp_path / f"{place}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    index([tmp_path], bench, precision="glance")
+    for path in tmp_path.rglob("*.safetensors"):
+        path.unlink()
+    index([tmp_path / "here"], bench, precision="glance")
+    assert [refused.path for refused in bench.library.refusals()] == [str(tmp_path / "hereafter/c.safetensors")]
+    (tmp_path / "hereafter").rename(tmp_path / "unplugged")
+    index([tmp_path / "hereafter"], bench, precision="glance")  # a drive that is not there says nothing of its files
+    assert len(bench.library.refusals()) == 2
+
+
+def test_one_file_has_one_path_however_it_is_spelt(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``..`` once stayed in paths: the same file lay in two places."""
+    path = tint(tmp_path / "loras" / "one.safetensors", red=0.2)
+    (tmp_path / "other").mkdir()
+    index([path.parent], bench, precision="glance")
+    monkeypatch.chdir(tmp_path / "other")
+    again = index([Path("../loras")], bench, precision="glance")
+    assert len(again.unchanged) == 1
+    assert list(bench.library.stamps()) == [str(path)]
+    assert bench.library.runs()[0]["request"]["paths"] == [str(path.parent)]
+
+
+@pytest.mark.parametrize("field", ["prompts", "query_prompts", "reference", "judged_prompts"])
+def test_a_prompt_set_that_is_not_there_is_told_before_anything_is_measured(
+    field: str, library: Library, preset: Preset
+) -> None:
+    """Those of queries were once missed after the hours of measuring."""
+    with pytest.raises(PromptSetError, match="cannot read the prompt set 'gone.txt'"):
+        load_bench(dataclasses.replace(preset, **{field: "gone.txt"}), library)
 
 
 def test_a_file_that_changes_during_a_run_is_left_out_and_said_so(tmp_path: Path, bench: Bench) -> None:

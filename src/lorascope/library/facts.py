@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from lorascope.adapters import Adapter, Claims
-from lorascope.errors import AdapterError
+from lorascope.errors import AdapterError, place_of, printable
 from lorascope.library.records import Refusal
 
 
@@ -28,5 +29,10 @@ def adapter_facts(adapter: Adapter) -> dict[str, Any]:
 
 
 def refusal(error: AdapterError) -> Refusal:
-    """The record of a file that is left out."""
-    return Refusal(error.place, error.code, error.reason, error.remedy)
+    """The record of a file that is left out because of an error."""
+    return left_out(error.path, error.code, error.reason, error.remedy)
+
+
+def left_out(path: Path, code: str, reason: str, remedy: str) -> Refusal:
+    """The record of a file that is left out, in texts that can be stored whatever the file holds."""
+    return Refusal(place_of(path), code, printable(reason), printable(remedy))

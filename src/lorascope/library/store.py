@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any, final
@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from lorascope.caches import Note
-from lorascope.errors import LibraryError
+from lorascope.errors import LibraryError, place_of
 from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.evidence import Evidence
+from lorascope.library.finding import another_lies_at, find
 from lorascope.library.leases import SECONDS, ended
 from lorascope.library.matrix import Matrix, numbers, read_matrix
 from lorascope.library.records import (
@@ -221,33 +222,19 @@ class Library:
         """Numbers of the adapters of a base family, under a folder, or both; in ascending order."""
         where, values = ["family = ?"] if family else [], [family] if family else []
         if folder is not None:
-            inside = str(folder.absolute()).rstrip(os.sep) + os.sep
+            inside = place_of(folder).rstrip(os.sep) + os.sep
             where.append("id IN (SELECT adapter FROM files WHERE path >= ? AND path < ?)")
             values += [inside, inside[:-1] + chr(ord(os.sep) + 1)]
         sql = f"SELECT group_concat(id) FROM (SELECT id FROM adapters WHERE {' AND '.join(where or ['1'])} ORDER BY id)"
         return numbers(self._rows(sql, values)[0][0])
 
     def find(self, text: str) -> StoredAdapter:
-        """One adapter by key, start of its key, name, or path.
+        """One adapter by key, start of its key, name, or path; or by the name of another file that holds it.
 
         Raises:
             LibraryError: none or several match.
         """
-        path = str(Path(text).absolute())
-        rows = self._rows(
-            "SELECT DISTINCT key FROM adapters LEFT JOIN files ON adapter = id WHERE key = ?1 OR name = ?1 OR path = ?2"
-            " OR (length(?1) >= 6 AND (substr(key, 1, length(?1)) = ?1 OR substr(key, 8, length(?1)) = ?1))",
-            [text, path],
-        )
-        if len(rows) == 1:
-            return next(iter(self.adapters([rows[0][0]]).values()))
-        if rows:
-            keys = ", ".join([key if "@" in key else key[:19] for (key,) in rows[:5]] + ["..."] * (len(rows) > 5))
-            raise LibraryError(f"{len(rows)} adapters are called {text!r}: give more of a key ({keys})")
-        names = [name for (name,) in self._rows("SELECT DISTINCT name FROM adapters ORDER BY name")]
-        near = [name for name in names if text.lower() in name.lower()][:5] or get_close_matches(text, names, 5)
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise LibraryError(f"{self.path} has no adapter {text!r}: `lorascope list` shows all.{hint}")
+        return next(iter(self.adapters([find(self._rows, self.path, text)]).values()))
 
     def stamps(self) -> dict[str, tuple[str, int, int]]:
         """Key, size and mtime_ns of every known path."""
@@ -357,15 +344,17 @@ class Library:
         ]
 
     def refuse(self, refusal: Refusal) -> None:
-        """Note that a file was left out and why."""
-        self._write(
-            "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)",
-            [(refusal.path, refusal.code, refusal.reason, refusal.remedy, time.time())],
-        )
+        """Note that a file was left out and why. An adapter that lay in its place before lies there no more."""
+        with transaction(self._db, self.path) as db:
+            db.execute("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", (*astuple(refusal), time.time()))
+            known = db.execute("SELECT adapter, size, mtime_ns FROM files WHERE path = ?", (refusal.path,)).fetchone()
+            if known is not None and another_lies_at(refusal.path, *known[1:]):
+                db.execute("DELETE FROM files WHERE path = ?", (refusal.path,))
+                db.execute("UPDATE adapters SET added = ? WHERE id = ?", (time.time(), known[0]))
 
-    def accept(self, path: str) -> None:
-        """Forget an earlier refusal of a file that is good now."""
-        self._write("DELETE FROM refusals WHERE path = ?", [(path,)])
+    def accept(self, *paths: str) -> None:
+        """Forget earlier refusals of files that are good now, or gone."""
+        self._write("DELETE FROM refusals WHERE path = ?", [(path,) for path in paths])
 
     def refusals(self) -> list[Refusal]:
         """Every file that is left out, by path."""
@@ -393,7 +382,9 @@ class Library:
         The evidence of some adapters may stay where it is: ``but``.
         """
         with attached(self._db, self.path, other.path) as db:
-            for table in ("executions", "previews", "refusals"):
+            for table in ("executions", "previews"):
                 db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+            unknown = "SELECT * FROM other.refusals WHERE path NOT IN (SELECT path FROM main.files)"
+            db.execute(f"INSERT OR IGNORE INTO refusals {unknown}")
         if other.has_evidence:
             self.evidence.absorb(other.evidence_path, but)

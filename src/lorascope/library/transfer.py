@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def merge(source: Path, library: Library) -> int:
     """Take over what another library knows and this one does not.
 
     Of two signatures of one adapter the one of more cells stays. Where both measured it with other trigger words, the
-    other's blocks are not taken: a signature has one wording.
+    other's blocks are not taken: a signature has one wording. What lies at a path is known better here, where it was
+    looked at, than in a library that may be older.
 
     Returns:
         How many adapters the other library has. Merging twice changes nothing.
@@ -34,8 +36,9 @@ def merge(source: Path, library: Library) -> int:
                 library.put_baseline_mean(stored.protocol.digest, mean)
         adapters = other.adapters()
         here = library.adapters(adapters)
-        stamps = {path: (size, mtime_ns) for path, (_, size, mtime_ns) in other.stamps().items()}
-        library.add_adapters([_joined(here.get(key), theirs) for key, theirs in adapters.items()], stamps)
+        seen = {*library.stamps(), *(refusal.path for refusal in library.refusals())}
+        stamps = {path: (size, time) for path, (_, size, time) in other.stamps().items() if path not in seen}
+        library.add_adapters([_joined(here.get(key), theirs, stamps) for key, theirs in adapters.items()], stamps)
         for stored in other.protocols():
             digest = stored.protocol.digest
             for key, found in other.signatures(digest, adapters).items():
@@ -49,12 +52,13 @@ def _worn(adapter: StoredAdapter) -> dict[str, str]:
     return adapter.facts.get("worn", {})
 
 
-def _joined(mine: StoredAdapter | None, theirs: StoredAdapter) -> StoredAdapter:
-    """What is known here, with the other library's paths, and with its words for scenes that were not measured here."""
+def _joined(mine: StoredAdapter | None, theirs: StoredAdapter, places: Container[str]) -> StoredAdapter:
+    """What is known here, with some of the other's paths, and with its words for scenes that were not measured here."""
+    paths = tuple(path for path in theirs.paths if path in places)
     if mine is None:
-        return theirs
+        return dataclasses.replace(theirs, paths=paths)
     facts = mine.facts | ({"worn": _worn(theirs) | _worn(mine)} if _worn(theirs) else {})
-    return dataclasses.replace(mine, paths=theirs.paths, facts=facts)
+    return dataclasses.replace(mine, paths=paths, facts=facts)
 
 
 def _reworded(mine: StoredAdapter, theirs: StoredAdapter) -> bool:
@@ -82,7 +86,8 @@ def write_manifest(library: Library, path: Path) -> int:
         "left_out": [vars(refusal) for refusal in library.refusals()],
     }
     with whole(path) as partial:
-        partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
+        # an older run may have noted a path that is no UTF-8: what stands for its bytes is spelt as JSON spells it
+        partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8", "backslashreplace")
     return len(adapters)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, final
 
 from lorascope.adapters import Adapter, Delta, load_delta, peft_config, read_file, sha256_of
 from lorascope.adapters.spectra import Spectrum
-from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEffect, NotFinite
+from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, NoEffect, NotFinite, place_of
 from lorascope.library import Refusal, StoredAdapter
-from lorascope.library.facts import adapter_facts, refusal
+from lorascope.library.facts import adapter_facts, left_out, refusal
 from lorascope.library.leases import this_process
 from lorascope.measure.ahead import read_ahead
 from lorascope.measure.bench import Bench
@@ -123,7 +123,7 @@ def index(
 def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str, Any]:
     """What a run is asked, and by which process, as the library notes it."""
     return {
-        "paths": [str(path.absolute()) for path in paths],
+        "paths": [place_of(path) for path in paths],
         "precision": precision,
         "partial": partial,
         "owner": this_process(),
@@ -159,6 +159,7 @@ class _Run:
         self.outcome.unchanged = sorted(set(corpus.known.values()))
         for refused in corpus.refused:
             self._refuse(refused)
+        self._library.accept(*corpus.vanished)
         adapters = self._first_looks(corpus.adapters)
         self._bench.keep_baseline_mean(1)
         if self._goal != GLANCE and not self._late:
@@ -266,7 +267,7 @@ class _Run:
             raise
         except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
             reason = f"{type(error).__name__}: {error}"
-            self._refuse(Refusal(str(adapter.path.absolute()), "unexpected", reason, "Please report this file"))
+            self._refuse(left_out(adapter.path, "unexpected", reason, "Please report this file"))
         else:
             return True
         return False
@@ -330,8 +331,9 @@ class _Run:
             words: the trigger words that it is measured with from here on.
             worn: those that it was measured with so far, by scene.
         """
-        path = str(adapter.path.absolute())
+        path = place_of(adapter.path)
         facts = adapter_facts(adapter) | {
+            "read_from": path,
             "worn": dict(worn),
             "modules_matched": delta.coverage.matched,
             "modules_total": delta.coverage.total,
@@ -339,9 +341,24 @@ class _Run:
             "prompts_cut": self._bench.cut(words),
             "spectrum": remember(self._spectra[adapter.path], self._bench.worn_as),
         }
-        stored = StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts)
+        stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))
         self._library.add_adapters([stored], {path: (adapter.size, adapter.mtime_ns)})
         self._library.accept(path)
+
+    def _as_measured(self, copy: StoredAdapter) -> StoredAdapter:
+        """An adapter by the name and the claims of the file that was measured, as long as that one lies there.
+
+        Another file may hold the same, with another sidecar: its words are not those that the adapter was measured
+        with.
+        """
+        known = self._library.adapters([copy.key]).get(copy.key)
+        if known is None or not known.facts.get("worn"):
+            return copy
+        first = known.facts.get("read_from")
+        if first not in known.paths or not Path(first).is_file():
+            return copy
+        kept = {name: known.facts[name] for name in ("claims", "read_from")}
+        return replace(copy, name=known.name, facts=copy.facts | kept)
 
     def _refuse(self, refused: Refusal) -> None:
         self._library.refuse(refused)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascope.adapters import Adapter, Claims, read_adapter, scan
-from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase
+from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of, printable
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
 from lorascope.measure.stopping import StoppingRule
@@ -17,11 +18,15 @@ _FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3",
 
 @dataclass
 class Corpus:
-    """What was found: adapters to measure, files known already (path to key) and files left out."""
+    """What was found: adapters to measure, files known already (path to key) and files left out.
+
+    ``vanished`` are places of files that were left out by an earlier run and are not there any more.
+    """
 
     adapters: list[Adapter] = field(default_factory=list)
     known: dict[Path, str] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -42,12 +47,14 @@ def gather(
     """
     corpus = Corpus()
     stamps = library.stamps()
+    given, met = list(paths), set[str]()
 
     def report(folder: Path, reason: str) -> None:
         corpus.refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
 
-    for count, path in enumerate(scan(paths, report), 1):
+    for count, path in enumerate(scan(given, report), 1):
         tell(count)
+        met.add(place_of(path))
         key = known_key(path, stamps)
         if key is not None and key in done:
             corpus.known[path] = key
@@ -58,7 +65,18 @@ def gather(
             corpus.adapters.append(adapter)
         except AdapterError as error:
             corpus.refused.append(refusal(error))
+    roots = [place_of(path) for path in given]
+    unseen = [refused.path for refused in corpus.refused if refused.code == UnreadableAdapter.code]
+    corpus.vanished = [
+        old.path
+        for old in library.refusals()
+        if old.path not in met and _under(old.path, roots) and not _under(old.path, unseen)
+    ]
     return corpus
+
+
+def _under(place: str, folders: Iterable[str]) -> bool:
+    return any(place == folder or place.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> set[str]:
@@ -83,12 +101,12 @@ def _finished(library: Library, protocol: str, rule: StoppingRule) -> set[str]:
 
 def trigger_words(claims: Claims) -> str:
     """The words that call an adapter up, as they are appended to a prompt: ", word, word"."""
-    return "".join(f", {word}" for word in claims.triggers.value) if claims.triggers else ""
+    return "".join(f", {printable(word)}" for word in claims.triggers.value) if claims.triggers else ""
 
 
 def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:
     """The key of a file that looks as it did when it was read: same path, size and time. None for any other."""
-    found = stamps.get(str(path.absolute()))
+    found = stamps.get(place_of(path))
     if found is None:
         return None
     key, size, mtime_ns = found
