@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,10 +24,11 @@ from tiny import tiny_clip
 from typer.testing import CliRunner, Result
 
 from lorascope import cli
-from lorascope.cli import running
+from lorascope.cli import lab, output, running
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
-from lorascope.library import Library, StoredAdapter
+from lorascope.evaluation.findings import Chart, Findings, Section, Table
+from lorascope.library import Library, StoredAdapter, export_carlos
 from lorascope.measure import Event, load_bench
 from lorascope.measure.index import index
 from lorascope.protocol import Preset
@@ -241,6 +243,45 @@ def test_similar_leaves_out_the_one_itself(measured: Path, folder: Path) -> None
         assert sorted(hit["adapter"]["name"] for hit in told["hits"]) == ["blueder", "greender"]
 
 
+def test_a_single_adapter_has_no_other_to_compare_with(tmp_path: Path) -> None:
+    """It was once said that no adapter is of the family and under the folder that nobody had asked for."""
+    place = tmp_path / "l.db"
+    call("index", tint(tmp_path / "red.safetensors", red=0.3), "-l", place, "--preset", FAKE, "--precision", "glance")
+    assert "There is no other adapter under this Protocol" in call("similar", "red", "-l", place).stdout
+    assert "No adapter is of that --family" in call("similar", "red", "-l", place, "--family", "sdxl").stdout
+
+
+def test_show_and_list_tell_what_was_worn_and_what_is_gone(tmp_path: Path) -> None:
+    path = tint(tmp_path / "loras" / "red.safetensors", red=0.3)
+    path.with_suffix(".json").write_text('{"activation text": "r3d, ink"}', "utf-8")
+    green = tint(tmp_path / "loras" / "green.safetensors", green=0.3)
+    place = tmp_path / "l.db"
+    options = ("-l", place, "--preset", FAKE, "--precision", "glance")
+    call("index", path.parent, *options)
+    assert "r3d, ink" in call("show", "red", "-l", place).stdout.split("trigger words")[1]
+    assert "none" in call("show", "green", "-l", place).stdout.split("trigger words")[1]
+    assert "gone" not in call("list", "-l", place).stdout + call("show", "red", "-l", place).stdout
+    ghost = answer("show", "red", "-l", place)["key"]
+    tint(path, red=0.1)
+    green.unlink()
+    call("index", path.parent, *options)
+    gone = {row["name"]: row["gone"] for row in answer("list", "-l", place) if row["key"] != ghost}
+    assert gone == {"red": False, "green": True}
+    assert "(gone)" in call("show", "green", "-l", place).stdout
+    assert "gone: its file was replaced by another" in call("show", ghost, "-l", place).stdout
+    assert call("list", "-l", place).stdout.count("gone") == 2
+
+
+def test_show_needs_no_evidence(measured: Path, tmp_path: Path) -> None:
+    """Damaged evidence once hid all that is known of an adapter."""
+    place = tmp_path / "copy.db"
+    place.write_bytes(measured.read_bytes())
+    place.with_name("copy.evidence.db").write_bytes(b"no database" * 100)
+    told = call("show", "redder", "-l", place)
+    assert "Strength" in told.stdout
+    assert "copy.evidence.db: this is no lorascope library" in told.stderr
+
+
 def test_show_tells_all_of_one_adapter(measured: Path) -> None:
     told = answer("show", "redder", "-l", measured)
     assert told["name"] == "redder"
@@ -318,11 +359,38 @@ def test_the_lab_s_other_verbs_say_what_they_found(measured: Path, tmp_path: Pat
     assert "Images to judge: 10 for each of 3 adapters; 40 still to make" in cost.replace("\n", " ")
 
 
+def test_what_is_not_a_number_is_null(measured: Path) -> None:
+    """JSON knows neither NaN nor infinity: a document with them once could not be read by other programs."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = call("calibrate", "-l", measured, "--json").stdout
+    json.loads(told, parse_constant=refuse)
+    assert output._finite({"a": [math.inf, (math.nan, 1.5)]}) == {"a": [None, [None, 1.5]]}
+
+
+def test_a_chart_leaves_no_heading_on_the_terminal(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chart = Chart("points", "a chart", "x", "y", ())
+    sections = (Section("Drawn", charts=(chart,)), Section("Said", "in words"), Section("Listed", table=Table((), ())))
+    lab.present_findings(Findings("All", "of it", sections), "here", None, as_json=False)
+    told = capsys.readouterr().out
+    assert "Drawn" not in told
+    assert "Said" in told
+    assert "Listed" in told
+
+
+def test_a_text_model_that_is_named_twice_is_asked_once(measured: Path) -> None:
+    with lab.Laboratory(measured, "", ["minilm", "bge", "minilm"], None, device="", download=False) as opened:
+        assert opened._models == ["minilm", "bge"]
+
+
 def test_doctor_looks_at_everything(measured: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--json", "-l", str(measured)])
     checks = {check["what"]: check for check in json.loads(result.stdout)}
     assert {"Python", "torch", "device", "library", "disk", "preset sdxl-paper"} <= checks.keys()
     assert "3 under fake-" in checks["library"]["found"]
+    assert "1 threads" not in checks["device"]["found"]
     assert result.exit_code == int("problem" in {check["state"] for check in checks.values()})
 
 
@@ -366,6 +434,13 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
         (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
+        (["search", "red", "--all", "-l", "{empty}"], "library-error", "is empty: run `lorascope index FOLDER"),
+        (["search", "\udcff", "-l", "{measured}"], "query-error", "the query \\udcff is not UTF-8"),
+        (["show", "\udcff", "-l", "{measured}"], "library-error", "\\udcff is not UTF-8, so no library holds it"),
+        (["list", "-l", "{evidence}"], "library-error", "instead of protocols: it is another of a library's files"),
+        (["import", "{evidence}", "-l", "{tmp}/l.db"], "library-error", "it is another of a library's files"),
+        (["import", "{foreign}", "-l", "{tmp}/l.db"], "library-error", "which are not to be mixed with carlos-2025"),
+        (["index", "{tmp}", "--preset", FAKE, "--prompts", "x", "-l", "{tmp}/l.db"], "prompt-set-error", "cannot rea"),
         (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
         (["index", "{tmp}", "--preset", FAKE, "--precision", "x", "-l", "{tmp}/l.db"], "protocol-error", "no prec"),
@@ -389,7 +464,12 @@ def test_errors_come_in_one_envelope(
 ) -> None:  # fmt: skip
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000, "utf-8")  # it once was a RecursionError
-    places = {"tmp": tmp_path, "measured": measured, "deep": deep}
+    empty, foreign = tmp_path / "empty.db", tmp_path / "foreign.parquet"
+    Library(empty, create=True).close()
+    with Library(measured) as library:
+        export_carlos(library, foreign)
+        places = {"evidence": library.evidence_path, "empty": empty, "foreign": foreign}
+    places |= {"tmp": tmp_path, "measured": measured, "deep": deep}
     error = fails([part.format(**places) for part in argv], monkeypatch, capfd)
     assert error["code"] == code
     assert message.format(**places) in error["message"]
@@ -427,6 +507,15 @@ def test_an_output_that_finds_no_space_is_told_in_one_line(argv: list[str], meas
     assert done.stderr.splitlines() == [
         "error: the output cannot be written (the disk is full): free some space, or print elsewhere"
     ]
+
+
+@pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["show", "nobody"], ["show", "nobody", "--json"]])
+def test_an_output_that_is_closed_is_no_reason_for_a_traceback(argv: list[str], measured: Path) -> None:
+    """It once was an AttributeError."""
+    program = f"{sys.executable} -c 'from lorascope.cli import main; main()' {' '.join(argv)} -l {measured} >&-"
+    done = subprocess.run(program, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == (2 if "nobody" in argv else 0)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("target", ["sheet.html", "manifest.json", "signatures.parquet"])

@@ -16,9 +16,7 @@ _STOPPED = 130
 
 def main() -> None:
     """Run the command line; errors that a person can put right are one line, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal of an older encoding lacks even the dash of an interval
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\b")  # not the person's concern
     try:
         _run()
@@ -36,6 +34,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
         full = OutputError("the output cannot be written (the disk is full): free some space, or print elsewhere")
         _fail(full, 2, as_json=False)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # whoever called has closed it: what is printed goes nowhere
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of an older encoding lacks even the dash of an interval
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run() -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from lorascope.cli.output import counted
 from lorascope.errors import LorascopeError
 from lorascope.library import Library, default_path
 from lorascope.models import cache_dir, find_model
@@ -61,7 +62,8 @@ def _device() -> Check:
             f"{cards[0]} is here, but torch {build} has no GPU support: install torch for your GPU as"
             " pytorch.org/get-started says, then this package again",
         )  # fmt: skip
-    return Check("note", "device", f"CPU, {torch.get_num_threads()} threads: fine for the demo and for searching")
+    threads = counted(torch.get_num_threads(), "thread")
+    return Check("note", "device", f"CPU, {threads}: fine for the demo and for searching")
 
 
 def _extra(module: str, extra: str, purpose: str) -> Check:

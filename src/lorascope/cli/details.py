@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from lorascope.cli.output import counted, out, print_json, print_table, ranged
-from lorascope.library import Library, StoredAdapter, StoredSignature
+from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
+from lorascope.errors import LibraryError
+from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
+
+_GONE = "gone"
 
 
 def print_adapter(adapter: StoredAdapter) -> None:
     """What the file is and what its metadata claims."""
     facts = adapter.facts
     rows = [("name", adapter.name), ("key", adapter.key), ("family", adapter.family)]
-    rows += [("path", path) for path in adapter.paths]
+    rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
+    if not adapter.paths and _from_file(adapter.key):
+        rows.append(("path", f"{_GONE}: its file was replaced by another"))
     if "kinds" in facts:
         kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
         ranks = ", ".join(map(str, facts["ranks"]))
@@ -29,9 +35,35 @@ def print_adapter(adapter: StoredAdapter) -> None:
     print_table(("", ""), rows)
 
 
-def print_signature(protocol: str, stored: StoredSignature) -> None:
-    """One signature: figures with intervals, and the profile over categories."""
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+def _from_file(key: str) -> bool:
+    """Whether an adapter was measured from a file; one of the published library has no file here, nor ever had."""
+    return key.startswith("sha256:")
+
+
+def overlooked(library: Library, stored: StoredProtocol, key: str) -> bool:
+    """Whether the encoder may miss what an adapter does. Damaged evidence is told, and hides nothing else."""
+    from lorascope.evaluation.unseen import unseen
+
+    try:
+        found = unseen(library, stored.protocol.digest).get(key)
+    except LibraryError as error:
+        err.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return False
+    return found is not None and found.flag
+
+
+def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: StoredSignature) -> None:
+    """One signature: figures with intervals, the trigger words it was measured with, the profile over categories."""
     signature = stored.signature
+    words = adapter.facts.get("worn", {}).get(protocol.protocol.scene, "").removeprefix(", ")
+    worn = "none" if protocol.protocol.triggers == "none" else words or "none"
     grid, new = signature.grid, signature.new_prompts
     agreement = "–" if grid.agreement is None else f"at least {grid.agreement.lower:.3f}"
     rows = [
@@ -52,9 +84,10 @@ def print_signature(protocol: str, stored: StoredSignature) -> None:
         ),
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
+        *([("trigger words", worn, "")] if _from_file(adapter.key) else []),
     ]
     out.print()
-    print_table(("", "on the full grid", "on new prompts"), rows, protocol)
+    print_table(("", "on the full grid", "on new prompts"), rows, str(protocol.protocol))
     if signature.categories:
         profile = [(c.category, c.cells, c.strength, c.consistency, c.alignment) for c in signature.categories]
         out.print()
@@ -66,6 +99,7 @@ def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
     stored = library.protocol(protocol)
     matrix = library.matrix(stored.protocol.digest)
     precisions = library.precisions(stored.protocol.digest)
+    there = {key for path, (key, *_) in library.stamps().items() if _there(path)}
     order = sorted(range(len(matrix)), key=lambda row: -float(matrix.strength[row]))
     rows = [
         (
@@ -74,15 +108,18 @@ def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
             float(matrix.consistency[i]),
             precisions[matrix.keys[i]],
             matrix.keys[i],
+            _GONE if _from_file(matrix.keys[i]) and matrix.keys[i] not in there else "",
         )
         for i in order
     ]
     if as_json:
         names = ("name", "strength", "consistency", "precision", "key")
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        print_json([dict(zip(names, row[:5], strict=True)) | {"gone": bool(row[5])} for row in rows])
         return
-    shown = [(*row[:4], row[4] if "@" in row[4] else row[4][7:19]) for row in rows]
-    print_table(("adapter", "Strength", "Consistency", "precision", "key"), shown, str(stored.protocol))
+    names = ("adapter", "Strength", "Consistency", "precision", "key", "file")
+    columns = names if any(row[5] for row in rows) else names[:5]
+    shown = [(*row[:4], row[4] if "@" in row[4] else row[4][7:19], row[5])[: len(columns)] for row in rows]
+    print_table(columns, shown, str(stored.protocol))
     if refused := len(library.refusals()):
         out.print(f"[dim]{counted(refused, 'file')} left out: lorascope list --refused[/]")
 

@@ -36,7 +36,8 @@ def search(
         raise QueryError("give either words or --image FILE")
     narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
     with Library(library) as opened:
-        names = [str(s.protocol) for s in opened.protocols() if s.adapters] if every_protocol else [protocol]
+        measured = [str(s.protocol) for s in opened.protocols() if s.adapters] if every_protocol else []
+        names = measured or [protocol]  # of a library without signatures, searching says what to do
         with Building() as building:
             how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": building.note}
             lanes = [
@@ -45,7 +46,7 @@ def search(
                 else by_picture(opened, name, image, **how)
                 for name in names
             ]
-        present(opened, lanes, hidden=hidden, sheet=sheet, as_json=as_json)
+        present(opened, lanes, narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
 def similar(
@@ -74,7 +75,7 @@ def similar(
         with Building() as building:
             searcher = Searcher(opened, protocol=protocol, note=building.note)
         answer = searcher.similar(opened.find(adapter).key, top=top, filters=narrowing.filters(searcher))
-        present(opened, [(searcher, answer)], hidden=hidden, sheet=sheet, as_json=as_json)
+        present(opened, [(searcher, answer)], narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
 def show(
@@ -84,33 +85,30 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
-    from lorascope.cli.details import print_adapter, print_signature
+    from lorascope.cli.details import overlooked, print_adapter, print_signature
     from lorascope.cli.output import out, print_json
-    from lorascope.evaluation.unseen import unseen
     from lorascope.library import Library
     from lorascope.report.plain import plain_adapter, plain_signature
 
     with Library(library) as opened:
         found = opened.find(adapter)
-        measured = {
-            str(stored.protocol): signatures[found.key]
+        measured = [
+            (stored, signatures[found.key])
             for stored in opened.protocols()
             if (signatures := opened.signatures(stored.protocol.digest, [found.key]))
-        }
-        digests = {str(stored.protocol): stored.protocol.digest for stored in opened.protocols()}
-        flags = {name: unseen(opened, digests[name]).get(found.key) for name in measured}
-        missed = {name for name, one in flags.items() if one is not None and one.flag}
+        ]
+        missed = {str(stored.protocol) for stored, _ in measured if overlooked(opened, stored, found.key)}
         if as_json:
             signatures_json = {
-                name: plain_signature(s, direction=direction) | {"unseen": name in missed}
-                for name, s in measured.items()
+                (name := str(stored.protocol)): plain_signature(one, direction=direction) | {"unseen": name in missed}
+                for stored, one in measured
             }
             print_json(plain_adapter(found) | {"signatures": signatures_json})
             return
         print_adapter(found)
-        for name, stored in measured.items():
-            print_signature(name, stored)
-            if name in missed:
+        for stored, signature in measured:
+            print_signature(found, stored, signature)
+            if str(stored.protocol) in missed:
                 out.print("[yellow]Its pictures change more than its embeddings: the encoder may miss what it does.[/]")
 
 

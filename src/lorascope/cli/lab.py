@@ -49,7 +49,7 @@ class Laboratory:
             self.searcher = Searcher(self.library, protocol=protocol, query_encoder=self._query_encoder)
             self.corpus = Corpus.of(self.searcher)
             self._opened = opening.pop_all()  # where something above fails, nothing stays open
-        self._models = list(models) or [STANDING_IN]
+        self._models = list(dict.fromkeys(models)) or [STANDING_IN]  # each sits once in the lineup
         self._presets, self.device, self.download = presets, device, download
         self._progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -116,6 +116,8 @@ def present_findings(findings: Findings, origin: str, report: Path | None, as_js
     for warning in findings.warnings:
         out.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     for section in findings.sections:
+        if section.charts and section.table is None:
+            continue  # it is a chart, for the page
         out.print(f"\n[bold]{escape(section.heading)}[/]\n[dim]{escape(section.text)}[/]", highlight=False)
         if section.table is not None:
             print_table(section.table.columns, [[_short(cell, row) for cell in row] for row in section.table.rows])

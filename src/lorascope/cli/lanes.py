@@ -8,7 +8,7 @@ from pathlib import Path
 from lorascope.caches import Note
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
-from lorascope.errors import QueryError
+from lorascope.errors import QueryError, printable
 from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.report.plain import plain_answer
@@ -26,6 +26,11 @@ class Narrowing:
     everything: bool
     family: str
     folder: str
+
+    @property
+    def of_some(self) -> bool:
+        """Whether only adapters of a family or a folder may appear."""
+        return bool(self.family or self.folder)
 
     def filters(self, searcher: Searcher) -> Filters:
         """The same for one Protocol."""
@@ -47,6 +52,8 @@ def by_words(
 ) -> Lane:
     """Search under one Protocol in words; the encoder may be fetched, if asked."""
     way = _known_encoding(encoding)
+    if query != printable(query):
+        raise QueryError(f"the query {printable(query)} is not UTF-8, which no encoder reads: type it anew")
     dtype: Dtype = "bfloat16" if fast else "float32"
 
     def encoder(stored: StoredProtocol) -> Shifts:
@@ -80,7 +87,9 @@ def _borrowed(searcher: Searcher) -> str:
     return borrowed_thresholds(searcher.stored.protocol, searcher.thresholds)
 
 
-def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:
+def present(
+    library: Library, lanes: list[Lane], narrowing: Narrowing, *, hidden: bool, sheet: Path | None, as_json: bool
+) -> None:
     """Write the sheet of answers, if asked, and print them. In this order, so that JSON is one document or none."""
     path = None
     if sheet is not None:
@@ -92,7 +101,7 @@ def present(library: Library, lanes: list[Lane], *, hidden: bool, sheet: Path | 
         print_json(answers[0] if len(answers) == 1 else answers)
         return
     for searcher, answer in lanes:
-        print_answer(answer, searcher.thresholds, show_hidden=hidden)
+        print_answer(answer, searcher.thresholds, show_hidden=hidden, narrowed=narrowing.of_some)
         if (answer.too_strong or answer.too_unstable) and (note := _borrowed(searcher)):
             err.print(note, style="yellow", highlight=False, markup=False)
     if path is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from lorascope.signature import Estimate
 
 out = Console(emoji=False)  # a query or a name may hold ":cat:"
 err = Console(stderr=True, emoji=False)
+_NO_MEMBER = "No adapter is of that --family and under that --folder: `lorascope list` shows all."
+_ALONE = "There is no other adapter under this Protocol to compare it with: `lorascope index FOLDER` measures more."
 _COMMANDS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 
 
@@ -31,7 +34,16 @@ def harmless(text: str) -> str:
 def print_json(data: Any) -> None:
     """One JSON document on standard output, in ASCII where that cannot print everything."""
     everything = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(json.dumps(data, ensure_ascii=not everything, indent=1) + "\n")
+    sys.stdout.write(json.dumps(_finite(data), ensure_ascii=not everything, indent=1, allow_nan=False) + "\n")
+
+
+def _finite(data: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON does not know: no figure, or no limit."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def print_error(error: BaseException, *, as_json: bool = False) -> None:
@@ -63,11 +75,11 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
 
 
-def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool) -> None:
-    """Hits as a table, in words first."""
+def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool, narrowed: bool = False) -> None:
+    """Hits as a table, in words first; ``narrowed`` tells whether a family or a folder was asked for."""
     title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
     if not answer.considered:
-        out.print("[yellow]No adapter is of that --family and under that --folder: `lorascope list` shows all.[/]")
+        out.print(f"[yellow]{_NO_MEMBER if narrowed else _ALONE}[/]")
         return
     if answer.hits and not answer.found:
         out.print(f"[yellow]{NOTHING}[/]")
