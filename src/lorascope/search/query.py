@@ -10,6 +10,8 @@ from lorascope.errors import QueryError
 
 _SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
 _WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
+_HALF = re.compile("[\ud800-\udfff]")
+"""What stands for a byte that is no UTF-8, or for half of a character that JSON spells in two."""
 _LONGEST = 2000
 LIGHTEST, HEAVIEST = 1e-6, 1e6
 """What a part of a query may weigh: beyond that, sums of parts lose digits, and then all of them."""
@@ -51,11 +53,13 @@ class Query:
         ``watercolor -people``. A phrase may end in a weight: ``watercolor -people:0.5 +snow:2``.
 
         Raises:
-            QueryError: nothing is asked, a weight is not from 1e-6 to 1e6, a phrase is empty, or it is longer than
-                2000 characters.
+            QueryError: nothing is asked, a weight is not from 1e-6 to 1e6, a phrase is empty or begins with a sign
+                that stands alone, or the query is longer than 2000 characters or holds bytes that are no UTF-8.
         """
         if len(text) > _LONGEST:
             raise QueryError(f"the query has {len(text)} characters: use at most {_LONGEST}")
+        if found := _HALF.search(text):
+            raise QueryError(f"the query holds {found[0]!r}, a byte or half a character that is no text: use UTF-8")
         text = "".join(" " if ord(c) < 32 or c == "\x7f" else c for c in text).strip()
         if not text:
             raise QueryError("the query is empty: describe an effect, a style or a subject, such as 'pencil drawing'")
@@ -72,6 +76,8 @@ def _term(sign: str, phrase: str, query: str) -> Term:
     phrase = " ".join(phrase.split())
     if not phrase or weight == 0:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
+    if not phrase.split()[0].strip("+-"):  # taken as a word, "- people" would add what it seems to subtract
+        raise QueryError(f"{query!r} has a sign that stands alone: write it without a space, like '-people'")
     if not LIGHTEST <= weight <= HEAVIEST:
         raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")
     return Term(phrase, -weight if sign == "-" else weight)
