@@ -83,6 +83,16 @@ def test_queries_with_the_same_best_answer_belong_together() -> None:
         ("q.csv", "query,adapter,grade\na,b,1\na,b,2", "line 3: the id 'a' stands there twice"),
         ("q.csv", "query,adapter,grade\na,b,much", "line 2: the grade is 'much': write 0 to 4"),
         ("q.csv", "query,adapter,grade\n,b,1", "line 2: the text is ''"),
+        ("q.jsonl", r'{"text": "a", "id": "caf\udce9"}', r"line 1: the id 'caf\udce9' holds '\udce9'"),
+        ("q.jsonl", r'{"text": "pen\udc80"}', r"line 1: the text 'pen\udc80' holds '\udc80'"),
+        ("q.jsonl", r'{"text": "a", "id": "x\u0000y"}', r"line 1: the id 'x\x00y' holds '\x00'"),
+        ("q.jsonl", r'{"text": "a", "kind": "\u001b[1m"}', r"line 1: the kind '\x1b[1m' holds '\x1b'"),
+        ("q.jsonl", r'{"text": "a", "relevant": {"\ud83d": 1}}', r"line 1 ('a'): the adapter '\ud83d' holds"),
+        ("q.jsonl", '{"text": "a", "id": ["b"]}', "line 1: the id is ['b']: write a text"),
+        ("q.jsonl", '{"text": "- a"}', "line 1: '- a' has a sign that stands alone"),
+        ("q.json", '[{"text": "a", "relevant": ' + "[" * 700 + "]" * 700 + "}]", "relevant is [[["),
+        ("q.csv", "query,id\na,x\x00y", r"line 2: the id 'x\x00y' holds '\x00'"),
+        ("q.csv", "query\na\n" + "x" * 200_000, "q.csv, line 2, cannot be read as CSV (field larger than field limit"),
         ("q.txt", None, "cannot be read"),
     ],
 )  # fmt: skip
@@ -92,6 +102,14 @@ def test_a_wrong_line_is_named(tmp_path: Path, name: str, text: str | None, mess
     with pytest.raises(QueryError) as caught:
         load_queries(tmp_path / name)
     assert message in str(caught.value)
+
+
+def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
+    """JSON allows U+2028 within a text; it was once taken for the end of a line."""
+    (tmp_path / "q.jsonl").write_text('{"text": "deep\u2028snow", "id": 0}\n{"text": "ice"}\n', "utf-8")
+    assert [(query.id, query.text) for query in load_queries(tmp_path / "q.jsonl")] == [
+        ("0", "deep\u2028snow"), ("ice", "ice"),
+    ]  # fmt: skip
 
 
 def test_a_part_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -310,6 +328,26 @@ def test_every_shipped_text_model_says_how_it_is_used() -> None:
         assert model.pooling in ("mean", "cls", "lasttoken")
     with pytest.raises(QueryError, match=r"no text model 'gpt': use one of minilm, qwen3-0\.6b"):
         TextModel.load("gpt")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("mine = 5", "([mine] is 5 instead of a table)"),
+        ("[mine]\npooling = ['mean']", "([mine] has the pooling ['mean'] instead of a text)"),
+        ("[mine]\ncolour = 'red'", "([mine] "),
+        ("[mine", "cannot be read"),
+        (
+            "[mine]\nfamily = 'f'\npooling = 'mean'\nquery_prefix = ''\ndocument_prefix = ''",
+            "([mine] names neither a model nor a package)",
+        ),
+    ],
+)
+def test_a_wrong_text_model_is_named(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(text, "utf-8")
+    with pytest.raises(QueryError) as caught:
+        TextModel.load("mine", tmp_path / "models.toml")
+    assert complaint in str(caught.value)
 
 
 def test_the_model_that_stands_in_runs_without_a_hub(measured: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:

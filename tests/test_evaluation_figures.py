@@ -49,6 +49,12 @@ def test_queries_that_nobody_answers_count_as_zero() -> None:
         assert values[0] > 0
 
 
+def test_whatever_a_person_named_does_not_reach_trec_eval() -> None:
+    """Its C code once crashed at half a character, and took what follows a NUL for nothing."""
+    queries = [JudgedQuery(id_, "q", grades={"a0": 2, f"b{id_}": 1}) for id_ in ("caf\udce9", "x\0y", "x\0z")]
+    assert Qrels(corpus(3), queries).figures(np.array([[3.0, 2, 1]] * 3))["P@1"].tolist() == [1, 1, 1]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=8), st.randoms(use_true_random=False))
 def test_ndcg_is_1_for_the_ideal_order_and_never_above(grades: list[int], draw: object) -> None:

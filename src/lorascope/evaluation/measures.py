@@ -40,8 +40,9 @@ class Qrels:
     def __init__(self, corpus: Corpus, queries: Sequence[JudgedQuery]) -> None:
         """Bind the queries; their grades are by name or key of adapters."""
         self._corpus = corpus
-        self._ids = [query.id for query in queries]
-        graded = {query.id: self._graded(query) for query in queries}
+        # trec_eval's C code breaks on texts that C cannot hold, so what people named goes by its number there
+        graded = {str(place): self._graded(query) for place, query in enumerate(queries)}
+        self._ids = list(graded)
         best = {
             id_: {key: int(grade == max(grades.values())) for key, grade in grades.items()}
             for id_, grades in graded.items()
@@ -54,10 +55,14 @@ class Qrels:
         if any(query.kept for query in queries):
             halves = ir.nDCG(gains=_HALF_GAINS) @ 5
             self._names[str(halves)] = KEPT
-            self._others.append(ir.evaluator([halves], {query.id: self._graded_and_kept(query) for query in queries}))
+            kept = {str(place): self._graded_and_kept(query) for place, query in enumerate(queries)}
+            self._others.append(ir.evaluator([halves], kept))
 
     def _graded(self, query: JudgedQuery) -> dict[str, int]:
-        grades = {self._corpus.find(name) or f"missing {name}": grade for name, grade in query.grades.items()}
+        grades = {
+            self._corpus.find(name) or f"missing {place}": grade
+            for place, (name, grade) in enumerate(query.grades.items())
+        }
         return {key: grade for key, grade in grades.items() if grade} or {"nobody": 1}
 
     def _graded_and_kept(self, query: JudgedQuery) -> dict[str, int]:
@@ -77,11 +82,10 @@ class Qrels:
         self, evaluators: Sequence[Any], scores: Scores, depth: int
     ) -> dict[str, Float[np.ndarray, " queries"]]:
         run = {id_: self._run(row, depth) for id_, row in zip(self._ids, scores, strict=True)}
-        places = {id_: place for place, id_ in enumerate(self._ids)}
         found: dict[str, Float[np.ndarray, " queries"]] = {}
         for result in (result for evaluator in evaluators for result in evaluator.iter_calc(run)):
             name = self._names.get(str(result.measure), str(result.measure))
-            found.setdefault(name, np.zeros(len(self._ids)))[places[result.query_id]] = result.value
+            found.setdefault(name, np.zeros(len(self._ids)))[int(result.query_id)] = result.value
         return found
 
     def _run(self, row: Float[np.ndarray, " adapters"], depth: int) -> Mapping[str, float]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, cast
 
 from lorascope.errors import QueryError
@@ -21,6 +23,8 @@ SHIPPED = ("miniature", "sdxl")
 """Query sets that come with lorascope: the graded ones of the shipped world, and ungraded ones for SDXL libraries."""
 
 _GRADED = (("relevant", HIGHEST_GRADE), ("kept", 2))
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and what stands for half of a character."""
 
 Entry = tuple[str, Mapping[str, Any]]
 """A place in a file, in words, and the fields that stand there."""
@@ -82,7 +86,8 @@ def _entries(source: str | Path) -> Iterator[Entry]:
     if source in SHIPPED:
         yield from _shipped(str(source))
     elif str(source).endswith(".jsonl"):
-        for number, line in enumerate(_text(source).splitlines(), 1):
+        # split at line feeds alone: JSON allows other ends of lines, such as U+2028, within a text
+        for number, line in enumerate(_text(source).split("\n"), 1):
             if line.strip():
                 yield f"{source}, line {number}", _object(f"{source}, line {number}", _json(source, line, number))
     else:
@@ -128,7 +133,7 @@ def _json(source: str | Path, text: str, line: int = 0) -> object:
 
 def _object(place: str, entry: object) -> Mapping[str, Any]:
     if not isinstance(entry, dict):
-        raise QueryError(f"{place}: {entry!r} is no object: write {{'text': ..., 'relevant': {{name: grade}}}}")
+        raise QueryError(f"{place}: {shown(entry)} is no object: write {{'text': ..., 'relevant': {{name: grade}}}}")
     return cast("dict[str, Any]", entry)
 
 
@@ -145,19 +150,42 @@ def _unique(source: str | Path, entries: Iterator[Entry]) -> list[JudgedQuery]:
 def _query(place: str, entry: Mapping[str, Any]) -> JudgedQuery:
     text: object = entry.get("text")
     if not isinstance(text, str) or not text.strip():
-        raise QueryError(f"{place}: the text is {text!r}: write what is asked, such as 'pencil drawing'")
-    _check_phrase(place, text)
+        raise QueryError(f"{place}: the text is {shown(text)}: write what is asked, such as 'pencil drawing'")
+    _check_phrase(place, readable(place, "the text", text))
     relevant, kept = (_grades(f"{place} ({text!r})", entry, *kind) for kind in _GRADED)
-    id_, kind, split, group = (str(entry.get(name) or "") for name in ("id", "kind", "split", "group"))
+    id_, kind, split, group = (_label(place, entry, name) for name in ("id", "kind", "split", "group"))
     return JudgedQuery(id_ or text, text, kind or "query", relevant, split, group, kept)
+
+
+def readable(place: str, what: str, value: object) -> str:
+    """Return a text as it is, if measures in C, databases and terminals can all take it.
+
+    Args:
+        place: the file and the line, for the message.
+        what: what the text is.
+        value: what stands there.
+
+    Raises:
+        QueryError: it is no text, or holds a control character or half of a character.
+    """
+    if not isinstance(value, str):
+        raise QueryError(f"{place}: {what} is {shown(value)}: write a text")
+    if found := _UNFIT.search(value):
+        raise QueryError(f"{place}: {what} {shown(value)} holds {found[0]!r}, which nobody can read: leave it out")
+    return value
+
+
+def _label(place: str, entry: Mapping[str, Any], name: str) -> str:
+    value: object = entry.get(name)
+    return "" if value is None else readable(place, f"the {name}", str(value) if type(value) is int else value)
 
 
 def _grades(place: str, entry: Mapping[str, Any], name: str, highest: int) -> dict[str, int]:
     found: Any = entry.get(name, {})
     if not isinstance(found, dict):
-        raise QueryError(f"{place}: {name} is {found!r}: write {{adapter name: grade}}")
+        raise QueryError(f"{place}: {name} is {shown(found)}: write {{adapter name: grade}}")
     grades = cast("dict[str, Any]", found)
-    return {adapter: _grade(place, grade, highest) for adapter, grade in grades.items()}
+    return {readable(place, "the adapter", one): _grade(place, grade, highest) for one, grade in grades.items()}
 
 
 def _check_phrase(place: str, text: str) -> None:
@@ -172,20 +200,24 @@ def _check_phrase(place: str, text: str) -> None:
 
 def _grade(place: str, grade: object, highest: int) -> int:
     if isinstance(grade, bool) or not isinstance(grade, int) or not 0 <= grade <= highest:
-        raise QueryError(f"{place}: grades must be 0 to {highest}, not {grade!r}")
+        raise QueryError(f"{place}: grades must be 0 to {highest}, not {shown(grade)}")
     return grade
 
 
 def _csv(source: str | Path) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(_text(source)))
-    if "query" not in (reader.fieldnames or ()):
-        columns = ", ".join(reader.fieldnames or ()) or "none"
-        raise QueryError(f"{source} has no column 'query' (its columns: {columns}): begin with query,adapter,grade")
-    for row in reader:
-        place = f"{source}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise QueryError(f"{place} has more or fewer fields than the first line: mend it")
-        yield place, {name: value.strip() for name, value in row.items()}
+    try:
+        if "query" not in (reader.fieldnames or ()):
+            columns = ", ".join(reader.fieldnames or ()) or "none"
+            raise QueryError(f"{source} has no column 'query' (its columns: {columns}): begin with query,adapter,grade")
+        for row in reader:
+            place = f"{source}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise QueryError(f"{place} has more or fewer fields than the first line: mend it")
+            yield place, {name: value.strip() for name, value in row.items()}
+    except csv.Error as error:
+        place = f"{source}, line {reader.line_num},"
+        raise QueryError(f"{place} cannot be read as CSV ({error}): mend its quotes") from error
 
 
 def _merged(source: str | Path, rows: Iterator[tuple[str, dict[str, str]]]) -> list[JudgedQuery]:
@@ -216,7 +248,7 @@ def _graded(place: str, row: dict[str, str]) -> dict[str, int]:
     try:
         return {row["adapter"]: int(row.get("grade", ""))}
     except ValueError:
-        raise QueryError(f"{place}: the grade is {row.get('grade')!r}: write 0 to {HIGHEST_GRADE}") from None
+        raise QueryError(f"{place}: the grade is {shown(row.get('grade'))}: write 0 to {HIGHEST_GRADE}") from None
 
 
 def kinds(queries: Sequence[JudgedQuery]) -> list[str]:
