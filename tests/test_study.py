@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from lorascope.cli.app import app
-from lorascope.errors import QueryError
+from lorascope.errors import OutputError, QueryError
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.agreement import krippendorff_alpha, wilson
 from lorascope.evaluation.pairs import Pair, Study, draw_up, read_study
@@ -280,6 +280,42 @@ def test_rankings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         draw_up(tmp_path / "none.jsonl", "behaviour", "bm25")
 
 
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        (r'{"query": "x\ud800", "retriever": "bm25", "adapters": []}', "line 1: the query .* holds"),
+        ('{"query": ["x"], "retriever": "bm25", "adapters": []}', "line 1: the query is .* write a text"),
+        ('{"query": "x", "retriever": "bm25", "adapters": "abc"}', "line 1: 'abc' is no list of adapter keys"),
+        ('{"query": "x", "retriever": "bm25", "adapters": [1]}', "line 1: an adapter key is 1: write a text"),
+    ],
+)
+def test_a_ranking_of_something_else_is_refused(entry: str, complaint: str, tmp_path: Path) -> None:
+    """Half a character once broke the study when it was written; no list of keys passed for no answer."""
+    path = tmp_path / "rankings.jsonl"
+    path.write_text(entry, "utf-8")
+    with pytest.raises(QueryError, match=complaint):
+        draw_up(path, "behaviour", "bm25")
+
+
+def test_a_ranking_may_hold_every_end_of_a_line_but_a_line_feed(tmp_path: Path) -> None:
+    path = write_rankings(tmp_path / "rankings.jsonl", behaviour={"a b": ["k"]}, bm25={"a b": ["l"]})
+    path.write_text(path.read_text("utf-8").replace("a b", "a\u2028b"), "utf-8")
+    assert draw_up(path, "behaviour", "bm25").pairs == (Pair("a\u2028b", ("k",), ("l",)),)
+
+
+def test_a_study_takes_the_place_of_a_study_only(tmp_path: Path) -> None:
+    """`lorascope study rankings.jsonl rankings.jsonl` once overwrote what it had read."""
+    path = write_rankings(tmp_path / "rankings.jsonl", behaviour={"red": ["a"]}, bm25={"red": ["b"]})
+    before = path.read_bytes()
+    found = draw_up(path, "behaviour", "bm25")
+    with pytest.raises(OutputError, match="holds something else than a study and stays as it is"):
+        found.write(path)
+    assert path.read_bytes() == before
+    for _ in range(2):
+        found.write(tmp_path / "pairs.json")
+    assert read_study(tmp_path / "pairs.json") == found
+
+
 def test_what_evaluate_wrote_becomes_a_study_that_is_served(place: Path, tmp_path: Path) -> None:
     queries = [{"text": text, "relevant": {"redder": 2}} for text in ("red", "a quiet lake", "the wind")]
     (tmp_path / "queries.json").write_text(json.dumps(queries), "utf-8")
@@ -313,6 +349,11 @@ def test_other_pairs_under_the_same_name_get_answers_of_their_own(place: Path, p
         ("{", "cannot be read as JSON"),
         ("[]", "holds no pairs"),
         ('{"pairs": [{"query": "a", "ours": [], "other": ["k"]}]}', "pair 0: .* lacks a query or a list"),
+        (r'{"pairs": [{"query": "a\udc80", "ours": ["k"], "other": ["l"]}]}', "pair 0: the query .* holds"),
+        (
+            '{"ours": 1, "pairs": [{"query": "a", "ours": ["k"], "other": ["l"]}]}',
+            "the name of ours is 1: write a text",
+        ),
     ],
 )
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, complaint: str) -> None:

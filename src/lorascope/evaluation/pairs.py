@@ -14,10 +14,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, cast
 
 from lorascope.caches import whole
-from lorascope.errors import QueryError
+from lorascope.errors import OutputError, QueryError
+from lorascope.evaluation.queries import readable
 
 _BEST = 3
 """How many adapters a side shows, as in the paper's study."""
@@ -46,11 +48,13 @@ class Study:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
 
     def write(self, path: Path) -> None:
-        """Write the file that :func:`read_study` reads.
+        """Write the file that :func:`read_study` reads, in place of an older study if there is one.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: it cannot be written, or a file of another kind is there, such as the rankings themselves.
         """
+        if path.is_file() and path.stat().st_size and not _is_study(path):
+            raise OutputError(f"{path} holds something else than a study and stays as it is: choose another place")
         with whole(path) as partial:
             partial.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
 
@@ -64,8 +68,10 @@ def draw_up(rankings: Path, ours: str, other: str) -> Study:
         QueryError: the file cannot be read, does not have both retrievers, or no query makes a pair.
     """
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for place, line in enumerate(_text(rankings).splitlines(), 1):
-        query, retriever, keys = _ranking(rankings, place, line)
+    for place, line in enumerate(_text(rankings).split("\n"), 1):
+        if not line.strip():
+            continue
+        query, retriever, keys = _ranking(f"{rankings}, line {place}", line)
         found.setdefault(retriever, {}).setdefault(query, keys[:_BEST])
     for name in (ours, other):
         if name not in found:
@@ -84,22 +90,22 @@ def _text(path: Path) -> str:
         raise QueryError(f"{path} cannot be read ({error}): write it with `lorascope evaluate --rankings`") from error
 
 
-def _ranking(path: Path, place: int, line: str) -> tuple[str, str, tuple[str, ...]]:
+def _ranking(place: str, line: str) -> tuple[str, str, tuple[str, ...]]:
     try:
         entry = json.loads(line)
         query, retriever, keys = entry["query"], entry["retriever"], entry["adapters"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise QueryError(
-            f"{path}, line {place}, is no ranking ({error}): write the file with `lorascope evaluate --rankings`"
+            f"{place}, is no ranking ({error}): write the file with `lorascope evaluate --rankings`"
         ) from error
-    return str(query), str(retriever), _keys(keys)
+    return readable(place, "the query", query), readable(place, "the retriever", retriever), _keys(place, keys)
 
 
 def read_study(path: Path) -> Study:
     """Read the pairs of a study.
 
     Raises:
-        QueryError: the file cannot be read or is not of that form; the message names the entry.
+        QueryError: the file cannot be read or is not of that form; the message names the pair.
     """
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -109,19 +115,29 @@ def read_study(path: Path) -> Study:
     entries = fields.get("pairs")
     if not isinstance(entries, list) or not entries:
         raise QueryError(f"{path} holds no pairs: make one with `lorascope study`")
-    pairs = tuple(_pair(path, place, entry) for place, entry in enumerate(entries))
-    return Study(str(fields.get("ours", "ours")), str(fields.get("other", "other")), pairs)
+    pairs = tuple(_pair(f"{path}, pair {place}", entry) for place, entry in enumerate(cast("list[object]", entries)))
+    ours, other = (readable(str(path), f"the name of {side}", fields.get(side, side)) for side in ("ours", "other"))
+    return Study(ours, other, pairs)
 
 
-def _pair(path: Path, place: int, entry: Any) -> Pair:
-    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    query, ours, other = fields.get("query"), _keys(fields.get("ours")), _keys(fields.get("other"))
-    if not isinstance(query, str) or not query.strip() or not ours or not other:
-        raise QueryError(f"{path}, pair {place}: {entry!r} lacks a query or a list of adapter keys on both sides")
-    return Pair(query, ours, other)
+def _is_study(path: Path) -> bool:
+    try:
+        read_study(path)
+    except QueryError:
+        return False
+    return True
 
 
-def _keys(value: Any) -> tuple[str, ...]:
-    """The keys, or none if it is no list of them."""
-    keys = cast("list[Any]", value) if isinstance(value, list) else []
-    return tuple(keys) if all(isinstance(key, str) for key in keys) else ()
+def _pair(place: str, entry: object) -> Pair:
+    fields = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
+    query, ours, other = (fields.get(name) for name in ("query", "ours", "other"))
+    asked = readable(place, "the query", query)
+    if not asked.strip() or not ours or not other:
+        raise QueryError(f"{place}: {shown(entry)} lacks a query or a list of adapter keys on both sides")
+    return Pair(asked, _keys(place, ours), _keys(place, other))
+
+
+def _keys(place: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise QueryError(f"{place}: {shown(value)} is no list of adapter keys: write [key, ...], best first")
+    return tuple(readable(place, "an adapter key", key) for key in cast("list[object]", value))
