@@ -114,6 +114,38 @@ def test_the_shipped_descriptions_cover_the_shipped_world() -> None:
         Descriptions.of(Corpus(("k",), ("stranger",), (Words("stranger", "", ()),), (None,)))
 
 
+def test_experiments_refuse_queries_without_answers(measured: Searcher) -> None:
+    """They once went on with none, to a KeyError or to tables of zeros."""
+    corpus = Corpus.of(measured)
+    for grades, complaint in (({}, "none of the 1 queries has known answers"), ({"away": 1}, "is in the library")):
+        queries = [JudgedQuery("1", "red", grades=grades)]
+        with pytest.raises(QueryError, match=complaint):
+            ablation_findings(measured, corpus, queries)
+        with pytest.raises(QueryError, match=complaint):
+            metadata_findings(measured, corpus, queries, lambda _: [], Descriptions((), (), ()))
+
+
+@pytest.mark.parametrize(
+    ("vague", "pair", "complaint"),
+    [
+        ("[]", '["a", "b"]', "vague.texts is []: write a list of 1 or more texts"),
+        ('"abc"', '["a", "b"]', "vague.texts is 'abc': write a list"),
+        ('["v"]', '["a"]', "'lake' is ['a']: write a list of 2 or more texts"),
+        ('["v"]', '"ab"', "'lake' is 'ab': write a list"),
+        ('["v"]', "[1, 2]", "'lake' is [1, 2]: write a list"),
+        ('["v"]', '["a"', "cannot be read"),
+    ],
+)
+def test_descriptions_of_another_form_are_refused(vague: str, pair: str, complaint: str, tmp_path: Path) -> None:
+    """A text was once taken for a list of its letters, and no vague ones at all broke the experiment halfway."""
+    path = tmp_path / "descriptions.toml"
+    path.write_text(f"[vague]\ntexts = {vague}\n[adapters]\nlake = {pair}\n", "utf-8")
+    with pytest.raises(QueryError) as caught:
+        Descriptions.of(Corpus(("k",), ("lake",), (Words("lake", "", ()),), (None,)), path)
+    assert complaint in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
 # --- thresholds ---------------------------------------------------------------------------------------------------
 
 

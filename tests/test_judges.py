@@ -37,7 +37,7 @@ def some_images(count: int = 3, side: int = 40) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
-def presets(folder: Path, **fields: str) -> Path:
+def presets(folder: Path, **fields: str | int) -> Path:
     path = folder / "judges.toml"
     path.write_text("[mine]\n" + "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items()), "utf-8")
     return path
@@ -174,6 +174,13 @@ def test_a_wrong_judge_is_named(tmp_path: Path) -> None:
         load_judge("mine", presets=presets(tmp_path, colour="red"))
     with pytest.raises(QueryError, match="luck"):
         load_judge("mine", presets=presets(tmp_path, rule="luck", model="x", template="{query}"))
+    for template in ("what is it?", "{0}"):
+        with pytest.raises(QueryError, match=r"cannot be read \(\[mine\] has the template .* without {query}\)"):
+            load_judge("mine", presets=presets(tmp_path, rule="cosine", model="x", template=template))
+    with pytest.raises(QueryError, match=r"\[mine\] has the model 5 instead of a text"):
+        load_judge("mine", presets=presets(tmp_path, rule="cosine", model=5, template="{query}"))
+    with pytest.raises(ModelError, match="'packae:x/judge'"):
+        load_judge("mine", presets=presets(tmp_path, rule="cosine", model="packae:x/judge", template="{query}"))
     clip = tiny_clip(tmp_path / "clip")
     torn = presets(tmp_path, rule="sigmoid", model=str(clip), template="{query}")
     with pytest.raises(ModelError, match="has no logit_bias, which a sigmoid judge needs"):

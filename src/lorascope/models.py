@@ -72,7 +72,12 @@ def find_file(location: str, *, download: bool = False) -> Path:
     if location.count("/") < 2 or location.startswith(("/", ".", "~")):
         raise ModelError(f"no file {location!r}: give an existing file, or owner/name/FILE on the Hugging Face hub")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     owner, name, file = location.split("/", 2)
     try:
@@ -80,7 +85,7 @@ def find_file(location: str, *, download: bool = False) -> Path:
     except LocalEntryNotFoundError as error:
         remedy = "check the connection" if download else "run once with --download, or name a file that is here"
         raise ModelError(f"{location} is not on this disk: {remedy}") from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"{location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
         ) from error
@@ -88,7 +93,12 @@ def find_file(location: str, *, download: bool = False) -> Path:
 
 def _snapshot(location: str, *, download: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         folder = snapshot_download(
@@ -97,7 +107,7 @@ def _snapshot(location: str, *, download: bool) -> Path:
     except LocalEntryNotFoundError as error:
         remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"
         raise ModelError(f"the model {location} is not on this disk: {remedy}") from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"the model {location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
         ) from error

@@ -125,6 +125,20 @@ def evaluate(
     return Evaluation(corpus, tuple(queries), rankings, means, notes)
 
 
+def require_answers(corpus: Corpus, queries: Sequence[JudgedQuery]) -> None:
+    """Check that there are answers to measure by.
+
+    Raises:
+        QueryError: no query has known answers, or none of those is in the library.
+    """
+    if not any(query.grades for query in queries):
+        raise QueryError(
+            f"none of the {len(queries)} queries has known answers: write them down, as 'relevant' or, in CSV, as"
+            " adapter and grade"
+        )
+    _checked(corpus, queries)
+
+
 def _checked(corpus: Corpus, queries: Sequence[JudgedQuery]) -> tuple[str, ...]:
     unknown = corpus.unknown(queries)
     graded = {name for query in queries for name in query.grades}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
 
@@ -17,6 +15,7 @@ from jaxtyping import Float, Float32
 from lorascope.errors import ModelError, QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.extras import lab
+from lorascope.evaluation.presets import read_presets
 from lorascope.evaluation.retrievers import Scores
 from lorascope.evaluation.store import LabStore
 from lorascope.models import find_model
@@ -115,14 +114,17 @@ class TextModel:
         Raises:
             QueryError: there is none of that name, or the file is of another form.
         """
-        source = presets or files("lorascope") / "evaluation" / "data" / "text-models.toml"
-        try:
-            known: dict[str, dict[str, str]] = tomllib.loads(source.read_text("utf-8"))
-            if name in known:
-                return cls(name=name, **known[name])
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise QueryError(f"the text models {source} cannot be read ({error}): compare with the shipped") from error
-        raise QueryError(f"no text model {name!r}: use one of {', '.join(known)}")
+        known = read_presets("the text models", "text-models.toml", presets, _preset)
+        if name not in known:
+            raise QueryError(f"no text model {name!r}: use one of {', '.join(known)}")
+        return known[name]
+
+
+def _preset(name: str, fields: dict[str, str]) -> TextModel:
+    preset = TextModel(name=name, **fields)
+    if not preset.model and not preset.package:
+        raise ValueError("names neither a model nor a package")
+    return preset
 
 
 @final

@@ -15,7 +15,7 @@ from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import FILTERS, Behaviour, every_behaviour
-from lorascope.evaluation.run import Watcher, evaluate, quiet
+from lorascope.evaluation.run import Watcher, evaluate, quiet, require_answers
 from lorascope.evaluation.statistics import Clusters, Interval, compare
 from lorascope.grid import PromptSet
 from lorascope.search import Searcher
@@ -75,7 +75,12 @@ class Bed:
 def ablation_findings(
     searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], watch: Watcher = quiet
 ) -> Findings:
-    """Every section; queries must be graded."""
+    """Every section.
+
+    Raises:
+        QueryError: the queries are not graded, or none of the graded adapters is in the library.
+    """
+    require_answers(corpus, queries)
     bed = Bed(searcher, corpus, queries)
     steps = (_encodings, _query_prompts, _index_prompts, _seeds, _encoders, _variants)
     sections: list[Section] = []

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, Literal, final, get_args
+from reprlib import repr as shown
+from typing import Final, Literal, cast, final, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Hybrid, Retriever, Scores
-from lorascope.evaluation.run import Watcher, quiet
+from lorascope.evaluation.run import Watcher, quiet, require_answers
 from lorascope.evaluation.statistics import Clusters, Interval
 from lorascope.search import Searcher
 
@@ -53,24 +54,24 @@ class Descriptions:
                 perfect and foreign.
 
         Raises:
-            QueryError: the file cannot be read, or lacks an adapter.
+            QueryError: the file cannot be read, lacks an adapter or vague texts, or has something else in their place.
         """
         path = source or files("lorascope") / "evaluation" / "data" / "miniature-descriptions.toml"
         try:
             data = tomllib.loads(path.read_text("utf-8"))
             pairs = data["adapters"] if source else _of_effects(data["effects"])
-            found = [pairs[name] for name in corpus.names]
-            perfect, foreign = (tuple(str(pair[place]) for pair in found) for place in (0, 1))
-            return cls(perfect, foreign, tuple(map(str, data["vague"]["texts"])))
+            found = [_texts(f"{path}: {name!r}", pairs[name], 2) for name in corpus.names]
+            vague = _texts(f"{path}: vague.texts", data["vague"]["texts"], 1)
         except KeyError as error:
             raise QueryError(
                 f"{path} has nothing about {error}: give --descriptions FILE with two texts, perfect and foreign, for"
                 " each adapter of the library"
             ) from error
-        except (OSError, ValueError, TypeError, IndexError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise QueryError(
                 f"the descriptions {path} cannot be read ({error}): compare with the shipped ones"
             ) from error
+        return cls(tuple(pair[0] for pair in found), tuple(pair[1] for pair in found), vague)
 
     def decayed(self, kinds: Sequence[Decay | None], draw: np.random.Generator) -> list[Words]:
         """Words for each adapter, of the kind that it is given; None leaves the perfect description."""
@@ -87,14 +88,21 @@ class Descriptions:
         return found
 
 
-def _of_effects(effects: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+def _texts(place: str, value: object, fewest: int) -> tuple[str, ...]:
+    texts = [text for text in cast("list[object]", value) if isinstance(text, str)] if isinstance(value, list) else []
+    if len(texts) < fewest or texts != value:
+        raise QueryError(f"{place} is {shown(value)}: write a list of {fewest} or more texts")
+    return tuple(texts)
+
+
+def _of_effects(effects: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """What the shipped world's adapters do, put together from what their effects are described as."""
     from lorascope.miniature import truth
 
     def text(names: Sequence[str], place: int) -> str:
         return " ".join(effects[name][place] for name in names) or "For testing only: it changes nothing."
 
-    return {name: (text(facts["effects"], 0), text(facts["effects"], 1)) for name, facts in truth()["adapters"].items()}
+    return {name: [text(facts["effects"], place) for place in (0, 1)] for name, facts in truth()["adapters"].items()}
 
 
 def metadata_findings(
@@ -105,7 +113,12 @@ def metadata_findings(
     descriptions: Descriptions,
     watch: Watcher = quiet,
 ) -> Findings:
-    """Curves over the share of descriptions that are no good: of all four sorts alike, and of each sort alone."""
+    """Curves over the share of descriptions that are no good: of all four sorts alike, and of each sort alone.
+
+    Raises:
+        QueryError: the queries are not graded, or none of the graded adapters is in the library.
+    """
+    require_answers(corpus, queries)
     knob = _Knob(searcher, corpus, queries, texts, descriptions)
     mixes: dict[str, tuple[Decay, ...]] = {"all four sorts": DECAYS}
     mixes.update({f"{kind} ones": (kind,) for kind in DECAYS})

@@ -60,7 +60,7 @@ class CosineJudge:
     def judge(self, images: UInt8[np.ndarray, "n h w 3"], queries: Sequence[str]) -> list[list[Verdict]]:
         """Each image and each query is embedded once."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-        texts = self._encoder.texts([self._template.format(query=query) for query in queries])
+        texts = self._encoder.texts([self._template.replace("{query}", query) for query in queries])
         cosines = _unit(self._encoder.images(pixels)) @ _unit(texts).T
         return [[self._formula(float(cosine)) for cosine in row] for row in cosines]
 

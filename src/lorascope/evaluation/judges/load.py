@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from safetensors import safe_open
 
@@ -18,6 +16,7 @@ from lorascope.encoders.digest import model_digest
 from lorascope.errors import ModelError, QueryError
 from lorascope.evaluation.judges.base import Judge
 from lorascope.evaluation.judges.cosine import FORMULAS, CosineJudge, Formula, sigmoid
+from lorascope.evaluation.presets import read_presets
 from lorascope.models import cache_dir, find_model
 
 Rule = Literal["clipscore", "cosine", "sigmoid", "yes-no"]
@@ -41,11 +40,16 @@ class JudgePreset:
 
 
 def _presets(source: Path | None) -> dict[str, JudgePreset]:
-    path = source or files("lorascope") / "evaluation" / "data" / "judges.toml"
-    try:
-        return {name: JudgePreset(**fields) for name, fields in tomllib.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise QueryError(f"the judges {path} cannot be read ({error}): compare with the file that ships") from error
+    return read_presets("the judges", "judges.toml", source, _preset)
+
+
+def _preset(_: str, fields: dict[str, str]) -> JudgePreset:
+    preset = JudgePreset(**cast("dict[str, Any]", fields))
+    if preset.rule not in get_args(Rule):
+        raise ValueError(f"has the rule {preset.rule!r}: use one of {', '.join(get_args(Rule))}")
+    if "{query}" not in preset.template:
+        raise ValueError(f"has the template {preset.template!r} without {{query}}")
+    return preset
 
 
 def judge_names() -> list[str]:
@@ -57,15 +61,13 @@ def find_judge(name: str, *, presets: Path | None = None, download: bool = False
     """A judge's preset and the folder of its model, which is not opened yet.
 
     Raises:
-        QueryError: no such judge.
+        QueryError: no such judge, or a preset is wrong.
         ModelError: its model is not on this disk.
     """
     known = _presets(presets)
     if name not in known:
         raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
     preset = known[name]
-    if preset.rule not in get_args(Rule):
-        raise QueryError(f"the judge {name!r} has the rule {preset.rule!r}: use one of {', '.join(get_args(Rule))}")
     folder = find_model(preset.model, download=download)
     if preset.processor:
         folder = _joined(folder, find_model(preset.processor, download=download))
@@ -82,7 +84,7 @@ def load_judge(name: str, *, presets: Path | None = None, device: str = "cpu", d
         download: fetch its model if it is not on this disk.
 
     Raises:
-        QueryError: no such judge.
+        QueryError: no such judge, or a preset is wrong.
         ModelError: its model is not on this disk, or incomplete.
     """
     preset, folder = find_judge(name, presets=presets, download=download)

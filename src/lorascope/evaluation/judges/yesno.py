@@ -76,7 +76,7 @@ class YesNoJudge:
     def _asked(self, seen: Any, query: str) -> Float[np.ndarray, "n 2"]:
         """Probabilities of yes and no for each image, over the whole vocabulary."""
         merged = seen["image_grid_thw"].prod(-1) // self._model.config.vision_config.spatial_merge_size**2
-        question = self._question.format(query=query)
+        question = self._question.replace("{query}", query)
         texts = [_CHAT.format(image=_PAD * int(count), question=question) for count in merged]
         tokens = self._tokenizer(texts, padding=True, return_tensors="pt").to(self._device)
         logits = self._model(
