@@ -17,6 +17,9 @@ ATTENTION = "transformer_blocks_0_attn2_to_k"
 BLOCK = {"kohya": "lora_unet_down_blocks_1_attentions_0", "sgm": "lora_unet_input_blocks_4_1"}
 
 
+PAIR = {"lora_down.weight": (2, 8), "lora_up.weight": (8, 2)}
+
+
 def cross(alias: str, width: int, rank: int = 2) -> dict[str, torch.Tensor]:
     return {f"{alias}.lora_down.weight": noise(rank, width), f"{alias}.lora_up.weight": noise(8, rank)}
 
@@ -158,6 +161,18 @@ def test_what_is_no_known_adapter_is_refused_by_name(
         ({"alpha": ()}, "changes nothing"),
         ({"lora_down.weight": (2, 8), "lora_up.weight": (8, 2), "diff": (8, 8)}, "two kinds"),
         ({"on_input": ()}, "not weight"),
+        ({**PAIR, "alpha": (2,)}, r"alpha has the shape \[2\], which is no single number"),
+        ({**PAIR, "alpha": (0,)}, "no single number"),
+        ({**PAIR, "dora_scale": (8, 1), "lora_magnitude_vector": (8,)}, "both dora and magnitude"),
+        ({**PAIR, "diff_b": (8,), "lora_up.bias": (8,)}, "both diff_b and up_bias"),
+        ({"ia3_l": (8,), "weight": (8,), "on_input": ()}, "both ia3_l and weight"),
+        ({"lokr_w1": (2, 2), "lokr_w1_a": (2, 1), "lokr_w2": (4, 4)}, "both lokr_w1 and lokr_w1_a"),
+        ({"lokr_w1": (2, 2, 3, 3), "lokr_w2": (4, 4)}, "lokr_w1 has the shape .* its kernel must be 1"),
+        ({"hada_w1_a": (8, 2, 3), **{f"hada_w{n}": (2, 2) for n in ("1_b", "2_a", "2_b")}}, "its kernel must be 1"),
+        (
+            {"lora_down.weight": (2, 4, 3, 3), "lora_mid.weight": (2, 2, 3, 3), "lora_up.weight": (8, 2)},
+            "down has the shape .* its kernel must be 1",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_with_the_module(
@@ -184,6 +199,20 @@ def test_claims_come_with_their_source_and_sidecars_go_first(tmp_path: Path) -> 
     assert (claims.tags.value, claims.tags.source) == (("tree", "snow"), "header ss_tag_frequency")
     assert claims.weight is not None
     assert claims.weight.value == 0.8
+
+
+def test_a_header_s_words_that_were_cut_inside_an_emoji_are_mended(tmp_path: Path) -> None:
+    tensors = cross(f"{BLOCK['kohya']}_{ATTENTION}", 768)
+    path = craft.save(tmp_path / "x.safetensors", tensors, {"modelspec.description": "Lovely ?", "trigger_words": "a?"})
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    text = data[8 : 8 + size].decode().replace("?", r"\ud83d")
+    path.write_bytes(craft.raw(text, data[8 + size :]))
+    claims = read_adapter(path).claims
+    assert claims.description is not None
+    assert claims.description.value == "Lovely \ufffd"
+    assert claims.triggers is not None
+    assert claims.triggers.value == ("a\ufffd",)
 
 
 @pytest.mark.parametrize("junk", ["", "[", "[1]", '{"a": 1}', '{"a": {"b": "c"}}', "null"])

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lorascope.adapters import sidecar_claims
+from lorascope.adapters import peft_config, sidecar_claims
 from lorascope.adapters.sidecar import MAX_SIDECAR
+from lorascope.errors import MalformedAdapter
 
 CIVITAI = {
     "id": 128078,
@@ -87,6 +88,41 @@ def test_values_of_the_wrong_type_claim_nothing_and_break_nothing(name: str, val
     (tmp_path / name).write_text(json.dumps(dict.fromkeys(content, value)))
     claims = sidecar_claims(tmp_path / "x.safetensors")
     assert all(isinstance(note, str) for note in claims.notes)
+
+
+@pytest.mark.parametrize("name", [*FILES, "x.json"])
+def test_a_text_that_was_cut_inside_an_emoji_is_mended(name: str, tmp_path: Path) -> None:
+    """Half a character once broke every export and evaluation of the library that the adapter was in."""
+    description = {"x.metadata.json": "modelDescription", "x.cm-info.json": "ModelDescription"}
+    fields = {description.get(name, "description"): "Lovely \ud83d", "userNote": "Lovely \ud83d"}
+    words = {"x.metadata.json": "tags", "x.cm-info.json": "TrainedWords", "x.json": "activation text"}
+    fields[words.get(name, "trainedWords")] = ["snow \ud83d"] if name != "x.json" else "snow \ud83d"
+    (tmp_path / name).write_text(json.dumps(fields))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.description is not None
+    assert claims.description.value == "Lovely \ufffd"
+    chosen = claims.triggers or claims.tags
+    assert name == "x.safetensors.rgthree-info.json" or (chosen is not None and chosen.value == ("snow \ufffd",))
+
+
+def test_numbers_beyond_every_float_claim_nothing(tmp_path: Path) -> None:
+    """Their mean once ended the program with an OverflowError."""
+    numbers = {"strengthMin": 10**400, "strengthMax": 0.5, "raw": {"civitai": {"id": 10**400, "modelId": 7}}}
+    (tmp_path / "x.safetensors.rgthree-info.json").write_text(json.dumps(numbers))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.weight is not None
+    assert claims.weight.value == 0.5
+    assert claims.civitai_version is None
+    assert claims.civitai_model is not None
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_broken_config_of_peft_is_an_error(content: bytes, tmp_path: Path) -> None:
+    """Without its alpha, another adapter would be measured under this one's name."""
+    (tmp_path / "adapter_config.json").write_bytes(content)
+    with pytest.raises(MalformedAdapter, match=r"adapter_config.json beside it, which has its alpha, cannot be read"):
+        peft_config(tmp_path / "adapter_model.safetensors")
+    assert peft_config(tmp_path / "x.safetensors") is None
 
 
 def test_adult_without_a_level_counts_as_the_highest(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ the Protocol's policy asks for those.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,8 @@ from typing import Final, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
+"""Half of a character, where a tool cut a text in the middle of an emoji."""
 MAX_TAGS: Final = 50
 """Of a training set's captions; there can be thousands."""
 
@@ -64,15 +67,20 @@ class Claims:
 
 def text_claim(value: object, source: str) -> Claim[str] | None:
     """Claim a text, if it is one and not blank."""
-    return Claim(value.strip(), source) if isinstance(value, str) and value.strip() else None
+    return Claim(_mended(value).strip(), source) if isinstance(value, str) and value.strip() else None
+
+
+def _mended(text: str) -> str:
+    """A text that can be stored and printed: U+FFFD stands for what was cut off."""
+    return _HALF.sub("\ufffd", text)
 
 
 def number_claim(value: object, source: str) -> Claim[int] | None:
-    """Claim a whole number above zero. Civitai's numbers arrive as text in some files."""
+    """Claim a whole number from 1 to 18 digits. Civitai's numbers arrive as text in some files."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
         value = int(value)
     # True is an int to Python
-    return Claim(value, source) if isinstance(value, int) and value is not True and value > 0 else None
+    return Claim(value, source) if isinstance(value, int) and value is not True and 0 < value < 10**18 else None
 
 
 def weight_claim(value: object, source: str) -> Claim[float] | None:
@@ -93,7 +101,7 @@ def words_claim(value: object, source: str) -> Claim[tuple[str, ...]] | None:
         items = value.split(",")
     elif isinstance(value, list):
         items = cast("list[object]", value)
-    words = [word.strip().strip(",").strip() for word in items if isinstance(word, str)]
+    words = [_mended(word).strip().strip(",").strip() for word in items if isinstance(word, str)]
     unique = tuple(dict.fromkeys(word for word in words if word))
     return Claim(unique, source) if unique else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from lorascope.adapters.claims import Claim, Claims, number_claim, text_claim, weight_claim, words_claim
+from lorascope.errors import MalformedAdapter
 
 MAX_SIDECAR: Final = 20_000_000
 """Bytes. Civitai's answers with every preview are well below one million."""
@@ -38,13 +39,17 @@ def peft_config(path: Path) -> dict[str, object] | None:
 
     It holds the alpha of every module, which peft does not write into the tensors' file. Only a file by peft's own
     name has one: in a folder of many adapters, it would be unclear whose it is.
+
+    Raises:
+        MalformedAdapter: It is there and cannot be read. Without its alpha, another adapter would be measured.
     """
     if path.name != "adapter_model.safetensors":
         return None
     try:
         content = _load(path.with_name("adapter_config.json"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"the adapter_config.json beside it, which has its alpha, cannot be read: {error}"
+        raise MalformedAdapter(path, reason, "Download both files again") from error
     return dict(content) if content is not None else None
 
 
@@ -162,8 +167,8 @@ def _embedded_json(value: object) -> Fields:
 
 
 def _middle(low: object, high: object) -> float | None:
-    numbers = [float(value) for value in (low, high) if isinstance(value, (int, float))]
-    return sum(numbers) / len(numbers) if numbers else None
+    ends = [claim.value for value in (low, high) if (claim := weight_claim(value, "")) is not None]
+    return sum(ends) / len(ends) if ends else None
 
 
 _SIDECARS: Final[tuple[tuple[str, Callable[[Fields, str], Claims]], ...]] = (
