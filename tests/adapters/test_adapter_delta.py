@@ -18,7 +18,7 @@ from peft.utils import get_peft_model_state_dict
 from torch import nn
 
 from lorascope.adapters import Delta, Names, load_delta
-from lorascope.errors import MalformedAdapter, NoEffect, PartialMatch, UnknownAdapter, WrongBase
+from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
 
 Weights = dict[tuple[str, str], torch.Tensor]
 
@@ -464,6 +464,52 @@ def test_a_scalar_alpha_may_be_not_a_number_no_more_than_a_weight(names: Names, 
     tensors = two({f"{FLAT[LINEAR]}.alpha": torch.tensor(float("nan"))}, FLAT[LINEAR], (16, 16))
     with pytest.raises(Exception, match="holds NaN"):
         load(tensors, names, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["alpha", "lora_up.weight"])
+def test_a_double_beyond_float32_is_infinite(part: str, names: Names, tmp_path: Path) -> None:
+    """It passed for finite, and became infinite where it was used."""
+    tensors = two({}, FLAT[LINEAR], (16, 16))
+    tensors[f"{FLAT[LINEAR]}.{part}"] = torch.full((16, 2) if part != "alpha" else (), 1e300, dtype=torch.float64)
+    with pytest.raises(NotFinite, match="holds infinity"):
+        load(tensors, names, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stray", "words"), [(torch.zeros(0, 3), r"of shape \[0, 3\] is empty"), (torch.zeros([1] * 70), "has 70 axes")]
+)
+def test_tensors_that_torch_cannot_hold_are_refused(
+    stray: torch.Tensor, words: str, names: Names, tmp_path: Path
+) -> None:
+    with pytest.raises(MalformedAdapter, match=words):
+        load(two({"stray": stray}, FLAT[LINEAR], (16, 16)), names, tmp_path, partial=True)
+
+
+def test_magnitudes_of_a_vector_are_refused(names: Names, tmp_path: Path) -> None:
+    """They once scaled the vector as a whole."""
+    flat = "lora_unet_mid_block_resnets_0_norm1"
+    with pytest.raises(MalformedAdapter, match="has magnitudes, but what it changes is no matrix"):
+        load({f"{flat}.w_norm": noise(16), f"{flat}.dora_scale": noise(16)}, names, tmp_path)
+
+
+@pytest.mark.parametrize("alpha", ["16", True, 10**400, 1e300, float("nan")])
+def test_an_alpha_that_cannot_be_is_refused(alpha: object, names: Names, tmp_path: Path) -> None:
+    """A huge one once ended the program with an OverflowError; a text was taken for no alpha at all."""
+    tensors = two({}, FLAT[LINEAR], (16, 16))
+    for config in ({"lora_alpha": alpha}, {"alpha_pattern": {"to_q": alpha}}):
+        with pytest.raises(MalformedAdapter, match="its config has an alpha of"):
+            load(tensors, names, tmp_path, config=config)
+
+
+@pytest.mark.parametrize("pattern", ["(?i)to_q", "(", "to_q{99999999999}", "(" * 2000])
+def test_a_pattern_that_does_not_compile_matches_nothing(
+    pattern: str, names: Names, weights: Weights, tmp_path: Path
+) -> None:
+    down, up = pair(LINEAR, weights)
+    config: dict[str, object] = {"lora_alpha": 2, "alpha_pattern": {pattern: 8}}
+    delta = load(two({}, FLAT[LINEAR], (16, 16)), names, tmp_path, config=config)
+    base = weights["unet", f"{LINEAR}.weight"]
+    torch.testing.assert_close(changed(delta, weights, LINEAR), base + up @ down)
 
 
 def test_asking_for_a_parameter_that_is_not_changed_is_a_key_error(

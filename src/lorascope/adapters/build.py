@@ -78,7 +78,7 @@ def build(
 def _factor(maker: Build, parts: Tensors, module: Module, target: Target) -> float:
     """Return what the addition is multiplied by: from the file's own alpha, or else from peft's config."""
     config = maker.settings.of(target.component)
-    own = float(parts["alpha"].float().reshape(-1)[0]) if "alpha" in parts and parts["alpha"].numel() else None
+    own = float(parts["alpha"]) if "alpha" in parts else None
     if own is not None:
         return scaling(own, module.rank, config.rank_stabilised)
     # a LoKr of two whole factors has no rank of its own; peft still divides by the one in its config
@@ -110,6 +110,9 @@ def _weight_form(maker: Build, alias: str, parts: Tensors, addition: Addition, t
         by_input = _is_by_input(magnitude, shape, target)
     else:
         return Added(addition, target.rows)
+    if len(shape) < 2:
+        reason = f"module {alias!r} has magnitudes, but what it changes is no matrix"
+        raise MalformedAdapter(maker.path, reason, "Export it again from its trainer")
     expected = math.prod(shape[1:2]) if by_input else _rows(target, shape)
     if magnitude.numel() < expected or (target.rows is None and magnitude.numel() != expected):
         raise _misfit(maker, alias, "magnitudes", magnitude, expected)

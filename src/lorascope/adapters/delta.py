@@ -20,7 +20,7 @@ from lorascope.adapters.forms import Form
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
-from lorascope.adapters.settings import Settings
+from lorascope.adapters.settings import SettingProblem, Settings
 from lorascope.adapters.sidecar import peft_config
 from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
 
@@ -30,6 +30,10 @@ _DTYPES: Final[Mapping[str, torch.dtype]] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
     "BOOL": torch.bool,
 }  # fmt: skip
+
+
+_MOST_AXES: Final = 8
+"""A kernel of a video model has five; torch calculates with at most 64."""
 
 
 class Parameter(NamedTuple):
@@ -122,7 +126,7 @@ def load_delta(
     lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
     unmatched = (*grouped.strays, *lost)
     _check_base(matched, modules, unmatched, names, path)
-    maker = Build(names, Settings.read(header.metadata, config), path)
+    maker = Build(names, _settings(header, config, path), path)
     tensors = _tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
     for alias, found in matched.items():
@@ -137,13 +141,21 @@ def load_delta(
     return Delta(forms, Coverage(len(matched), len(modules), unmatched))
 
 
+def _settings(header: Header, config: Mapping[str, object] | None, path: Path) -> Settings:
+    try:
+        return Settings.read(header.metadata, config)
+    except SettingProblem as problem:
+        raise MalformedAdapter(path, f"its config has {problem}", "Export it again from its trainer") from problem
+
+
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
     """Copy every tensor out of the file's bytes and check that it is finite."""
     tensors: dict[str, Tensor] = {}
     for key, info in header.tensors.items():
         tensors[key] = _tensor(view, header.data_start, info, key, path)
         values = tensors[key]
-        wide = values if values.dtype.itemsize > 1 else values.float()  # torch has no isfinite for 8-bit floats
+        # torch has no isfinite for 8-bit floats, and a 64-bit one may be beyond the float32 that it is used in
+        wide = values if values.dtype.itemsize in (2, 4) else values.float()
         if not bool(torch.isfinite(wide).all()):
             kind = "NaN" if bool(torch.isnan(wide).any()) else "infinity"
             reason = f"tensor {key!r} holds {kind}"
@@ -157,7 +169,11 @@ def _tensor(view: memoryview, start: int, info: TensorInfo, key: str, path: Path
         raise MalformedAdapter(path, reason, "Export it as F16, BF16 or F32")
     dtype = _DTYPES[info.dtype]
     if info.start == info.stop:
-        return torch.empty(info.shape, dtype=dtype)
+        raise MalformedAdapter(path, f"tensor {key!r} of shape {list(info.shape)} is empty", "Export it again")
+    if len(info.shape) > _MOST_AXES:
+        raise MalformedAdapter(
+            path, f"tensor {key!r} has {len(info.shape)} axes, which no weight has", "Export it again"
+        )
     # a copy of its own: aligned, writable, and the file's bytes can go
     raw = bytearray(view[start + info.start : start + info.stop])
     return torch.frombuffer(raw, dtype=dtype).reshape(info.shape)

@@ -249,10 +249,10 @@ def _contract(
 
 def _half(parts: Tensors, a: str, b: str, core: str, device: torch.device) -> Float[Tensor, "..."]:
     """Return ``a @ b`` as a matrix, or the contraction of ``core`` with both, which has a kernel."""
-    first, second = parts[a].to(device, torch.float32), parts[b].to(device, torch.float32)
+    first, second = (parts[part].to(device, torch.float32).flatten(1) for part in (a, b))
     if (middle := parts.get(core)) is not None:
         return _contract(middle.to(device), first.T, second)
-    return first @ second.flatten(1)
+    return first @ second
 
 
 def _nonzero(*tensors: Tensor) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Final, NoReturn, cast
 
 from lorascope.errors import (
@@ -41,6 +42,8 @@ _PICKLE_STARTS: Final = (
     b"(dp", b"ccollections\n", b"c__builtin__\n", b"cbuiltins\n", b"cposix\n", b"cos\n",
 )  # fmt: skip
 
+_HIGHEST: Final = 2**63 - 1
+"""Of a size or a place: what a 64-bit system can count."""
 _AGAIN: Final = "Download or export it again"
 
 
@@ -205,6 +208,7 @@ def _parse(raw: bytes, size: int, path: Path) -> Header:
     except ValueError as error:
         raise BadHeader(path, f"its header is not valid JSON: {error}", _AGAIN) from error
     entries = cast("dict[str, object]", content)
+    _check_names(entries, path)
     metadata = _metadata(entries.pop("__metadata__", None), path)
     tensors = {name: _tensor_info(name, entry, path) for name, entry in entries.items()}
     data_start = 8 + len(raw)
@@ -221,15 +225,24 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return content
 
 
+def _check_names(entries: Mapping[str, object], path: Path) -> None:
+    """Refuse names that can be neither stored nor printed: JSON can spell half of a character, UTF-8 cannot."""
+    for name in entries:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadHeader(path, f"the tensor name {name!r:.120} holds half of a character", _AGAIN) from error
+
+
 def _metadata(content: object, path: Path) -> dict[str, str]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise BadHeader(path, f"__metadata__ is {content!r:.80} instead of a map of text", _AGAIN)
+        raise BadHeader(path, f"__metadata__ is {shown(content)} instead of a map of text", _AGAIN)
     metadata = cast("dict[str, object]", content)
     for key, value in metadata.items():
         if not isinstance(value, str):
-            raise BadHeader(path, f"__metadata__ gives {key!r} the value {value!r:.80} instead of text", _AGAIN)
+            raise BadHeader(path, f"__metadata__ gives {key!r:.80} the value {shown(value)} instead of text", _AGAIN)
     return cast("dict[str, str]", metadata)
 
 
@@ -240,13 +253,15 @@ def _tensor_info(name: str, entry: object, path: Path) -> TensorInfo:
         dtype, shape = cast("str", fields["dtype"]), cast("list[int]", fields["shape"])
         start, stop = cast("list[int]", fields["data_offsets"])
         item_size = ITEM_SIZE[dtype]
+        listed = isinstance(fields["shape"], list)
         # bool is an int to Python, and a float would pass every comparison below
-        whole = all(type(number) is int and number >= 0 for number in (start, stop, *shape))
+        whole = listed and all(type(number) is int and 0 <= number <= _HIGHEST for number in (start, stop, *shape))
         fits = whole and stop - start == item_size * math.prod(shape)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadHeader(path, f"the entry of tensor {name!r} is invalid: {entry!r:.120}", _AGAIN) from error
+        raise BadHeader(path, f"the entry of tensor {name!r:.120} is invalid: {shown(entry)}", _AGAIN) from error
     if not fits:
-        raise BadHeader(path, f"tensor {name!r}: {dtype} {shape} does not fill bytes {start} to {stop}", _AGAIN)
+        place = f"{dtype} {shown(shape)} does not fill bytes {shown(start)} to {shown(stop)}"
+        raise BadHeader(path, f"tensor {name!r:.120}: {place}", _AGAIN)
     return TensorInfo(dtype, tuple(shape), start, stop)
 
 

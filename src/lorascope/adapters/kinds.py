@@ -47,6 +47,12 @@ def describe(shapes: Shapes) -> Module:
     Raises:
         ShapeProblem: If a part is missing, shapes do not fit, or parts of two kinds meet.
     """
+    for part in _SCALARS & shapes.keys():
+        if math.prod(shapes[part]) != 1:
+            raise ShapeProblem(f"{part} has the shape {list(shapes[part])}, which is no single number")
+    for one, other in _EITHER:
+        if one in shapes and other in shapes:
+            raise ShapeProblem(f"has both {one} and {other}, of which only one can act")
     kinds = [kind for kind, marks in _MARKS.items() if not marks.isdisjoint(shapes)]
     if len(kinds) > 1:
         raise ShapeProblem(f"has parts of two kinds, {kinds[0]} and {kinds[1]}")
@@ -71,6 +77,13 @@ def _need(shapes: Shapes, *parts: str) -> list[Shape]:
     return found
 
 
+def _flat(shapes: Shapes, *parts: str) -> None:
+    """Refuse a factor with a kernel where only a matrix will do."""
+    for part in parts:
+        if math.prod(shapes[part][2:]) != 1:
+            raise ShapeProblem(f"{part} has the shape {list(shapes[part])}; its kernel must be 1")
+
+
 def _same(rank: int, other: int, what: str) -> None:
     if rank != other:
         raise ShapeProblem(f"{what}: the inner sizes {rank} and {other} differ")
@@ -81,12 +94,12 @@ def _lora(shapes: Shapes) -> Module:
     rank = down[0]
     if "mid" in shapes:
         (mid,) = _need(shapes, "mid")
+        _flat(shapes, "down", "up")
         _same(rank, mid[1], "down and mid")
         _same(mid[0], up[1], "mid and up")
         return Module("locon", ("tucker",), rank, up[0], down[1] * math.prod(mid[2:]), down[1])
     _same(rank, up[1], "down and up")
-    if math.prod(up[2:]) != 1:
-        raise ShapeProblem(f"up has the shape {list(up)}; its kernel must be 1")
+    _flat(shapes, "up")
     kind = "locon" if math.prod(down[2:]) > 1 else "lora"
     return Module(kind, (), rank, up[0], math.prod(down[1:]), down[1])
 
@@ -94,7 +107,9 @@ def _lora(shapes: Shapes) -> Module:
 def _factor(shapes: Shapes, a: str, b: str, core: str) -> tuple[int, int, int, int]:
     """Return rank, rows, columns and inputs of ``a @ b``, or of the Tucker form with ``core``."""
     first, second = _need(shapes, a, b)
+    _flat(shapes, a)
     if core in shapes:
+        _flat(shapes, b)
         (middle,) = _need(shapes, core)
         _same(first[0], middle[0], f"{a} and {core}")
         _same(second[0], middle[1], f"{b} and {core}")
@@ -120,6 +135,8 @@ def _lokr(shapes: Shapes) -> Module:
     ):
         if whole in shapes:
             (shape,) = _need(shapes, whole)
+            if not core:
+                _flat(shapes, whole)
             sizes.append((shape[0], math.prod(shape[1:]), shape[1]))
         else:
             rank, *size = _factor(shapes, a, b, core)
@@ -152,6 +169,15 @@ _MARKS: Final[Mapping[str, frozenset[str]]] = {
     "full": frozenset({"diff"}),
     "ia3": frozenset({"ia3_l", "on_input", "weight"}),
 }
+_SCALARS: Final = frozenset({"alpha", "on_input"})
+_EITHER: Final = (
+    ("dora", "magnitude"),
+    ("diff_b", "up_bias"),
+    ("ia3_l", "weight"),
+    *((f"lokr_w{n}", f"lokr_w{n}_{half}") for n in (1, 2) for half in "ab"),
+    ("lokr_w2", "lokr_t2"),
+)
+"""Parts that say the same in two ways; whichever were taken, the other would be lost without a word."""
 _TRAITS: Final[Mapping[str, frozenset[str]]] = {
     "dora": frozenset({"dora", "magnitude"}),
     "bias": frozenset({"diff_b", "up_bias"}),

@@ -1,13 +1,21 @@
 """What an adapter's header or peft's config says about scaling, beyond the tensors themselves."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from reprlib import repr as shown
 from typing import cast
 
+_AT_A_DOT = r"(?:.*\.)?{}"
+_HIGHEST = 1e9
+"""Of an alpha or a rank. Trainers write at most thousands; a factor beyond float32 would be infinite."""
 _TRUE = frozenset({"true", "1", "yes"})
+
+
+class SettingProblem(Exception):
+    """A config says something that cannot be; the text says what. The caller makes a MalformedAdapter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Config:
     def alpha_of(self, module: str) -> float | None:
         """Return the alpha of a module, by peft's rule: a pattern counts if the name ends in it at a dot."""
         for pattern, alpha in self.alphas.items():
-            if re.fullmatch(rf"(?:.*\.)?(?:{_safe(pattern)})", module):
+            if _pattern(pattern).fullmatch(module):
                 return alpha
         return self.alpha
 
@@ -54,6 +62,9 @@ class Settings:
                 with each key led by its component ("unet.lora_alpha"); kohya and LyCORIS keep their options
                 in ``ss_network_args``.
             config: The content of peft's ``adapter_config.json``, if there is one.
+
+        Raises:
+            SettingProblem: An alpha is no number, or none that any trainer writes.
         """
         options = _object(metadata.get("ss_network_args"))
         stabilised = any(_true(options.get(key)) for key in ("rs_lora", "use_rslora", "rslora"))
@@ -77,15 +88,17 @@ def _config(values: Mapping[str, object]) -> Config:
     rank = values.get("r")
     return Config(
         _number(alpha),
-        rank if type(rank) is int and rank > 0 else None,
+        rank if type(rank) is int and 0 < rank <= _HIGHEST else None,
         _true(values.get("use_rslora")),
         alphas,
     )
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+    if value is None:
         return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _HIGHEST:
+        raise SettingProblem(f"an alpha of {shown(value)}")
     return float(value)
 
 
@@ -101,10 +114,10 @@ def _object(text: str | None) -> dict[str, object]:
     return cast("dict[str, object]", content) if isinstance(content, dict) else {}
 
 
-def _safe(pattern: str) -> str:
-    """Return a pattern that compiles: peft's are regular expressions, but a file may hold anything."""
+@lru_cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of alphas. peft's are regular expressions, but a file may hold anything, meant as it stands."""
     try:
-        re.compile(pattern)
-    except re.error:
-        return re.escape(pattern)
-    return pattern
+        return re.compile(_AT_A_DOT.format(f"(?:{pattern})"))
+    except (re.error, OverflowError, RecursionError):
+        return re.compile(_AT_A_DOT.format(re.escape(pattern)))
