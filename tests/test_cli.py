@@ -435,7 +435,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
         (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
         (["search", "red", "--all", "-l", "{empty}"], "library-error", "is empty: run `lorascope index FOLDER"),
-        (["search", "\udcff", "-l", "{measured}"], "query-error", "the query \\udcff is not UTF-8"),
+        (["search", "\udcff", "-l", "{measured}"], "query-error", "the query holds '\\udcff', a byte"),
         (["show", "\udcff", "-l", "{measured}"], "library-error", "\\udcff is not UTF-8, so no library holds it"),
         (["list", "-l", "{evidence}"], "library-error", "instead of protocols: it is another of a library's files"),
         (["import", "{evidence}", "-l", "{tmp}/l.db"], "library-error", "it is another of a library's files"),

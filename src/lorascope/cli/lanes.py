@@ -8,7 +8,7 @@ from pathlib import Path
 from lorascope.caches import Note
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
-from lorascope.errors import QueryError, printable
+from lorascope.errors import QueryError
 from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.report.plain import plain_answer
@@ -52,8 +52,6 @@ def by_words(
 ) -> Lane:
     """Search under one Protocol in words; the encoder may be fetched, if asked."""
     way = _known_encoding(encoding)
-    if query != printable(query):
-        raise QueryError(f"the query {printable(query)} is not UTF-8, which no encoder reads: type it anew")
     dtype: Dtype = "bfloat16" if fast else "float32"
 
     def encoder(stored: StoredProtocol) -> Shifts:
