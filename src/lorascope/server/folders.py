@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lorascope.adapters import scan
+from lorascope.errors import place_of
 from lorascope.library import Library
 from lorascope.measure.queue import known_key
 
@@ -54,7 +55,7 @@ def _measured(library: Library) -> dict[str, tuple[str, int, int]]:
 def _row(number: int, folder: Path, stamps: Mapping[str, tuple[str, int, int]], refused: Set[str]) -> dict[str, Any]:
     found = list(scan([folder]))
     known = {path for path in found if known_key(path, stamps) is not None}
-    left_out = sum(str(path.absolute()) in refused for path in found if path not in known)
+    left_out = sum(place_of(path) in refused for path in found if path not in known)
     return {
         "id": number,
         "path": str(folder),
