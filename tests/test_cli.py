@@ -101,6 +101,12 @@ def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
     assert "[red]ink is forgotten" in call("remove", "[red]ink", "-l", place, "--yes").output
 
 
+def test_a_column_is_called_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """The kind of a query ended evaluate with an error of markup."""
+    output.print_table(("retriever", "[/red]"), [("behaviour", 1.0)])
+    assert "[/red]" in capsys.readouterr().out
+
+
 def test_the_bar_tells_how_far_a_run_is_and_on_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """Square brackets once vanished as markup from the progress, too."""
     drawn = io.StringIO()

@@ -84,7 +84,6 @@ def test_weights_keep_their_size_and_sign(pairs: list[tuple[str, float]]) -> Non
         ("ink -snow:0.0", "weight 0"),
         ("- pencil", "'- pencil' has a sign that stands alone: write it without a space, like '-people'"),
         ("ink -- snow", "'ink -- snow' has a sign that stands alone"),
-        ("-", "'-' has a sign that stands alone"),
         ("pencil \udcff", r"the query holds '\\udcff', a byte or half a character that is no text: use UTF-8"),
         ("ink:" + "9" * 400, "'ink' has the weight inf: give one from a millionth to a million"),
         ("ink:1001 snow:0.0000009", "'ink:1001 snow' has the weight 9e-07: give one from a millionth"),

@@ -175,6 +175,10 @@ def test_people_log_in_and_go_on_where_they_were(client: TestClient) -> None:
     assert sent_away.status_code == 303
     assert sent_away.headers["location"] == "/login?next=%2F%3Fq%3Dred%2Bgreen"
     assert client.get(sent_away.headers["location"]).status_code == 401
+    part = client.get("/?q=red+green", headers={"HX-Request": "true"})
+    assert (part.text, part.headers["hx-redirect"]) == ("", sent_away.headers["location"])
+    pressed = client.post("/logout", headers={"Origin": "http://localhost"})
+    assert pressed.headers["location"] == "/login?next=%2F"  # what was pressed is no page to go on from
     answer = client.post(
         "/login", data={"token": TOKEN, "next": "/?q=red+green"}, headers={"Origin": "http://localhost"}
     )

@@ -76,7 +76,8 @@ def _term(sign: str, phrase: str, query: str) -> Term:
     phrase = " ".join(phrase.split())
     if not phrase or weight == 0:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
-    if not phrase.split()[0].strip("+-"):  # taken as a word, "- people" would add what it seems to subtract
+    first, *others = phrase.split()
+    if others and not first.strip("+-"):  # taken as a word, "- people" would add what it seems to subtract
         raise QueryError(f"{query!r} has a sign that stands alone: write it without a space, like '-people'")
     if not LIGHTEST <= weight <= HEAVIEST:
         raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")

@@ -141,7 +141,10 @@ class Guard:
             )  # fmt: skip
             return problem.response({"WWW-Authenticate": "Bearer"})
         target = path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", 303)
+        address = f"{LOGIN}?next={quote(target if request.method in _SAFE else '/', safe='')}"
+        if request.headers.get("hx-request") == "true":  # the whole page has to go there, not the part that was asked
+            return Response(headers={"HX-Redirect": address})
+        return RedirectResponse(address, 303)
 
 
 def _is_address(name: str) -> bool:
