@@ -1,4 +1,7 @@
-"""The evidence: what every cell's image was to the encoder, kept so that no figure needs a second generation."""
+"""The evidence: what every cell's image was to the encoder, kept so that no figure needs a second generation.
+
+Embeddings are stored as float16, and rounded to it before anything is computed from them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from jaxtyping import Float16, Float32, UInt8
 
 from lorascope.library.schema import EVIDENCE, attached, connect, explained, transaction
 
-BYTES_PER_COMPONENT = 2
-"""Embeddings are stored as float16, and rounded to it before anything is computed from them."""
 _NO_END = 2**31
 
 

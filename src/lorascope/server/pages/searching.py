@@ -22,7 +22,6 @@ from lorascope.server.state import State, StateOf
 
 router = APIRouter(include_in_schema=False)
 
-_FIRST_HITS = 4
 _VAGUE = 0.1
 """Below this Consistency of its shifts, a query means different things in different prompts."""
 
