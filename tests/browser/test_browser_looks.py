@@ -115,8 +115,8 @@ def test_what_is_told_stands_above_the_tray(visit: Visit, endless: tuple[str, li
         page.get_by_role("button", name=f"Compare {name}").click()
     page.get_by_role("button", name=f"Copy tag <lora:{names[1]}:1>").click()
     expect(page.locator("#toast")).to_have_text(f"Copied <lora:{'x' * 74} …")
-    keep(page, "endless-toast")
     told, tray = page.locator("#toast").bounding_box(), page.locator("#tray").bounding_box()
+    keep(page, "endless-toast")
     assert told is not None
     assert tray is not None
     assert told["y"] + told["height"] <= tray["y"]

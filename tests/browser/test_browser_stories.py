@@ -347,6 +347,7 @@ def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Vi
         page.get_by_role("button", name=f"Compare {name}").click()
     page.get_by_role("link", name="Compare 2").click()
     expect(page.get_by_role("columnheader", name="lamp")).to_be_visible()
+    page.wait_for_load_state()
     page.get_by_label("Mature pictures", exact=True).select_option("hide")
     expect(page.locator("html")).to_have_attribute("data-mature", "hide")
     for name, pictures in (("lamp", 0), ("rose", 24)):
@@ -436,6 +437,7 @@ def test_the_map_points_filters_and_opens(visit: Visit) -> None:
 
 def test_a_direction_has_its_place_whatever_else_is_on_the_map(visit: Visit) -> None:
     page = visit("/map")
+    expect(page.locator("#map-told")).to_contain_text("within the thresholds")
     page.get_by_role("button", name="What they do").press("Enter")
     x, y = page.evaluate(
         "fetch('/api/v1/map').then(a => a.json()).then(d => [d.x, d.y].map(one => one[d.names.indexOf('leaf')]))"
@@ -512,6 +514,7 @@ def test_try_my_prompt(visit: Visit) -> None:
 def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:
     page = visit("/?q=red", forgiven="Failed to")
     page.get_by_role("link", name="lamp", exact=True).click()
+    page.wait_for_url(re.compile("/adapters/"))  # and loaded: before its scripts run, the browser itself tells
     page.route(re.compile("/tries|/words"), lambda route: route.abort())
     told = page.get_by_role("alert").filter(has_text="The server does not answer")
     page.get_by_label("Your prompt").fill("a red boat")
