@@ -153,13 +153,20 @@ def visit(browser: Browser, server: str) -> Iterator[Visit]:
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
             page.goto(path)
-            page.wait_for_load_state()
+            if options.get("java_script_enabled", True):
+                ready(page)
             if forgiven:
                 pardons.append(forgiven)
             return page
 
         yield go
     assert [error for error in errors if not any(pardon in error for pardon in pardons)] == []
+
+
+def ready(page: Page) -> None:
+    """Wait until a page's scripts are at work: htmx begins with a timer, which a busy machine may run after "load"."""
+    page.wait_for_load_state()
+    page.evaluate("new Promise(done => setTimeout(done))")
 
 
 def keep(page: Page, name: str) -> None:

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from lorascope.server import Settings
 from lorascope.server.jobs import Plan
 from lorascope.server.post import Task
-from tests.browser.conftest import PHONE, Visit, barriers, keep, serving
+from tests.browser.conftest import PHONE, Visit, barriers, keep, ready, serving
 from tests.fakes import tint
 from tests.serving import small_world, start_thread
 
@@ -265,7 +265,7 @@ def test_an_example_is_forgotten_and_nothing_else(visit: Visit) -> None:
     page.locator(".card").first.get_by_text("More").first.click()
     page.get_by_role("link", name="Less of this").first.click()
     expect(page.get_by_role("list", name="Examples")).to_contain_text("less of sea")
-    page.wait_for_load_state()  # before its scripts have run, a page sends thresholds that nobody changed
+    ready(page)  # before its scripts have run, a page sends thresholds that nobody changed
     page.get_by_label("What should it do?").fill("red")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("q=red.*less="))
@@ -347,7 +347,7 @@ def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Vi
         page.get_by_role("button", name=f"Compare {name}").click()
     page.get_by_role("link", name="Compare 2").click()
     expect(page.get_by_role("columnheader", name="lamp")).to_be_visible()
-    page.wait_for_load_state()
+    ready(page)
     page.get_by_label("Mature pictures", exact=True).select_option("hide")
     expect(page.locator("html")).to_have_attribute("data-mature", "hide")
     for name, pictures in (("lamp", 0), ("rose", 24)):
@@ -514,7 +514,8 @@ def test_try_my_prompt(visit: Visit) -> None:
 def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:
     page = visit("/?q=red", forgiven="Failed to")
     page.get_by_role("link", name="lamp", exact=True).click()
-    page.wait_for_url(re.compile("/adapters/"))  # and loaded: before its scripts run, the browser itself tells
+    page.wait_for_url(re.compile("/adapters/"))
+    ready(page)  # before its scripts run, the browser itself tells
     page.route(re.compile("/tries|/words"), lambda route: route.abort())
     told = page.get_by_role("alert").filter(has_text="The server does not answer")
     page.get_by_label("Your prompt").fill("a red boat")
