@@ -31,8 +31,9 @@ and JSON may spell what no text can hold.
 """
 
 import os
+import re
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "AdapterError",
@@ -58,6 +59,10 @@ __all__ = [
     "UnreadableAdapter",
     "WrongBase",
 ]
+
+
+HALF: Final = re.compile("[\ud800-\udfff]")
+"""What UTF-8 cannot hold: half of a character, as JSON may spell one, or what stands for a byte of an old encoding."""
 
 
 def printable(text: str) -> str:

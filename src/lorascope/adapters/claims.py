@@ -5,16 +5,15 @@ the Protocol's policy asks for those.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final, Generic, TypeVar, cast
 
+from lorascope.errors import HALF
+
 T = TypeVar("T")
 
-_HALF: Final = re.compile(r"[\ud800-\udfff]")
-"""Half of a character, where a tool cut a text in the middle of an emoji."""
 MAX_TAGS: Final = 50
 """Of a training set's captions; there can be thousands."""
 
@@ -71,8 +70,8 @@ def text_claim(value: object, source: str) -> Claim[str] | None:
 
 
 def _mended(text: str) -> str:
-    """A text that can be stored and printed: U+FFFD stands for what was cut off."""
-    return _HALF.sub("\ufffd", text)
+    """A text that can be stored and printed: U+FFFD stands for what a tool cut off in the middle of an emoji."""
+    return HALF.sub("\ufffd", text)
 
 
 def number_claim(value: object, source: str) -> Claim[int] | None:

@@ -25,10 +25,10 @@ def import_(
         raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
     if not source.endswith(".db") and not source.startswith(("https://", "http://")) and not Path(source).is_file():
         raise LibraryError(f"no file at {source}: give the published library, an export, or an https address of one")
-    source_opened = Library(source) if source.endswith(".db") else published(source)
-    with source_opened as theirs:
-        with Library(library, create=True) as opened:  # only now: a source that is wrong leaves no empty library
-            count = merge(theirs.path, opened) if isinstance(theirs, Library) else theirs.into(opened)
+    # the source comes first: one that is wrong leaves no empty library
+    checked = Library(source) if source.endswith(".db") else published(source)
+    with checked as theirs, Library(library, create=True) as opened:
+        count = merge(theirs.path, opened) if isinstance(theirs, Library) else theirs.into(opened)
         _tell(
             as_json,
             f"{counted(count, 'adapter')} read from {source} into {opened.path}",

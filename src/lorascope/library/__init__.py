@@ -3,7 +3,7 @@
 from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
 from lorascope.library.matrix import Matrix
-from lorascope.library.published import Published, export_carlos, import_carlos, published
+from lorascope.library.published import export_carlos, import_carlos, published
 from lorascope.library.records import (
     Pin,
     Preview,
@@ -24,7 +24,6 @@ __all__ = [
     "Matrix",
     "Pin",
     "Preview",
-    "Published",
     "Refusal",
     "StoredAdapter",
     "StoredProtocol",

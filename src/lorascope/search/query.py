@@ -6,12 +6,10 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lorascope.errors import QueryError
+from lorascope.errors import HALF, QueryError
 
 _SIGN = re.compile(r"(?:^|\s)([+-])(?=\S)")
 _WEIGHT = re.compile(r":(\d+(?:\.\d+)?)\s*$")
-_HALF = re.compile("[\ud800-\udfff]")
-"""What stands for a byte that is no UTF-8, or for half of a character that JSON spells in two."""
 _LONGEST = 2000
 LIGHTEST, HEAVIEST = 1e-6, 1e6
 """What a part of a query may weigh: beyond that, sums of parts lose digits, and then all of them."""
@@ -58,7 +56,7 @@ class Query:
         """
         if len(text) > _LONGEST:
             raise QueryError(f"the query has {len(text)} characters: use at most {_LONGEST}")
-        if found := _HALF.search(text):
+        if found := HALF.search(text):
             raise QueryError(f"the query holds {found[0]!r}, a byte or half a character that is no text: use UTF-8")
         text = "".join(" " if ord(c) < 32 or c == "\x7f" else c for c in text).strip()
         if not text:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lorascope.errors import HALF
 from lorascope.server.asking import Ask
+from lorascope.server.tries import LONGEST_PROMPT
 
 Key = Annotated[str, Field(max_length=200, examples=["sha256:..."])]
 Name = Annotated[str, Field(max_length=200)]
@@ -16,7 +17,6 @@ Family = Annotated[Name, Field(description="Only adapters of this base family, s
 Offset = Annotated[int, Field(ge=0, le=10_000_000, description="How many to pass over.")]
 Limit = Annotated[int, Field(ge=1, le=200, description="How many to tell at most.")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Asked(BaseModel):
@@ -29,7 +29,7 @@ class Asked(BaseModel):
     def _is_text(cls, value: Any) -> Any:
         """JSON can escape half a character, which no file and no database takes."""
         texts: list[Any] = value if isinstance(value, list) else [value]
-        if any(isinstance(text, str) and _SURROGATE.search(text) for text in texts):
+        if any(isinstance(text, str) and HALF.search(text) for text in texts):
             raise ValueError("it holds half a character")
         return value
 
@@ -101,7 +101,8 @@ class NewTry(Asked):
     """A prompt to be rendered without and with some adapters."""
 
     prompt: Annotated[
-        str, Field(min_length=1, max_length=1000, description="Any words.", examples=["a lighthouse at night"])
+        str,
+        Field(min_length=1, max_length=LONGEST_PROMPT, description="Any words.", examples=["a lighthouse at night"]),
     ]
     adapters: Annotated[list[Key], Field(min_length=1, max_length=4, description="Keys of the adapters.")]
     seeds: Annotated[int, Field(ge=1, le=4, description="How many pictures of each.")] = 2
