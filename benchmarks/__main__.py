@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
-from benchmarks.harness import Figure, Row
+from benchmarks.harness import Figure, Measurement
 
 PARTS = ("start", "queries", "ranking", "images", "protocols", "serve", "work", "gpu")
 """In the order of docs/performance.md."""
@@ -50,7 +50,7 @@ def run(name: str, part: Any) -> None:
 
 def _rows(name: str, part: Any) -> None:
     """Measure, and keep what was measured even if an error ends it: a GPU that can hold no more, say."""
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     try:
         for row in part.measure():
             print(page.line(row), flush=True)
@@ -63,7 +63,7 @@ def _rows(name: str, part: Any) -> None:
     _keep(name, part, rows)
 
 
-def _keep(name: str, part: Any, rows: Sequence[Row]) -> None:
+def _keep(name: str, part: Any, rows: Sequence[Measurement]) -> None:
     page.keep(name, part.TITLE, part.NOTE, rows)
     page.write(PARTS)
 

@@ -11,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.harness import Figure, Row, Side, repeat, take_turns
+from benchmarks.harness import Figure, Measurement, Side, repeat, take_turns
 from benchmarks.models import sdxl_lora, sdxl_parts
 from lorascope import Library, Preset, index
 from lorascope.adapters import Names, load_delta, sha256_of
@@ -26,7 +26,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def reading(preset: Preset, folder: Path) -> Iterator[Row]:
+def reading(preset: Preset, folder: Path) -> Iterator[Measurement]:
     """Several adapters, the next one read meanwhile or in its turn; and how long an adapter of SDXL's size takes."""
     sides = {name: Side(_indexing, (preset, folder / name, name == "ahead")) for name in ("in turn", "ahead")}
     turns = take_turns(sides, rounds=_ROUNDS, unit="adapter", units=_ADAPTERS)
@@ -66,7 +66,7 @@ def _in_turn(items: Iterable[A], read: Callable[[A], B]) -> Iterator[tuple[A, Ca
     return ((item, partial(read, item)) for item in items)
 
 
-def decoding() -> Iterator[Row]:
+def decoding() -> Iterator[Measurement]:
     """SDXL's decoder against the tiny one."""
     sides = {name: Side(_decoder, (name,)) for name in ("vae", "tiny")}
     turns = take_turns(sides, rounds=3, unit="image")

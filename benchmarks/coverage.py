@@ -94,7 +94,7 @@ POPULATIONS = {
 }
 
 
-class Row(NamedTuple):
+class CoverageRow(NamedTuple):
     """How one interval did."""
 
     population: str
@@ -116,7 +116,7 @@ class Row(NamedTuple):
         )
 
 
-class Truth(NamedTuple):
+class KnownFigures(NamedTuple):
     """S, C and D."""
 
     strength: float
@@ -130,21 +130,21 @@ class Truth(NamedTuple):
         return float(getattr(self, figure))
 
 
-def cover(name: str, size: Size, repeats: int, seed: int) -> list[Row]:
+def cover(name: str, size: Size, repeats: int, seed: int) -> list[CoverageRow]:
     """Measure ``repeats`` adapters of a population, and count the intervals that hold the truth."""
     rng = np.random.default_rng(seed)
     names = (str(index * size.categories // size.prompts) for index in range(size.prompts))
     prompts = PromptSet("synthetic", tuple(Prompt(f"{i}", category, "") for i, category in enumerate(names)))
     cells = np.array(Grid(prompts, tuple(range(size.seeds)), 32).cells)
-    truths: list[Truth] = []
+    truths: list[KnownFigures] = []
     signatures: list[dict[int, Signature]] = []
     for _ in range(repeats):
         effects = POPULATIONS[name].draw(rng, size)
         stages = dict(_stages(effects, cells, (*size.looks, len(cells))))
         whole = stages.pop(len(cells))
-        truths.append(Truth(whole.strength, whole.consistency or 0.0, whole.direction))
+        truths.append(KnownFigures(whole.strength, whole.consistency or 0.0, whole.direction))
         signatures.append(stages)
-    mean = Truth(
+    mean = KnownFigures(
         float(np.mean([truth.strength for truth in truths])),
         float(np.mean([truth.consistency for truth in truths])),
         np.mean([truth.direction for truth in truths], axis=0),
@@ -167,7 +167,9 @@ def _stages(effects: np.ndarray, cells: np.ndarray, looks: Sequence[int]) -> Ite
         yield look, Signature.from_moments(moments, confidence=CONFIDENCE)
 
 
-def _row(label: tuple[str, int, str, str], signatures: list[Signature], truths: list[Truth]) -> Row | None:
+def _row(
+    label: tuple[str, int, str, str], signatures: list[Signature], truths: list[KnownFigures]
+) -> CoverageRow | None:
     _, _, truth_name, figure = label
     found: list[tuple[Estimate, float]] = []
     for signature, truth in zip(signatures, truths, strict=True):
@@ -185,7 +187,7 @@ def _row(label: tuple[str, int, str, str], signatures: list[Signature], truths: 
     else:
         width = float(np.median([estimate.upper - estimate.lower for estimate, _ in found]))
         error = float(np.std([estimate.value - value for estimate, value in found]))
-    return Row(*label, mean=mean, known=len(found), covered=covered, width=width, error=error)
+    return CoverageRow(*label, mean=mean, known=len(found), covered=covered, width=width, error=error)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import Figure, Row, at_least, at_most
+from benchmarks.harness import Figure, Measurement, at_least, at_most
 from benchmarks.models import clip_vit_b32, sdxl_lora, sdxl_pipeline
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset
@@ -37,7 +37,7 @@ def missing() -> str:
     return "" if torch.cuda.is_available() else "no GPU here"
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """Images per second of both, then seconds an adapter, then memory under caps."""
     if missing():
         yield from _outstanding()
@@ -47,7 +47,7 @@ def measure() -> Iterator[Row]:
         yield from measure_on("cuda", Path(name), small=False)
 
 
-def measure_on(device: str, folder: Path, *, small: bool) -> Iterator[Row]:
+def measure_on(device: str, folder: Path, *, small: bool) -> Iterator[Measurement]:
     """With the encoder that lies in ``folder / "clip"``; ``small`` is to try this out on any device."""
     sdxl_pipeline(folder / "base", small=small)
     for name in _PRESETS:
@@ -67,7 +67,7 @@ def measure_on(device: str, folder: Path, *, small: bool) -> Iterator[Row]:
         yield from _capped(_preset(_PRESETS[0], folder, small=small), folder)
 
 
-def _outstanding() -> Iterator[Row]:
+def _outstanding() -> Iterator[Measurement]:
     yield Figure(name="end to end", value=None, unit="x", target=at_least(2), note=missing())
     for (preset, precision), limit in _LIMITS.items():
         name = f"an adapter at `{precision}`, `{preset}`"
@@ -111,7 +111,7 @@ def _reference(preset: Preset, folder: Path, device: str) -> float:
     return (time.perf_counter() - began) / (len(prompts) * len(preset.seeds))
 
 
-def _capped(preset: Preset, folder: Path) -> Iterator[Row]:
+def _capped(preset: Preset, folder: Path) -> Iterator[Measurement]:
     total = torch.cuda.get_device_properties(0).total_memory
     for cap in _CAPS:
         torch.cuda.empty_cache()

@@ -40,7 +40,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Usage:
     """What one unit of work took: seconds by the clock, seconds of all processor cores, and the process's peak MiB."""
 
     wall: float
@@ -49,7 +49,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """What was to be reached."""
 
     limit: float
@@ -60,14 +60,14 @@ class Target:
         return value >= self.limit if self.at_least else value <= self.limit
 
 
-def at_least(limit: float) -> Target:
+def at_least(limit: float) -> Goal:
     """The more the better."""
-    return Target(limit)
+    return Goal(limit)
 
 
-def at_most(limit: float) -> Target:
+def at_most(limit: float) -> Goal:
     """The less the better."""
-    return Target(limit, at_least=False)
+    return Goal(limit, at_least=False)
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class SpeedComparison:
     """A row: ours against the reference. ``clock`` says which of the ratios the target speaks of."""
 
     name: str
     unit: str
-    reference: Cost
-    ours: Cost
+    reference: Usage
+    ours: Usage
     wall: Ratio
     cpu: Ratio
     rounds: int
-    target: Target | None = None
+    target: Goal | None = None
     clock: Clock = "wall"
 
     @property
@@ -114,7 +114,7 @@ class Figure:
     unit: str
     p5: float | None = None
     p95: float | None = None
-    target: Target | None = None
+    target: Goal | None = None
     note: str = ""
 
     @property
@@ -123,7 +123,7 @@ class Figure:
         return None if self.target is None or self.value is None else self.target.met(self.value)
 
 
-Row = Comparison | Figure
+Measurement = SpeedComparison | Figure
 
 
 @dataclass
@@ -131,15 +131,15 @@ class Turns:
     """What every side cost, round by round, per unit of work."""
 
     unit: str
-    costs: Mapping[str, list[Cost]] = field(default_factory=dict)
+    costs: Mapping[str, list[Usage]] = field(default_factory=dict)
 
     def compare(
-        self, reference: str, ours: str, name: str, *, target: Target | None = None, clock: Clock = "wall"
-    ) -> Comparison:
+        self, reference: str, ours: str, name: str, *, target: Goal | None = None, clock: Clock = "wall"
+    ) -> SpeedComparison:
         """One side against another."""
         theirs, mine = self.costs[reference], self.costs[ours]
         pairs = list(zip(theirs, mine, strict=True))
-        return Comparison(
+        return SpeedComparison(
             name=name,
             unit=self.unit,
             reference=_typical(theirs),
@@ -170,7 +170,7 @@ def take_turns(
         repeats: how often a side's work is called in one turn, for work that takes microseconds; 1 by default.
     """
     counts = {name: (repeats or {}).get(name, 1) for name in sides}
-    costs: dict[str, list[Cost]] = {name: [] for name in sides}
+    costs: dict[str, list[Usage]] = {name: [] for name in sides}
     with ExitStack() as stack:
         turn = {name: stack.enter_context(_worker(side)) for name, side in sides.items()}
         for place in range(rounds + 1):
@@ -178,12 +178,12 @@ def take_turns(
             for name in names:
                 cost = turn[name](counts[name])
                 if place:
-                    costs[name].append(Cost(cost.wall / units, cost.cpu / units, cost.memory))
+                    costs[name].append(Usage(cost.wall / units, cost.cpu / units, cost.memory))
     return Turns(unit, costs)
 
 
 def repeat(
-    name: str, work: Callable[[], object], *, repeats: int, unit: str = "s", target: Target | None = None
+    name: str, work: Callable[[], object], *, repeats: int, unit: str = "s", target: Goal | None = None
 ) -> Figure:
     """How long something takes here in this process: the median and the spread of several times."""
     scale = {"s": 1.0, "ms": 1e3}[unit]
@@ -214,13 +214,13 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES / 2**20
 
 
-def _typical(costs: Sequence[Cost]) -> Cost:
+def _typical(costs: Sequence[Usage]) -> Usage:
     middle = statistics.median
-    return Cost(middle(c.wall for c in costs), middle(c.cpu for c in costs), max(c.memory for c in costs))
+    return Usage(middle(c.wall for c in costs), middle(c.cpu for c in costs), max(c.memory for c in costs))
 
 
 @contextmanager
-def _worker(side: Side) -> Generator[Callable[[int], Cost]]:
+def _worker(side: Side) -> Generator[Callable[[int], Usage]]:
     """A process that holds one side ready; the function takes one turn in it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -228,7 +228,7 @@ def _worker(side: Side) -> Generator[Callable[[int], Cost]]:
     process.start()
     theirs.close()
 
-    def turn(repeats: int) -> Cost:
+    def turn(repeats: int) -> Usage:
         ours.send(repeats)
         return _answer(ours)
 
@@ -260,7 +260,7 @@ def _serve(pipe: Connection, side: Side) -> None:
             for _ in range(repeats):
                 work()
             wall, cpu = time.perf_counter() - began, processor_seconds() - used
-            pipe.send(Cost(wall / repeats, cpu / repeats, peak_memory()))
+            pipe.send(Usage(wall / repeats, cpu / repeats, peak_memory()))
     except EOFError:  # the parent is done
         return
     except Exception:

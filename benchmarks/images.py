@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks.apart import decoding, reading
-from benchmarks.harness import Figure, Row, Side, at_least, take_turns
+from benchmarks.harness import Figure, Measurement, Side, at_least, take_turns
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset, index, read_adapter
 from lorascope.adapters import Names, load_delta
@@ -75,7 +75,7 @@ _ALL = Levers(merged=True, mixed=True, texts=True, tensors=True, layout=True)
 _TOGETHER = {"all of them but compiled": _ALL, "all of them": dataclasses.replace(_ALL, compiled=True)}
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """End to end, the UNet alone, lever by lever."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -135,7 +135,7 @@ def _ours(preset: Preset, folder: Path) -> Callable[[], object]:
     return work
 
 
-def _levers(preset: Preset, folder: Path) -> Iterator[Row]:
+def _levers(preset: Preset, folder: Path) -> Iterator[Measurement]:
     variants = {"none": Levers(), **_ALONE, **_TOGETHER}
     sides = {name: Side(_images, (preset, levers, folder / "png")) for name, levers in variants.items()}
     turns = take_turns(sides, rounds=_ROUNDS, unit="image", units=16)

@@ -1,4 +1,4 @@
-"""docs/performance.json, what was measured, and docs/performance.md, the same for people."""
+"""benchmarks/data/performance.json, what was measured, and docs/performance.md, the same for people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Comparison, Cost, Figure, Ratio, Row, Target
+from benchmarks.harness import Figure, Goal, Measurement, Ratio, SpeedComparison, Usage
 from benchmarks.machine import describe
 
-DATA = Path("docs/performance.json")
+DATA = Path("benchmarks/data/performance.json")
 PAGE = Path("docs/performance.md")
 
 _HEAD = """# Performance
@@ -22,18 +22,18 @@ The *reference* is the published procedure, written for this project from its de
 ([`benchmarks/reference_search.py`](../benchmarks/reference_search.py),
 [`benchmarks/reference_index.py`](../benchmarks/reference_index.py)). It and lorascope take turns, each in a process of
 its own. A ratio is how many times less lorascope takes: the median over rounds, and the 5th to 95th percentile. *CPU*
-is processor time of all cores, *memory* the most that the process held. *Target* is what the project set itself.
+is processor time of all cores, *memory* the most that the process held. *Goal* is what the project set itself.
 """
 
 
-def keep(name: str, title: str, note: str, rows: Iterable[Row]) -> None:
+def keep(name: str, title: str, note: str, rows: Iterable[Measurement]) -> None:
     """Put one part's rows in place of those that were kept of it, and write the page anew."""
     parts = _read()
     parts[name] = {
         "title": title,
         "note": note,
         "machine": describe(),
-        "comparisons": [dataclasses.asdict(row) for row in rows if isinstance(row, Comparison)],
+        "comparisons": [dataclasses.asdict(row) for row in rows if isinstance(row, SpeedComparison)],
         "figures": [dataclasses.asdict(row) for row in rows if isinstance(row, Figure)],
     }
     DATA.write_text(json.dumps({"parts": parts}, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -50,9 +50,9 @@ def write(order: Sequence[str]) -> None:
     PAGE.write_text("\n".join([_HEAD, *(_part(name, parts[name]) for name in order if name in parts)]), "utf-8")
 
 
-def line(row: Row) -> str:
+def line(row: Measurement) -> str:
     """One row as it is shown while the benchmark runs."""
-    cells = _comparison_cells(row) if isinstance(row, Comparison) else _figure_cells(row)
+    cells = _comparison_cells(row) if isinstance(row, SpeedComparison) else _figure_cells(row)
     return "  ".join(cell for cell in cells if cell)
 
 
@@ -71,21 +71,21 @@ def _part(name: str, part: Mapping[str, Any]) -> str:
     return text
 
 
-def _comparison(row: Mapping[str, Any]) -> Comparison:
-    costs = {side: Cost(**row[side]) for side in ("reference", "ours")}
+def _comparison(row: Mapping[str, Any]) -> SpeedComparison:
+    costs = {side: Usage(**row[side]) for side in ("reference", "ours")}
     ratios = {clock: Ratio(**row[clock]) for clock in ("wall", "cpu")}
-    return Comparison(**{**row, **costs, **ratios, "target": _target(row)})
+    return SpeedComparison(**{**row, **costs, **ratios, "target": _target(row)})
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:
     return Figure(**{**row, "target": _target(row)})
 
 
-def _target(row: Mapping[str, Any]) -> Target | None:
-    return None if row["target"] is None else Target(**row["target"])
+def _target(row: Mapping[str, Any]) -> Goal | None:
+    return None if row["target"] is None else Goal(**row["target"])
 
 
-def _comparison_cells(row: Comparison) -> tuple[str, ...]:
+def _comparison_cells(row: SpeedComparison) -> tuple[str, ...]:
     target = ""
     if row.target is not None:
         target = f"{_sign(row.target)} {row.target.limit:g}x{' CPU' if row.clock == 'cpu' else ''}"
@@ -110,11 +110,11 @@ def _figure_cells(row: Figure) -> tuple[str, ...]:
     return (row.name, measured, target, _met(row))
 
 
-def _sign(target: Target) -> str:
+def _sign(target: Goal) -> str:
     return "at least" if target.at_least else "at most"
 
 
-def _met(row: Row) -> str:
+def _met(row: Measurement) -> str:
     if row.met is None:
         return "" if row.target is None else "not measured"
     return "yes" if row.met else "**no**"

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from benchmarks.harness import Figure, Row, processor_seconds
+from benchmarks.harness import Figure, Measurement, processor_seconds
 from lorascope import Library, Preset, Signature, index
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
@@ -28,7 +28,7 @@ _PROMPTS, _SEEDS = 64, (0,)
 _NEAREST = 5
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """Four steps against cheaper ways."""
     with tempfile.TemporaryDirectory() as name:
         whole, full_time = _signatures(Path(name) / "whole.db")
@@ -77,7 +77,7 @@ class _Reusing:
         return self._kept[block]
 
 
-def _compare(name: str, whole: Sequence[Signature], other: Sequence[Signature]) -> Iterator[Row]:
+def _compare(name: str, whole: Sequence[Signature], other: Sequence[Signature]) -> Iterator[Measurement]:
     for figure in ("strength", "consistency"):
         one, two = ([getattr(signature, figure) or 0.0 for signature in group] for group in (whole, other))
         yield Figure(name=f"{name}: {figure.capitalize()}, rank correlation", value=_spearman(one, two), unit="")

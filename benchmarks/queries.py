@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.harness import Figure, Row, Side, at_least, at_most, processor_seconds, repeat, take_turns
+from benchmarks.harness import Figure, Measurement, Side, at_least, at_most, processor_seconds, repeat, take_turns
 from benchmarks.models import clip_vit_b32
 from benchmarks.space import caches_in
 from benchmarks.work import count
@@ -63,7 +63,7 @@ _ROUNDS = 5
 _SEARCH = "from lorascope.cli import main; main()"
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """New queries, repeated ones, whole processes, and how exact all of it is."""
     with tempfile.TemporaryDirectory() as name, caches_in(Path(name) / "cache"):
         folder = clip_vit_b32(Path(name) / "clip")
@@ -80,7 +80,7 @@ def measure() -> Iterator[Row]:
         yield from _whole(library)
 
 
-def _new(folder: Path, library: Path, dtype: Dtype, factor: float) -> Iterator[Row]:
+def _new(folder: Path, library: Path, dtype: Dtype, factor: float) -> Iterator[Measurement]:
     tower = ClipText(folder)
     for words in _WORDS.values():
         tokens = np.mean([len(tower.ids(text)) for text in words])
@@ -112,7 +112,7 @@ def _ours(library: Path, words: Sequence[str], dtype: Dtype) -> Callable[[], obj
     return work
 
 
-def _counted(folder: Path) -> Iterator[Row]:
+def _counted(folder: Path) -> Iterator[Measurement]:
     """How much there is to compute, on both sides."""
     reference, encoder = _encoders(folder)
     tower = ClipText(folder)
@@ -152,7 +152,7 @@ def _encoders(folder: Path) -> tuple[ReferenceSearch, QueryEncoder]:
     return reference, encoder
 
 
-def _exactness(folder: Path) -> Iterator[Row]:
+def _exactness(folder: Path) -> Iterator[Measurement]:
     """Every prompt with odd and plain queries; and whether 740 adapters are ranked the same."""
     prompts = PromptSet.load("query").texts
     reference, encoder = _encoders(folder)
@@ -178,7 +178,7 @@ def _best(rows: np.ndarray, vector: np.ndarray) -> list[int]:
     return np.argsort(-scores)[:10].tolist() if np.linalg.norm(vector) > 1e-4 else []
 
 
-def _whole(path: Path) -> Iterator[Row]:
+def _whole(path: Path) -> Iterator[Measurement]:
     """``lorascope search`` from beginning to end, and a query within a running program."""
     with Library(path) as library:
         searcher = Searcher(library)
@@ -194,7 +194,7 @@ def _whole(path: Path) -> Iterator[Row]:
     yield repeat("a process that only imports torch", lambda: subprocess.run(command, check=True), repeats=5)
 
 
-def _process(name: str, path: Path, words: Sequence[str]) -> Row:
+def _process(name: str, path: Path, words: Sequence[str]) -> Measurement:
     seconds: list[float] = []
     for word in itertools.islice(itertools.cycle(words), 5):
         began = time.perf_counter()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Figure, Ratio, Row, Side, at_least, at_most, repeat, take_turns
+from benchmarks.harness import Figure, Measurement, Ratio, Side, at_least, at_most, repeat, take_turns
 from benchmarks.models import clip_vit_b32
 from benchmarks.signatures import along_axes, directions
 from benchmarks.space import caches_in
@@ -61,7 +61,7 @@ def missing() -> str:
     return "" if sys.platform == "linux" else "memory is read from /proc, which is Linux's"
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """Libraries of three sizes."""
     with tempfile.TemporaryDirectory() as name, caches_in(Path(name) / "cache"):
         queries = _queries(Path(name))
@@ -106,7 +106,7 @@ def _fill(path: Path, size: int) -> None:
     db.close()
 
 
-def _against(path: Path, queries: np.ndarray) -> Row:
+def _against(path: Path, queries: np.ndarray) -> Measurement:
     sides = {"reference": Side(_reference, (path, queries)), "ours": Side(_ours, (path, queries))}
     turns = take_turns(sides, rounds=20, unit="ranking", repeats={"ours": 20})
     return turns.compare("reference", "ours", f"{_PUBLISHED} adapters, all of them: a ranking with names")
@@ -133,7 +133,7 @@ def _ours(path: Path, queries: np.ndarray) -> Callable[[], object]:
     return work
 
 
-def _rows(path: Path, size: int, queries: np.ndarray) -> Iterator[Row]:
+def _rows(path: Path, size: int, queries: np.ndarray) -> Iterator[Measurement]:
     name = f"{size:,} adapters".replace(",", " ")
     milliseconds, recall = _SIZES[size]
     with Library(path) as library:
@@ -185,7 +185,7 @@ def _recall(searcher: Searcher, exact: Searcher, query: np.ndarray, filters: Fil
     return len(found.keys() & true.keys()) / len(true)
 
 
-def _opening(path: Path, name: str, size: int) -> Iterator[Row]:
+def _opening(path: Path, name: str, size: int) -> Iterator[Measurement]:
     """In a process of its own, caches warm."""
     done = [
         json.loads(subprocess.run([sys.executable, "-c", _OPEN, str(path)], capture_output=True, check=True).stdout)

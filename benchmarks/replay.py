@@ -123,7 +123,7 @@ def _inside(estimate: Estimate | None, value: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class IntervalCoverage:
     """A share of intervals that held, with adapters as the units: orders of one adapter are no independent samples."""
 
     share: float
@@ -131,7 +131,7 @@ class Coverage:
     adapters: int
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, bool]]) -> Coverage:
+    def of(cls, rows: Iterable[tuple[str, bool]]) -> IntervalCoverage:
         """From adapter and outcome."""
         groups: dict[str, list[bool]] = defaultdict(list)
         for name, held in rows:

@@ -25,7 +25,7 @@ import psutil
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from benchmarks.harness import Figure, Row, at_most
+from benchmarks.harness import Figure, Measurement, at_most
 from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_bench
@@ -48,7 +48,7 @@ _REPEATS = 15
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back: status, headers' names and values in lower case, body as it was sent, and the time it took."""
 
     status: int
@@ -72,7 +72,7 @@ class Load:
     length: float = 0.0
     cpu: float = 0.0
 
-    def figures(self, who: str, limit: float | None = None) -> Iterator[Row]:
+    def figures(self, who: str, limit: float | None = None) -> Iterator[Measurement]:
         """The middle and the slowest twentieth, and what an answer costs the server."""
         found = np.array(self.seconds) * 1e3
         p5, p50, p95 = np.percentile(found, (5, 50, 95))
@@ -83,7 +83,7 @@ class Load:
         yield Figure(name=f"{who}: the server's CPU time", value=self.cpu / len(found) * 1e3, unit="ms")
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """Under load, and with a large library."""
     with tempfile.TemporaryDirectory() as name:
         small = _miniature(Path(name))
@@ -95,7 +95,7 @@ def measure() -> Iterator[Row]:
 # --- load -------------------------------------------------------------------------------------------------------
 
 
-def _under_load(library: Path) -> Iterator[Row]:
+def _under_load(library: Path) -> Iterator[Measurement]:
     """Clients from this process; the server is another one."""
     known = [query["text"] for query in truth()["queries"]][:20]
     numbers = count()
@@ -143,7 +143,7 @@ async def _load(address: tuple[str, int], pause: float, path: Callable[[], str])
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _exchange(connection: Connection, path: str) -> Answer:
+async def _exchange(connection: Connection, path: str) -> Response:
     """One request and its answer, as HTTP/1.1 has it; a client that costs little beside the server."""
     reader, writer = connection
     began = time.perf_counter()
@@ -151,7 +151,7 @@ async def _exchange(connection: Connection, path: str) -> Answer:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     body = await _body(reader, headers)
-    return Answer(int(head[0].split()[1]), headers, body, time.perf_counter() - began)
+    return Response(int(head[0].split()[1]), headers, body, time.perf_counter() - began)
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
@@ -165,7 +165,7 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     return b"".join(parts)
 
 
-async def _ask(address: tuple[str, int], path: str) -> Answer:
+async def _ask(address: tuple[str, int], path: str) -> Response:
     connection = await asyncio.open_connection(*address, limit=2**24)
     try:
         return await _exchange(connection, path)
@@ -196,10 +196,10 @@ def _server(library: Path) -> Generator[tuple[tuple[str, int], psutil.Process]]:
 # --- a large library --------------------------------------------------------------------------------------------
 
 
-def _large(library: Path) -> Iterator[Row]:
+def _large(library: Path) -> Iterator[Measurement]:
     with _server(library) as (address, _):
 
-        def get(path: str) -> Answer:
+        def get(path: str) -> Response:
             found = asyncio.run(_ask(address, path))
             assert found.status == 200, (path, found.status)
             return found
@@ -253,11 +253,11 @@ def _assets(html: str) -> Iterable[str]:
     return sorted(set(re.findall(r'(?:src|href)="(/static/[^"]+\.(?:css|js|svg)[^"]*)"', html)))
 
 
-def _typical(work: Callable[[], Answer]) -> float:
+def _typical(work: Callable[[], Response]) -> float:
     return statistics.median(work().seconds for _ in range(_REPEATS))
 
 
-def _plane(library: Path) -> Iterator[Row]:
+def _plane(library: Path) -> Iterator[Measurement]:
     """How much of what Directions differ in the map shows, by the plane that it is drawn in."""
     with Library(library) as opened:
         searcher = Searcher(opened)

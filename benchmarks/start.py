@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.harness import Figure, Row, repeat
+from benchmarks.harness import Figure, Measurement, repeat
 from lorascope import Library, Preset, Searcher, index, read_adapter
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
@@ -22,7 +22,7 @@ TITLE = "First steps"
 NOTE = "The shipped world, on the CPU."
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """From ``--help`` to the first ranked answer."""
     with tempfile.TemporaryDirectory() as name:
         yield _help()
@@ -30,13 +30,13 @@ def measure() -> Iterator[Row]:
         yield from _first_answer(Path(name))
 
 
-def _help() -> Row:
+def _help() -> Measurement:
     command = [sys.executable, "-c", "from lorascope.cli import main; main()", "--help"]
     run = lambda: subprocess.run(command, check=True, capture_output=True)  # noqa: E731
     return repeat("`lorascope --help`, whole process", run, repeats=7)
 
 
-def _inspecting(folder: Path) -> Iterator[Row]:
+def _inspecting(folder: Path) -> Iterator[Measurement]:
     """A 500 MB file: the time, and the bytes that are read."""
     path = folder / "large.safetensors"
     _write_large(path, 500_000_000)
@@ -48,7 +48,7 @@ def _inspecting(folder: Path) -> Iterator[Row]:
     yield Figure(name="read of it", value=read, unit="kB")
 
 
-def _first_answer(folder: Path) -> Iterator[Row]:
+def _first_answer(folder: Path) -> Iterator[Measurement]:
     """From a warm start (models loaded) to the first ranked answer over every adapter."""
     began = time.perf_counter()
     with Library(folder / "first.db", create=True) as library:

@@ -3,7 +3,7 @@
     python -m benchmarks.truth --library truth.db --every 4
     LORASCOPE_TRUTH=truth.db LORASCOPE_PUBLISHED=metrics.parquet python -m benchmarks stopping
 
-Writes docs/stopping.md, and docs/sums.npz beside it. No image is made: every order of prompts and seeds is a grid of
+Writes docs/stopping.md and benchmarks/data/sums.npz. No image is made: every order of prompts and seeds is a grid of
 its own, whose cells the truth holds. The second file is the published library, or a part of it, for what its adapters
 would need by the rule of thumb.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import sums
 from benchmarks.coverage import POPULATIONS, Size
 from benchmarks.machine import describe
-from benchmarks.replay import FIGURES, Coverage, Queries, Stop, Stops, losses, replay
+from benchmarks.replay import FIGURES, IntervalCoverage, Queries, Stop, Stops, losses, replay
 from benchmarks.truth import World, read, truth_of
 from lorascope import Grid, PromptSet
 from lorascope.grid import Prompt
@@ -30,7 +30,7 @@ from lorascope.signature import Estimate, cells_for
 
 GOALS = {"glance": (None, 0.06), "quick": (1 / 20, 0.03), "standard": (1 / 5, 0.01)}
 """By precision: the share of the grid for the median adapter that passes, and the loss of nDCG@5."""
-SUMS = Path("docs/sums.npz")
+SUMS = Path("benchmarks/data/sums.npz")
 ORDERS = 50
 """Random orders of each adapter."""
 SYNTHETIC = 60
@@ -152,9 +152,9 @@ def _truths(stops: Stops) -> str:
         settled = [stop for stop in found if not stop.screened]
         cosines = [stop.cosine for stop in settled] or [math.nan]
         promised = PRECISIONS[name].agreement
-        kept = Coverage.of((stop.adapter, stop.cosine >= promised) for stop in settled) if settled else "–"
-        last = [Coverage.of((stop.adapter, stop.held[figure]) for stop in found) for figure in FIGURES]
-        ever = [Coverage.of((stop.adapter, stop.always[figure]) for stop in found) for figure in FIGURES]
+        kept = IntervalCoverage.of((stop.adapter, stop.cosine >= promised) for stop in settled) if settled else "–"
+        last = [IntervalCoverage.of((stop.adapter, stop.held[figure]) for stop in found) for figure in FIGURES]
+        ever = [IntervalCoverage.of((stop.adapter, stop.always[figure]) for stop in found) for figure in FIGURES]
         words = ("–", "–") if promised < 0 else (f"{promised:.2f}", kept)
         rows.append((name, *words, f"{np.median(cosines):.3f}", f"{np.percentile(cosines, 5):.3f}", *last, *ever))
     columns = ("precision", "cos promised", "kept", "cos median", "cos p5", *FIGURES)
@@ -216,7 +216,7 @@ def _synthetic(repeats: int) -> str:
         consistency = np.median([one.signature.consistency or 0.0 for one in drawn])
         for precision in ("quick", "standard"):
             stops = found[precision]
-            kept = Coverage.of((stop.adapter, stop.cosine >= PRECISIONS[precision].agreement) for stop in stops)
+            kept = IntervalCoverage.of((stop.adapter, stop.cosine >= PRECISIONS[precision].agreement) for stop in stops)
             median, p90 = np.percentile([stop.cells for stop in stops], (50, 90))
             rows.append((name, f"{consistency:.3f}", precision, f"{median:.0f}", f"{p90:.0f}", kept))
     note = (

@@ -1,4 +1,4 @@
-"""What the truth about the shipped world comes to, prompt by prompt: small enough to be published (docs/sums.npz).
+"""The truth about the shipped world as sums over each prompt, small enough to be published (benchmarks/data/sums.npz).
 
 Over the seeds of a prompt: E = sum of e, N = sum of |e|, U = sum of e/|e|. From them, of n cells of which a are above
 the noise floor:
@@ -19,8 +19,9 @@ from jaxtyping import Float, Float32, Int, Int8
 
 from benchmarks.truth import World
 
-LAYOUT = """[`sums.npz`](sums.npz) holds what the cells come to, prompt by prompt: for figures of one's own, and to
-check these, without making an image. It is written with this page; `benchmarks/sums.py` reads it and has the formulas.
+LAYOUT = """\
+[`sums.npz`](../benchmarks/data/sums.npz) holds the sums of the cells of each prompt, with which figures can be checked
+or computed anew without making an image. It is written with this page; `benchmarks/sums.py` reads it.
 
 | array | shape | what |
 | --- | --- | --- |

@@ -6,7 +6,7 @@
 All 81 adapters, or every fourth by name, on which docs/stopping.md rests. What is measured stays: after an interruption
 the same command goes on. Its evidence, the embedding of every cell, is what ``benchmarks/stopping.py`` replays in other
 orders without making an image. Its sums of every prompt, which are small enough to be published, are what
-``docs/sums.npz`` holds.
+``benchmarks/data/sums.npz`` holds.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.harness import Figure, Row
+from benchmarks.harness import Figure, Measurement
 from benchmarks.models import sdxl_parts
 from lorascope.measure.stopping import expected_cells
 from lorascope.protocol import PRECISIONS, Preset
@@ -21,7 +21,7 @@ the median Consistency of published signatures; the bare images are drawn once f
 _SIZES = (512, 768, 1024)
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """Passes, images, adapters."""
     parts = sdxl_parts("meta")
     passes = {size: _passes(parts, size) for size in _SIZES}

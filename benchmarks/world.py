@@ -20,7 +20,7 @@ from benchmarks.machine import describe
 from lorascope import Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.experiments.main import main_findings
-from lorascope.evaluation.findings import Cell
+from lorascope.evaluation.findings import Value
 from lorascope.evaluation.lineup import lineup, text_retrievers
 from lorascope.evaluation.measures import KEPT, MAIN
 from lorascope.evaluation.queries import kinds
@@ -34,7 +34,7 @@ from lorascope.protocol import Thresholds
 from lorascope.search import Filters
 from lorascope.signature import Accuracy, Estimate
 
-Table = list[Sequence[object]]
+Rows = list[Sequence[object]]
 
 
 def report() -> str:
@@ -130,7 +130,7 @@ def _differences(found: Evaluation, measure: str) -> str:
 
 
 def _by_kind(found: Evaluation) -> str:
-    rows: Table = []
+    rows: Rows = []
     for kind in kinds(found.queries):
         chosen = [query.kind == kind for query in found.queries]
         for name, figures in found.figures.items():
@@ -156,7 +156,7 @@ def _against_text(searcher: Searcher) -> str:
     return "".join(parts)
 
 
-def _cell(cell: Cell) -> object:
+def _cell(cell: Value) -> object:
     if isinstance(cell, Interval):
         return _interval(cell)
     return f"{cell:.3f}" if isinstance(cell, float) else cell
@@ -172,7 +172,7 @@ def _span(interval: Interval) -> str:
 
 def _clarity(searcher: Searcher) -> str:
     """How often the best hit is called clear, likely or weak, for effects that are here and that are not."""
-    rows: Table = []
+    rows: Rows = []
     queries = truth()["queries"]
     groups = {
         "some adapter does this": [query["text"] for query in queries if query["kind"] != "unseen"],
@@ -326,7 +326,7 @@ def _agree(one: Accuracy, other: Accuracy, figure: str) -> bool:
 
 def _adapters(searcher: Searcher) -> str:
     facts = truth()["adapters"]
-    rows: Table = []
+    rows: Rows = []
     for name, signature in sorted(_signatures(searcher).items(), key=lambda item: -item[1].strength):
         fact = facts.get(name, {"kind": "", "effects": []})
         effects = ", ".join(fact["effects"])
@@ -335,7 +335,7 @@ def _adapters(searcher: Searcher) -> str:
     return _table(("adapter", "kind", "effects", "Strength", "Consistency", "cells"), rows)
 
 
-def _table(columns: Sequence[str], rows: Table) -> str:
+def _table(columns: Sequence[str], rows: Rows) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 

@@ -27,7 +27,7 @@ from lorascope import cli
 from lorascope.cli import lab, output, running
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
-from lorascope.evaluation.findings import Chart, Findings, Section, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
 from lorascope.library import Library, StoredAdapter, export_carlos
 from lorascope.measure import Event, load_bench
 from lorascope.measure.index import index
@@ -378,7 +378,11 @@ def test_what_is_not_a_number_is_null(measured: Path) -> None:
 
 def test_a_chart_leaves_no_heading_on_the_terminal(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chart = Chart("points", "a chart", "x", "y", ())
-    sections = (Section("Drawn", charts=(chart,)), Section("Said", "in words"), Section("Listed", table=Table((), ())))
+    sections = (
+        Section("Drawn", charts=(chart,)),
+        Section("Said", "in words"),
+        Section("Listed", table=FindingsTable((), ())),
+    )
     lab.present_findings(Findings("All", "of it", sections), "here", None, as_json=False)
     told = capsys.readouterr().out
     assert "Drawn" not in told

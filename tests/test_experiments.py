@@ -23,7 +23,7 @@ from lorascope.evaluation.experiments.calibration import (
 from lorascope.evaluation.experiments.metadata import Descriptions, metadata_findings
 from lorascope.evaluation.experiments.names import names_findings, shared_words
 from lorascope.evaluation.experiments.sight import sight_findings
-from lorascope.evaluation.findings import Findings, Table
+from lorascope.evaluation.findings import Findings, FindingsTable
 from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.text import BM25
 from lorascope.evaluation.unseen import unseen
@@ -44,7 +44,7 @@ def measured(bench: Bench, tmp_path: Path) -> Searcher:
     return searcher(bench.library)
 
 
-def table(findings: Findings, heading: str) -> Table:
+def table(findings: Findings, heading: str) -> FindingsTable:
     """The table under a heading."""
     (found,) = [section.table for section in findings.sections if section.heading == heading]
     assert found is not None

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import __main__ as bench
 from benchmarks import harness, page
-from benchmarks.harness import Figure, Row, Side, at_least, peak_memory, take_turns
+from benchmarks.harness import Figure, Measurement, Side, at_least, peak_memory, take_turns
 
 
 def _idle() -> Callable[[], object]:
@@ -85,7 +85,7 @@ def test_every_part_that_the_command_names_can_be_loaded(name: str) -> None:
     assert callable(part.report if name in bench.PAGES else part.measure)
 
 
-def _part(rows: Callable[[], Iterator[Row]], **more: object) -> SimpleNamespace:
+def _part(rows: Callable[[], Iterator[Measurement]], **more: object) -> SimpleNamespace:
     return SimpleNamespace(TITLE="A part", NOTE="What it is.", measure=rows, **more)
 
 
@@ -99,7 +99,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_measured_before_an_error_is_kept_and_the_page_says_so(pages: Path) -> None:
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Measurement]:
         yield Figure(name="the first", value=3, unit="s")
         raise MemoryError("24 GB are not enough")
 
@@ -111,7 +111,7 @@ def test_what_was_measured_before_an_error_is_kept_and_the_page_says_so(pages: P
 
 
 def test_an_error_before_any_row_leaves_the_page_as_it_is(pages: Path) -> None:
-    def rows(divisor: float) -> Iterator[Row]:
+    def rows(divisor: float) -> Iterator[Measurement]:
         yield from (Figure(name="it", value=value / divisor, unit="s") for value in (3, 4))
 
     bench.run("gpu", _part(lambda: rows(1)))

@@ -13,7 +13,7 @@ from benchmarks.truth import World, truth_of
 from lorascope.grid import Grid, PromptSet
 from lorascope.protocol import Thresholds
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 
 
 def test_sums_in_eight_bits_give_a_signature_back(tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_sums_in_eight_bits_give_a_signature_back(tmp_path: Path) -> None:
 
 def test_published_sums_are_those_that_the_page_on_stopping_was_made_with() -> None:
     """Its stricter thresholds are the quartiles of its adapters."""
-    page = (DOCS / "stopping.md").read_text("utf-8")
+    page = (ROOT / "docs" / "stopping.md").read_text("utf-8")
     count = int(re.search(r"^(\d+) adapters of", page, re.MULTILINE)[1])
     said = re.search(r"## Stricter thresholds\n\nStrength up to ([\d.]+), Consistency from ([\d.]+\d)", page)
-    found = sums.read(DOCS / "sums.npz")
+    found = sums.read(ROOT / "benchmarks" / "data" / "sums.npz")
     assert len(found.adapters) == count
     assert np.quantile(found.strengths, 0.75) == pytest.approx(float(said[1]), rel=1e-3)
     assert np.quantile(found.consistencies, 0.25) == pytest.approx(float(said[2]), abs=6e-4)
-    assert (DOCS / "sums.npz").stat().st_size < 2**20
+    assert (ROOT / "benchmarks" / "data" / "sums.npz").stat().st_size < 2**20

@@ -18,7 +18,7 @@ from lorascope.cli.output import err, out, print_json, print_table
 from lorascope.encoders.encoding import Shifts
 from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, Findings, JudgedQuery
-from lorascope.evaluation.findings import Cell
+from lorascope.evaluation.findings import Value
 from lorascope.evaluation.lineup import lineup, text_retrievers
 from lorascope.evaluation.retrievers import Retriever
 from lorascope.evaluation.statistics import Interval
@@ -125,7 +125,7 @@ def present_findings(findings: Findings, origin: str, report: Path | None, as_js
         out.print(f"\nReport: {path.as_uri()}", soft_wrap=True)
 
 
-def _short(cell: Cell, row: Sequence[Cell]) -> str | int:
+def _short(cell: Value, row: Sequence[Value]) -> str | int:
     """A cell for a terminal: where a row has many intervals, they are left to the page and to JSON."""
     many = sum(isinstance(one, Interval) for one in row) > 2
     if isinstance(cell, int):

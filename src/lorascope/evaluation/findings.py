@@ -8,15 +8,15 @@ from typing import Literal
 
 from lorascope.evaluation.statistics import Interval
 
-Cell = str | int | float | Interval | None
+Value = str | int | float | Interval | None
 
 
 @dataclass(frozen=True)
-class Table:
+class FindingsTable:
     """Columns and rows; a figure may carry its interval."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Value, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Section:
 
     heading: str
     text: str = ""
-    table: Table | None = None
+    table: FindingsTable | None = None
     charts: tuple[Chart, ...] = ()
 
 

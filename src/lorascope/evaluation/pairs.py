@@ -26,7 +26,7 @@ _BEST = 3
 
 
 @dataclass(frozen=True)
-class Pair:
+class StudyPair:
     """What two retrievers answer to one query: adapter keys, best first."""
 
     query: str
@@ -40,7 +40,7 @@ class Study:
 
     ours: str
     other: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[StudyPair, ...]
 
     @property
     def digest(self) -> str:
@@ -77,7 +77,7 @@ def draw_up(rankings: Path, ours: str, other: str) -> Study:
         if name not in found:
             raise QueryError(f"{rankings} holds no rankings of {name!r}, but of {', '.join(found) or 'nobody'}")
     both = [(query, keys, found[other].get(query, ())) for query, keys in found[ours].items()]
-    pairs = tuple(Pair(query, one, another) for query, one, another in both if one and another and one != another)
+    pairs = tuple(StudyPair(query, one, another) for query, one, another in both if one and another and one != another)
     if not pairs:
         raise QueryError(f"{ours} and {other} answer all of {len(both)} queries alike: give more or other queries")
     return Study(ours, other, pairs)
@@ -128,13 +128,13 @@ def _is_study(path: Path) -> bool:
     return True
 
 
-def _pair(place: str, entry: object) -> Pair:
+def _pair(place: str, entry: object) -> StudyPair:
     fields = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
     query, ours, other = (fields.get(name) for name in ("query", "ours", "other"))
     asked = readable(place, "the query", query)
     if not asked.strip() or not ours or not other:
         raise QueryError(f"{place}: {shown(entry)} lacks a query or a list of adapter keys on both sides")
-    return Pair(asked, _keys(place, ours), _keys(place, other))
+    return StudyPair(asked, _keys(place, ours), _keys(place, other))
 
 
 def _keys(place: str, value: object) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Sitting:
 
 
 @dataclass(frozen=True)
-class Cost:
+class RenderCost:
     """What is still to be made, for how many adapters, and about how long and how large that will be."""
 
     adapters: int
@@ -86,19 +86,19 @@ class Studio:
             )
         return bench
 
-    def cost(self, keys: Sequence[str]) -> Cost:
+    def cost(self, keys: Sequence[str]) -> RenderCost:
         """How much is still to be made, timed on a batch of bare images."""
         missing = {key: self._missing(key) for key in (BARE, *keys)}
         images = sum(map(len, missing.values()))
         if not images:
-            return Cost(0, 0, 0.0, 0.0)
+            return RenderCost(0, 0, 0.0, 0.0)
         prompts, seeds = zip(*self._sitting.cells[: self._bench.preset.batch], strict=True)
         self._bench.pictures(prompts, seeds)  # warms up
         began = time.perf_counter()
         made = self._bench.pictures(prompts, seeds)
         seconds = (time.perf_counter() - began) / len(made)
         size = len(_picture("", 0, made[0]).webp)
-        return Cost(sum(map(bool, missing.values())), images, images * seconds, images * size / 1e9)
+        return RenderCost(sum(map(bool, missing.values())), images, images * seconds, images * size / 1e9)
 
     def make(self, adapters: Mapping[str, StoredAdapter], watch: Watcher = quiet) -> list[str]:
         """Make what is missing, adapter by adapter; an interrupted run goes on from there.

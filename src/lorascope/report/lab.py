@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from lorascope.caches import whole
-from lorascope.evaluation.findings import Cell, Chart, Findings
+from lorascope.evaluation.findings import Chart, Findings, Value
 from lorascope.evaluation.statistics import Interval
 from lorascope.report.charts import svg
 
@@ -49,7 +49,7 @@ def _drawn(chart: Chart) -> Markup:
     return Markup(svg(chart))
 
 
-def plain_cell(cell: Cell) -> str:
+def plain_cell(cell: Value) -> str:
     """``.741 (.640–.820)``; a p that 10,000 draws cannot tell from 0 as ``< .001``."""
     if cell is None:
         return "–"
@@ -69,5 +69,5 @@ def _short(value: float) -> str:
     return (text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text).replace("-", "−")
 
 
-def _numeric(cell: Cell) -> bool:
+def _numeric(cell: Value) -> bool:
     return not isinstance(cell, str)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import FILTERS, Behaviour, every_behaviour
@@ -99,19 +99,19 @@ def _encodings(bed: Bed) -> Iterator[Section]:
     found = evaluate(bed.corpus, bed.queries, every_behaviour(bed.searcher))
     figures = found.measure(MAIN)
     cells = {name: bed.interval(values) for name, values in figures.items()}
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (encoding, *(cells[Behaviour(bed.searcher, encoding, filters).name] for filters in FILTERS))
         for encoding in ENCODINGS
     ]
     text = "Query encodings (rows) under filter settings (columns)."
-    yield Section("Query encodings and filters", text, Table(("encoding", *FILTERS), tuple(rows)))
+    yield Section("Query encodings and filters", text, FindingsTable(("encoding", *FILTERS), tuple(rows)))
     yield _against(bed, figures, "behaviour", "Against the default, suffix with both filters")
 
 
 def _against(bed: Bed, figures: Mapping[str, Float[np.ndarray, " queries"]], base: str, heading: str) -> Section:
     found = compare(bed.clusters, figures, [(name, base) for name in figures if name != base])
     rows = tuple((one.first, one.difference, one.p, one.detectable) for one in found)
-    return Section(heading, "", Table(("variant", "difference", "p", "detectable"), rows))
+    return Section(heading, "", FindingsTable(("variant", "difference", "p", "detectable"), rows))
 
 
 def _query_prompts(bed: Bed) -> Iterator[Section]:
@@ -179,7 +179,7 @@ def _ranked_by(bed: Bed, effects: Mapping[str, Rows]) -> Float[np.ndarray, " que
 def _curve(heading: str, axis: str, sizes: Sequence[int], points: Sequence[Interval], text: str) -> Section:
     line = Series.of(MAIN, list(map(float, sizes)), points)
     chart = Chart("lines", f"{MAIN} over {axis}", axis, MAIN, (line,), log=True)
-    return Section(heading, text, Table((axis, MAIN), tuple(zip(sizes, points, strict=True))), (chart,))
+    return Section(heading, text, FindingsTable((axis, MAIN), tuple(zip(sizes, points, strict=True))), (chart,))
 
 
 def _doubling(most: int) -> Iterator[int]:
@@ -198,12 +198,12 @@ def _encoders(bed: Bed) -> Iterator[Section]:
     if len(others) < 2:
         yield Section(heading, "This library was measured with one encoder: `index --encoder A --encoder B` takes two.")
         return
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for stored in others:
         searcher = Searcher(library, protocol=stored.protocol.digest)
         figures = evaluate(Corpus.of(searcher), bed.queries, [Behaviour(searcher, filters="none")]).measure(MAIN)
         rows.append((stored.protocol.encoder, stored.adapters, *map(bed.interval, figures.values())))
-    yield Section(heading, "The same pictures, other eyes.", Table(("encoder", "adapters", MAIN), tuple(rows)))
+    yield Section(heading, "The same pictures, other eyes.", FindingsTable(("encoder", "adapters", MAIN), tuple(rows)))
 
 
 def _variants(bed: Bed) -> Iterator[Section]:
@@ -215,7 +215,7 @@ def _variants(bed: Bed) -> Iterator[Section]:
         " a space where the Directions vary alike in all ways. Best category: the highest cosine with the mean"
         " effect on any one category of prompts. Confident: times the lower limit of the Direction's agreement."
     )
-    yield Section("Ranking variants", text, Table(("variant", MAIN), rows))
+    yield Section("Ranking variants", text, FindingsTable(("variant", MAIN), rows))
     yield _against(bed, found, "plain", "Variants against plain")
 
 

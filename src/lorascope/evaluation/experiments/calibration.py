@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.run import Watcher, quiet
@@ -91,7 +91,7 @@ def _resampled(searcher: Searcher, size: int) -> tuple[Interval, Interval]:
 def _by_quantile(searcher: Searcher) -> Section:
     strength, consistency = _resampled(searcher, len(searcher.matrix))
     now = searcher.thresholds
-    rows: tuple[tuple[Cell, ...], ...] = (
+    rows: tuple[tuple[Value, ...], ...] = (
         ("Strength, at most", strength, now.strength_max, f"{STRENGTH_QUANTILE:.1%} keep"),
         ("Consistency, at least", consistency, now.consistency_min, f"{1 - CONSISTENCY_QUANTILE:.1%} keep"),
     )
@@ -99,15 +99,15 @@ def _by_quantile(searcher: Searcher) -> Section:
         "What leaves out as large a share of this library as the paper's 9.8 and 0.041 leave out of the published one."
         " Intervals: bootstrap over adapters."
     )
-    return Section("By quantile", text, Table(("threshold", "suggested", "now", "share"), rows))
+    return Section("By quantile", text, FindingsTable(("threshold", "suggested", "now", "share"), rows))
 
 
 def _subsets(searcher: Searcher) -> Section:
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (size, *_resampled(searcher, size)) for size in _SUBSETS if size <= len(searcher.matrix)
     ]
     text = "The same, from random subsets: how far thresholds of a small library may be off."
-    return Section("On smaller libraries", text, Table(("adapters", "Strength", "Consistency"), tuple(rows)))
+    return Section("On smaller libraries", text, FindingsTable(("adapters", "Strength", "Consistency"), tuple(rows)))
 
 
 def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], watch: Watcher) -> Section:
@@ -128,7 +128,7 @@ def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuer
     low, high = np.quantile(chosen, (0.025, 0.975), axis=0, method="nearest")
     crossed, free = _crossed(queries, figures), figures[:, 0]
     now = qrels.main(np.where(_kept(searcher, searcher.thresholds), scores, -np.inf))
-    rows: tuple[tuple[Cell, ...], ...] = (
+    rows: tuple[tuple[Value, ...], ...] = (
         ("no thresholds", clusters.interval(free), None),
         ("those of now", clusters.interval(now), clusters.interval(now - free)),
         ("chosen by other queries", clusters.interval(crossed), clusters.interval(crossed - free)),
@@ -139,7 +139,7 @@ def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuer
         f" told by {_FOLDS}-fold cross-validation over groups of queries: each part is ranked with the thresholds that"
         " the other parts chose."
     )
-    return Section("By labelled queries", text, Table(("thresholds", MAIN, "gain"), rows))
+    return Section("By labelled queries", text, FindingsTable(("thresholds", MAIN, "gain"), rows))
 
 
 def _said(value: float) -> str:

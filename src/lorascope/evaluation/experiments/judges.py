@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lorascope.evaluation.extras import lab
-from lorascope.evaluation.findings import Cell, Section, Table
+from lorascope.evaluation.findings import FindingsTable, Section, Value
 from lorascope.evaluation.judging import NOBODY, TOP, Judged, right_over_wrong
 from lorascope.evaluation.lineup import pairs
 from lorascope.evaluation.measures import MAIN
@@ -34,7 +34,7 @@ def blind(evaluation: Evaluation, verdicts: Sequence[Judged]) -> list[str]:
 def _scores(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
     clusters = evaluation.clusters
     normalised = [one.normalised for one in verdicts]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for name in (*evaluation.retrievers, NOBODY):
         cells = [clusters.interval(scores[name]) for scores in normalised]
         raw = [float(one.raw[name].mean()) for one in verdicts]
@@ -45,7 +45,7 @@ def _scores(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
         " made with. Scores are brought to 0..1 by each judge's lowest and highest over all queries and retrievers. A"
         f" hit that is missing counts as the bare model's image, which is also the row {NOBODY!r}."
     )
-    return Section("What judges see", text, Table(columns, tuple(rows)))
+    return Section("What judges see", text, FindingsTable(columns, tuple(rows)))
 
 
 def _differences(evaluation: Evaluation, judged: Judged) -> Section:
@@ -53,7 +53,7 @@ def _differences(evaluation: Evaluation, judged: Judged) -> Section:
     rows = tuple((f"{one.first} − {one.second}", one.difference, one.p, one.detectable) for one in found)
     text = f"Paired differences of normalised scores, as judged by {judged.judge}."
     return Section(
-        f"Differences, by {judged.judge}", text, Table(("comparison", "difference", "p", "detectable"), rows)
+        f"Differences, by {judged.judge}", text, FindingsTable(("comparison", "difference", "p", "detectable"), rows)
     )
 
 
@@ -62,7 +62,7 @@ def _agreement(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
     means = {one.judge: [float(one.raw[name].mean()) for name in evaluation.retrievers] for one in verdicts}
     if evaluation.figures:
         means[_QRELS] = [float(evaluation.figures[name][MAIN].mean()) for name in evaluation.retrievers]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for one in verdicts:
         share = right_over_wrong(one, evaluation)
         rhos = [_rho(means[one.judge], means[other]) for other in means]
@@ -72,7 +72,7 @@ def _agreement(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
         " a judge scores an adapter that answers a query above one that does not; a coin has .5."
     )
     columns = ("judge", *means, "right over wrong")
-    return Section("Do the judges agree?", text, Table(columns, tuple(rows)))
+    return Section("Do the judges agree?", text, FindingsTable(columns, tuple(rows)))
 
 
 def _rho(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from lorascope.evaluation.diversity import SPANS, diversity
 from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.extras import lab
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.judging import Judged
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
@@ -69,7 +69,7 @@ def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, 
 
 def _figures(evaluation: Evaluation) -> Section:
     clusters = evaluation.clusters
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     known = next(iter(evaluation.figures.values()))
     measures = [measure for measure in (*MEASURES, KEPT) if measure in known]
     for name, figures in evaluation.figures.items():
@@ -86,10 +86,10 @@ def _figures(evaluation: Evaluation) -> Section:
         if isinstance(row[1], Interval)
     )
     chart = Chart("ranges", f"{MAIN}, with its 95% interval", MAIN, "", ranges)
-    return Section("Who finds what is asked", text, Table(("retriever", *measures), tuple(rows)), (chart,))
+    return Section("Who finds what is asked", text, FindingsTable(("retriever", *measures), tuple(rows)), (chart,))
 
 
-def _value(cell: Cell) -> float:
+def _value(cell: Value) -> float:
     return cell.value if isinstance(cell, Interval) else 0.0
 
 
@@ -101,20 +101,20 @@ def _comparisons(evaluation: Evaluation) -> Section:
         " comparisons together (max-T). The last column is the smallest true difference that such a set of queries"
         " would show, four times out of five."
     )
-    return Section("Differences", text, Table(("comparison", "difference", "p", "detectable"), rows))
+    return Section("Differences", text, FindingsTable(("comparison", "difference", "p", "detectable"), rows))
 
 
 def _by_kind(evaluation: Evaluation) -> list[Section]:
     groups = kinds(evaluation.queries)
     if len(groups) < 2:
         return []
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     places = {kind: [q.kind == kind for q in evaluation.queries] for kind in groups}
     for name, figures in evaluation.measure(MAIN).items():
         cells = [_mean(evaluation, figures, np.array(places[kind])) for kind in groups]
         rows.append((name, *cells))
     counts = ", ".join(f"{sum(places[kind])} {kind}" for kind in groups)
-    table = Table(("retriever", *groups), tuple(rows))
+    table = FindingsTable(("retriever", *groups), tuple(rows))
     return [Section("By kind of query", f"{MAIN}. Queries: {counts}.", table)]
 
 
@@ -126,7 +126,7 @@ def _mean(evaluation: Evaluation, figures: Float[np.ndarray, " queries"], chosen
 def _diversity(evaluation: Evaluation) -> Section:
     """Over spans, beside relevance: random order is the most diverse and finds nothing."""
     size = len(evaluation.corpus)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     series: list[Series] = []
     spans: list[Series] = []
     for name, rankings in evaluation.rankings.items():
@@ -144,7 +144,7 @@ def _diversity(evaluation: Evaluation) -> Section:
         "How evenly the lists of all queries use the library: NE is the entropy of the adapters' shares over ln N, ELC"
         " the number of adapters that, equally used, would have the same entropy; N counts filtered adapters, too."
     )
-    return Section("Diversity", text, Table(columns, tuple(rows)), tuple(charts))
+    return Section("Diversity", text, FindingsTable(columns, tuple(rows)), tuple(charts))
 
 
 def _ambiguous(evaluation: Evaluation, consistencies: Sequence[float | None]) -> Section:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus, Words
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Hybrid, Retriever, Scores
@@ -168,11 +168,11 @@ class _Knob:
             MAIN,
             tuple(Series.of(one, SHARES, curve) for one, curve in curves.items()),
         )
-        rows: list[tuple[Cell, ...]] = [
+        rows: list[tuple[Value, ...]] = [
             (f"{share:.0%}", *(curves[one][place] for one in names)) for place, share in enumerate(SHARES)
         ]
         heading = name[0].upper() + name[1:]
-        return Section(heading, self._crossings(points), Table(("share", *names), tuple(rows)), (chart,))
+        return Section(heading, self._crossings(points), FindingsTable(("share", *names), tuple(rows)), (chart,))
 
     def _point(self, share: float, kinds: tuple[Decay, ...]) -> dict[str, Float[np.ndarray, " queries"]]:
         """The figures of every retriever at one share, averaged over draws."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.search import Searcher
 
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
@@ -64,14 +64,14 @@ def _agreement(cosines: Float[np.ndarray, "n n"], shared: dict[str, list[int]]) 
         chances.append(1 - max(0.0, float(free)))
     within = [float(cosines[a, b]) for members in shared.values() for a in members for b in members if a < b]
     apart = cosines[np.triu_indices(size, 1)]
-    rows: tuple[tuple[Cell, ...], ...] = (
+    rows: tuple[tuple[Value, ...], ...] = (
         ("adapters that share a word with another", len(partners), None),
         (f"a sharer among its {_NEAREST} nearest", _mean([rank <= _NEAREST for rank in ranks]), _mean(chances)),
         ("a sharer is the very nearest", _mean([rank == 1 for rank in ranks]), None),
         ("mean cosine of two that share a word", _mean(within), float(apart.mean()) if len(apart) else None),
     )
     text = "The last column is what random neighbours, or all pairs, would give."
-    return Section("Neighbours and names", text, Table(("", "found", "by chance"), rows))
+    return Section("Neighbours and names", text, FindingsTable(("", "found", "by chance"), rows))
 
 
 def _mean(values: list[float] | list[bool]) -> float | None:
@@ -89,7 +89,7 @@ def _by_word(cosines: Float[np.ndarray, "n n"], shared: dict[str, list[int]]) ->
     chosen = rows if len(rows) <= _SHOWN else rows[: _SHOWN // 2] + rows[-_SHOWN // 2 :]
     left = f" The {_SHOWN // 2} most and least alike of {len(rows)}." if len(rows) > _SHOWN else ""
     text = f"Mean cosine between adapters that share a word, and the share of all pairs that are less alike.{left}"
-    return Section("Word by word", text, Table(("word", "adapters", "cosine", "above"), tuple(chosen)))
+    return Section("Word by word", text, FindingsTable(("word", "adapters", "cosine", "above"), tuple(chosen)))
 
 
 def _filters(searcher: Searcher) -> Section:
@@ -117,4 +117,4 @@ def _filters(searcher: Searcher) -> Section:
         marks=(("", now.strength_max),) if np.isfinite(now.strength_max) else (),
         levels=(("", now.consistency_min),) if np.isfinite(now.consistency_min) else (),
     )
-    return Section("What the thresholds hide", "", Table(("", "adapters", "share"), rows), (chart,))
+    return Section("What the thresholds hide", "", FindingsTable(("", "adapters", "share"), rows), (chart,))

@@ -8,7 +8,7 @@ import numpy as np
 
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.extras import lab
-from lorascope.evaluation.findings import Cell, Chart, Findings, Section, Series, Table
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour
@@ -67,7 +67,7 @@ def _map(corpus: Corpus, found: Mapping[str, Unseen]) -> Section:
 
 
 def _adapters(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], scores: Mapping[str, float]) -> Section:
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for key, one in sorted(found.items(), key=lambda item: -item[1].standing):
         row = searcher.matrix.places[key]
         consistency = float(searcher.matrix.consistency[row])
@@ -76,7 +76,7 @@ def _adapters(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], s
             (searcher.matrix.names[row], one.strength, consistency, one.moved, one.standing, scores.get(key), flag)
         )
     columns = ("adapter", "Strength", "Consistency", "pictures", "standing", f"{MAIN} of its queries", "")
-    return Section("Every adapter", "", Table(columns, tuple(rows)))
+    return Section("Every adapter", "", FindingsTable(columns, tuple(rows)))
 
 
 def _warning(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], scores: Mapping[str, float]) -> Section:
@@ -89,13 +89,13 @@ def _warning(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], sc
         "Strength": [found[key].strength for key in keys],
         "standing of pictures": [found[key].standing for key in keys],
     }
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for name, values in signs.items():
         told = len(keys) > 3 and np.ptp(values) > 0 and np.ptp(figures) > 0
         rho = spearman(values, figures) if told else None
         rows.append((name, float(rho.statistic) if rho else None, float(rho.pvalue) if rho else None))
     text = f"Rank correlation over {len(keys)} adapters of each sign with the {MAIN} of the queries they answer best."
-    return Section("Does anything warn of it?", text, Table(("sign", "Spearman", "p"), tuple(rows)))
+    return Section("Does anything warn of it?", text, FindingsTable(("sign", "Spearman", "p"), tuple(rows)))
 
 
 def _groups(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery]) -> list[Section]:
@@ -105,7 +105,7 @@ def _groups(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery]) 
     hard = {name: set(members) for name, members in HARD.items()}
     masks = {name: np.array([bool(own) and own <= members for own in effects]) for name, members in hard.items()}
     masks["all others"] = ~np.any(list(masks.values()), axis=0)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for name, mask in masks.items():
         if mask.any():
             labels = [query.cluster for query, chosen in zip(queries, mask, strict=True) if chosen]
@@ -114,4 +114,4 @@ def _groups(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery]) 
     if len(rows) < 2:
         return []
     text = "Queries for effects that CLIP is known to see poorly, and all others. No thresholds."
-    return [Section("Layout, texture, things", text, Table(("effects", "queries", MAIN), tuple(rows)))]
+    return [Section("Layout, texture, things", text, FindingsTable(("effects", "queries", MAIN), tuple(rows)))]
