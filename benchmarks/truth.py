@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lorascope import Grid, Library, Moments, Preset, Signature, index
-from lorascope.cli.running import ProgressBar, report
+from lorascope.cli.runs import RunProgress, report
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
 from lorascope.protocol import Thresholds
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth adapter, by name")
     options = parser.parse_args()
     paths = sorted(adapters_path().glob("*.safetensors"))[:: options.every]
-    with Library(options.library, create=True) as library, ProgressBar() as progress:
+    with Library(options.library, create=True) as library, RunProgress() as progress:
         bench = load_bench(Preset.load("miniature"), library, device="cpu")
         outcome = index(paths, bench, precision="full", watch=progress.watch)
     with Library(options.library) as library:

@@ -24,7 +24,7 @@ from tiny import tiny_clip
 from typer.testing import CliRunner, Result
 
 from lorascope import cli
-from lorascope.cli import lab, output, running
+from lorascope.cli import lab, output, runs
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
@@ -110,8 +110,8 @@ def test_a_column_is_called_as_it_is(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_bar_tells_how_far_a_run_is_and_on_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """Square brackets once vanished as markup from the progress, too."""
     drawn = io.StringIO()
-    monkeypatch.setattr(running, "err", Console(file=drawn, force_terminal=True, width=120))
-    with running.ProgressBar() as bar:
+    monkeypatch.setattr(runs, "err", Console(file=drawn, force_terminal=True, width=120))
+    with runs.RunProgress() as bar:
         bar.watch(Event("stage", "refining", total=160, later=80))
         bar.watch(Event("block", "[red]ink", cells=16, total=160, later=80))
     assert "[red]ink" in drawn.getvalue()

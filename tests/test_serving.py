@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from lorascope.cli import listening
+from lorascope.cli import listener
 from lorascope.cli.app import app
 from lorascope.server import Settings
 
@@ -106,10 +106,10 @@ def test_the_page_is_opened_in_a_window_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[tuple[Settings, int]]
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(listening.webbrowser, "open", opened.append)
+    monkeypatch.setattr(listener.webbrowser, "open", opened.append)
     serve(tmp_path)  # no terminal is attached
     assert opened == []
-    monkeypatch.setattr(listening, "_has_screen", lambda: True)
+    monkeypatch.setattr(listener, "_has_screen", lambda: True)
     serve(tmp_path, "--no-open")
     assert opened == []
     serve(tmp_path)

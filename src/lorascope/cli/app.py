@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import data, find, judging, measuring, serving, studying, system
+from lorascope.cli import data, evaluation, find, measurement, server, system
 
 app = typer.Typer(
     name="lorascope",
@@ -17,10 +17,10 @@ app = typer.Typer(
 
 for panel, verbs in (
     ("Begin", (system.demo, system.doctor)),
-    ("Measure", (measuring.inspect, measuring.index)),
-    ("Find", (find.search, find.similar, find.show, find.list_, serving.serve)),
+    ("Measure", (measurement.inspect, measurement.index)),
+    ("Find", (find.search, find.similar, find.show, find.list_, server.serve)),
     ("Keep", (data.import_, data.export, data.remove)),
-    ("Judge", (judging.evaluate, judging.calibrate, judging.experiment, studying.study)),
+    ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:
         app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)

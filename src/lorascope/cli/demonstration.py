@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lorascope.cli.output import out, print_answer, print_json
-from lorascope.cli.running import followed, loaded, print_outcome
+from lorascope.cli.runs import followed, loaded, print_outcome
 from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES, lay_out

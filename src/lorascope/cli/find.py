@@ -27,8 +27,8 @@ def search(
     as_json: options.Json = False,
 ) -> None:
     """Find adapters by what they do, in words or by a picture."""
-    from lorascope.cli.building import Building
     from lorascope.cli.lanes import Narrowing, by_picture, by_words, present
+    from lorascope.cli.progress import CacheProgress
     from lorascope.errors import QueryError
     from lorascope.library import Library
 
@@ -38,8 +38,8 @@ def search(
     with Library(library) as opened:
         measured = [str(s.protocol) for s in opened.protocols() if s.adapters] if every_protocol else []
         names = measured or [protocol]  # of a library without signatures, searching says what to do
-        with Building() as building:
-            how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": building.note}
+        with CacheProgress() as progress:
+            how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": progress.note}
             lanes = [
                 by_words(opened, name, query, encoding=encoding, fast=fast, **how)
                 if image is None
@@ -64,16 +64,16 @@ def similar(
     as_json: options.Json = False,
 ) -> None:
     """Find adapters that do what another one does."""
-    from lorascope.cli.building import Building
     from lorascope.cli.lanes import Narrowing, present
+    from lorascope.cli.progress import CacheProgress
     from lorascope.library import Library
     from lorascope.search import Searcher
 
     narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
 
     with Library(library) as opened:
-        with Building() as building:
-            searcher = Searcher(opened, protocol=protocol, note=building.note)
+        with CacheProgress() as progress:
+            searcher = Searcher(opened, protocol=protocol, note=progress.note)
         answer = searcher.similar(opened.find(adapter).key, top=top, filters=narrowing.filters(searcher))
         present(opened, [(searcher, answer)], narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
 

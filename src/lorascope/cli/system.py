@@ -23,7 +23,7 @@ def demo(
 
     place = demonstrate(folder, precision, as_json=as_json)
     if serve or (serve is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()):
-        from lorascope.cli.listening import run
+        from lorascope.cli.listener import run
         from lorascope.server.settings import Settings
 
         run(Settings(library=place, folders=(folder / "loras",)), open_page=True)

@@ -44,7 +44,7 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
     """Open a page on which to search, look and compare, and an API for other tools. Ctrl-C ends it."""
-    from lorascope.cli.listening import chosen_token, run
+    from lorascope.cli.listener import chosen_token, run
     from lorascope.library import default_path
     from lorascope.server.settings import Settings
 

@@ -17,7 +17,7 @@ def inspect(
 ) -> None:
     """Tell what adapter files are, from headers: format, base family, ranks, triggers; and which are all zero."""
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
-    from lorascope.cli.inspected import print_inspected
+    from lorascope.cli.inspection import print_inspected
     from lorascope.cli.output import print_json, print_refusals
     from lorascope.errors import AdapterError, UnreadableAdapter
     from lorascope.library import Refusal
@@ -68,7 +68,7 @@ def index(
     as_json: options.Json = False,
 ) -> None:
     """Measure every adapter under some folders. Interrupt it when you like: the same command goes on from there."""
-    from lorascope.cli.running import chosen_preset, followed, loaded, print_estimate, report
+    from lorascope.cli.runs import chosen_preset, followed, loaded, print_estimate, report
     from lorascope.library import Library
     from lorascope.protocol import Precision
 

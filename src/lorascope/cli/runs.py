@@ -24,7 +24,7 @@ _QUIET = 60.0
 
 
 @final
-class ProgressBar:
+class RunProgress:
     """Shows a run: stage, cells, time left, files left out, adapter. Bar and adapter give way where it is narrow.
 
     Where there is no terminal it writes a line for each stage, and one a minute.
@@ -44,7 +44,7 @@ class ProgressBar:
         )  # fmt: skip
         self._task = self._progress.add_task("", total=None, stage=self._stage, cells="", left="", refused="")
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> RunProgress:
         if err.is_terminal:
             self._progress.start()
         return self
@@ -92,7 +92,7 @@ def loaded(preset: Preset, library: Library, **how: Any) -> Bench:
 
 def followed(paths: list[Path], bench: Bench, **how: Any) -> Outcome:
     """Index, and show how it goes."""
-    with ProgressBar() as bar:
+    with RunProgress() as bar:
         return index(paths, bench, watch=bar.watch, **how)
 
 

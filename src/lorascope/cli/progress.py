@@ -1,4 +1,4 @@
-"""Progress of what has to be built once before a search can answer."""
+"""Progress of caches that are built once, before the first search."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 @final
-class Building:
-    """A bar that appears with the first word of what is being built, and is gone at the end of the block."""
+class CacheProgress:
+    """A bar that appears when a cache begins to be built, and vanishes at the end of the block."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Building:
+    def __enter__(self) -> CacheProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -24,7 +24,7 @@ class Building:
             self._progress.stop()
 
     def note(self, what: str, done: int, total: int) -> None:
-        """Show how far it is; a new name begins a new bar."""
+        """Show how much is built; each new name gets a bar of its own."""
         if self._progress is None:
             from rich.progress import Progress
 
