@@ -383,15 +383,16 @@ def test_the_config_that_diffusers_writes_into_the_header_is_used(
     torch.testing.assert_close(changed(delta, weights, LINEAR), base + 8 / 2**0.5 * up @ down)
 
 
-def test_rank_stabilised_kohya_files_divide_by_the_root_of_the_rank(
+def test_an_alpha_of_the_file_is_divided_by_the_rank_whatever_its_trainer_used(
     tmp_path: Path, names: Names, weights: Weights
 ) -> None:
+    """LyCORIS stores rank-stabilised alphas times sqrt(rank); dividing those by the root was a factor too much."""
     down, up = pair(LINEAR, weights)
     tensors = {f"{FLAT[LINEAR]}.lora_down.weight": down, f"{FLAT[LINEAR]}.lora_up.weight": up}
     tensors[f"{FLAT[LINEAR]}.alpha"] = torch.tensor(4.0)
     delta = load(tensors, names, tmp_path, metadata={"ss_network_args": '{"rs_lora": "True"}'})
     base = weights["unet", f"{LINEAR}.weight"]
-    torch.testing.assert_close(changed(delta, weights, LINEAR), base + 4 / 2**0.5 * up @ down)
+    torch.testing.assert_close(changed(delta, weights, LINEAR), base + 4 / 2 * up @ down)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

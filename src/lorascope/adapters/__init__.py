@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lorascope.adapters.adapter import Adapter, read_adapter, sha256, sha256_of
 from lorascope.adapters.claims import Claim, Claims
+from lorascope.adapters.digest import tensors_digest
 from lorascope.adapters.folder import scan
 from lorascope.adapters.header import Header, parse_header, read_file, read_header
 from lorascope.adapters.names import Names, Target
@@ -38,6 +39,7 @@ __all__ = [
     "sha256",
     "sha256_of",
     "sidecar_claims",
+    "tensors_digest",
 ]
 
 _NEED_TORCH = frozenset({"Coverage", "Delta", "Parameter", "load_delta"})

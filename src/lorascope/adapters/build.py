@@ -80,7 +80,7 @@ def _factor(maker: Build, parts: Tensors, module: Module, target: Target) -> flo
     config = maker.settings.of(target.component)
     own = float(parts["alpha"]) if "alpha" in parts else None
     if own is not None:
-        return scaling(own, module.rank, config.rank_stabilised)
+        return scaling(own, module.rank, rank_stabilised=False)
     # a LoKr of two whole factors has no rank of its own; peft still divides by the one in its config
     rank = module.rank if module.rank is not None or module.kind != "lokr" else config.rank
     return scaling(config.alpha_of(target.module), rank, config.rank_stabilised)

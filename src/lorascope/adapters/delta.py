@@ -20,7 +20,7 @@ from lorascope.adapters.forms import Form
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
-from lorascope.adapters.settings import SettingProblem, Settings
+from lorascope.adapters.settings import Settings
 from lorascope.adapters.sidecar import peft_config
 from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
 
@@ -126,7 +126,7 @@ def load_delta(
     lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
     unmatched = (*grouped.strays, *lost)
     _check_base(matched, modules, unmatched, names, path)
-    maker = Build(names, _settings(header, config, path), path)
+    maker = Build(names, Settings.read(header.metadata, config, path), path)
     tensors = _tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
     for alias, found in matched.items():
@@ -139,13 +139,6 @@ def load_delta(
     if not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
     return Delta(forms, Coverage(len(matched), len(modules), unmatched))
-
-
-def _settings(header: Header, config: Mapping[str, object] | None, path: Path) -> Settings:
-    try:
-        return Settings.read(header.metadata, config)
-    except SettingProblem as problem:
-        raise MalformedAdapter(path, f"its config has {problem}", "Export it again from its trainer") from problem
 
 
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:

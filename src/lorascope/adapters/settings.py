@@ -5,17 +5,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from reprlib import repr as shown
 from typing import cast
+
+from lorascope.errors import MalformedAdapter
 
 _AT_A_DOT = r"(?:.*\.)?{}"
 _HIGHEST = 1e9
 """Of an alpha or a rank. Trainers write at most thousands; a factor beyond float32 would be infinite."""
-_TRUE = frozenset({"true", "1", "yes"})
+_HARMLESS_STARTS = frozenset({"true", "false", "gaussian", "eva", "orthogonal"})
+"""Values of ``init_lora_weights`` that leave the base weight as it is: B is zero, or B A is, before training."""
 
 
-class SettingProblem(Exception):
-    """A config says something that cannot be; the text says what. The caller makes a MalformedAdapter of it."""
+class _SettingProblem(Exception):
+    """A config says something that cannot be; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,18 @@ class Config:
         rank: For the same; kinds without a rank in their shapes divide by it.
         rank_stabilised: Divide alpha by the square root of the rank.
         alphas: A pattern of module names to alpha.
+        start: What the factors were before training, if the base weight was changed for it ("pissa", "olora", ...);
+            otherwise empty.
+        feedforward: The modules in which IA3 scales the input: endings of names, or one regular expression; None if
+            it is not stated.
     """
 
     alpha: float | None = None
     rank: int | None = None
     rank_stabilised: bool = False
     alphas: Mapping[str, float] = field(default_factory=dict[str, float])
+    start: str = ""
+    feedforward: tuple[str, ...] | str | None = None
 
     def alpha_of(self, module: str) -> float | None:
         """Return the alpha of a module, by peft's rule: a pattern counts if the name ends in it at a dot."""
@@ -40,6 +50,12 @@ class Config:
             if _pattern(pattern).fullmatch(module):
                 return alpha
         return self.alpha
+
+    def is_feedforward(self, module: str) -> bool | None:
+        """Tell whether IA3 scales the input of a module; None if the config does not say."""
+        if isinstance(self.feedforward, str):
+            return _pattern(self.feedforward).fullmatch(module) is not None
+        return None if self.feedforward is None else module.endswith(self.feedforward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +70,32 @@ class Settings:
         return self.components.get(component, self.default)
 
     @staticmethod
-    def read(metadata: Mapping[str, str], config: Mapping[str, object] | None) -> "Settings":
+    def read(metadata: Mapping[str, str], config: Mapping[str, object] | None, path: Path) -> "Settings":
         """Read the header first and peft's file after it.
+
+        LyCORIS' ``rs_lora`` is no setting of the file: it stores the alpha that gives the right factor when it is
+        divided by the rank, as every alpha in a file is.
 
         Args:
             metadata: The header's free text. diffusers keeps peft's configs in ``lora_adapter_metadata``,
-                with each key led by its component ("unet.lora_alpha"); kohya and LyCORIS keep their options
-                in ``ss_network_args``.
+                with each key led by its component ("unet.lora_alpha").
             config: The content of peft's ``adapter_config.json``, if there is one.
+            path: The file, for messages.
 
         Raises:
-            SettingProblem: An alpha is no number, or none that any trainer writes.
+            MalformedAdapter: An alpha is no number, or none that any trainer writes.
         """
-        options = _object(metadata.get("ss_network_args"))
-        stabilised = any(_true(options.get(key)) for key in ("rs_lora", "use_rslora", "rslora"))
         stated = _object(metadata.get("lora_adapter_metadata"))
         components: dict[str, dict[str, object]] = {}
         for key, value in stated.items():
             component, dot, name = key.partition(".")
             if dot:
                 components.setdefault(component, {})[name] = value
-        default = _config(config) if config else _config(stated)
-        if stabilised:
-            default = Config(default.alpha, default.rank, True, default.alphas)
-        return Settings(default, {name: _config(values) for name, values in components.items()})
+        try:
+            default = _config(config) if config else _config(stated)
+            return Settings(default, {name: _config(values) for name, values in components.items()})
+        except _SettingProblem as problem:
+            raise MalformedAdapter(path, f"its config has {problem}", "Export it again from its trainer") from problem
 
 
 def _config(values: Mapping[str, object]) -> Config:
@@ -86,24 +104,31 @@ def _config(values: Mapping[str, object]) -> Config:
     alphas = {pattern: alpha for pattern, value in found.items() if (alpha := _number(value)) is not None}
     alpha = values.get("lora_alpha", values.get("alpha"))
     rank = values.get("r")
+    start = values.get("init_lora_weights")
     return Config(
         _number(alpha),
         rank if type(rank) is int and 0 < rank <= _HIGHEST else None,
-        _true(values.get("use_rslora")),
+        values.get("use_rslora") is True,
         alphas,
+        start.lower() if isinstance(start, str) and start.lower() not in _HARMLESS_STARTS else "",
+        _feedforward(values.get("feedforward_modules")),
     )
+
+
+def _feedforward(value: object) -> tuple[str, ...] | str | None:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, (list, tuple, set)):
+        return None
+    return tuple(sorted(name for name in cast("list[object]", value) if isinstance(name, str)))
 
 
 def _number(value: object) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _HIGHEST:
-        raise SettingProblem(f"an alpha of {shown(value)}")
+        raise _SettingProblem(f"an alpha of {shown(value)}")
     return float(value)
-
-
-def _true(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() in _TRUE)
 
 
 def _object(text: str | None) -> dict[str, object]:

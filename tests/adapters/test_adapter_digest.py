@@ -1,0 +1,59 @@
+"""The digest of the tensors is the same for files that change a base model alike."""
+
+import json
+from pathlib import Path
+
+import adapter_files as craft
+import pytest
+import torch
+
+from lorascope.adapters import sha256, tensors_digest
+from lorascope.errors import BadHeader, MalformedAdapter
+
+ALIAS = "lora_unet_mid_block_attentions_0_proj_in"
+
+
+def write(path: Path, *, dtype: torch.dtype = torch.float16, seed: int = 0, **metadata: str) -> Path:
+    down, up = (part.half().to(dtype) for part in craft.lora((8, 8), seed=seed))
+    tensors = {f"{ALIAS}.lora_down.weight": down, f"{ALIAS}.lora_up.weight": up, f"{ALIAS}.alpha": torch.tensor(2.0)}
+    return craft.save(path, tensors, metadata)
+
+
+def test_free_text_in_the_header_does_not_count(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "a.safetensors"), write(tmp_path / "b.safetensors", ss_output_name="renamed")
+    assert sha256(one) != sha256(two)
+    assert tensors_digest(one) == tensors_digest(two) == tensors_digest(two.read_bytes())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_type_in_which_equal_values_are_stored_does_not_count(dtype: torch.dtype, tmp_path: Path) -> None:
+    one, two = write(tmp_path / "a.safetensors"), write(tmp_path / "b.safetensors", dtype=dtype)
+    assert tensors_digest(one) == tensors_digest(two)
+
+
+def test_bfloat16_is_widened_to_its_own_value(tmp_path: Path) -> None:
+    values = craft.noise(3, 4).bfloat16()
+    paths = [craft.save(tmp_path / f"{n}.safetensors", {"x": v}) for n, v in enumerate((values, values.float()))]
+    assert tensors_digest(paths[0]) == tensors_digest(paths[1])
+
+
+@pytest.mark.parametrize("change", ["value", "name", "shape"])
+def test_every_value_name_and_shape_counts(change: str, tmp_path: Path) -> None:
+    tensors = {"x": craft.noise(2, 3)}
+    before = tensors_digest(craft.save(tmp_path / "a.safetensors", tensors))
+    other = {"value": {"x": tensors["x"] * 1.001}, "name": {"y": tensors["x"]}, "shape": {"x": tensors["x"].T}}
+    assert tensors_digest(craft.save(tmp_path / "b.safetensors", other[change])) != before
+
+
+def test_what_scales_the_tensors_counts_wherever_it_stands(tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.safetensors")
+    stated = write(tmp_path / "b.safetensors", lora_adapter_metadata=json.dumps({"unet.lora_alpha": 64}))
+    digests = {tensors_digest(plain), tensors_digest(stated), tensors_digest(plain.read_bytes(), config={"r": 4})}
+    assert len(digests) == 3
+
+
+def test_a_file_that_cannot_be_read_is_an_adapter_error(tmp_path: Path) -> None:
+    with pytest.raises(BadHeader):
+        tensors_digest((2**40).to_bytes(8, "little") + bytes(64))
+    with pytest.raises(MalformedAdapter, match="its config has an alpha"):
+        tensors_digest(write(tmp_path / "a.safetensors"), config={"lora_alpha": "many"})
