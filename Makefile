@@ -1,13 +1,15 @@
 # make demo   set up, index the shipped world, answer three queries
 # make test   set up, run every check
+# make oldest  the server's tests with the oldest dependencies that pyproject.toml allows
 # make bench  measure; writes docs/performance.md, docs/world.md and docs/stopping.md
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 PIP_ARGS ?=
+OLDEST := .venv-oldest
 
-.PHONY: demo test lint types imports unit docs bench clean
+.PHONY: demo test lint types imports unit oldest docs bench clean
 
 demo: $(READY)
 	$(BIN)/lorascope demo
@@ -27,6 +29,9 @@ imports: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2
 
+oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider -n 2 tests/test_server_guard.py tests/test_server.py
+
 docs: $(READY)
 	$(BIN)/python -m tests.documents
 
@@ -38,5 +43,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(OLDEST)/ready: pyproject.toml constraints.txt .ci/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) .ci/oldest.py >$(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install --quiet $(PIP_ARGS) --requirement $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(OLDEST) demo

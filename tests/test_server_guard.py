@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
+import logging
+import re
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +21,12 @@ import uvicorn
 from fakes import three
 from fastapi.testclient import TestClient
 from serving import measured, serving
+from starlette.requests import HTTPConnection
 from uvicorn.server import ServerState
 
 from lorascope.errors import ServerError
-from lorascope.server import Settings, connection, encoding, guard
-from lorascope.server.sessions import COOKIE, Sessions
+from lorascope.server import Settings, access, connection, encoding, guard
+from lorascope.server.access import COOKIE, Access
 from lorascope.server.settings import is_loopback
 
 TOKEN = "correct horse battery staple"
@@ -42,10 +47,16 @@ def open_server(library: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def client(library: Path) -> Iterator[TestClient]:
-    """One that asks for a token."""
+def client(library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """One that asks for a token, and answers a wrong one at once."""
+    monkeypatch.setattr(access, "_FIRST_DELAY", 0)
     with serving(library, token=TOKEN) as found:
         yield found
+
+
+def _code(path: Path) -> str:
+    """A module without its docstrings and comments."""
+    return ast.unparse(ast.parse(re.sub(r'""".*?"""', '""', path.read_text("utf-8"), flags=re.DOTALL)))
 
 
 def code(answer: Any, status: int) -> str:
@@ -63,11 +74,37 @@ def test_its_own_names_and_addresses_are_answered(open_server: TestClient, host:
     assert open_server.get(HEALTH, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "a@b:c", "[::1"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhostx"])
 def test_a_name_that_was_pointed_here_is_not(open_server: TestClient, host: str) -> None:
     assert code(open_server.get(HEALTH, headers={"Host": host}), 421) == "wrong-host"
+
+
+MALFORMED_HOSTS = [
+    "", "a@b:c", "[::1", "localhost/static/x?", "localhost/static/", "localhost?", "localhost#", "localhost\\static",
+    "localhost%2fstatic", "localhost:80/static", "localhost:port", "localhost:", "user@localhost", "localhost evil",
+    "localhost\tevil", "localhost,evil", "/static/x", "-localhost", "localhosté",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", MALFORMED_HOSTS)
+def test_a_malformed_host_is_refused(open_server: TestClient, host: str) -> None:
+    assert code(open_server.get(HEALTH, headers={"Host": host.encode("latin-1")}), 400) == "bad-request"
+
+
+@pytest.mark.parametrize("host", ["localhost/static/x?", "localhost/login?", "localhost"])
+def test_no_host_header_leads_past_the_token(library: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Starlette before 1.0.1 builds ``request.url`` from the Host header: a token could be bypassed by it."""
+    url = property(lambda self: SimpleNamespace(path=f"/{self.headers['host'].partition('/')[2]}", query="", scheme=""))
+    monkeypatch.setattr(HTTPConnection, "url", url)
+    with serving(library, token=TOKEN) as client:
+        assert client.get(HEALTH, headers={"Host": host}).status_code in (400, 401)
+        monkeypatch.setattr(guard, "_HOST", re.compile("(?P<name>localhost).*"))  # by the path alone, too
+        assert code(client.get(HEALTH, headers={"Host": host}), 401) == "no-token"
+
+
+def test_no_module_of_the_server_reads_the_url_of_a_request() -> None:
+    found = [path.name for path in Path(guard.__file__).parent.rglob("*.py") if "request.url" in _code(path)]
+    assert found == []
 
 
 # --- other sites (CSRF) -----------------------------------------------------------------------------------------
@@ -159,7 +196,7 @@ def test_the_api_asks_for_the_token(client: TestClient) -> None:
     answer = client.get(HEALTH)
     assert code(answer, 401) == "no-token"
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert "asks for a token" in answer.json()["error"]["message"]
+    assert "needs a token" in answer.json()["error"]["message"]
     for wrong in ("Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN[:-1]}é"):
         assert code(client.get(HEALTH, headers={"Authorization": wrong.encode()}), 401) == "no-token"
     assert client.get(HEALTH, headers=BEARER).status_code == 200
@@ -199,6 +236,40 @@ def test_a_wrong_token_gives_no_session(client: TestClient) -> None:
     assert client.post("/login", data={}).status_code == 401
 
 
+def test_wrong_tokens_are_slowed_and_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    found = Access(TOKEN)
+
+    async def guess() -> None:
+        for address in ("10.0.0.1",) * 6 + ("10.0.0.2",):
+            await found.delay(address)
+
+    with caplog.at_level(logging.WARNING, "lorascope.server"):
+        apart(asyncio.run, guess())
+    assert waited == [0.5, 1, 2, 4, 8, 8, 0.5]  # each address by itself
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged[:3] == [f"wrong token from 10.0.0.1 ({count} so far)" for count in (1, 2, 4)]
+    assert TOKEN not in caplog.text
+
+
+def test_only_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_FIRST_DELAY", 0)
+    monkeypatch.setattr(access, "_MOST_ADDRESSES", 3)
+    found = Access(TOKEN)
+
+    async def guess() -> None:
+        for number in range(10):
+            await found.delay(f"10.0.0.{number}")
+
+    apart(asyncio.run, guess())
+    assert list(found._failures) == ["10.0.0.7", "10.0.0.8", "10.0.0.9"]
+
+
 @pytest.mark.parametrize(
     "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""]
 )
@@ -226,12 +297,12 @@ def test_sessions_end_and_cannot_be_made_up(client: TestClient, monkeypatch: pyt
     end, _, proof = client.cookies[COOKIE].partition(".")
     other = f"{end}.{proof[:-1]}{'1' if proof.endswith('0') else '0'}"
     for forged in ("", "1.", f"{int(end) + 1}.{proof}", other, f"{end}", f"é.{proof}"):
-        assert not Sessions(TOKEN).valid({COOKIE: forged})
-    assert Sessions(TOKEN).valid({COOKIE: f"{end}.{proof}"})  # a restart does not end it
-    assert not Sessions("another token, as long").valid({COOKIE: f"{end}.{proof}"})
+        assert not Access(TOKEN).has_session({COOKIE: forged})
+    assert Access(TOKEN).has_session({COOKIE: f"{end}.{proof}"})  # a restart does not end it
+    assert not Access("another token, as long").has_session({COOKIE: f"{end}.{proof}"})
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 31 * 24 * 3600)
-    assert not Sessions(TOKEN).valid({COOKIE: f"{end}.{proof}"})
+    assert not Access(TOKEN).has_session({COOKIE: f"{end}.{proof}"})
 
 
 def test_what_others_can_reach_needs_a_token(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from starlette.routing import Match, Mount
 from lorascope import __version__
 from lorascope.errors import LorascopeError
 from lorascope.server import api, login, pages
+from lorascope.server.access import Access
 from lorascope.server.encoding import MOST, Encoders
 from lorascope.server.guard import Guard
 from lorascope.server.post import Start, start_process
@@ -56,18 +57,19 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
         redoc_url=None,
     )
     app.state.lorascope = state
-    _guard(app, settings)
+    app.state.access = Access(settings.token)
+    _add_middleware(app, settings)
     api.install(app)
     app.include_router(login.router)
     pages.install(app)
-    _tell_problems(app)
+    _add_error_handlers(app)
     return app
 
 
-def _guard(app: FastAPI, settings: Settings) -> None:
-    """What stands before every request, the last one first."""
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add what every request passes through. The last one added comes first."""
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
-    app.add_middleware(Guard, settings=settings, tell=_tell)
+    app.add_middleware(Guard, settings=settings, access=app.state.access, answer=_answer)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -78,34 +80,34 @@ def _guard(app: FastAPI, settings: Settings) -> None:
         )
 
 
-def _tell(request: Request, problem: Problem) -> Response:
-    """A problem, for programs or for people."""
-    if request.url.path.startswith("/api/"):
+def _answer(request: Request, problem: Problem) -> Response:
+    """A problem as JSON for the API, as a page for people."""
+    if request.scope["path"].startswith("/api/"):
         return problem.response()
     return pages.problem_page(request, problem)
 
 
-def _tell_problems(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     def known(request: Request, error: Problem) -> Response:
-        return _tell(request, error)
+        return _answer(request, error)
 
     @app.exception_handler(LorascopeError)
     def ours(request: Request, error: LorascopeError) -> Response:
-        return _tell(request, problem_of(error))
+        return _answer(request, problem_of(error))
 
     @app.exception_handler(HTTPException)
     def routing(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, Problem):  # the framework wraps what is raised while a body is read
-            return _tell(request, error.__cause__)
-        problem = unhandled(error.status_code, request.method, request.url.path)
+            return _answer(request, error.__cause__)
+        problem = unhandled(error.status_code, request.method, request.scope["path"])
         if error.status_code == 405:
             problem.headers["Allow"] = _methods(request)
-        return _tell(request, problem)
+        return _answer(request, problem)
 
     @app.exception_handler(RequestValidationError)
     def values(request: Request, error: RequestValidationError) -> Response:
-        return _tell(request, refused_values(error.errors()))
+        return _answer(request, refused_values(error.errors()))
 
 
 def _methods(request: Request) -> str:

@@ -1,39 +1,44 @@
-"""What stands before every request: who may ask, from where, how much; and what every answer tells the browser.
+"""Checks every request before it is handled, and adds security headers to every answer.
 
-* The Host header has to be a name of this server: a page of another site whose name was pointed here (DNS rebinding)
-  would otherwise be allowed to read.
-* With a token, each request needs it: ``Authorization: Bearer``, or the cookie that the login page gives.
-* A request that changes something and does not carry the token has to come from a page of this server, or of a site
-  that was named; the cookie counts on our own pages only.
-* Bodies are counted while they are read, and have to arrive in time.
-* HEAD is answered as GET is, without the body.
+* The Host header must be a name of this server. Otherwise a page of another site whose name was pointed here (DNS
+  rebinding) could read the answers.
+* With a token, every request needs it: as ``Authorization: Bearer``, or as the session cookie that the login sets.
+* A request that changes something and does not carry the token must come from a page of this server, or of a site
+  that was allowed by name. The cookie counts on our own pages only.
+* Bodies are limited in size and time.
+* HEAD is answered like GET, without the body.
+
+Every decision is made by ``scope["path"]``, which is what requests are routed by. ``request.url`` is never used: it is
+put together from the Host header, which the caller chooses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 import logging
+import re
 from collections.abc import Callable
 from typing import final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.sessions import Sessions
 from lorascope.server.settings import Settings
 
 LOGIN = "/login"
-_OPEN = (LOGIN, "/static/")
+_PUBLIC = "/static/"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _BODY, _PICTURE_BODY = 64 * 1024, 25 * 1024 * 1024
 _PICTURES = "/api/v1/images"
 _BODY_SECONDS = 60
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""A name or an address and a port, as RFC 9110 has it: no user, path, query, percent sign or space."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'",
@@ -48,19 +53,27 @@ _log = logging.getLogger("lorascope.server")
 
 @final
 class Guard:
-    """An ASGI middleware."""
+    """ASGI middleware that refuses what is not allowed."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, tell: Callable[[Request, Problem], Response]) -> None:
-        """Stand before ``app``; ``tell`` turns a problem into an answer."""
+    def __init__(
+        self, app: ASGIApp, settings: Settings, access: Access, answer: Callable[[Request, Problem], Response]
+    ) -> None:
+        """Protect ``app``.
+
+        Args:
+            app: the application behind it.
+            settings: names and origins that are allowed.
+            access: checks tokens and sessions.
+            answer: turns a problem into a response.
+        """
         self._app = app
-        self._token = settings.token.encode()
-        self._sessions = Sessions(settings.token)
+        self._access = access
         self._origins = frozenset(settings.origins)
         self._names = {"localhost", settings.host.strip("[]").lower(), *(name.lower() for name in settings.names)}
-        self._tell = tell
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -68,87 +81,94 @@ class Guard:
         head = request.method == "HEAD"
         outgoing = _Outgoing(send, bare=head)
         try:
-            self._check_name(request)
-            if (refusal := self._unknown(request)) is not None:
+            self._check_host(request)
+            if (refusal := await self._refusal(request)) is not None:
                 await refusal(scope, receive, outgoing)
                 return
-            self._check(request)
-            asked = {**scope, "method": "GET"} if head else scope
-            await self._app(asked, _Body(receive, _limit(request)), outgoing)
+            self._check_origin_and_size(request)
+            forwarded = {**scope, "method": "GET"} if head else scope
+            await self._app(forwarded, _Body(receive, _limit(scope)), outgoing)
         except Problem as problem:
-            await self._tell(request, problem)(scope, receive, outgoing)
+            await self._answer(request, problem)(scope, receive, outgoing)
         except Exception:
-            _log.exception("%s %s failed", request.method, request.url.path)
+            _log.exception("%s %s failed", request.method, scope["path"])
             if not outgoing.started:
-                problem = Problem(500, "internal-error", "something went wrong here", "the server's output says what")
-                await self._tell(request, problem)(scope, receive, outgoing)
+                problem = Problem(500, "internal-error", "internal server error", "see the server's output")
+                await self._answer(request, problem)(scope, receive, outgoing)
 
-    def _check_name(self, request: Request) -> None:
-        """Refuse strange hosts.
+    def _check_host(self, request: Request) -> None:
+        """Refuse requests for another host.
 
         Raises:
-            Problem: another name, or not one.
+            Problem: there is not exactly one Host header, it is malformed, or it is no name of this server.
         """
         hosts = request.headers.getlist("host")
         if len(hosts) != 1:  # a proxy may have looked at another one of them
             raise Problem(400, "bad-request", f"the request has {len(hosts)} Host headers", "send exactly one")
-        if not self._is_ours(hosts[0]):
+        match = _HOST.fullmatch(hosts[0])
+        if match is None:
+            problem = f"the Host header {hosts[0][:100]!r} is malformed"
+            raise Problem(400, "bad-request", problem, "send a name or an address, and a port")
+        name = match["name"].strip("[]").rstrip(".").lower()
+        if name not in self._names and not _is_address(name):
             raise Problem(
                 421, "wrong-host", f"{hosts[0][:100]!r} is no name of this server",
                 "use its address, or start it with --name for each name it goes by",
             )  # fmt: skip
 
-    def _check(self, request: Request) -> None:
-        """Refuse pages of other sites, and bodies that say they are too large.
+    def _check_origin_and_size(self, request: Request) -> None:
+        """Refuse changes asked for by pages of other sites, and bodies that are announced as too large.
 
         Raises:
             Problem: one of these.
         """
-        here = self._is_named(request) or self._has_token(request) or _from_here(request, trusting=not self._token)
-        if request.method not in _SAFE and not here:
-            raise Problem(403, "cross-site", "this was asked by a page of another site", "use the pages of this server")
+        if request.method not in _SAFE and not (
+            self._is_allowed_origin(request)
+            or self._access.accepts(_bearer(request))
+            or _is_same_origin(request, trusting=not self._access.required)
+        ):
+            raise Problem(
+                403, "cross-site", "this request came from a page of another site", "use the pages of this server"
+            )
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > _limit(request):
-            raise _too_large(_limit(request))
+        if announced.isdecimal() and int(announced) > _limit(request.scope):
+            raise _too_large(_limit(request.scope))
 
-    def _is_named(self, request: Request) -> bool:
+    def _is_allowed_origin(self, request: Request) -> bool:
         """Whether it comes from a page of another site that may use the API."""
-        return request.url.path.startswith("/api/") and request.headers.get("origin") in self._origins
+        return request.scope["path"].startswith("/api/") and request.headers.get("origin") in self._origins
 
-    def _has_token(self, request: Request) -> bool:
-        return bool(self._token) and hmac.compare_digest(_bearer(request), self._token)
-
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            return False
-        return name in self._names or _is_address(name)
-
-    def _unknown(self, request: Request) -> Response | None:
-        """What to answer a caller who has to say first who they are."""
-        path = request.url.path
-        if not self._token or path == LOGIN or path.startswith(_OPEN[1]):
+    async def _refusal(self, request: Request) -> Response | None:
+        """The response to a caller who has neither token nor session; None for everyone else."""
+        path: str = request.scope["path"]
+        if not self._access.required or path == LOGIN or path.startswith(_PUBLIC):
             return None
-        if self._has_token(request):
+        token = _bearer(request)
+        if self._access.accepts(token):
             return None
-        if not self._is_named(request) and self._sessions.valid(request.cookies):
+        if not self._is_allowed_origin(request) and self._access.has_session(request.cookies):
             return None
+        if token:
+            await self._access.delay(address_of(request))
         if path.startswith("/api/"):
-            problem = Problem(
-                401, "no-token", "the token is wrong" if _bearer(request) else "this server asks for a token",
-                "send it as `Authorization: Bearer TOKEN`",
-            )  # fmt: skip
+            message = "the token is wrong" if token else "this server needs a token"
+            problem = Problem(401, "no-token", message, "send it as `Authorization: Bearer TOKEN`")
             return problem.response({"WWW-Authenticate": "Bearer"})
-        target = path + (f"?{request.url.query}" if request.url.query else "")
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{path}?{query}" if query else path
         address = f"{LOGIN}?next={quote(target if request.method in _SAFE else '/', safe='')}"
-        if request.headers.get("hx-request") == "true":  # the whole page has to go there, not the part that was asked
+        if request.headers.get("hx-request") == "true":  # redirects the whole page, not the part that htmx asked for
             return Response(headers={"HX-Redirect": address})
         return RedirectResponse(address, 303)
 
 
+def address_of(request: Request) -> str:
+    """The address of the caller."""
+    return request.client.host if request.client else "an unknown address"
+
+
 def _is_address(name: str) -> bool:
-    """Addresses are nobody's to point elsewhere, unlike names."""
+    """Whether it is an IP address: unlike a name, nobody can point it elsewhere."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -161,22 +181,22 @@ def _bearer(request: Request) -> bytes:
     return token.strip().encode() if scheme.lower() == "bearer" else b""
 
 
-def _from_here(request: Request, *, trusting: bool) -> bool:
+def _is_same_origin(request: Request, *, trusting: bool) -> bool:
     """Whether a request that changes something and has no token comes from our own pages, or from a program.
 
-    Browsers say where a request comes from. One that says nothing is a program's, which is trusted only where nobody
-    needs a token: a cookie without a word of where it comes from is not enough.
+    Browsers say where a request comes from. One that does not say so is a program's, which is trusted only where no
+    token is needed: a cookie without an origin is not enough.
     """
     site, origin = (request.headers.get(name) for name in ("sec-fetch-site", "origin"))
     if site is not None:
         return site in ("same-origin", "none")
     if origin is not None:
         return origin.partition("://")[2] == request.headers["host"]
-    return trusting or request.url.path == LOGIN
+    return trusting or request.scope["path"] == LOGIN
 
 
-def _limit(request: Request) -> int:
-    return _PICTURE_BODY if request.url.path == _PICTURES else _BODY
+def _limit(scope: Scope) -> int:
+    return _PICTURE_BODY if scope["path"] == _PICTURES else _BODY
 
 
 def _too_large(limit: int) -> Problem:
@@ -187,17 +207,17 @@ def _too_large(limit: int) -> Problem:
 
 @final
 class _Body:
-    """Counts a body while it is read, and does not wait for the whole of it for ever."""
+    """Counts a body while it is read, and stops waiting for it after a while."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
         self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
         self._read = 0
-        self._whole = False
+        self._complete = False
 
     async def __call__(self) -> Message:
-        if self._whole:
+        if self._complete:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until):
@@ -205,7 +225,7 @@ class _Body:
         except TimeoutError as error:
             raise Problem(408, "too-slow", f"the body took more than {_BODY_SECONDS} s", "send it again") from error
         self._read += len(message.get("body", b""))
-        self._whole = not message.get("more_body", False)
+        self._complete = not message.get("more_body", False)
         if self._read > self._limit:
             raise _too_large(self._limit)
         return message
@@ -213,7 +233,7 @@ class _Body:
 
 @final
 class _Outgoing:
-    """Adds what every answer tells the browser; a ``bare`` answer ends with its headers, one without an end too."""
+    """Adds the security headers; a ``bare`` response ends with its headers, even one that would go on for ever."""
 
     def __init__(self, send: Send, *, bare: bool) -> None:
         self._send = send

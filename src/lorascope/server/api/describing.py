@@ -30,12 +30,12 @@ _ASKED = ("q", "limit", "precision", "seeds")
 """Fields that an example of a request names although they can be left out."""
 _ERRORS = {
     400: (
-        "The body is no JSON, or there is not one Host header",
+        "The body is no JSON, or the Host header is missing or malformed",
         "bad-request",
         "the body is no JSON that can be read",
     ),
-    401: ("The token is missing or wrong", "no-token", "this server asks for a token"),
-    403: ("A page of another site asked", "cross-site", "this was asked by a page of another site"),
+    401: ("The token is missing or wrong", "no-token", "this server needs a token"),
+    403: ("A page of another site asked", "cross-site", "this request came from a page of another site"),
     404: ("There is no such thing", "unknown-adapter", "there is no adapter 'sha256:0'"),
     408: ("The body took too long", "too-slow", "the body took more than 60 s"),
     409: ("Not in this state", "empty-library", "loras.db holds no signatures yet"),
@@ -43,7 +43,7 @@ _ERRORS = {
     421: ("The server does not go by this name", "wrong-host", "'example.org' is no name of this server"),
     422: ("A value does not fit", "bad-value", "limit: input should be a valid integer, not 'many'"),
     429: ("Too much is waiting already", "queue-full", "64 others are waiting for the encoder"),
-    500: ("A mistake of ours", "internal-error", "something went wrong here"),
+    500: ("Internal server error", "internal-error", "internal server error"),
     503: ("A model, the library or a turn is not to be had now", "busy", "encoding took more than 30 s"),
 }
 _TEXTS = {

@@ -11,8 +11,8 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.sessions import Sessions
 from lorascope.server.tries import LONGEST_PROMPT
 
 _HERE = Path(__file__).parent
@@ -76,13 +76,13 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
 
     Links of the frame stay ``under`` the Protocol that the address names. Who has a ``session`` can end it.
     """
-    token = request.app.state.lorascope.settings.token
+    access: Access = request.app.state.access
     mature = request.cookies.get("mature", "blur")
     text = _environment.get_template(template).render(
-        path=request.url.path,
+        path=request.scope["path"],
         part=is_part(request),
         under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
-        session=bool(token) and Sessions(token).valid(request.cookies),
+        session=access.required and access.has_session(request.cookies),
         mature=mature if mature in ("blur", "show", "hide") else "blur",
         **_SHARED,
         **context,
