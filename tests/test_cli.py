@@ -24,9 +24,10 @@ from tiny import tiny_clip
 from typer.testing import CliRunner, Result
 
 from lorascope import cli
-from lorascope.cli import lab, output, runs
+from lorascope.cli import findings, output, runs
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
+from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
 from lorascope.library import Library, StoredAdapter, export_carlos
 from lorascope.measure import Event, load_bench
@@ -360,8 +361,12 @@ def test_the_lab_s_other_verbs_say_what_they_found(measured: Path, tmp_path: Pat
     told = call("experiment", "names", "-l", measured, "--report", tmp_path / "names.html").stdout
     assert "What the thresholds hide" in told
     assert (tmp_path / "names.html").as_uri() in told.replace("\n", "")
-    (tmp_path / "q.csv").write_text("query,adapter,grade\nred,redder,2\n", "utf-8")
+    (tmp_path / "q.csv").write_text("query,adapter,grade\nscarlet,redder,2\n", "utf-8")
+    planned = call("evaluate", tmp_path / "q.csv", "-l", measured, "--dry-run").stderr
+    assert "Would rank 3 adapters for 1 query in 1 group, 1 of them with known answers, by behaviour," in planned
+    assert "minilm: 1 text still to embed." in planned
     cost = call("evaluate", tmp_path / "q.csv", "-l", measured, "--judge", "siglip2", "--dry-run").stderr
+    assert "asking behaviour, 1 of " in cost
     assert "Images to judge: 10 for each of 3 adapters; 40 still to make" in cost.replace("\n", " ")
 
 
@@ -383,7 +388,7 @@ def test_a_chart_leaves_no_heading_on_the_terminal(measured: Path, capsys: pytes
         Section("Said", "in words"),
         Section("Listed", table=FindingsTable((), ())),
     )
-    lab.present_findings(Findings("All", "of it", sections), "here", None, as_json=False)
+    findings.print_findings(Findings("All", "of it", sections), None, as_json=False)
     told = capsys.readouterr().out
     assert "Drawn" not in told
     assert "Said" in told
@@ -391,8 +396,8 @@ def test_a_chart_leaves_no_heading_on_the_terminal(measured: Path, capsys: pytes
 
 
 def test_a_text_model_that_is_named_twice_is_asked_once(measured: Path) -> None:
-    with lab.Laboratory(measured, "", ["minilm", "bge", "minilm"], None, device="", download=False) as opened:
-        assert opened._models == ["minilm", "bge"]
+    with Laboratory(measured, models=["minilm", "bge-large", "minilm"]) as opened:
+        assert [one.name for one in opened.texts(opened.corpus)][:3] == ["minilm", "bge-large", "bm25"]
 
 
 def test_doctor_looks_at_everything(measured: Path) -> None:

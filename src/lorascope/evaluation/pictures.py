@@ -16,8 +16,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lorascope.adapters import Delta, load_delta
+from lorascope.caches import Note
 from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError, UnreadableAdapter
-from lorascope.evaluation.run import Watcher, quiet
+from lorascope.evaluation.run import quiet
 from lorascope.evaluation.store import LabStore, Picture
 from lorascope.grid import PromptSet
 from lorascope.library import BARE, StoredAdapter
@@ -60,9 +61,18 @@ class Sitting:
 
 @dataclass(frozen=True)
 class RenderCost:
-    """What is still to be made, for how many adapters, and about how long and how large that will be."""
+    """What images to judge take.
+
+    Attributes:
+        adapters: how many are judged, the bare model aside.
+        cells: images of each.
+        images: how many of all those are still to be made.
+        seconds: how long that will take, about.
+        gigabytes: how much disk that will take, about.
+    """
 
     adapters: int
+    cells: int
     images: int
     seconds: float
     gigabytes: float
@@ -74,7 +84,8 @@ class Studio:
 
     def __init__(self, store: LabStore, protocol: Protocol, sitting: Sitting, load: Callable[[], Bench]) -> None:
         """Bind the store, the Protocol that images belong to, the cells, and how to load its models."""
-        self._store, self._protocol, self._sitting, self._load = store, protocol, sitting, load
+        self.sitting = sitting
+        self._store, self._protocol, self._load = store, protocol, load
 
     @cached_property
     def _bench(self) -> Bench:
@@ -91,16 +102,16 @@ class Studio:
         missing = {key: self._missing(key) for key in (BARE, *keys)}
         images = sum(map(len, missing.values()))
         if not images:
-            return RenderCost(0, 0, 0.0, 0.0)
-        prompts, seeds = zip(*self._sitting.cells[: self._bench.preset.batch], strict=True)
+            return RenderCost(len(keys), len(self.sitting.cells), 0, 0.0, 0.0)
+        prompts, seeds = zip(*self.sitting.cells[: self._bench.preset.batch], strict=True)
         self._bench.pictures(prompts, seeds)  # warms up
         began = time.perf_counter()
         made = self._bench.pictures(prompts, seeds)
         seconds = (time.perf_counter() - began) / len(made)
         size = len(_picture("", 0, made[0]).webp)
-        return RenderCost(sum(map(bool, missing.values())), images, images * seconds, images * size / 1e9)
+        return RenderCost(len(keys), len(self.sitting.cells), images, images * seconds, images * size / 1e9)
 
-    def make(self, adapters: Mapping[str, StoredAdapter], watch: Watcher = quiet) -> list[str]:
+    def make(self, adapters: Mapping[str, StoredAdapter], note: Note = quiet) -> list[str]:
         """Make what is missing, adapter by adapter; an interrupted run goes on from there.
 
         Returns:
@@ -109,7 +120,7 @@ class Studio:
         failed: list[str] = []
         self._draw(BARE, None, "")
         for done, (key, adapter) in enumerate(adapters.items()):
-            watch("making images to judge", done, len(adapters))
+            note("making images to judge", done, len(adapters))
             if not self._missing(key):
                 continue
             try:
@@ -119,12 +130,12 @@ class Studio:
                 continue
             triggers = adapter.claimed("triggers") or ()
             self._draw(key, delta, "".join(f", {word}" for word in triggers))
-        watch("", len(adapters), len(adapters))
+        note("", len(adapters), len(adapters))
         return failed
 
     def _missing(self, key: str) -> list[tuple[str, int]]:
         drawn = self._store.drawn(self._protocol.scene, key)
-        return [cell for cell in self._sitting.cells if cell not in drawn]
+        return [cell for cell in self.sitting.cells if cell not in drawn]
 
     def _delta(self, adapter: StoredAdapter) -> Delta:
         path = next((Path(path) for path in adapter.paths if Path(path).is_file()), None)

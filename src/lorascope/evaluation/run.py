@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.caches import whole
+from lorascope.caches import Note, whole
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.measures import Qrels
@@ -19,12 +19,9 @@ from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Retriever, Scores
 from lorascope.evaluation.statistics import Clusters
 
-Watcher = Callable[[str, int, int], None]
-"""Is told what is being done, and how many steps of how many are done."""
-
 
 def quiet(stage: str, done: int, total: int) -> None:
-    """Watch nothing."""
+    """A :data:`lorascope.caches.Note` that ignores progress."""
 
 
 @final
@@ -98,7 +95,7 @@ def evaluate(
     corpus: Corpus,
     queries: Sequence[JudgedQuery],
     retrievers: Sequence[Retriever],
-    watch: Watcher = quiet,
+    note: Note = quiet,
 ) -> Evaluation:
     """Let every retriever rank all adapters for every query.
 
@@ -112,12 +109,12 @@ def evaluate(
     rankings: dict[str, list[list[int]]] = {}
     figures: dict[str, list[dict[str, Float[np.ndarray, " queries"]]]] = {}
     for done, retriever in enumerate(retrievers):
-        watch(f"asking {retriever.name}", done, len(retrievers))
+        note(f"asking {retriever.name}", done, len(retrievers))
         scores = retriever.scores(texts)
         rankings.setdefault(retriever.name, [corpus.ranked(row) for row in scores])
         if qrels is not None:
             figures.setdefault(retriever.name, []).append(qrels.figures(scores))
-    watch("", len(retrievers), len(retrievers))
+    note("", len(retrievers), len(retrievers))
     means = {
         name: {measure: np.mean([draw[measure] for draw in draws], axis=0) for measure in draws[0]}
         for name, draws in figures.items()

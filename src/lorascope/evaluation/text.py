@@ -146,10 +146,30 @@ class Dense:
         documents = self._embedded(self._preset.document_prefix, self._documents)
         return (queries @ documents.T).astype(float)
 
+    def missing(self, texts: Sequence[str]) -> int:
+        """How many of some queries, and of the documents, have no stored embedding yet."""
+        preset = self._preset
+        whole = {preset.query_prefix + text for text in texts} | {preset.document_prefix + d for d in self._documents}
+        return len(whole - self._store.texts(self._identity, whole).keys())
+
+    @property
+    def _identity(self) -> str:
+        return self._preset.model or self._preset.package
+
+    def find(self) -> Path:
+        """The folder of the model on this disk; fetched first, if that is allowed.
+
+        Raises:
+            ModelError: it is not on this disk.
+            MissingExtra: its package is not installed.
+        """
+        if self._preset.package:
+            return Path(lab(self._preset.package).__file__).parent / "model"
+        return find_model(self._preset.model, download=self._download)
+
     def _embedded(self, prefix: str, texts: Sequence[str]) -> Float32[np.ndarray, "texts d"]:
         whole = [prefix + text for text in texts]
-        identity = self._preset.model or self._preset.package
-        known = self._store.texts(identity, whole)
+        known = self._store.texts(self._identity, whole)
         fresh = [text for text in dict.fromkeys(whole) if text not in known]
         for start in range(0, len(fresh), 8 * _BATCH):  # kept as it goes, so that a long run can be interrupted
             part = fresh[start : start + 8 * _BATCH]
@@ -157,7 +177,7 @@ class Dense:
                 part, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
             )
             found = dict(zip(part, vectors.astype(np.float32), strict=True))
-            self._store.put_texts(identity, found)
+            self._store.put_texts(self._identity, found)
             known |= found
         return np.stack([known[text] for text in whole])
 
@@ -165,19 +185,29 @@ class Dense:
     def _model(self) -> Any:
         sentence_transformers = lab("sentence_transformers")
         lab("transformers").utils.logging.disable_progress_bar()
-        preset = self._preset
-        if preset.package:
-            folder = Path(lab(preset.package).__file__).parent / "model"
-        else:
-            folder = find_model(preset.model, download=self._download)
+        folder = self.find()
+        _check_weights(folder)
         try:
             model = sentence_transformers.SentenceTransformer(
-                str(folder), device=self._device or None, local_files_only=True
+                str(folder),
+                device=self._device or None,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},  # a pickle can run code when it is loaded
             )
         except (OSError, ValueError) as error:
-            raise ModelError(f"{folder} is no sentence-transformers model ({error}): fetch it again") from error
-        _check_pooling(model, preset)
+            raise ModelError(
+                f"{folder} is no sentence-transformers model with safetensors weights ({error}): fetch it again"
+            ) from error
+        _check_pooling(model, self._preset)
         return model
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse weights in pickles, which may lie in the folders of single modules, too."""
+    for path in folder.rglob("*.bin"):
+        if not any(path.parent.glob("*.safetensors")):
+            raise ModelError(f"{path} holds weights as a pickle: get a model that has them as safetensors")
 
 
 def _check_pooling(model: Any, preset: TextModel) -> None:

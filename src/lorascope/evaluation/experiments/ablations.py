@@ -9,13 +9,14 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
+from lorascope.caches import Note
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import FILTERS, Behaviour, every_behaviour
-from lorascope.evaluation.run import Watcher, evaluate, quiet, require_answers
+from lorascope.evaluation.run import evaluate, quiet, require_answers
 from lorascope.evaluation.statistics import Clusters, Interval, compare
 from lorascope.grid import PromptSet
 from lorascope.search import Searcher
@@ -73,7 +74,7 @@ class Bed:
 
 
 def ablation_findings(
-    searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], watch: Watcher = quiet
+    searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], note: Note = quiet
 ) -> Findings:
     """Every section.
 
@@ -85,9 +86,9 @@ def ablation_findings(
     steps = (_encodings, _query_prompts, _index_prompts, _seeds, _encoders, _variants)
     sections: list[Section] = []
     for done, step in enumerate(steps):
-        watch(step.__name__.strip("_").replace("_", " "), done, len(steps))
+        note(step.__name__.strip("_").replace("_", " "), done, len(steps))
         sections += step(bed)
-    watch("", len(steps), len(steps))
+    note("", len(steps), len(steps))
     about = (
         f"{len(queries)} queries in {bed.clusters.count} groups, {len(corpus)} adapters. {MAIN} with 95% intervals;"
         " differences are paired, p allows for all comparisons of one table. Only the first section applies thresholds."

@@ -8,11 +8,12 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lorascope.caches import Note
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
-from lorascope.evaluation.run import Watcher, quiet
+from lorascope.evaluation.run import quiet
 from lorascope.evaluation.statistics import Clusters, Interval
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.search import Searcher
@@ -32,7 +33,7 @@ _SEED: Final = 20251209
 
 
 def calibration_findings(
-    searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery] = (), watch: Watcher = quiet
+    searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery] = (), note: Note = quiet
 ) -> Findings:
     """Thresholds by quantile; with graded queries also those that serve them best.
 
@@ -40,12 +41,12 @@ def calibration_findings(
         searcher: the library.
         corpus: its adapters.
         queries: labelled queries; none for quantiles only.
-        watch: is told how it goes.
+        note: called with progress: what is done, how many steps, of how many.
     """
     stored = searcher.stored
     sections = [_by_quantile(searcher), _subsets(searcher)]
     if any(query.grades for query in queries):
-        sections.append(_by_queries(searcher, corpus, queries, watch))
+        sections.append(_by_queries(searcher, corpus, queries, note))
     sections.append(_map(searcher))
     groups = len({query.cluster for query in queries})
     warnings = [text for text in (borrowed_thresholds(stored.protocol, searcher.thresholds),) if text]
@@ -110,7 +111,7 @@ def _subsets(searcher: Searcher) -> Section:
     return Section("On smaller libraries", text, FindingsTable(("adapters", "Strength", "Consistency"), tuple(rows)))
 
 
-def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], watch: Watcher) -> Section:
+def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery], note: Note) -> Section:
     """The pair with the best nDCG on labelled queries, and what it gains on queries that did not choose it."""
     clusters = Clusters([query.cluster for query in queries])
     pairs = _candidates(searcher)
@@ -118,9 +119,9 @@ def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuer
     scores = np.stack([searcher.scores(searcher.vector(query.text)) for query in queries]).astype(float)
     columns: list[Float[np.ndarray, " queries"]] = []
     for done, pair in enumerate(pairs):
-        watch("trying thresholds", done, len(pairs))
+        note("trying thresholds", done, len(pairs))
         columns.append(qrels.main(np.where(_kept(searcher, pair), scores, -np.inf)))
-    watch("", len(pairs), len(pairs))
+    note("", len(pairs), len(pairs))
     figures = np.stack(columns, axis=1)
     best = pairs[int(figures.mean(0).argmax())]
     means = clusters.samples(figures)

@@ -8,11 +8,11 @@ import numpy as np
 
 from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import FindingsTable, Section, Value
-from lorascope.evaluation.judging import NOBODY, TOP, Judged, right_over_wrong
 from lorascope.evaluation.lineup import pairs
 from lorascope.evaluation.measures import MAIN
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import compare
+from lorascope.evaluation.verdicts import NOBODY, TOP, Judged, right_over_wrong
 
 _QRELS = f"qrels ({MAIN})"
 

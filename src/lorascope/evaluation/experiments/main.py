@@ -11,12 +11,12 @@ from lorascope.evaluation.diversity import SPANS, diversity
 from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
-from lorascope.evaluation.judging import Judged
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
 from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import Clusters, Interval, compare
+from lorascope.evaluation.verdicts import Judged, Verdicts
 
 _FEW = 10
 """Clusters below which a percentile bootstrap says little."""
@@ -26,7 +26,7 @@ def main_findings(
     evaluation: Evaluation,
     consistencies: Sequence[float | None],
     dense_note: str,
-    verdicts: Sequence[Judged] = (),
+    verdicts: Verdicts | None = None,
 ) -> Findings:
     """All sections of the main table.
 
@@ -34,11 +34,12 @@ def main_findings(
         evaluation: what the retrievers did.
         consistencies: the Consistency of each query's own shifts.
         dense_note: which text models took part.
-        verdicts: what judges said.
+        verdicts: what judges said, if any took part.
     """
+    judged = verdicts.judged if verdicts else ()
     graded = bool(evaluation.figures)
     sections = [_figures(evaluation), _comparisons(evaluation), *_by_kind(evaluation)] if graded else []
-    sections += judge_sections(evaluation, verdicts)
+    sections += judge_sections(evaluation, judged)
     sections.append(_diversity(evaluation))
     if graded:
         sections.append(_ambiguous(evaluation, consistencies))
@@ -46,7 +47,9 @@ def main_findings(
         f"{len(evaluation.queries)} queries in {evaluation.clusters.count} groups, {len(evaluation.corpus)} adapters."
         f" {dense_note} Intervals: 95%, bootstrap over groups of queries that ask for the same thing."
     )
-    return Findings("Does behaviour beat descriptions?", about, tuple(sections), _warnings(evaluation, verdicts))
+    return Findings(
+        "Does behaviour beat descriptions?", about, tuple(sections), _warnings(evaluation, judged) + _unseen(verdicts)
+    )
 
 
 def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, ...]:
@@ -65,6 +68,10 @@ def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, 
     ]
     found += [f"the judge {name} does not tell right from wrong answers here" for name in blind(evaluation, verdicts)]
     return tuple(found)
+
+
+def _unseen(verdicts: Verdicts | None) -> tuple[str, ...]:
+    return tuple(f"no images to judge of {reason}" for reason in verdicts.unseen) if verdicts else ()
 
 
 def _figures(evaluation: Evaluation) -> Section:

@@ -13,13 +13,14 @@ from typing import Final, Literal, cast, final, get_args
 import numpy as np
 from jaxtyping import Float
 
+from lorascope.caches import Note
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus, Words
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Hybrid, Retriever, Scores
-from lorascope.evaluation.run import Watcher, quiet, require_answers
+from lorascope.evaluation.run import quiet, require_answers
 from lorascope.evaluation.statistics import Clusters, Interval
 from lorascope.search import Searcher
 
@@ -111,7 +112,7 @@ def metadata_findings(
     queries: Sequence[JudgedQuery],
     texts: Texts,
     descriptions: Descriptions,
-    watch: Watcher = quiet,
+    note: Note = quiet,
 ) -> Findings:
     """Curves over the share of descriptions that are no good: of all four sorts alike, and of each sort alone.
 
@@ -124,9 +125,9 @@ def metadata_findings(
     mixes.update({f"{kind} ones": (kind,) for kind in DECAYS})
     sections: list[Section] = []
     for done, (name, kinds) in enumerate(mixes.items()):
-        watch(f"descriptions decay: {name}", done, len(mixes))
+        note(f"descriptions decay: {name}", done, len(mixes))
         sections.append(knob.section(name, kinds))
-    watch("", len(mixes), len(mixes))
+    note("", len(mixes), len(mixes))
     about = (
         f"{len(queries)} queries in {knob.clusters.count} groups, {len(corpus)} adapters. At share 0 every adapter has"
         " a clear English description; up to share 1 they become vague, wrong (another adapter's), foreign or empty."

@@ -1,59 +1,24 @@
-"""Judges at work: every image that a ranking calls for is scored once, and rankings get the means of their top."""
+"""Runs judges: every image that a ranking calls for is scored once, and rankings get the means of their top."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
+from lorascope.caches import Note
 from lorascope.errors import ModelError
 from lorascope.evaluation.judges import Judge, Verdict
 from lorascope.evaluation.pictures import Sitting, pixels
-from lorascope.evaluation.run import Evaluation, Watcher, quiet
-from lorascope.evaluation.statistics import Clusters, Interval
+from lorascope.evaluation.run import Evaluation, quiet
 from lorascope.evaluation.store import LabStore, Picture
+from lorascope.evaluation.verdicts import NOBODY, TOP, Judged
 from lorascope.library import BARE
 from lorascope.protocol import Protocol
 
-TOP = 3
-"""How many hits of a ranking are judged, as in the paper."""
 _BATCH = 16
-NOBODY = "no adapter"
-
-
-@final
-@dataclass(frozen=True)
-class Judged:
-    """What one judge says.
-
-    Attributes:
-        judge: its name.
-        raw: the mean score of the top hits' images for each query, by retriever. ``no adapter`` is the bare model.
-        pairs: the score of each judged adapter for each query, over its images: (query, row of the corpus).
-        independent: whether it is another model than the encoder that measured the library.
-    """
-
-    judge: str
-    raw: Mapping[str, Float[np.ndarray, " queries"]]
-    pairs: Mapping[tuple[int, int], float]
-    independent: bool
-
-    @property
-    def normalised(self) -> dict[str, Float[np.ndarray, " queries"]]:
-        """Scores brought to 0..1 by the judge's lowest and highest over all queries and retrievers, as in the paper."""
-        all_scores = np.stack(list(self.raw.values()))
-        low, high = all_scores.min(), all_scores.max()
-        return {name: (row - low) / (high - low if high > low else 1.0) for name, row in self.raw.items()}
-
-
-def called_for(evaluation: Evaluation) -> list[str]:
-    """The keys of adapters that are among the first hits of any ranking."""
-    rows = {row for rankings in evaluation.rankings.values() for ranking in rankings for row in ranking[:TOP]}
-    return [evaluation.corpus.keys[row] for row in sorted(rows)]
 
 
 @final
@@ -65,7 +30,7 @@ class Panel:
         self._store, self._protocol = store, protocol
         self._cells = set(sitting.cells)
 
-    def judged(self, judge: Judge, evaluation: Evaluation, watch: Watcher = quiet) -> Judged:
+    def judged(self, judge: Judge, evaluation: Evaluation, note: Note = quiet) -> Judged:
         """Let a judge score what the retrievers found. Scores that were given before are not paid for again.
 
         A ranking with fewer hits than are judged is filled up with the bare model's images: where nothing is found, the
@@ -78,7 +43,7 @@ class Panel:
         scores: dict[tuple[int, int], float] = {}
         bare: dict[int, float] = {}
         for done, (row, places) in enumerate(wanted.items()):
-            watch(f"{judge.name} looks at images", done, len(wanted))
+            note(f"{judge.name} looks at images", done, len(wanted))
             key = BARE if row is None else evaluation.corpus.keys[row]
             found = self._means(judge, key, [evaluation.queries[place].text for place in places])
             for place, score in zip(places, found, strict=False):
@@ -86,7 +51,7 @@ class Panel:
                     bare[place] = score
                 else:
                     scores[place, row] = score
-        watch("", len(wanted), len(wanted))
+        note("", len(wanted), len(wanted))
         raw = {
             name: np.array([_top(ranking, scores, bare, place) for place, ranking in enumerate(rankings)])
             for name, rankings in evaluation.rankings.items()
@@ -152,23 +117,3 @@ def _top(
 ) -> float:
     found = [scores.get((place, row), bare[place]) for row in ranking[:TOP]]
     return float(np.mean(found + [bare[place]] * (TOP - len(found))))
-
-
-def right_over_wrong(judged: Judged, evaluation: Evaluation) -> Interval | None:
-    """How often a judge scores an adapter that answers a query above one that does not, for the same query.
-
-    The area under the ROC curve within each query, averaged over queries that have judged adapters of both sorts; 0.5
-    is a coin. None if there are no such queries.
-    """
-    shares: list[float] = []
-    labels: list[str] = []
-    for place, query in enumerate(evaluation.queries):
-        grades = {evaluation.corpus.find(name): grade for name, grade in query.grades.items()}
-        rows = {row: score for (at, row), score in judged.pairs.items() if at == place}
-        right = [score for row, score in rows.items() if grades.get(evaluation.corpus.keys[row], 0) > 0]
-        wrong = [score for row, score in rows.items() if grades.get(evaluation.corpus.keys[row], 0) == 0]
-        if right and wrong:
-            above = np.array(right)[:, None] - np.array(wrong)
-            shares.append(float((above > 0).mean() + (above == 0).mean() / 2))
-            labels.append(query.cluster)
-    return Clusters(labels).interval(np.array(shares)) if shares else None
