@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import math
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import pytest
 from fakes import three
 
 from lorascope.errors import LibraryError, MissingExtra, OutputError
-from lorascope.library import Library, export_carlos, import_carlos
+from lorascope.library import Library, export_carlos, import_carlos, parquet_reader
+from lorascope.library.codec import columns
 from lorascope.library.published import CARLOS
 from lorascope.measure import Bench, index
 from lorascope.search import Searcher
@@ -105,15 +105,31 @@ def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench:
     assert str(bench.library.protocol().protocol.base_digest) in table.schema.metadata[b"lorascope_protocol"].decode()
 
 
-def test_an_export_of_another_protocol_is_not_taken_for_theirs(tmp_path: Path, bench: Bench) -> None:
-    """It was once imported as if the authors had measured it."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
+def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, bench: Bench) -> None:
+    """It was once refused: only the authors' Protocol could be imported."""
+    index([three(tmp_path / "loras")], bench, precision="quick")
     export_carlos(bench.library, tmp_path / "ours.parquet")
     with Library(tmp_path / "other.db", create=True) as other:
-        with pytest.raises(
-            LibraryError, match="holds signatures of fake-.*, which are not to be mixed with carlos-2025"
-        ):
-            import_carlos(tmp_path / "ours.parquet", other)
+        assert import_carlos(tmp_path / "ours.parquet", other) == 3
+        digest, here = bench.protocols[0], bench.library
+        assert other.protocol().protocol == here.protocol().protocol
+        assert other.protocol().preset == here.protocol().preset
+        ours, theirs = (one.signatures(digest, here.adapters()) for one in (here, other))
+        assert {k: (columns(v.signature), v.precision) for k, v in ours.items()} == {
+            k: (columns(v.signature), v.precision) for k, v in theirs.items()
+        }
+        assert {k: a.name for k, a in other.adapters().items()} == {k: a.name for k, a in here.adapters().items()}
+
+
+def test_an_older_export_of_our_own_asks_for_a_new_one(tmp_path: Path, bench: Bench) -> None:
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    export_carlos(bench.library, tmp_path / "ours.parquet")
+    table = pq.read_table(tmp_path / "ours.parquet")
+    metadata = {k: v for k, v in table.schema.metadata.items() if k != b"lorascope_preset"}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "old.parquet")
+    with Library(tmp_path / "other.db", create=True) as other:
+        with pytest.raises(LibraryError, match="export it again, or import the .db that it was exported from"):
+            import_carlos(tmp_path / "old.parquet", other)
         assert other.protocols() == []
 
 
@@ -127,8 +143,11 @@ def test_an_export_of_another_protocol_is_not_taken_for_theirs(tmp_path: Path, b
         ({"direction": [1e300] * 512}, "is no signature"),  # no float32 holds it
         ({"strength": -5.0}, "is no signature"),
         ({"consistency": 7.0}, "is no signature"),
-        ({"version_id": None}, r"row 0 \('LoRA 0'\): version_id is None, but tells adapters apart: give Civitai's num"),
-        ({"version_id": "ten"}, "version_id is 'ten'"),
+        (
+            {"version_id": None},
+            r"row 0 \('LoRA 0'\) has the version_id None, but that tells adapters apart: give",
+        ),
+        ({"version_id": "ten"}, "the version_id 'ten'"),
         ({"direction": None}, "is no signature"),
         ({"direction": ["a"] * 512}, "is no signature"),
     ],
@@ -190,6 +209,54 @@ def test_files_that_are_not_in_the_layout_are_told_apart(tmp_path: Path, library
     assert library.protocols() == []
 
 
+# --- files that are made to take more than they should -------------------------------------------------------------
+
+
+def bomb(path: Path, rows: int, column: str, value: Any) -> Path:
+    """A small file in the layout whose rows all hold one value, which is stored once."""
+    table = {name: pa.array([one] * rows) for name, one in rows_of(1)[0].items()}
+    table["version_id"] = pa.array(range(1, rows + 1))
+    table[column] = pa.array([value] * rows)
+    pq.write_table(pa.table(table), path, compression="zstd")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "value", "message"),
+    [
+        (100_000, "strength", 1.0, "it says that it has 100000 rows in [0-9]+ bytes, fewer than 256 for each"),
+        (8, "model_description", "x" * 2**22, "its 8 rows take [0-9]+ bytes when decoded, more than 262144 for each"),
+        (8, "direction", [0.0] * 2**20, "its 8 rows have 8388608 numbers in a column, more than 16384 for each"),
+    ],
+)
+def test_a_small_file_that_decodes_to_a_large_one_is_refused(
+    tmp_path: Path, library: Library, rows: int, column: str, value: Any, message: str
+) -> None:
+    """60 KB once became 4.7 GB."""
+    path = bomb(tmp_path / "bomb.parquet", rows, column, value)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(LibraryError, match=message):
+        import_carlos(path, library)
+    assert library.protocols() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux holds a process to a limit on memory")
+def test_decoding_ends_where_its_memory_ends(tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path(parquet_reader.__file__).read_text("utf-8").replace("MEMORY = 2**30", "MEMORY = 2**12")
+    (tmp_path / "reader.py").write_text(script, "utf-8")
+    monkeypatch.setattr(parquet_reader, "__file__", str(tmp_path / "reader.py"))
+    with pytest.raises(LibraryError, match="cannot be read as parquet"):
+        import_carlos(write(tmp_path / "theirs.parquet", rows_of(300, consistency=0.1)), library)
+
+
+def test_decoding_ends_when_its_time_is_over(tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reader.py").write_text("import time; time.sleep(60)", "utf-8")
+    monkeypatch.setattr(parquet_reader, "__file__", str(tmp_path / "reader.py"))
+    monkeypatch.setattr(parquet_reader, "SECONDS", 0.1)
+    with pytest.raises(LibraryError, match=r"that takes over 0.1 seconds"):
+        import_carlos(write(tmp_path / "theirs.parquet", rows_of()), library)
+
+
 def test_an_export_that_cannot_be_written_is_told(tmp_path: Path, library: Library) -> None:
     import_carlos(write(tmp_path / "theirs.parquet", rows_of()), library)
     with pytest.raises(OutputError, match=r"out.parquet cannot be written \(.*\): choose another place"):
@@ -204,14 +271,7 @@ def test_without_pyarrow_the_command_that_installs_it_is_given(
 ) -> None:
     path = write(tmp_path / "theirs.parquet", rows_of())
     import_carlos(path, library)
-    normal = builtins.__import__
-
-    def without(name: str, *rest: Any, **more: Any) -> ModuleType:
-        if name.startswith("pyarrow"):
-            raise ImportError(f"No module named {name!r}")
-        return normal(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(import_module("lorascope.library.published"), "find_spec", lambda name: None)
     for work in (lambda: import_carlos(path, library), lambda: export_carlos(library, tmp_path / "out.parquet")):
         with pytest.raises(MissingExtra, match=r"need pyarrow: run `pip install 'lorascope\[parquet\]'`"):
             work()

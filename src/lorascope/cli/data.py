@@ -14,6 +14,9 @@ def import_(
         typer.Argument(help="The authors' layout (.parquet: a path or an address), or another library (.db)."),
     ],
     library: options.LibraryPath = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Fetch over http, which anybody on the way can read and change.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
@@ -26,7 +29,7 @@ def import_(
     if not source.endswith(".db") and not source.startswith(("https://", "http://")) and not Path(source).is_file():
         raise LibraryError(f"no file at {source}: give the published library, an export, or an https address of one")
     # the source comes first: one that is wrong leaves no empty library
-    checked = Library(source) if source.endswith(".db") else published(source)
+    checked = Library(source) if source.endswith(".db") else published(source, insecure=insecure)
     with checked as theirs, Library(library, create=True) as opened:
         count = merge(theirs.path, opened) if isinstance(theirs, Library) else theirs.into(opened)
         _tell(

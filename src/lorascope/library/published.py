@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-import urllib.request
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
@@ -15,72 +20,113 @@ from jaxtyping import Float64
 
 from lorascope.caches import whole
 from lorascope.errors import LibraryError, MissingExtra
-from lorascope.library.records import StoredAdapter
+from lorascope.library import parquet_reader, validation
+from lorascope.library.codec import columns
+from lorascope.library.download import fetch
+from lorascope.library.records import StoredAdapter, StoredSignature
 from lorascope.library.store import Library
 from lorascope.protocol import Preset, Protocol
 from lorascope.signature import Accuracy, Estimate, Signature
 
 CARLOS = "carlos-2025"
 """The Protocol under which the published library is imported: measured elsewhere, models known by name only."""
-_COLUMNS = ("version_id", "model_name", "folder_name", "direction", "strength", "consistency")
+_REQUIRED = ("version_id", "model_name", "folder_name", "direction", "strength", "consistency")
+_OPTIONAL = ("model_id", "model_description", "model_nsfw_level", "model_download_count")
+_OURS = ("key", "family", "triggers", "precision", "figures")
+"""Columns of an export of lorascope, with which it can be imported under its own Protocol."""
 _BATCH = 500
 _DIM = 512
 """Width of the embeddings of the published library: CLIP ViT-B/32."""
 _INT64 = 2**63
+_LONGEST_LINE = 2**22
+
+Row = tuple[StoredAdapter, Signature, str]
+"""An adapter, its signature, and the Precision that it was measured to."""
 
 
 @final
 class Published:
-    """A library in the layout that the authors of CARLoS publish, of which every row was checked."""
+    """A parquet file in the layout that the authors of CARLoS publish, of which every row was checked.
 
-    def __init__(self, path: Path, source: str) -> None:
-        """Check a parquet file; ``source`` is what it is called.
+    The file may be theirs, or an export of lorascope, whose metadata holds the Protocol it was measured under.
+    """
+
+    def __init__(self, path: Path, source: str, folder: Path) -> None:
+        """Read and check a parquet file.
+
+        Args:
+            path: the file.
+            source: what it is called in messages.
+            folder: a place for the rows as they are read.
 
         Raises:
             MissingExtra: pyarrow is not installed.
             LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.
         """
-        self._path, self._source = path, source
-        self._preset = Preset.load(CARLOS)
-        known = self._preset.protocol(base_digest="", encoder=self._preset.encoders[0], encoder_digest="")
-        self._protocol = dataclasses.replace(known, prompts="")  # the authors' prompts, not those of the preset
-        for _ in self._batches():
+        self._source, self._decoded = source, folder / "rows"
+        _decode(path, self._decoded, source)
+        with self._decoded.open(encoding="ascii") as lines:
+            header = json.loads(lines.readline())
+        self.preset, self.protocol = _measured_under(header["metadata"], source)
+        self._own = self.protocol != _carlos()[1]
+        missing = [name for name in _REQUIRED + _OURS * self._own if name not in header["columns"]]
+        if missing:
+            raise LibraryError(
+                f"{source} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
+            )
+        for _ in self.rows():
             pass
 
+    def rows(self) -> Iterator[Row]:
+        """Every adapter with its signature."""
+        with self._decoded.open(encoding="ascii") as lines:
+            lines.readline()
+            for place, line in enumerate(lines):
+                row = json.loads(line)
+                if "rows" not in row:
+                    yield self._checked(row, place)
+
+    def _checked(self, row: dict[str, Any], place: int) -> Row:
+        direction = row["direction"]
+        numbers = None if direction is None else np.frombuffer(base64.b64decode(direction), np.float64)
+        try:
+            return _own_row(row, numbers) if self._own else (*_published_row(row, numbers), "full")
+        except LibraryError as error:
+            raise LibraryError(f"{self._source}: row {place} ({str(row['model_name'])!r:.80}) {error}") from error
+
     def into(self, library: Library) -> int:
-        """Take all of it over into a library; returns how many adapters there are. Twice changes nothing.
+        """Take all of it over into a library; returns how many adapters there are. Idempotent.
 
         Raises:
             LibraryError: the library cannot be written.
         """
         count = 0
-        library.add_protocol(self._protocol, self._preset, origin=self._source)
-        for found in self._batches():
-            library.add_adapters([adapter for adapter, _ in found], {})
-            library.put_signatures(self._protocol.digest, "full", {a.key: signature for a, signature in found})
-            count += len(found)
+        library.add_protocol(self.protocol, self.preset, origin=self._source)
+        for adapter, signature, precision in self.rows():
+            library.add_adapters([adapter], {})
+            library.put_signatures(self.protocol.digest, precision, {adapter.key: signature})
+            count += 1
         return count
-
-    def _batches(self) -> Iterator[list[tuple[StoredAdapter, Signature]]]:
-        count = 0
-        for rows in _rows(self._path, self._protocol):
-            yield [_from_row(row, place) for place, row in enumerate(rows, count)]
-            count += len(rows)
 
 
 @contextmanager
-def published(source: str | Path) -> Generator[Published]:
+def published(source: str | Path, *, insecure: bool = False) -> Generator[Published]:
     """Fetch a library in the authors' layout, if it is an address, and check it before anything is taken over.
 
     Args:
         source: a parquet file or its https address.
+        insecure: allow an http address.
 
     Raises:
         MissingExtra: pyarrow is not installed.
         LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.
     """
     with TemporaryDirectory() as folder:
-        yield Published(_fetched(str(source), Path(folder)), str(source))
+        path = Path(source)
+        if str(source).startswith(("https://", "http://")):
+            path = Path(folder) / "library.parquet"
+            fetch(str(source), path, insecure=insecure)
+        yield Published(path, str(source), Path(folder))
 
 
 def import_carlos(source: str | Path, library: Library) -> int:
@@ -101,69 +147,93 @@ def import_carlos(source: str | Path, library: Library) -> int:
         return theirs.into(library)
 
 
-def _fetched(source: str, folder: Path) -> Path:
-    if not source.startswith(("https://", "http://")):
-        return Path(source)
-    target = folder / "library.parquet"
+def _decode(path: Path, decoded: Path, source: str) -> None:
+    """Have a parquet file read in a process with limits of its own."""
+    _require_pyarrow()
+    names = ",".join(_REQUIRED + _OPTIONAL + _OURS)
+    command = [sys.executable, "-P", parquet_reader.__file__, str(path.absolute()), names]
     try:
-        urllib.request.urlretrieve(source, target)
-    except (OSError, ValueError) as error:
-        raise LibraryError(f"{source} could not be fetched ({error}): check the address and the connection") from error
-    return target
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("parquet files need pyarrow: run `pip install 'lorascope[parquet]'`") from error
-    return pyarrow.parquet
-
-
-def _rows(path: Path, expected: Protocol) -> Iterator[list[dict[str, Any]]]:
-    parquet = _parquet()
-    import pyarrow
-
-    try:
-        file = parquet.ParquetFile(path)
-        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise LibraryError(
-                f"{path} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
+        with decoded.open("wb") as output:
+            subprocess.run(
+                command,
+                env=os.environ | parquet_reader.ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                timeout=parquet_reader.SECONDS,
+                check=True,
             )
-        _check_protocol(path, file.schema_arrow.metadata or {}, expected)
-        for batch in file.iter_batches(_BATCH):
-            yield batch.to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise LibraryError(
-            f"{path} cannot be read as parquet ({error}): give the published library or an export"
-        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise _unreadable(source, f"that takes over {parquet_reader.SECONDS} seconds") from error
+    except subprocess.CalledProcessError as error:
+        raise _unreadable(source, f"it is damaged, or needs over {parquet_reader.MEMORY} bytes of memory") from error
+    last = _last_line(decoded)
+    if "rows" not in last:
+        raise _unreadable(source, last.get("error", "it ends early"))
 
 
-def _check_protocol(path: Path, metadata: dict[bytes, bytes], expected: Protocol) -> None:
-    """An export of ours says what it was measured under, which may be something else."""
-    written = metadata.get(b"lorascope_protocol")
+def _last_line(decoded: Path) -> dict[str, Any]:
+    with decoded.open("rb") as lines:
+        lines.seek(max(0, lines.seek(0, 2) - _LONGEST_LINE))
+        ending = lines.read().splitlines()
+    return json.loads(ending[-1]) if ending else {}
+
+
+def _unreadable(source: str, reason: str) -> LibraryError:
+    return LibraryError(f"{source} cannot be read as parquet ({reason}): give the published library or an export")
+
+
+def _require_pyarrow() -> None:
+    if find_spec("pyarrow") is None:
+        raise MissingExtra("parquet files need pyarrow: run `pip install 'lorascope[parquet]'`")
+
+
+def _carlos() -> tuple[Preset, Protocol]:
+    preset = Preset.load(CARLOS)
+    protocol = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
+    return preset, dataclasses.replace(protocol, prompts="")  # the authors' prompts, not those of the preset
+
+
+def _measured_under(metadata: dict[str, str], source: str) -> tuple[Preset, Protocol]:
+    """The Protocol of an export, as its metadata holds it; the authors' own where there is none."""
+    written = metadata.get("lorascope_protocol")
+    preset, protocol = _carlos()
     if written is None:
-        return
+        return preset, protocol
     try:
-        found = Protocol.from_json(written.decode())
-        name, same = str(found), found.digest == expected.digest
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = validation.protocol(written)
+        if found.digest == protocol.digest:
+            return preset, protocol
+        return validation.preset(metadata.get("lorascope_preset")), found
+    except LibraryError as error:
         raise LibraryError(
-            f"{path}: the Protocol among its metadata cannot be read ({error!r:.120}): export it again, or import the"
+            f"{source}: the Protocol among its metadata cannot be read ({error!s:.200}): export it again, or import the"
             " .db that it was exported from"
         ) from error
-    if not same:
-        raise LibraryError(
-            f"{path} holds signatures of {name}, which are not to be mixed with {expected}:"
-            " import the .db that it was exported from"
-        )
 
 
-def _figures(row: dict[str, Any]) -> Float64[np.ndarray, " figures"] | None:
+def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None) -> Row:
+    """A row of our own export."""
+    if direction is None:
+        raise LibraryError("has no Direction; take that row out")
+    with np.errstate(over="ignore"):
+        stored = direction.astype(np.float32).tobytes()
+    signature = validation.signature(stored, row["figures"])
+    key, name = validation.key(row["key"]), validation.text(row["model_name"], "the name")
+    facts = _facts(row)
+    if isinstance(row["triggers"], list) and row["triggers"]:
+        words = tuple(validation.text(word, "a trigger word") for word in row["triggers"])
+        facts["claims"]["triggers"] = {"value": words, "source": "import"}
+    family = validation.text(row["family"], "the family")
+    return StoredAdapter(key, name, family, (), facts), signature, validation.precision(row["precision"])
+
+
+def _figures(
+    row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None
+) -> Float64[np.ndarray, " figures"] | None:
     """Direction, Strength and Consistency as one vector, or None if they are not what they should be."""
     try:
-        figures = np.array([*row["direction"], row["strength"], row["consistency"]], np.float64)
+        figures = np.array([*([] if direction is None else direction), row["strength"], row["consistency"]], np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
     if figures.shape != (_DIM + 2,) or not (np.abs(figures) <= np.finfo(np.float32).max).all():
@@ -171,33 +241,40 @@ def _figures(row: dict[str, Any]) -> Float64[np.ndarray, " figures"] | None:
     return figures if figures[-2] >= 0 and abs(figures[-1]) <= 1 else None
 
 
-def _from_row(row: dict[str, Any], place: int) -> tuple[StoredAdapter, Signature]:
-    figures, version, model = _figures(row), _number(row["version_id"]), _number(row.get("model_id")) or 0
+def _published_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None) -> tuple[StoredAdapter, Signature]:
+    figures, version, model = _figures(row, direction), _number(row["version_id"]), _number(row.get("model_id")) or 0
     if figures is None:
         raise LibraryError(
-            f"row {place} ({row['model_name']!r}) is no signature: its figures must be {_DIM} + 2 finite numbers,"
-            " Strength 0 or more and Consistency from -1 to 1; take that row out"
+            f"is no signature: its figures must be {_DIM} + 2 finite numbers, Strength 0 or more and Consistency from"
+            " -1 to 1; take that row out"
         )
     if not version or version < 0:
         raise LibraryError(
-            f"row {place} ({row['model_name']!r}): version_id is {row['version_id']!r}, but tells adapters apart: give"
-            " Civitai's number of the version, or take that row out"
+            f"has the version_id {row['version_id']!r}, but that tells adapters apart: give Civitai's number of the"
+            " version, or take that row out"
         )
-    key, folder = f"civitai:{model}@{version}", _text(row["folder_name"])
+    key = f"civitai:{model}@{version}"
+    name = _text(row["model_name"]) or _text(row["folder_name"]) or key
+    adapter = StoredAdapter(key, validation.text(name, "the name"), "sdxl", (), _facts(row))
+    return adapter, _published(figures[:-2], float(figures[-2]), float(figures[-1]))
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row says of an adapter besides its signature."""
     claims = {
         name: {"value": value, "source": "import"}
         for name, value in (
             ("title", _text(row["model_name"])),
             ("description", _text(row.get("model_description"))),
             ("nsfw_level", _number(row.get("model_nsfw_level"))),
-            ("civitai_model", model),
-            ("civitai_version", version),
+            ("civitai_model", _number(row.get("model_id"))),
+            ("civitai_version", _number(row["version_id"])),
         )
         if value
     }
-    facts = {"claims": claims, "folder_name": folder, "downloads": _number(row.get("model_download_count"))}
-    name = _text(row["model_name"]) or folder or key
-    return StoredAdapter(key, name, "sdxl", (), facts), _published(figures[:-2], float(figures[-2]), float(figures[-1]))
+    validation.plain(claims, "what is claimed")
+    folder, downloads = _text(row["folder_name"]), _number(row.get("model_download_count"))
+    return {"claims": claims, "folder_name": folder, "downloads": downloads}
 
 
 def _text(value: object) -> str | None:
@@ -240,15 +317,17 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
         MissingExtra: pyarrow is not installed.
         OutputError: the file cannot be written.
     """
-    parquet = _parquet()
+    _require_pyarrow()
     import pyarrow
+    from pyarrow import parquet
 
     stored = library.protocol(protocol)
     adapters = library.adapters()
     signatures = library.signatures(stored.protocol.digest, adapters)
-    rows = [_to_row(adapters[key], signatures[key].signature) for key in signatures]
+    rows = [_to_row(adapters[key], signatures[key]) for key in signatures]
     table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
-    table = table.replace_schema_metadata({"lorascope_protocol": stored.protocol.to_json()})
+    measured_under = {"lorascope_protocol": stored.protocol.to_json(), "lorascope_preset": stored.preset.to_json()}
+    table = table.replace_schema_metadata(measured_under)
     with whole(path) as partial:
         parquet.write_table(table, partial)
     return len(rows)
@@ -262,11 +341,13 @@ def _schema(pyarrow: Any) -> Any:
         "strength": real, "consistency": real, "model_download_count": whole,
         "key": text, "cells": whole, "strength_lower": real, "strength_upper": real,
         "consistency_lower": real, "consistency_upper": real, "agreement_lower": real,
+        "family": text, "triggers": pyarrow.list_(text), "precision": text, "figures": text,
     }  # fmt: skip
     return pyarrow.schema(list(fields.items()))
 
 
-def _to_row(adapter: StoredAdapter, signature: Signature) -> dict[str, Any]:
+def _to_row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
+    signature = stored.signature
     grid = signature.grid
     return {
         "version_id": _number(adapter.claimed("civitai_version")) or 0,
@@ -286,4 +367,8 @@ def _to_row(adapter: StoredAdapter, signature: Signature) -> dict[str, Any]:
         "consistency_lower": grid.consistency and grid.consistency.lower,
         "consistency_upper": grid.consistency and grid.consistency.upper,
         "agreement_lower": grid.agreement and grid.agreement.lower,
+        "family": adapter.family,
+        "triggers": adapter.claimed("triggers") or [],
+        "precision": stored.precision,
+        "figures": columns(signature)[-1],
     }
