@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -442,6 +443,125 @@ def test_a_client_that_never_reads_its_answer_is_left(
 
     answer = connected(app, talk)
     assert (answer.count(b"x") == parts * len(part)) == reads
+
+
+ENDLESS = [
+    b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000,
+    b"GET / HTTP/1.1\r\na: " + b"b" * 120_000,
+    b"GET /" + b"a" * 120_000,
+    b"GET / HTTP/1.1\r\n" + b"a" * 120_000,
+]
+
+
+@pytest.mark.parametrize("said", ENDLESS, ids=["many", "value", "address", "name"])
+def test_headers_without_end_are_refused_while_they_arrive(said: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(said[: 44 * 1024])  # the rest would only meet a closed connection
+        return await asyncio.wait_for(reader.read(), 10)
+
+    answer = connected(echo, talk)
+    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert answer.endswith(b"\r\n\r\nthe headers are larger than 32 KiB")
+
+
+def test_trailers_without_end_are_refused() -> None:
+    """They come after the body, and are kept like headers."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                writer.write(b"a: b\r\n" * 100)
+                await writer.drain()
+            return await asyncio.wait_for(reader.read(), 10)
+        return b""
+
+    assert connected(echo, talk) == b""  # closed at once: an answer may be under way
+
+
+@pytest.mark.parametrize("size", [10, 30_000])
+def test_headers_within_the_limit_and_bodies_of_any_size_are_let_through(size: int) -> None:
+    body = b"x" * 500_000
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        head = b"POST / HTTP/1.1\r\na: %b\r\ncontent-length: %d\r\n\r\n" % (b"b" * size, len(body))
+        for _ in range(2):  # kept alive: the count starts anew
+            writer.write(head + body)
+        writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        return await asyncio.wait_for(reader.read(), 10)
+
+    answer = connected(echo, talk)
+    assert [answer.count(text) for text in (b"HTTP/1.1 200", b"\r\n\r\n500000", b"\r\n\r\n0")] == [3, 2, 1]
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the length of the body."""
+    length, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        length, more = length + len(message["body"]), message.get("more_body", False)
+    text = str(length).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
+    await send({"type": "http.response.body", "body": text})
+
+
+class Wire:
+    """A transport that leads nowhere; ``address`` is the client's."""
+
+    def __init__(self, address: str) -> None:
+        self._peer = (address, 1234)
+        self.closed = False
+
+    def get_extra_info(self, name: str) -> Any:
+        """Only the client's address is known."""
+        return self._peer if name == "peername" else None
+
+    def abort(self) -> None:
+        """Close it."""
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        """Whether it is closed."""
+        return self.closed
+
+
+def open_connections(addresses: Sequence[str], *, busy: Sequence[int] = (), limit: int = 10) -> list[Wire]:
+    """Let clients connect one after the other; those of some places have a request under way."""
+    config = uvicorn.Config(echo, limit_concurrency=limit)
+    server = ServerState()
+    wires = [Wire(address) for address in addresses]
+
+    async def connect() -> None:
+        loop = asyncio.get_running_loop()
+        for number, wire in enumerate(wires):
+            made = connection.Connection(config, server, {}, _loop=loop)
+            made.opened = float(number)
+            made.connection_made(wire)
+            if number in busy:
+                made.cycle = SimpleNamespace(response_complete=False)
+
+    apart(asyncio.run, connect())
+    return wires
+
+
+def test_one_address_cannot_keep_others_out_by_open_connections() -> None:
+    """300 connections that ask nothing once answered everyone with 503 for 20 seconds."""
+    wires = open_connections(["10.0.0.1"] * 300 + ["10.0.0.2"] * 3)
+    assert sum(not wire.closed for wire in wires) == 9  # below the limit, so that each may ask
+    assert [wire.closed for wire in wires[-3:]] == [False] * 3
+
+
+def test_one_address_cannot_keep_others_out_by_slow_requests() -> None:
+    wires = open_connections(["10.0.0.1"] * 9 + ["10.0.0.2"], busy=range(9))
+    assert [wire.closed for wire in wires] == [True] + [False] * 9
+
+
+@pytest.mark.parametrize("newcomer", ["10.0.0.1", "10.0.0.10"])
+def test_requests_under_way_are_not_ended_for_an_equal(newcomer: str) -> None:
+    wires = open_connections([f"10.0.0.{number}" for number in range(9)] + [newcomer], busy=range(9))
+    assert not any(wire.closed for wire in wires)
 
 
 def test_who_waits_for_the_encoder_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,18 @@ def test_a_file_without_a_token_is_told(
     assert served == []
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_token_file_that_others_can_read_is_warned_about(
+    tmp_path: Path, served: list[tuple[Settings, int]], mode: int, *, warned: bool
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a token from a file", "utf-8")
+    file.chmod(mode)
+    found = serve(tmp_path, "--token-file", str(file))
+    assert (f"other users of this machine can read {file}: run `chmod 600" in found.stderr) == warned
+    assert served[-1][0].token == "a token from a file"
+
+
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -34,6 +34,8 @@ def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
             raise ServerError(f"--token-file {file} cannot be read ({error}): give a text file") from error
         if not found:  # whoever names a file wants a token: to serve without one would be a surprise
             raise ServerError(f"--token-file {file} holds no token: write one of at least 16 characters into it")
+        if sys.platform != "win32" and file.stat().st_mode & 0o077:
+            err.print(f"warning: other users of this machine can read {file}: run `chmod 600 {file}`", soft_wrap=True)
         return found, False
     found = os.environ.get(_VARIABLE, "").strip()
     if found or is_loopback(host):

@@ -178,11 +178,13 @@ class State:
     def remembered(self, ask: Ask) -> Found | None:
         """The answer that was given before, if nothing has changed since; None if that is not known at once.
 
-        It waits for no other thread, so it may be called where nothing may wait.
+        It neither waits for another thread nor opens a library, so it may be called on the event loop.
         """
         if not self._lock.acquire(blocking=False):
             return None
         try:
+            if not self._free:
+                return None
             with self.library() as library:
                 self.protocols(library)
             found = self._answers.get(ask)
