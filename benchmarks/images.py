@@ -21,7 +21,7 @@ from benchmarks.harness import Figure, Measurement, Side, at_least, take_turns
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset, index, read_adapter
 from lorascope.adapters import Names, load_delta
-from lorascope.encoders.clip import DualEncoder
+from lorascope.encoders.dual import DualEncoder
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
 from lorascope.measure import Bench

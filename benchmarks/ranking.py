@@ -19,7 +19,7 @@ from benchmarks.harness import Figure, Measurement, Ratio, Side, at_least, at_mo
 from benchmarks.models import clip_vit_b32
 from benchmarks.signatures import along_axes, directions
 from benchmarks.space import caches_in
-from lorascope.encoders.clip import load_text_encoder
+from lorascope.encoders.load import load_text_encoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
 from lorascope.library import Library

@@ -33,7 +33,6 @@ the version, `lorascope --install-completion` teaches your shell the verbs.
 |---|---|
 | `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
-| `LORASCOPE_FAST` | `1`: encode queries as `--fast` does, in every search |
 | `LORASCOPE_TOKEN` | what a caller of `serve` has to know, where no `--token-file` is given |
 | `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
 

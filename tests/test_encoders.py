@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from tiny import full_size_clip, tiny_clip, tiny_tokenizer
 
 from lorascope.encoders.base import Encoder, TextEncoder
-from lorascope.encoders.clip import DualEncoder, load_text_encoder
 from lorascope.encoders.digest import model_digest
+from lorascope.encoders.dual import DualEncoder
 from lorascope.encoders.fake import FakeEncoder
+from lorascope.encoders.load import load_picture_encoder, load_text_encoder
 from lorascope.encoders.pictures import embed_picture
 from lorascope.encoders.suffix import ENCODINGS, QueryEncoder
 from lorascope.encoders.text import ClipText
@@ -260,48 +261,6 @@ def test_another_tokenizer_has_a_cache_and_vectors_of_its_own(clip: Path, prompt
     assert model_digest(clip) == model_digest(other)
 
 
-# --- bfloat16 -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def able(monkeypatch: pytest.MonkeyPatch) -> None:
-    """bfloat16 computes everywhere; where the processor does not have it, it is slow."""
-    monkeypatch.setattr("lorascope.encoders.text.has_bfloat16", lambda: True)
-
-
-@pytest.mark.usefixtures("able")
-def test_bfloat16_is_near_and_kept_apart(clip: Path, prompts: PromptSet) -> None:
-    exact = QueryEncoder(ClipText(clip), prompts)
-    fast = QueryEncoder(ClipText(clip, dtype="bfloat16"), prompts)
-    for query in ("snow", "pencil drawing", "caf\N{COMBINING ACUTE ACCENT}e"):
-        one, other = exact.vector(query), fast.vector(query)
-        assert other.dtype == np.float32
-        assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.995
-        assert not np.array_equal(one, other)
-    assert exact.identity != fast.identity
-    sizes = sorted(path.stat().st_size for path in (cache_dir() / "prefixes").iterdir())
-    assert len(sizes) == 2
-    assert sizes[0] < 0.6 * sizes[1]
-
-
-@pytest.mark.usefixtures("able")
-def test_bfloat16_subtracts_prompts_of_its_own_precision(clip: Path, prompts: PromptSet) -> None:
-    """What a prompt loses by rounding, it loses with and without the query: a query that is cut changes nothing."""
-    full = PromptSet("long", (Prompt("a " * 75, "all", "all"),))
-    assert np.abs(QueryEncoder(ClipText(clip, dtype="bfloat16"), full).shifts("snow")).max() < 0.02
-
-
-def test_a_processor_without_bfloat16_is_told(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lorascope.encoders.text.has_bfloat16", lambda: False)
-    with pytest.raises(ModelError, match="this processor has no bfloat16 arithmetic.*: leave out --fast"):
-        load_text_encoder(str(clip), dtype="bfloat16")
-
-
-def test_bfloat16_is_for_clip_alone(siglip: Path) -> None:
-    with pytest.raises(ModelError, match="is no CLIP, whose text tower alone can work in bfloat16: leave out --fast"):
-        load_text_encoder(str(siglip), dtype="bfloat16")
-
-
 # --- the size of CLIP ViT-B/32 ------------------------------------------------------------------------------------
 
 
@@ -358,13 +317,41 @@ def test_image_embeddings_are_those_of_transformers(clip: Path, reference: Any) 
     assert np.linalg.norm(ours, axis=1).std() > 0  # not normalised
 
 
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 64), (50, 131), (20, 20)])
+def test_a_picture_has_the_embedding_that_transformers_gives(
+    tmp_path: Path, height: int, width: int, activation: str
+) -> None:
+    from transformers import CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    clip = tiny_clip(tmp_path / "clip")
+    config = json.loads((clip / "config.json").read_text("utf-8"))
+    config["vision_config"]["hidden_act"] = activation
+    (clip / "config.json").write_text(json.dumps(config), "utf-8")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+    model = CLIPModel.from_pretrained(clip, local_files_only=True).eval()
+    pixels = CLIPImageProcessorPil.from_pretrained(clip)(picture, return_tensors="pt").pixel_values
+    with torch.inference_mode():
+        features = model.get_image_features(pixel_values=pixels)
+    theirs = (features if isinstance(features, torch.Tensor) else features.pooler_output).numpy()
+    assert_close(load_picture_encoder(str(clip)).picture(picture)[None], theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_files_give_the_embeddings_of_their_weights(clip: Path, tmp_path: Path, dtype: Any) -> None:
+    half = copied(clip, tmp_path / "half", lambda _, tensor: tensor.to(dtype))
+    rounded = copied(clip, tmp_path / "rounded", lambda _, tensor: tensor.to(dtype).float())
+    np.testing.assert_array_equal(ClipText(half).texts(["snow", "ink"]), ClipText(rounded).texts(["snow", "ink"]))
+
+
 def test_a_picture_file_is_embedded(clip: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     expected = DualEncoder(str(clip)).images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
-    np.testing.assert_allclose(embed_picture(tmp_path / "picture.png", str(clip)), expected, atol=1e-6)
+    np.testing.assert_allclose(embed_picture(tmp_path / "picture.png", str(clip)), expected, atol=1e-5)
     Image.fromarray(pixels).convert("RGBA").save(tmp_path / "alpha.webp", lossless=True)
-    np.testing.assert_allclose(embed_picture(tmp_path / "alpha.webp", str(clip)), expected, atol=1e-6)
+    np.testing.assert_allclose(embed_picture(tmp_path / "alpha.webp", str(clip)), expected, atol=1e-5)
 
 
 def test_a_picture_is_embedded_as_people_see_it(clip: Path, tmp_path: Path) -> None:
@@ -490,7 +477,9 @@ def test_a_model_that_lacks_a_weight_is_told(clip: Path, tmp_path: Path) -> None
     path = next(folder.glob("*.safetensors"))
     name = "text_model.encoder.layers.1.mlp.fc1.weight"
     save_file({key: tensor for key, tensor in load_file(path).items() if key != name}, path)
-    with pytest.raises(ModelError, match="lacks the text weight 'encoder.layers.1.mlp.fc1.weight': give a complete"):
+    with pytest.raises(
+        ModelError, match="lacks the weight text_model.encoder.layers.1.mlp.fc1.weight: give a complete"
+    ):
         ClipText(folder)
 
 

@@ -15,7 +15,7 @@ from fakes import COLOURS, searcher, three
 from safetensors.torch import load_file
 from tiny import tiny_clip, tiny_qwen_vl, tiny_siglip
 
-from lorascope.encoders.clip import DualEncoder
+from lorascope.encoders.dual import DualEncoder
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.errors import LibraryError, ModelError, PromptSetError, QueryError
 from lorascope.evaluation import Corpus, Evaluation, JudgedQuery, evaluate

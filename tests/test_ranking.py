@@ -413,7 +413,7 @@ class TestQueryVectors:
         assert {query: (list(v), c) for query, (v, c) in found.items()} == {
             "ink": ([0.5] * 4, 0.5), "wash": ([0, 1, 2, 3], None),
         }  # fmt: skip
-        assert kept.get("e", "prefix", ["ink"]) == kept.get("e-bfloat16", "suffix", ["ink"]) == {}
+        assert kept.get("e", "prefix", ["ink"]) == kept.get("other", "suffix", ["ink"]) == {}
 
     def test_the_least_recently_used_are_forgotten(self, kept: QueryVectors, monkeypatch: pytest.MonkeyPatch) -> None:
         """To have been read is to have been used."""
@@ -456,7 +456,7 @@ class TestQueryVectors:
         assert known(nowhere, ["ink"]) == []
 
 
-def test_libraries_share_query_vectors_and_dtypes_do_not(
+def test_libraries_share_query_vectors(
     library: Library, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(library, preset, drawn(5))
@@ -464,4 +464,3 @@ def test_libraries_share_query_vectors_and_dtypes_do_not(
     with Library(tmp_path / "other.db", create=True) as other:
         put(other, preset, drawn(5, seed=1))
         assert Searcher(other, query_encoder=lambda _: pytest.fail("the encoder was loaded")).ready
-        assert not Searcher(other, dtype="bfloat16").ready

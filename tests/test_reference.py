@@ -16,7 +16,7 @@ from benchmarks import gpu
 from benchmarks.reference_index import ReferenceIndex
 from benchmarks.reference_search import ReferenceSearch, catalogue
 from lorascope.adapters import Names, load_delta
-from lorascope.encoders.clip import load_text_encoder
+from lorascope.encoders.load import load_text_encoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
 from lorascope.library import Library

@@ -23,7 +23,6 @@ def search(
     hidden: options.ShowHidden = False,
     sheet: options.Sheet = None,
     download: options.Download = False,
-    fast: options.Fast = False,
     as_json: options.Json = False,
 ) -> None:
     """Find adapters by what they do, in words or by a picture."""
@@ -41,7 +40,7 @@ def search(
         with CacheProgress() as progress:
             how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": progress.note}
             lanes = [
-                by_words(opened, name, query, encoding=encoding, fast=fast, **how)
+                by_words(opened, name, query, encoding=encoding, **how)
                 if image is None
                 else by_picture(opened, name, image, **how)
                 for name in names

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lorascope.caches import Note
 from lorascope.cli.output import err, out, print_answer, print_json
-from lorascope.encoders.encoding import ENCODINGS, Dtype, Encoding, Shifts
+from lorascope.encoders.encoding import ENCODINGS, Encoding, Shifts
 from lorascope.errors import QueryError
 from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import Thresholds, borrowed_thresholds
@@ -44,7 +44,6 @@ def by_words(
     query: str,
     *,
     encoding: str,
-    fast: bool,
     top: int,
     narrowing: Narrowing,
     download: bool,
@@ -52,12 +51,11 @@ def by_words(
 ) -> Lane:
     """Search under one Protocol in words; the encoder may be fetched, if asked."""
     way = _known_encoding(encoding)
-    dtype: Dtype = "bfloat16" if fast else "float32"
 
     def encoder(stored: StoredProtocol) -> Shifts:
-        return load_query_encoder(stored, download=download, dtype=dtype, note=note)
+        return load_query_encoder(stored, download=download, note=note)
 
-    searcher = Searcher(library, protocol=protocol, query_encoder=encoder, dtype=dtype, note=note)
+    searcher = Searcher(library, protocol=protocol, query_encoder=encoder, note=note)
     if not searcher.ready:
         searcher.prepare()
     return searcher, searcher.text(query, top=top, filters=narrowing.filters(searcher), encoding=way)

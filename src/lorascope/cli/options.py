@@ -47,14 +47,6 @@ Picture = Annotated[Path | None, typer.Option("--image", help="Search by a pictu
 EncodingName = Annotated[
     str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
 ]
-Fast = Annotated[
-    bool,
-    typer.Option(
-        "--fast",
-        envvar="LORASCOPE_FAST",
-        help="Encode words in bfloat16, where the processor has it. Nearly equal hits may change places.",
-    ),
-]
 EveryProtocol = Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")]
 PrecisionName = Annotated[
     str,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
-import torch
 from jaxtyping import Float32
+from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
 
 WORDS = ("red", "green", "blue")
 """The words it understands: a query for one points where images move that gain that colour."""
@@ -17,14 +20,21 @@ _DIM = 16
 
 @final
 class FakeEncoder:
-    """Sees the mean colour of an image, hears the colour words of a text; the rest is fixed noise."""
+    """Embeds the mean colour of an image and the colour words of a text; the rest is fixed noise."""
 
     name = "fake"
     digest = "fake-encoder"
 
     def images(self, images: torch.Tensor) -> Float32[np.ndarray, "n d"]:
         """Mean colour in the first three places, the picture's own pattern in the others."""
-        pixels = images.detach().float().cpu().numpy()
+        return self._embedded(images.detach().float().cpu().numpy())
+
+    def picture(self, picture: Image.Image) -> Float32[np.ndarray, " d"]:
+        """The same of one picture."""
+        pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
+        return self._embedded(pixels.transpose(2, 0, 1)[None])[0]
+
+    def _embedded(self, pixels: Float32[np.ndarray, "n 3 h w"]) -> Float32[np.ndarray, "n d"]:
         result = np.zeros((len(pixels), _DIM), np.float32)
         result[:, :3] = pixels.mean((2, 3)) * 4
         flat = pixels.reshape(len(pixels), -1)

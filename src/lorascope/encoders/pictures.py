@@ -6,10 +6,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lorascope.encoders.base import Encoder
+from lorascope.encoders.base import PictureEncoder
 from lorascope.errors import QueryError
 
 _MOST_PIXELS = 64_000_000
@@ -23,7 +23,7 @@ _REMEDY = "give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
 
 
 def embed_picture(
-    source: Path | BytesIO, encoder: str | Encoder, *, download: bool = False
+    source: Path | BytesIO, encoder: str | PictureEncoder, *, download: bool = False
 ) -> Float32[np.ndarray, " d"]:
     """Embed a picture.
 
@@ -36,9 +36,7 @@ def embed_picture(
         QueryError: the file cannot be read as a picture, or is too large.
         ModelError: the encoder cannot be loaded.
     """
-    import torch
-
-    from lorascope.encoders.clip import load_encoder
+    from lorascope.encoders.load import load_picture_encoder
 
     name = source if isinstance(source, Path) else "the picture"
     if isinstance(source, Path) and source.exists() and not source.is_file():  # a pipe would be waited for for ever
@@ -49,21 +47,21 @@ def embed_picture(
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
             if max(picture.size) > _NARROWEST * min(picture.size):
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
-            pixels = _pixels(picture)
+            upright = _upright(picture)
     except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
         raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise QueryError(f"{name} cannot be read as a picture ({error}): {_REMEDY}") from error
     if isinstance(encoder, str):
-        encoder = load_encoder(encoder, download=download)
-    return encoder.images(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
+        encoder = load_picture_encoder(encoder, download=download)
+    return encoder.picture(upright)
 
 
-def _pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+def _upright(picture: Image.Image) -> Image.Image:
     """What a person sees: upright, on white where it is transparent, with 16 bits of grey as 8."""
     picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
     upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I"):
         upright = Image.fromarray((np.asarray(upright) // 256).clip(0, 255).astype(np.uint8))
     white = Image.new("RGBA", upright.size, "white")
-    return np.array(Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB"))
+    return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from lorascope.caches import Note, fingerprint, unfinished
 from lorascope.encoders.base import TextEncoder
 from lorascope.encoders.encoding import ENCODINGS, Encoding, query_identity
 from lorascope.encoders.text import ClipText, Prefixes
-from lorascope.errors import QueryError
+from lorascope.encoders.weights import mapped
+from lorascope.errors import ModelError, QueryError
 from lorascope.grid import PromptSet
 from lorascope.models import cache_dir
 
-_LAYOUT = "2"
+_LAYOUT = "3"
 _TENSORS = ("keys", "values", "lengths", "embeddings")
 
 
@@ -35,17 +35,18 @@ class QueryEncoder:
     """
 
     def __init__(self, encoder: TextEncoder, prompts: PromptSet, note: Note | None = None) -> None:
-        """Bind a text encoder to the prompts P' which queries are appended to; ``note`` hears of the cache's making."""
+        """Bind a text encoder to the prompts P' which queries are appended to.
+
+        ``note`` is called with progress while the prefix cache is computed.
+        """
         self._encoder = encoder
         self._prompts = prompts
         self._note = note
 
     @property
     def identity(self) -> str:
-        """What decides the vectors: the encoder, P' and what is computed in."""
-        encoder = self._encoder
-        dtype = encoder.dtype if isinstance(encoder, ClipText) else "float32"
-        return query_identity(encoder.digest, encoder.name, self._prompts, dtype)
+        """What decides the vectors: the encoder and P'."""
+        return query_identity(self._encoder.digest, self._encoder.name, self._prompts)
 
     def shifts(self, query: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, "n d"]:
         """One shift for every prompt of P' (a single row for ``query`` and ``query-minus-empty``).
@@ -75,7 +76,7 @@ class QueryEncoder:
     def _suffixed(self, query: str) -> Float32[np.ndarray, "n d"]:
         tower = self._encoder
         if isinstance(tower, ClipText) and tower.appends(self._prompts.texts[0], query):
-            return tower.suffixed(self._prefixes, query).float().numpy()
+            return tower.suffixed(self._prefixes, query)
         return self._whole("{p} {q}", query)
 
     def _whole(self, template: str, query: str) -> Float32[np.ndarray, "n d"]:
@@ -84,7 +85,7 @@ class QueryEncoder:
     @cached_property
     def _base(self) -> Float32[np.ndarray, "n d"]:
         if isinstance(self._encoder, ClipText):
-            return self._prefixes.embeddings.float().numpy()
+            return self._prefixes.embeddings
         return self._encoder.texts(self._prompts.texts)
 
     @cached_property
@@ -105,20 +106,21 @@ class QueryEncoder:
 def _read_prefixes(path: Path) -> Prefixes | None:
     """The cache, mapped from the disk; None if it is missing or not what was written."""
     try:
-        with safe_open(path, framework="pt") as file:
-            prefixes = Prefixes(*(file.get_tensor(name) for name in _TENSORS))
+        with safe_open(path, framework="np") as file:
             written = (file.metadata() or {}).get("fingerprint")
-    except (OSError, SafetensorError):
+        tensors = mapped(path)
+        prefixes = Prefixes(*(tensors[name] for name in _TENSORS))
+    except (OSError, SafetensorError, ModelError, KeyError):
         return None
     return prefixes if written == _fingerprint(prefixes) else None
 
 
 def _write_prefixes(path: Path, prefixes: Prefixes) -> None:
-    tensors = {name: getattr(prefixes, name).contiguous() for name in _TENSORS}
+    tensors = {name: np.ascontiguousarray(getattr(prefixes, name)) for name in _TENSORS}
     with unfinished(path.parent) as partial:
         save_file(tensors, partial, {"fingerprint": _fingerprint(prefixes)})
         partial.replace(path)
 
 
 def _fingerprint(prefixes: Prefixes) -> str:
-    return fingerprint(*(getattr(prefixes, name).contiguous().view(torch.uint8).numpy() for name in _TENSORS))
+    return fingerprint(*(np.ascontiguousarray(getattr(prefixes, name)) for name in _TENSORS))

@@ -43,7 +43,7 @@ def load_bench(
         return Bench(preset, FakeGenerator(preset), [FakeEncoder()], library)
     import torch
 
-    from lorascope.encoders.clip import DualEncoder
+    from lorascope.encoders.dual import DualEncoder
     from lorascope.generators.diffusion import DiffusionGenerator
 
     if preset.threads:

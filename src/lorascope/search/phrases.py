@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from lorascope.caches import Note
-from lorascope.encoders.encoding import Dtype, Encoding, Shifts, query_identity
+from lorascope.encoders.encoding import Encoding, Shifts, query_identity
 from lorascope.errors import LibraryError
 from lorascope.grid import PromptSet
 from lorascope.library import StoredProtocol
@@ -29,17 +29,15 @@ class Phrases:
         self,
         stored: StoredProtocol,
         make_encoder: Callable[[StoredProtocol], Shifts] | None,
-        dtype: Dtype,
         note: Note | None,
     ) -> None:
-        """Bind a Protocol to the kept vectors of its encoder, its P' and a dtype."""
+        """Bind a Protocol to the kept vectors of its encoder and its P'."""
         self._stored = stored
         self._make_encoder = make_encoder
-        self._dtype: Dtype = dtype
         self._note = note
         protocol = stored.protocol
         prompts = PromptSet.load(stored.preset.query_prompts)
-        self._identity = query_identity(protocol.encoder_digest, protocol.encoder, prompts, dtype)
+        self._identity = query_identity(protocol.encoder_digest, protocol.encoder, prompts)
         self._kept = QueryVectors(cache_dir() / "vectors.db")
 
     @cached_property
@@ -47,7 +45,7 @@ class Phrases:
         """The encoder of queries, loaded at first use."""
         if self._make_encoder is not None:
             return self._make_encoder(self._stored)
-        return load_query_encoder(self._stored, dtype=self._dtype, note=self._note)
+        return load_query_encoder(self._stored, note=self._note)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -85,24 +83,18 @@ def _encode(encoder: Shifts, text: str, encoding: Encoding) -> Known:
     return shifts.mean(0), consistency(shifts.astype(np.float64))
 
 
-def load_query_encoder(
-    stored: StoredProtocol, *, download: bool = False, dtype: Dtype = "float32", note: Note | None = None
-) -> Shifts:
+def load_query_encoder(stored: StoredProtocol, *, download: bool = False, note: Note | None = None) -> Shifts:
     """The query encoder of a Protocol, checked against the one its signatures were measured with.
 
     Raises:
-        ModelError: it is not on this disk, or cannot compute in this dtype here.
+        ModelError: it is not on this disk.
         LibraryError: it is another one than the signatures were measured with.
     """
-    import torch
-
-    from lorascope.encoders.clip import load_text_encoder
+    from lorascope.encoders.load import load_text_encoder
     from lorascope.encoders.suffix import QueryEncoder
 
-    if stored.preset.threads:
-        torch.set_num_threads(stored.preset.threads)
     protocol = stored.protocol
-    encoder = load_text_encoder(protocol.encoder, download=download, dtype=dtype)
+    encoder = load_text_encoder(protocol.encoder, download=download)
     if protocol.encoder_digest not in ("", encoder.digest):
         raise LibraryError(
             f"{protocol} was measured with an encoder of digest {protocol.encoder_digest}, but {protocol.encoder} is"

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from lorascope.caches import Note
-from lorascope.encoders.encoding import Dtype, Encoding, Shifts
+from lorascope.encoders.encoding import Encoding, Shifts
 from lorascope.errors import LibraryError, QueryError
 from lorascope.library import Library, Matrix, StoredProtocol
 from lorascope.protocol import Thresholds
@@ -47,7 +47,6 @@ class Searcher:
         *,
         protocol: str = "",
         query_encoder: Callable[[StoredProtocol], Shifts] | None = None,
-        dtype: Dtype = "float32",
         note: Note | None = None,
     ) -> None:
         """Load all signatures of one Protocol.
@@ -56,7 +55,6 @@ class Searcher:
             library: where they are.
             protocol: its name or digest; the active one if "".
             query_encoder: how to make the encoder of a Protocol's queries; by default from its preset.
-            dtype: what queries are encoded in. Vectors of one are never taken for those of the other.
             note: hears of what has to be built once: the matrix of a large library, its index, the query encoder's
                 cache, reference queries.
 
@@ -68,7 +66,7 @@ class Searcher:
         self.matrix: Matrix = library.matrix(self.stored.protocol.digest, note)
         if not len(self.matrix):
             raise LibraryError(f"{library.path} holds no signatures yet: run `lorascope index FOLDER` first")
-        self._phrases = Phrases(self.stored, query_encoder, dtype, note)
+        self._phrases = Phrases(self.stored, query_encoder, note)
         self._note = note
         self._admitted: dict[Filters, _Admitted] = {}
         self._index_home = self.matrix.folder if len(self.matrix) > EXACT else None

@@ -18,7 +18,7 @@ from lorascope.search.phrases import load_query_encoder
 from lorascope.server.problems import Problem
 
 if TYPE_CHECKING:
-    from lorascope.encoders.base import Encoder
+    from lorascope.encoders.base import PictureEncoder
 
 _PATIENCE = 30.0
 """Seconds that a request waits for its turn and its answer."""
@@ -40,7 +40,7 @@ class Encoders:
         self._thread = ThreadPoolExecutor(1, "lorascope-encoder")
         self._places = threading.Semaphore(MOST)
         self._queries: dict[str, Shifts] = {}
-        self._pictures: dict[str, Encoder] = {}
+        self._pictures: dict[str, PictureEncoder] = {}
 
     def queries(self, stored: StoredProtocol) -> Shifts:
         """What encodes the queries of a Protocol; the model is loaded by its first query."""
@@ -64,13 +64,13 @@ class Encoders:
             QueryError: it cannot be read as a picture.
             ModelError: the encoder is not on this disk.
         """
-        from lorascope.encoders.clip import load_encoder
+        from lorascope.encoders.load import load_picture_encoder
         from lorascope.encoders.pictures import embed_picture
 
         def encode() -> Float32[np.ndarray, " d"]:
             name = stored.protocol.encoder
             if name not in self._pictures:
-                self._pictures[name] = load_encoder(name, download=self._download)
+                self._pictures[name] = load_picture_encoder(name, download=self._download)
             return embed_picture(file, self._pictures[name])
 
         return self._turn(encode)

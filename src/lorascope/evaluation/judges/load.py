@@ -11,8 +11,8 @@ from typing import Any, Literal, cast, get_args
 
 from safetensors import safe_open
 
-from lorascope.encoders.clip import DualEncoder
 from lorascope.encoders.digest import model_digest
+from lorascope.encoders.dual import DualEncoder
 from lorascope.errors import ModelError, QueryError
 from lorascope.evaluation.judges.base import Judge
 from lorascope.evaluation.judges.cosine import FORMULAS, CosineJudge, Formula, sigmoid

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32
+from PIL import Image
 
-from lorascope.encoders.base import Encoder, TextEncoder
 from lorascope.encoders.digest import Preprocessing, model_digest
-from lorascope.encoders.encoding import Dtype
-from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.text import ClipText
+from lorascope.encoders.weights import read_config
 from lorascope.errors import ModelError
 from lorascope.models import find_model
 
 _TEXT_BATCH = 64
-
-
-def load_encoder(location: str, *, device: str = "cpu", download: bool = False) -> Encoder:
-    """Both halves of an encoder.
-
-    Raises:
-        ModelError: it is not on this disk, incomplete, or has no image and text features.
-    """
-    return FakeEncoder() if location == FakeEncoder.name else DualEncoder(location, device=device, download=download)
-
-
-def load_text_encoder(location: str, *, download: bool = False, dtype: Dtype = "float32") -> TextEncoder:
-    """The text half of an encoder: our own tower for CLIP, transformers (float32 only) for every other kind.
-
-    Raises:
-        ModelError: it is not on this disk, or incomplete, or it cannot compute in this dtype here.
-    """
-    if location == FakeEncoder.name:
-        return FakeEncoder()
-    folder = find_model(location, download=download)
-    if _model_type(folder) == "clip":
-        return ClipText(folder, location, dtype)
-    if dtype != "float32":
-        raise ModelError(f"{location} is no CLIP, whose text tower alone can work in {dtype}: leave out --fast")
-    return DualEncoder(location, download=download)
 
 
 @final
@@ -86,6 +58,11 @@ class DualEncoder:
         pixels = self._prepare(images.to(self._device, torch.float32))
         return _features(self._model.get_image_features(pixel_values=pixels))
 
+    def picture(self, picture: Image.Image) -> Float32[np.ndarray, " d"]:
+        """The unnormalised embedding of one picture."""
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        return self.images(pixels.permute(2, 0, 1)[None].float() / 255)[0]
+
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         """Unnormalised text embeddings (n, d)."""
@@ -124,7 +101,7 @@ class DualEncoder:
 
     @cached_property
     def _clip_text(self) -> ClipText | None:
-        return ClipText(self._folder, self.name) if _model_type(self._folder) == "clip" else None
+        return ClipText(self._folder, self.name) if read_config(self._folder).get("model_type") == "clip" else None
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -140,10 +117,3 @@ def _rounded(images: torch.Tensor) -> torch.Tensor:
 def _features(output: Any) -> Float32[np.ndarray, "n d"]:
     tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
     return tensor.float().cpu().numpy()
-
-
-def _model_type(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / "config.json").read_text("utf-8")).get("model_type"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} has no readable config.json ({error}): give a complete model folder") from error
