@@ -1,6 +1,6 @@
 """How early measuring stops, and whether what it then says is true: replayed from the truth in random orders.
 
-    python -m benchmarks.truth --library truth.db --every 4
+    python -m benchmarks.truth --library truth.db --sample
     LORASCOPE_TRUTH=truth.db LORASCOPE_PUBLISHED=metrics.parquet python -m benchmarks stopping
 
 Writes docs/stopping.md and benchmarks/data/sums.npz. No image is made: every order of prompts and seeds is a grid of
@@ -21,7 +21,7 @@ from benchmarks import sums
 from benchmarks.coverage import POPULATIONS, Size
 from benchmarks.machine import describe
 from benchmarks.replay import FIGURES, IntervalCoverage, Queries, Stop, Stops, losses, replay
-from benchmarks.truth import World, read, truth_of
+from benchmarks.truth import World, read, sample, truth_of
 from lorascope import Grid, PromptSet
 from lorascope.grid import Prompt
 from lorascope.measure.stopping import crossed
@@ -69,6 +69,7 @@ def report() -> str:
         "Written by `python -m benchmarks stopping`; do not edit.\n",
         f"{len(world.adapters)} adapters of `{world.name}` with their whole grid of {len(world.grid):,} cells, each"
         f" measured in {ORDERS} random orders of prompts and seeds; {describe()}.\n",
+        _sample(world),
     ]
     stops = replay(world, world.thresholds, ORDERS)
     lost = _lost(queries, world, stops)
@@ -81,6 +82,14 @@ def report() -> str:
     sums.write(sums.Sums.of(world), SUMS)
     parts += ["## The truth, prompt by prompt\n", sums.LAYOUT]
     return "\n".join(parts)
+
+
+def _sample(world: World) -> str:
+    """Which adapters these are, and by which rule they were drawn."""
+    rule = "every adapter whose effect is bound to some content, and every fourth of the others by name"
+    names = {one.name for one in world.adapters}
+    drawn = rule if names == set(sample()) else f"not the sample of `python -m benchmarks.truth --sample` ({rule})"
+    return f"The adapters: {', '.join(sorted(names))}; {drawn}.\n"
 
 
 def _lost(queries: Queries, world: World, stops: Stops) -> Losses:

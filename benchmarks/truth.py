@@ -1,9 +1,10 @@
 """The truth about the shipped world: adapters on their whole grid, 4,480 images each, two core-minutes on a CPU.
 
     python -m benchmarks.truth --library truth.db
-    python -m benchmarks.truth --library truth.db --every 4
+    python -m benchmarks.truth --library truth.db --sample
 
-All 81 adapters, or every fourth by name, on which docs/stopping.md rests. What is measured stays: after an interruption
+All 81 adapters, or the sample on which docs/stopping.md rests: every adapter whose effect is bound to some content, and
+every fourth of the others by name. What is measured stays: after an interruption
 the same command goes on. Its evidence, the embedding of every cell, is what ``benchmarks/stopping.py`` replays in other
 orders without making an image. Its sums of every prompt, which are small enough to be published, are what
 ``benchmarks/data/sums.npz`` holds.
@@ -20,7 +21,7 @@ import numpy as np
 from lorascope import Grid, Library, Moments, Preset, Signature, index
 from lorascope.cli.runs import RunProgress, report
 from lorascope.measure import load_bench
-from lorascope.miniature import adapters_path
+from lorascope.miniature import adapters_path, truth
 from lorascope.protocol import Thresholds
 
 
@@ -82,13 +83,21 @@ def truth_of(name: str, effects: np.ndarray, noise_floor: float = 0.0) -> Truth:
     return Truth(name, effects, noise_floor, Signature.from_moments(moments))
 
 
+def sample() -> list[str]:
+    """Every adapter whose effect is bound to some content, and every fourth of the others by name, sorted."""
+    facts = truth()["adapters"]
+    bound = [name for name, fact in facts.items() if fact["kind"] == "bound"]
+    return sorted([*bound, *sorted(set(facts) - set(bound))[::4]])
+
+
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", type=Path, required=True, help="where results go; made if it does not exist")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth adapter, by name")
+    parser.add_argument("--sample", action="store_true", help="only the sample of docs/stopping.md")
     options = parser.parse_args()
-    paths = sorted(adapters_path().glob("*.safetensors"))[:: options.every]
+    names = sample() if options.sample else sorted(truth()["adapters"])
+    paths = [adapters_path() / f"{name}.safetensors" for name in names]
     with Library(options.library, create=True) as library, RunProgress() as progress:
         bench = load_bench(Preset.load("miniature"), library, device="cpu")
         outcome = index(paths, bench, precision="full", watch=progress.watch)

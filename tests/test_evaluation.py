@@ -438,7 +438,7 @@ def test_the_page_holds_every_figure_and_needs_no_network(measured: Searcher, tm
     found = evaluate(some, queries, lineup(measured, some, text_retrievers(some, LabStore(measured.library), ())))
     findings = main_findings(found, [0.5, 0.6, 0.7], "No dense model.")
     page = write_findings(tmp_path / "page.html", findings, "a <command>").read_text("utf-8")
-    assert "Only 3 groups of queries: the intervals are not to be trusted." in page
+    assert "3 groups of queries are too few for intervals: ask for 20 things or more." in page
     assert "a &lt;command&gt;" in page
     assert page.count("<svg") == sum(len(section.charts) for section in findings.sections) == 4
     assert all(f"<h2>{section.heading}</h2>" in page for section in findings.sections)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks import sums
-from benchmarks.truth import World, truth_of
+from benchmarks.truth import World, sample, truth_of
 from lorascope.grid import Grid, PromptSet
+from lorascope.miniature import truth
 from lorascope.protocol import Thresholds
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +49,10 @@ def test_published_sums_are_those_that_the_page_on_stopping_was_made_with() -> N
     assert np.quantile(found.strengths, 0.75) == pytest.approx(float(said[1]), rel=1e-3)
     assert np.quantile(found.consistencies, 0.25) == pytest.approx(float(said[2]), abs=6e-4)
     assert (ROOT / "benchmarks" / "data" / "sums.npz").stat().st_size < 2**20
+
+
+def test_the_sample_for_stopping_holds_every_content_bound_adapter() -> None:
+    bound = {name for name, fact in truth()["adapters"].items() if fact["kind"] == "bound"}
+    assert len(bound) == 6
+    assert bound < set(sample())
+    assert len(sample()) == 6 + 19

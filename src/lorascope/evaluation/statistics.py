@@ -12,6 +12,14 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
+FEWEST = 20
+"""With fewer clusters no interval is given.
+
+In simulations of figures from 0 to 1 with a ceiling or a floor, in clusters of 1 to 8 queries, the 95% percentile
+bootstrap held the mean in 73% (3 clusters), 79 to 83% (5), 87 to 89% (9), 91 to 92% (20), 93 to 94% (61) of cases. A t
+interval with the jackknife's standard error held it in 89 to 92% for 3 to 9 clusters, and either in about half of the
+cases where nearly all clusters have the same figure. No interval from so few clusters can be relied on.
+"""
 DRAWS = 10_000
 _SEED = 20251209
 _POWER = 0.8
@@ -20,11 +28,16 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over queries, and a 95% interval for it."""
+    """A mean over queries, and a 95% interval for it; its limits are NaN where there are too few clusters for one."""
 
     value: float
     lower: float
     upper: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there are limits."""
+        return not math.isnan(self.lower)
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,12 @@ class Clusters:
         return sums
 
     def intervals(self, values: Float[np.ndarray, "queries figures"]) -> list[Interval]:
-        """The mean of each column, with a percentile bootstrap over clusters (Efron 1979), 95%."""
+        """The mean of each column, with a percentile bootstrap over clusters (Efron 1979), 95%.
+
+        With fewer than :data:`FEWEST` clusters there are means only.
+        """
+        if self.count < FEWEST:
+            return [Interval(float(mean), math.nan, math.nan) for mean in values.mean(0)]
         lower, upper = np.quantile(self.samples(values), (0.025, 0.975), axis=0)
         return [Interval(*map(float, row)) for row in zip(values.mean(0), lower, upper, strict=True)]
 

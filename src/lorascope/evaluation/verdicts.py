@@ -37,7 +37,10 @@ class Judged:
 
     @property
     def normalised(self) -> dict[str, Float[np.ndarray, " queries"]]:
-        """Scores brought to 0..1 by the judge's lowest and highest over all queries and retrievers, as in the paper."""
+        """Scores brought to 0..1 by the judge's lowest and highest over all queries and retrievers, as in the paper.
+
+        So they depend on which retrievers take part, and compare with those of another line-up by ``raw`` only.
+        """
         all_scores = np.stack(list(self.raw.values()))
         low, high = all_scores.min(), all_scores.max()
         return {name: (row - low) / (high - low if high > low else 1.0) for name, row in self.raw.items()}

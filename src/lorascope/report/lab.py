@@ -53,6 +53,8 @@ def plain_cell(cell: Value) -> str:
     """``.741 (.640–.820)``; a p that 10,000 draws cannot tell from 0 as ``< .001``."""
     if cell is None:
         return "–"
+    if isinstance(cell, Interval) and not cell.known:
+        return _short(cell.value)
     if isinstance(cell, Interval):
         dash = " to " if cell.lower < 0 else "–"
         return f"{_short(cell.value)} ({_short(cell.lower)}{dash}{_short(cell.upper)})"

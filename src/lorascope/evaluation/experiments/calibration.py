@@ -14,7 +14,7 @@ from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Sectio
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.run import quiet
-from lorascope.evaluation.statistics import Clusters, Interval
+from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.search import Searcher
 
@@ -23,8 +23,7 @@ STRENGTH_QUANTILE: Final = 719 / 740
 CONSISTENCY_QUANTILE: Final = 204 / 740
 """The share of it whose Consistency is below the paper's 0.041."""
 ENOUGH_ADAPTERS: Final = 50
-ENOUGH_GROUPS: Final = 20
-"""Fewer adapters, or groups of labelled queries, and the answer is that there is too little to calibrate on."""
+"""With fewer adapters there is too little to calibrate on."""
 _SUBSETS: Final = (10, 25, 50)
 _DRAWS: Final = 1000
 _FOLDS: Final = 5
@@ -55,8 +54,8 @@ def calibration_findings(
             f"{len(corpus)} adapters are too little to calibrate on: with fewer than {ENOUGH_ADAPTERS}, quantiles"
             " depend on which ones they are"
         )
-    if 0 < groups < ENOUGH_GROUPS:
-        warnings.append(f"{groups} groups of queries are too little to calibrate on: label {ENOUGH_GROUPS} or more")
+    if 0 < groups < FEWEST:
+        warnings.append(f"{groups} groups of queries are too little to calibrate on: label {FEWEST} or more")
     about = (
         f"{len(corpus)} adapters of {stored.protocol}. Put the pair that you choose into a preset, as strength_max and"
         " consistency_min, or give it to a search, as --max-strength and --min-consistency."

@@ -11,7 +11,7 @@ from lorascope.evaluation.findings import FindingsTable, Section, Value
 from lorascope.evaluation.lineup import pairs
 from lorascope.evaluation.measures import MAIN
 from lorascope.evaluation.run import Evaluation
-from lorascope.evaluation.statistics import compare
+from lorascope.evaluation.statistics import Interval, compare
 from lorascope.evaluation.verdicts import NOBODY, TOP, Judged, right_over_wrong
 
 _QRELS = f"qrels ({MAIN})"
@@ -28,7 +28,12 @@ def judge_sections(evaluation: Evaluation, verdicts: Sequence[Judged]) -> list[S
 def blind(evaluation: Evaluation, verdicts: Sequence[Judged]) -> list[str]:
     """Judges that may as well throw a coin between adapters that answer a query and those that do not."""
     shares = {one.judge: right_over_wrong(one, evaluation) for one in verdicts}
-    return [name for name, share in shares.items() if share is not None and share.lower <= 0.5]
+    return [name for name, share in shares.items() if share is not None and not _above_a_coin(share)]
+
+
+def _above_a_coin(share: Interval) -> bool:
+    """By the interval, or by the share alone where there are too few groups of queries for one."""
+    return (share.lower if share.known else share.value) > 0.5
 
 
 def _scores(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
@@ -42,7 +47,9 @@ def _scores(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
     columns = ("retriever", *(one.judge for one in verdicts), *(f"{one.judge}, raw" for one in verdicts))
     text = (
         f"The mean score of images made with the first {TOP} hits, on prompts that neither signatures nor queries were"
-        " made with. Scores are brought to 0..1 by each judge's lowest and highest over all queries and retrievers. A"
+        " made with. Scores are brought to 0..1 by each judge's lowest and highest over all queries and retrievers, so"
+        " they hold for this line-up only: another retriever can change those of all. The raw means do not depend on"
+        " who takes part. A"
         f" hit that is missing counts as the bare model's image, which is also the row {NOBODY!r}."
     )
     return Section("What judges see", text, FindingsTable(columns, tuple(rows)))
@@ -51,7 +58,7 @@ def _scores(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
 def _differences(evaluation: Evaluation, judged: Judged) -> Section:
     found = compare(evaluation.clusters, judged.normalised, pairs(evaluation.retrievers))
     rows = tuple((f"{one.first} − {one.second}", one.difference, one.p, one.detectable) for one in found)
-    text = f"Paired differences of normalised scores, as judged by {judged.judge}."
+    text = f"Paired differences of normalised scores, as judged by {judged.judge}. They depend on who takes part."
     return Section(
         f"Differences, by {judged.judge}", text, FindingsTable(("comparison", "difference", "p", "detectable"), rows)
     )

@@ -15,11 +15,8 @@ from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
 from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
-from lorascope.evaluation.statistics import Clusters, Interval, compare
+from lorascope.evaluation.statistics import FEWEST, Clusters, Interval, compare
 from lorascope.evaluation.verdicts import Judged, Verdicts
-
-_FEW = 10
-"""Clusters below which a percentile bootstrap says little."""
 
 
 def main_findings(
@@ -57,8 +54,10 @@ def _warnings(evaluation: Evaluation, verdicts: Sequence[Judged]) -> tuple[str, 
     silent = sum(not words.description for words in evaluation.corpus.words)
     if silent:
         found.append(f"{silent} of {len(evaluation.corpus)} adapters have no description: text has their names only")
-    if evaluation.figures and evaluation.clusters.count < _FEW:
-        found.append(f"only {evaluation.clusters.count} groups of queries: the intervals are not to be trusted")
+    if evaluation.figures and evaluation.clusters.count < FEWEST:
+        found.append(
+            f"{evaluation.clusters.count} groups of queries are too few for intervals: ask for {FEWEST} things or more"
+        )
     if not evaluation.figures and not verdicts:
         found.append("no answers are known for these queries: relevance needs grades or a judge (--judge)")
     found += [
@@ -121,8 +120,10 @@ def _by_kind(evaluation: Evaluation) -> list[Section]:
         cells = [_mean(evaluation, figures, np.array(places[kind])) for kind in groups]
         rows.append((name, *cells))
     counts = ", ".join(f"{sum(places[kind])} {kind}" for kind in groups)
+    few = [kind for kind in groups if len({q.cluster for q in evaluation.queries if q.kind == kind}) < FEWEST]
+    note = f" Too few groups for an interval (fewer than {FEWEST}): {', '.join(few)}." if few else ""
     table = FindingsTable(("retriever", *groups), tuple(rows))
-    return [Section("By kind of query", f"{MAIN}. Queries: {counts}.", table)]
+    return [Section("By kind of query", f"{MAIN}. Queries: {counts}.{note}", table)]
 
 
 def _mean(evaluation: Evaluation, figures: Float[np.ndarray, " queries"], chosen: np.ndarray) -> Interval:
