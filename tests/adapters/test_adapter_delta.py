@@ -424,7 +424,7 @@ def test_a_bias_that_the_base_does_not_have_is_unmatched(names: Names, tmp_path:
 
 def test_an_adapter_of_another_base_is_refused_with_the_shape_that_shows_it(names: Names, tmp_path: Path) -> None:
     alias = FLAT[LINEAR].replace("attn1_to_q", "attn2_to_k")
-    with pytest.raises(WrongBase, match="made for sdxl.*16 x 2048, but the base weight is 16 x 12"):
+    with pytest.raises(WrongBase, match="made for SDXL.*16 x 2048, but the base weight is 16 x 12"):
         load(two({}, alias, (16, 2048)), names, tmp_path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lorascope.adapters.claims import Claims, header_claims
-from lorascope.adapters.family import component, components, families, family, naming, numbering
+from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
 from lorascope.adapters.keys import Grouped, group_keys, unsupported_kind
 from lorascope.adapters.kinds import Module, ShapeProblem, describe
@@ -31,12 +31,13 @@ class Adapter:
             base_model.model.", "diffusion_model.", "bare".
         kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "full", "ia3"; and, counted beside
             these, the traits "dora", "tucker" and "bias".
-        family: "sd15", "sd2", "sdxl", "sd3", "flux", "miniature" or "unknown". Advice only: see `family`.
+        family: The name of its architecture (see `lorascope.families`) or "unknown". Advice only: see `recognise`.
         ranks: Distinct ranks, sorted. Alphas are values inside tensors, so a header does not tell them.
         components: Part of the pipeline to number of modules it changes.
         keys: Number of tensors.
         unmatched: Keys that follow no known pattern.
         claims: What is said about it.
+        notes: What a person should know of how it was read.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Adapter:
     keys: int
     unmatched: tuple[str, ...]
     claims: Claims
+    notes: tuple[str, ...] = ()
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -64,7 +66,7 @@ def read_adapter(path: Path) -> Adapter:
     except OSError as error:
         raise unreadable(path, error) from error
     grouped, modules = survey(header, path)
-    found = families(modules)
+    found = _recognise(header, modules, path)
     counts = Counter(label for module in modules.values() for label in (module.kind, *module.traits))
     return Adapter(
         path=path,
@@ -72,12 +74,13 @@ def read_adapter(path: Path) -> Adapter:
         mtime_ns=mtime_ns,
         format=_format(modules),
         kinds=dict(sorted(counts.items())),
-        family=family(found, header.metadata),
+        family=found.family,
         ranks=tuple(sorted({module.rank for module in modules.values() if module.rank})),
-        components=components(modules),
+        components=components(modules, found.family),
         keys=len(header.tensors),
         unmatched=grouped.strays,
         claims=sidecar_claims(path).otherwise(header_claims(header.metadata)),
+        notes=found.notes,
     )
 
 
@@ -106,7 +109,7 @@ def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
         except ShapeProblem as problem:
             raise MalformedAdapter(path, f"module {alias!r} {problem}", "Export it again from its trainer") from problem
     _check_one_format(modules, path)
-    _check_one_family(modules, path)
+    _recognise(header, modules, path)
     return grouped, modules
 
 
@@ -155,16 +158,16 @@ def _format(modules: Mapping[str, Module]) -> str:
 def _check_one_format(modules: Mapping[str, Module], path: Path) -> None:
     """Refuse two spellings of the image model's names: such a file was glued together from two adapters."""
     image = [alias for alias in modules if not component(alias).startswith("text")]
-    spellings = {naming(alias) for alias in image}
+    spellings = {naming(alias) for alias in image} - {"unknown"}  # a dotless name such as img_in is no format
     numberings = {order for alias in image if (order := numbering(alias))}
-    flat = {naming(alias) in {"kohya", "lycoris"} for alias in modules}
-    if max(len(spellings), len(numberings), len(flat)) > 1:
-        names = ", ".join(sorted({naming(alias) for alias in modules} | (numberings if len(numberings) > 1 else set())))
+    if max(len(spellings), len(numberings)) > 1:
+        names = ", ".join(sorted(spellings | (numberings if len(numberings) > 1 else set())))
         raise UnknownAdapter(path, f"its keys follow more than one format: {names}", "Split it into its adapters")
 
 
-def _check_one_family(modules: Mapping[str, Module], path: Path) -> None:
-    found = families(modules)
-    if len(found) > 1:
-        names = ", ".join(sorted(found)).replace("other", "an unknown one")
+def _recognise(header: Header, modules: Mapping[str, Module], path: Path) -> Recognition:
+    found = recognise(shaped(modules), header.metadata)
+    if found.conflict:
+        names = " and ".join(found.conflict)
         raise UnknownAdapter(path, f"its keys belong to more than one base family: {names}", "Split it")
+    return found

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lorascope.adapters.adapter import survey
 from lorascope.adapters.build import Build, Key, build
-from lorascope.adapters.family import families, naming, numbering
+from lorascope.adapters.family import naming, numbering, recognise, shaped
 from lorascope.adapters.forms import Form
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file
 from lorascope.adapters.kinds import Module
@@ -23,6 +23,7 @@ from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
 from lorascope.adapters.sidecar import peft_config
 from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
+from lorascope.families import title_of
 
 _DTYPES: Final[Mapping[str, torch.dtype]] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -180,8 +181,9 @@ def _check_base(
     path: Path,
 ) -> None:
     """Refuse an adapter of another base model: none of its names match, or its shapes do not fit."""
-    found = ", ".join(sorted(families(modules) - {"other"})) or "an unknown base model"
-    expected = names.family if names.family != "unknown" else "of an unnamed family"
+    family = recognise(shaped(modules), {}).family
+    found = title_of(family) if family != "unknown" else "an unknown base model"
+    expected = title_of(names.family) if names.family != "unknown" else "of an unnamed family"
     if not matched and all(naming(alias) == "bare" and not numbering(alias) for alias in modules):
         reason = f"no module of a base model has a name like {next(iter(modules))!r}"
         raise UnknownAdapter(path, reason, "Rename its keys to a known format, such as kohya's or peft's")
@@ -190,11 +192,8 @@ def _check_base(
     for alias, targets in matched.items():
         if problem := _misfit(modules[alias], targets, names):
             raise WrongBase(path, found, expected, f"{alias}: {problem}")
-    if unmatched and found in _FAMILIES and names.family in _FAMILIES and found != names.family:
+    if unmatched and "unknown" not in (family, names.family) and family != names.family != "miniature":
         raise WrongBase(path, found, expected, f"it has no {unmatched[0]}")
-
-
-_FAMILIES: Final = frozenset({"sd15", "sd2", "sdxl", "sd3", "flux"})
 
 
 def _misfit(module: Module, targets: tuple[Target, ...], names: Names) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from lorascope.adapters.family import Shaped, recognise
 from lorascope.adapters.fused import transformer_aliases
 from lorascope.adapters.layouts import Rows, Slice, text_aliases, unet_aliases
 
@@ -137,19 +138,16 @@ class Names:
             yield module, (Target(component, module),)
 
     def _family(self) -> str:
-        """Name the base family from the width of its cross-attention, or from its kind of transformer."""
-        if transformer := self._shapes.get("transformer"):
-            if any(key.startswith("single_transformer_blocks.") for key in transformer):
-                return "flux"
-            return "sd3" if any(".add_k_proj." in key for key in transformer) else "unknown"
-        for key, shape in self._shapes.get("unet", {}).items():
-            if key.endswith("attn2.to_k.weight"):
-                return CONTEXT_FAMILIES.get(shape[1], "unknown")
-        return "unknown"
+        """Name the base's architecture, as that of an adapter of all its modules would be named."""
+        image = next((name for name in _IMAGE if name in self._shapes), "")
+        weights = self._weights(image) if image else {}
+        modules = (Shaped(f"{image}.{name}", *_widths(shape)) for name, shape in weights.items())
+        return recognise(modules, {}).family
 
 
-CONTEXT_FAMILIES: Final[Mapping[int, str]] = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-"""Width of the text that cross-attention reads, to the family that has it."""
+def _widths(shape: Shape) -> tuple[int | None, int | None]:
+    """Return the inputs and the rows of a weight."""
+    return (shape[1] if len(shape) > 1 else None), (shape[0] if shape else None)
 
 
 def _first(

@@ -13,11 +13,11 @@ from torch import nn
 from lorascope.adapters import Names, load_delta
 from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
+from lorascope.families import ARCHITECTURES, architecture
 from lorascope.models import SHIPPED, find_file, find_model
 from lorascope.protocol import Preset
 
 _COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
-_FAMILIES = {"StableDiffusionXLPipeline": {"sdxl", "miniature"}, "StableDiffusionPipeline": {"sd15", "sd2"}}
 
 
 def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
@@ -96,8 +96,9 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
             f"the base model {models} cannot be loaded: {str(error).rstrip('.')}. To mend it: {remedy}"
         ) from error
     kind = type(pipe).__name__
-    if preset.family not in _FAMILIES.get(kind, set()):
-        known = ", ".join(sorted(set().union(*_FAMILIES.values())))
+    row = architecture(preset.family)
+    if row is None or not row.measured or row.pipeline != kind:
+        known = ", ".join(sorted(row.name for row in ARCHITECTURES if row.measured))
         raise ModelError(f"{preset.base} is a {kind}, preset family {preset.family!r}: families measured are {known}")
     return pipe
 

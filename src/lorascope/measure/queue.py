@@ -9,11 +9,10 @@ from pathlib import Path
 
 from lorascope.adapters import Adapter, Claims, read_adapter, scan
 from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of, printable
+from lorascope.families import title_of
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
 from lorascope.measure.stopping import StoppingRule
-
-_FAMILY_NAMES = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "FLUX"}
 
 
 @dataclass
@@ -119,5 +118,4 @@ def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | N
 
 def _check_family(adapter: Adapter, family: str) -> None:
     if adapter.family not in (family, "unknown"):
-        names = (_FAMILY_NAMES.get(name, name) for name in (adapter.family, family))
-        raise WrongBase(adapter.path, *names)
+        raise WrongBase(adapter.path, title_of(adapter.family), title_of(family))
