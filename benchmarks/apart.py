@@ -56,7 +56,7 @@ def _indexing(preset: Preset, folder: Path, ahead: bool) -> Callable[[], object]
 
     def work() -> None:
         index(paths[1:], bench, precision="glance")
-        for key in library.adapters():
+        for key in library.adapters.all():
             library.remove(key)
 
     return work

@@ -53,7 +53,7 @@ def _signatures(place: Path, *, steps: int = 0, reusing: bool = False) -> tuple[
         began = processor_seconds()
         index([adapters_path()], bench, precision="full")
         used = processor_seconds() - began
-        stored = library.signatures(bench.protocols[0], library.adapters())
+        stored = library.signatures.get(bench.protocols[0], library.adapters.all())
         return [stored[key].signature for key in sorted(stored)], used
 
 

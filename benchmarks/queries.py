@@ -169,9 +169,9 @@ def _library(path: Path, folder: Path) -> Path:
     rng = np.random.default_rng(0)
     found = {f"sha256:{place:064x}": _signature(rng.normal(size=512)) for place in range(740)}
     with Library(path, create=True) as library:
-        library.add_protocol(protocol, preset)
-        library.add_adapters([StoredAdapter(key, f"adapter {key[-3:]}", "sdxl", (), {}) for key in found], {})
-        library.put_signatures(protocol.digest, "full", found)
+        library.protocols.add(protocol, preset)
+        library.adapters.add([StoredAdapter(key, f"adapter {key[-3:]}", "sdxl", (), {}) for key in found], {})
+        library.signatures.put(protocol.digest, "full", found)
     return path
 
 

@@ -84,7 +84,7 @@ def _fill(path: Path, size: int) -> None:
     preset = Preset.load("carlos-2025")
     protocol = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
     with Library(path, create=True) as library:
-        library.add_protocol(protocol, preset)
+        library.protocols.add(protocol, preset)
     rows, rng = directions(size), np.random.default_rng(1)
     strength = rng.normal(5.8, 2.1, size).clip(0.5)
     consistency = rng.lognormal(np.log(0.09), 1.3, size).clip(0.002, 0.55)
@@ -116,7 +116,7 @@ def _reference(path: Path, queries: np.ndarray) -> Callable[[], object]:
     from benchmarks.reference_search import catalogue, rank
 
     with Library(path) as library:
-        matrix = library.matrix(library.protocol().protocol.digest)
+        matrix = library.signatures.matrix(library.protocols.find().protocol.digest)
         frame = catalogue(np.asarray(matrix.directions), matrix.strength, matrix.consistency)
     turn = itertools.cycle(queries)
     return lambda: rank(frame, next(turn))
@@ -128,7 +128,7 @@ def _ours(path: Path, queries: np.ndarray) -> Callable[[], object]:
 
     def work() -> object:
         found = searcher.select(next(turn), filters, 10).shown
-        return searcher.library.labels(searcher.matrix.ids[list(found)].tolist())
+        return searcher.library.adapters.labels(searcher.matrix.ids[list(found)].tolist())
 
     return work
 

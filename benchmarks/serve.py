@@ -284,8 +284,8 @@ def _enlarged(small: Path) -> Path:
     place = small.with_name("large.db")
     shutil.copy(small, place)
     with Library(place) as library:
-        stored = library.protocol()
-        real = list(library.signatures(stored.protocol.digest, library.adapters()).values())
+        stored = library.protocols.find()
+        real = list(library.signatures.get(stored.protocol.digest, library.adapters.all()).values())
         pictures = list(_pictures())
         for start in range(0, _ADAPTERS, 500):
             _add(library, stored, real, pictures, range(start, start + 500))
@@ -298,7 +298,7 @@ def _add(
     rng = np.random.default_rng(numbers.start)
     keys = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in numbers]
     paths = [f"/made/up/{number % 40}/adapter_{number}.safetensors" for number in numbers]
-    library.add_adapters(
+    library.adapters.add(
         [StoredAdapter(key, Path(path).stem, "miniature", (path,), {}) for key, path in zip(keys, paths, strict=True)],
         {},
     )
@@ -308,10 +308,10 @@ def _add(
         one, other = (real[row].signature for row in rng.integers(len(real), size=2))
         noise = rng.normal(size=one.direction.shape) * scale / np.sqrt(len(one.direction))
         made[key] = replace(one, direction=one.direction * 0.5 + other.direction * 0.3 + noise * 0.5)
-    library.put_signatures(stored.protocol.digest, "glance", made)
+    library.signatures.put(stored.protocol.digest, "glance", made)
     for key in (*keys, *([BARE] if numbers.start == 0 else [])):
         chosen = rng.integers(_PICTURES, size=_PLACES)
-        library.put_previews(
+        library.previews.put(
             stored.protocol.scene,
             key,
             [Preview(place, "a made-up scene", place, pictures[pick]) for place, pick in enumerate(chosen)],

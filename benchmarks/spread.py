@@ -22,7 +22,7 @@ Cloud = tuple[np.ndarray, np.ndarray]
 def measured(path: Path) -> Cloud:
     """The signatures of a library's only Protocol."""
     with Library(path) as library:
-        found = library.signatures(library.protocol().protocol.digest, library.adapters()).values()
+        found = library.signatures.get(library.protocols.find().protocol.digest, library.adapters.all()).values()
         rows = [(s.signature.strength, s.signature.consistency) for s in found if s.signature.consistency is not None]
     return _cloud(np.array(rows))
 

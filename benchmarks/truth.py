@@ -54,10 +54,10 @@ class World:
 def read(path: Path) -> World:
     """The adapters of a library whose every cell is in its evidence."""
     with Library(path) as library:
-        stored = library.protocol()
+        stored = library.protocols.find()
         grid = stored.preset.grid()
         found = [
-            _truth(library, key, one.name, grid, stored.protocol.digest) for key, one in library.adapters().items()
+            _truth(library, key, one.name, grid, stored.protocol.digest) for key, one in library.adapters.all().items()
         ]
     return World(str(stored.protocol), grid, stored.preset.thresholds, tuple(one for one in found if one is not None))
 

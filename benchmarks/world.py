@@ -192,7 +192,7 @@ def _clarity(searcher: Searcher) -> str:
 
 def _signatures(searcher: Searcher) -> dict[str, Signature]:
     names = dict(zip(searcher.matrix.keys, searcher.matrix.names, strict=True))
-    found = searcher.library.signatures(searcher.stored.protocol.digest, names)
+    found = searcher.library.signatures.get(searcher.stored.protocol.digest, names)
     return {names[key]: stored.signature for key, stored in found.items()}
 
 
@@ -261,7 +261,7 @@ def _halves(bench: Bench) -> str:
     inside = {"Strength": 0, "Consistency": 0, "Direction": 0}
     angles: list[float] = []
     protocol = bench.protocols[0]
-    keys = list(bench.library.adapters())
+    keys = list(bench.library.adapters.all())
     for key in keys:
         one, other = (_half(bench, key, protocol, set(half.tolist())) for half in halves)
         inside["Strength"] += _agree(one.new_prompts, other.new_prompts, "strength")

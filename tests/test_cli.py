@@ -174,8 +174,8 @@ def test_a_dry_run_measures_nothing(folder: Path, tmp_path: Path) -> None:
     assert [row["precision"] for row in told] == ["glance", "quick", "standard", "full"]
     assert [row["adapters"] for row in told] == [3] * 4
     with Library(tmp_path / "l.db") as library:
-        assert library.adapters() == {}
-        assert library.runs() == []
+        assert library.adapters.all() == {}
+        assert library.runs.all() == []
 
 
 def test_search_answers_in_words_and_json(measured: Path) -> None:
@@ -227,12 +227,12 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
         from lorascope.library import merge
 
         merge(measured, library)
-        digest = library.protocol().protocol.digest
-        signature = next(iter(library.signatures(digest, library.adapters()).values())).signature
+        digest = library.protocols.find().protocol.digest
+        signature = next(iter(library.signatures.get(digest, library.adapters.all()).values())).signature
         protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
-        library.add_protocol(protocol, changed)
-        library.add_adapters([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
-        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+        library.protocols.add(protocol, changed)
+        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
+        library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     lanes = answer("search", "red", "-l", place, "--all")
     assert [len(lane["hits"]) for lane in lanes] == [1, 3]
     assert lanes[0]["protocol"] == str(protocol)
@@ -628,9 +628,9 @@ def test_a_search_loads_nothing_heavy(tmp_path: Path) -> None:
 
     signature: Signature = make_signature()
     with Library(tmp_path / "l.db", create=True) as library:
-        library.add_protocol(protocol, preset)
-        library.add_adapters([StoredAdapter("sha256:x", "one", "fake", (), {})], {})
-        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+        library.protocols.add(protocol, preset)
+        library.adapters.add([StoredAdapter("sha256:x", "one", "fake", (), {})], {})
+        library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     # two phrases have no clarity, for which a reference set would be encoded
     argv = ("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html")
     assert loaded_by(*argv) == set()

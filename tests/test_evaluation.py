@@ -151,7 +151,7 @@ def corpus(*descriptions: str, names: tuple[str, ...] = (), downloads: tuple[int
 
 def test_a_corpus_finds_adapters_by_name_or_key_and_says_which_are_missing() -> None:
     some = corpus("", "", "", names=("snow", "twice", "ink"))
-    assert some.find("snow") == some.find("sha256:snow") == "sha256:snow"
+    assert some.find("snow") == some.adapters.find("sha256:snow") == "sha256:snow"
     assert some.find("fog") is None
     queries = [JudgedQuery("1", "a", grades={"snwo": 1, "snow": 2, "qqqq": 1})]
     assert some.unknown(queries) == ["snwo (did you mean snow?)", "qqqq"]

@@ -64,8 +64,8 @@ def measured(folder: Path) -> dict[str, Any]:
         bench = load_bench(Preset.load("miniature"), library, device="cpu")
         for name in NAMES:
             index([adapters_path() / f"{name}.safetensors"], bench, precision="quick", watch=stop_after_two_blocks)
-        adapters = library.adapters()
-        stored = library.signatures(bench.protocols[0], adapters)
+        adapters = library.adapters.all()
+        stored = library.signatures.get(bench.protocols[0], adapters)
         signatures = {adapters[key].name: plain(one.signature) for key, one in stored.items()}
         return {"execution": bench.execution, "processor": processor(), "signatures": dict(sorted(signatures.items()))}
 

@@ -153,8 +153,8 @@ def test_descriptions_of_another_form_are_refused(vague: str, pair: str, complai
 def known(library: Library, preset: Preset, figures: dict[str, tuple[float, float]]) -> Searcher:
     """A library of known Strengths and Consistencies."""
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest="fake-encoder")
-    library.add_protocol(protocol, preset)
-    library.add_adapters([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in figures], {})
+    library.protocols.add(protocol, preset)
+    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in figures], {})
     draw = np.random.default_rng(0)
     for name, (strength, consistency) in figures.items():
         exact = Accuracy(Estimate(strength, strength, strength), Estimate(consistency, consistency, consistency), None)
@@ -163,7 +163,7 @@ def known(library: Library, preset: Preset, figures: dict[str, tuple[float, floa
             active_share=1.0, magnitude=1.0, cells=16, prompts=16, grid=exact,
             new_prompts=Accuracy(None, None, None), categories=(),
         )  # fmt: skip
-        library.put_signatures(protocol.digest, "quick", {f"sha256:{name}": signature})
+        library.signatures.put(protocol.digest, "quick", {f"sha256:{name}": signature})
     return searcher(library)
 
 

@@ -196,8 +196,8 @@ def test_two_processes_share_one_library(tmp_path: Path, commands: Commands, fol
     statuses = {commands.end(first), commands.end(second)}
     assert statuses <= {0, 1}  # 1 where the other process still had an adapter
     with Library(place) as library:
-        digest = library.protocol().protocol.digest
-        assert list(library.precisions(digest).values()) == ["full"] * 3
+        digest = library.protocols.find().protocol.digest
+        assert list(library.signatures.precisions(digest).values()) == ["full"] * 3
     status, output = commands.run(*verb(folder, place))
     assert status == 0, output
     assert_sound(place)
@@ -248,9 +248,9 @@ def test_broken_files_are_listed_and_the_good_ones_measured(tmp_path: Path, comm
     del tray["folder.safetensors"]  # a folder is searched, not read
     assert told["refused"] == len(tray) == 28
     with Library(place) as library:
-        refusals = {Path(refusal.path).name: refusal for refusal in library.refusals()}
-        measured = library.precisions(library.protocol().protocol.digest)
-        assert {library.adapters()[key].name for key in measured} == {"redder", "greender", "blueder"}
+        refusals = {Path(refusal.path).name: refusal for refusal in library.refusals.all()}
+        measured = library.signatures.precisions(library.protocols.find().protocol.digest)
+        assert {library.adapters.all()[key].name for key in measured} == {"redder", "greender", "blueder"}
     assert {name: refusals[name].code for name in tray} == tray
     assert all(refusal.reason and refusal.remedy for refusal in refusals.values())
 
@@ -265,7 +265,7 @@ def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(tmp_path: Path
     outcome = index([folder], bench, precision="glance")
     assert outcome.finished
     assert len(outcome.measured) == 2
-    (refused,) = bench.library.refusals()
+    (refused,) = bench.library.refusals.all()
     assert (refused.path, refused.code) == (str(folder / "caf\\udce9.safetensors"), "unreadable")
     assert (refused.reason, refused.remedy) == ("its name, or that of its folder, is not UTF-8", "Rename it")
     (odd,) = folder.glob("caf*")
@@ -288,7 +288,7 @@ def test_a_header_that_holds_what_is_no_text_is_one_file_that_is_left_out(tmp_pa
     outcome = index([folder], bench, precision="glance")
     assert outcome.finished
     assert len(outcome.measured) == 3
-    (refused,) = bench.library.refusals()
+    (refused,) = bench.library.refusals.all()
     assert refused == outcome.refused[0]
     assert "\\ud800" in refused.reason
 
@@ -304,8 +304,8 @@ def test_a_manifest_is_written_whatever_was_asked(tmp_path: Path, bench: Bench) 
     """A path that is no UTF-8 once stayed among the runs, and no manifest could be written any more."""
     odd = tmp_path / "N\udcff"
     index([odd], bench, precision="glance")
-    assert bench.library.runs()[0]["request"]["paths"] == [f"{tmp_path}/N\\udcff"]
-    bench.library.start_run({"paths": [str(odd)]})  # as an earlier version noted it
+    assert bench.library.runs.all()[0]["request"]["paths"] == [f"{tmp_path}/N\\udcff"]
+    bench.library.runs.start({"paths": [str(odd)]})  # as an earlier version noted it
     write_manifest(bench.library, tmp_path / "manifest.json")
     manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     assert manifest["runs"][0]["request"]["paths"] == [str(odd)]
@@ -317,7 +317,7 @@ def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Ben
     assert [refusal.code for refusal in index([path.parent], bench, precision="glance").refused] == ["no-effect"]
     tint(path, red=0.3)
     assert index([path.parent], bench, precision="glance").refused == []
-    assert bench.library.refusals() == []
+    assert bench.library.refusals.all() == []
 
 
 def test_a_claim_ends_with_its_process() -> None:

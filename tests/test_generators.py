@@ -371,9 +371,9 @@ def test_sdxl_adapters_are_measured_and_found(sdxl_library: Library) -> None:
         unit = signature.direction / np.linalg.norm(signature.direction)
         query = look.vector("a red cat") / np.linalg.norm(look.vector("a red cat"))
         assert hit.score == pytest.approx(float(unit @ query), abs=1e-5)
-    one, two = (sdxl_library.find(name) for name in ("one", "two"))
+    one, two = (sdxl_library.adapters.find(name) for name in ("one", "two"))
     assert one.facts["components"].keys() == {"unet"}
     assert two.facts["components"].keys() == {"unet", "text_encoder", "text_encoder_2"}
     assert [hit.adapter.key for hit in look.similar(one.key).hits] == [two.key]
     scene = look.stored.protocol.scene
-    assert all(len(sdxl_library.previews(scene, key)) == 12 for key in (BARE, one.key, two.key))
+    assert all(len(sdxl_library.previews.all(scene, key)) == 12 for key in (BARE, one.key, two.key))

@@ -204,7 +204,7 @@ def lab(bench: Bench, tmp_path: Path) -> tuple[Bench, LabStore, Evaluation]:
 
 def studio(bench: Bench, store: LabStore, seeds: int = 1) -> tuple[Studio, Sitting]:
     sitting = Sitting.of(bench.preset, seeds)
-    return Studio(store, bench.library.protocol().protocol, sitting, lambda: bench), sitting
+    return Studio(store, bench.library.protocols.find().protocol, sitting, lambda: bench), sitting
 
 
 def test_images_are_made_once_for_an_adapter(
@@ -212,7 +212,7 @@ def test_images_are_made_once_for_an_adapter(
 ) -> None:
     bench, store, found = lab
     made, sitting = studio(bench, store)
-    adapters = bench.library.adapters(called_for(found))
+    adapters = bench.library.adapters.get(called_for(found))
     cost = made.cost(list(adapters))
     assert (cost.adapters, cost.cells, cost.images) == (3, 10, 40)  # three, and the bare model
     assert cost.gigabytes > 0
@@ -232,7 +232,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 ) -> None:
     bench, store, found = lab
     made, _ = studio(bench, store)
-    adapters = bench.library.adapters(called_for(found))
+    adapters = bench.library.adapters.get(called_for(found))
     render, calls = Bench.pictures, []
 
     def failing(self: Bench, *cells: object) -> np.ndarray:
@@ -255,10 +255,10 @@ def test_an_adapter_that_is_gone_is_named_and_the_others_are_judged(
     bench, store, found = lab
     (tmp_path / "loras" / "redder.safetensors").unlink()
     made, sitting = studio(bench, store)
-    (reason,) = made.make(bench.library.adapters(called_for(found)))
+    (reason,) = made.make(bench.library.adapters.get(called_for(found)))
     assert "redder" in reason
     assert "it is not on this disk. Put it back" in reason
-    judged = Panel(store, bench.library.protocol().protocol, sitting).judged(eye(), found)
+    judged = Panel(store, bench.library.protocols.find().protocol, sitting).judged(eye(), found)
     assert {row for _, row in judged.pairs} == set(range(3)) - {found.corpus.names.index("redder")}
     assert np.isfinite(np.stack(list(judged.raw.values()))).all()
 
@@ -275,7 +275,7 @@ def test_judged_prompts_are_held_out(preset: Preset) -> None:
 
 def test_images_of_another_base_model_are_refused(lab: tuple[Bench, LabStore, Evaluation]) -> None:
     bench, store, _ = lab
-    other = dataclasses.replace(bench.library.protocol().protocol, base_digest="other")
+    other = dataclasses.replace(bench.library.protocols.find().protocol, base_digest="other")
     with pytest.raises(LibraryError, match="the base model is another one now than"):
         Studio(store, other, Sitting.of(bench.preset, 1), lambda: bench).make({})
 
@@ -306,8 +306,8 @@ class Counting:
 def panel(lab: tuple[Bench, LabStore, Evaluation]) -> Panel:
     bench, store, found = lab
     made, sitting = studio(bench, store)
-    made.make(bench.library.adapters(called_for(found)))
-    return Panel(store, bench.library.protocol().protocol, sitting)
+    made.make(bench.library.adapters.get(called_for(found)))
+    return Panel(store, bench.library.protocols.find().protocol, sitting)
 
 
 def test_no_score_is_paid_for_twice(lab: tuple[Bench, LabStore, Evaluation]) -> None:

@@ -112,7 +112,7 @@ def test_a_run_stops_in_time_and_goes_on_to_the_same_bits(
                 assert stopped.left > 0
                 assert stopped.summary()["left"] == stopped.left
             assert index([folder], bench, precision="quick").finished
-            signatures = library.signatures(bench.protocols[0], library.adapters())
+            signatures = library.signatures.get(bench.protocols[0], library.adapters.all())
             found.append({key: stored.signature.direction.tobytes() for key, stored in signatures.items()})
     assert found[0] == found[1]
 

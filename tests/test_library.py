@@ -16,7 +16,7 @@ import pytest
 from fakes import searcher, three, tint
 
 from lorascope.errors import LibraryError
-from lorascope.library import BARE, Library, Preview, Refusal, StoredAdapter, default_path, merge, schema
+from lorascope.library import BARE, Library, Preview, Refusal, StoredAdapter, database, default_path, merge
 from lorascope.library.codec import columns, restore
 from lorascope.measure import Bench, index, load_bench
 from lorascope.moments import Moments
@@ -54,9 +54,9 @@ def protocol(preset: Preset) -> Protocol:
 @pytest.fixture
 def filled(library: Library, preset: Preset, protocol: Protocol) -> Library:
     """A library of two adapters, one of them with a signature."""
-    library.add_protocol(protocol, preset)
-    library.add_adapters([ADAPTER, OTHER], {"/loras/ink.safetensors": (10, 20)})
-    library.put_signatures(protocol.digest, "quick", {ADAPTER.key: make_signature()})
+    library.protocols.add(protocol, preset)
+    library.adapters.add([ADAPTER, OTHER], {"/loras/ink.safetensors": (10, 20)})
+    library.signatures.put(protocol.digest, "quick", {ADAPTER.key: make_signature()})
     return library
 
 
@@ -64,21 +64,21 @@ def filled(library: Library, preset: Preset, protocol: Protocol) -> Library:
 
 
 def test_adapters_come_back_as_they_were(filled: Library) -> None:
-    assert filled.adapters() == {ADAPTER.key: ADAPTER, OTHER.key: OTHER}
-    assert filled.adapters([OTHER.key]) == {OTHER.key: OTHER}
-    assert filled.stamps() == {"/loras/ink.safetensors": (ADAPTER.key, 10, 20)}
+    assert filled.adapters.all() == {ADAPTER.key: ADAPTER, OTHER.key: OTHER}
+    assert filled.adapters.get([OTHER.key]) == {OTHER.key: OTHER}
+    assert filled.adapters.stamps() == {"/loras/ink.safetensors": (ADAPTER.key, 10, 20)}
 
 
 def test_a_known_adapter_is_brought_up_to_date(filled: Library) -> None:
-    filled.add_adapters([dataclasses.replace(ADAPTER, name="brush", paths=("/b.safetensors",))], {})
-    found = filled.adapters()[ADAPTER.key]
+    filled.adapters.add([dataclasses.replace(ADAPTER, name="brush", paths=("/b.safetensors",))], {})
+    found = filled.adapters.all()[ADAPTER.key]
     assert found.name == "brush"
     assert found.paths == ("/b.safetensors", "/loras/ink.safetensors")
 
 
 def test_signatures_come_back_to_the_bit(filled: Library, protocol: Protocol) -> None:
     signature = make_signature()
-    stored = filled.signatures(protocol.digest, [ADAPTER.key, OTHER.key])
+    stored = filled.signatures.get(protocol.digest, [ADAPTER.key, OTHER.key])
     assert list(stored) == [ADAPTER.key]
     found = stored[ADAPTER.key].signature
     expected = dataclasses.asdict(signature) | {"direction": signature.direction.astype(np.float32).astype(float)}
@@ -93,8 +93,8 @@ def test_columns_and_restore_are_inverses(cells: int) -> None:
 
 
 def test_the_matrix_holds_unit_directions_and_figures(filled: Library, protocol: Protocol) -> None:
-    filled.put_signatures(protocol.digest, "full", {OTHER.key: make_signature(80, seed=1)})
-    matrix = filled.matrix(protocol.digest)
+    filled.signatures.put(protocol.digest, "full", {OTHER.key: make_signature(80, seed=1)})
+    matrix = filled.signatures.matrix(protocol.digest)
     assert matrix.keys == (ADAPTER.key, OTHER.key)
     for row, signature in enumerate((make_signature(), make_signature(80, seed=1))):
         unit = signature.direction / np.linalg.norm(signature.direction)
@@ -105,90 +105,90 @@ def test_the_matrix_holds_unit_directions_and_figures(filled: Library, protocol:
 
 def test_a_signature_of_fewer_cells_never_replaces_one_of_more(filled: Library, protocol: Protocol) -> None:
     def known() -> tuple[int, str]:
-        found = filled.signatures(protocol.digest, [ADAPTER.key])[ADAPTER.key]
+        found = filled.signatures.get(protocol.digest, [ADAPTER.key])[ADAPTER.key]
         return found.signature.cells, found.precision
 
-    filled.put_signatures(protocol.digest, "glance", {ADAPTER.key: make_signature(20)})
+    filled.signatures.put(protocol.digest, "glance", {ADAPTER.key: make_signature(20)})
     assert known() == (40, "quick")
-    filled.put_signatures(protocol.digest, "full", {ADAPTER.key: make_signature(80)})
+    filled.signatures.put(protocol.digest, "full", {ADAPTER.key: make_signature(80)})
     assert known() == (80, "full")
 
 
 def test_a_glance_at_what_is_known_well_leaves_it_so(filled: Library, protocol: Protocol) -> None:
     """A second run's first look once turned "full" into "glance", with intervals too narrow for the looks taken."""
     for precision, expected in (("glance", "quick"), ("standard", "standard"), ("quick", "standard")):
-        filled.put_signatures(protocol.digest, precision, {ADAPTER.key: make_signature(40)})
-        assert filled.precisions(protocol.digest) == {ADAPTER.key: expected}
+        filled.signatures.put(protocol.digest, precision, {ADAPTER.key: make_signature(40)})
+        assert filled.signatures.precisions(protocol.digest) == {ADAPTER.key: expected}
 
 
 def test_previews_keep_their_first_picture(filled: Library) -> None:
     first = [Preview(0, "a cat", 7, b"RIFF0"), Preview(1, "a dog", 8, b"RIFF1")]
-    filled.put_previews("scene", BARE, reversed(first))
-    filled.put_previews("scene", BARE, [Preview(0, "a cat", 7, b"another")])
-    assert filled.previews("scene", BARE) == first
-    assert filled.previews("scene", ADAPTER.key) == filled.previews("other", BARE) == []
+    filled.previews.put("scene", BARE, reversed(first))
+    filled.previews.put("scene", BARE, [Preview(0, "a cat", 7, b"another")])
+    assert filled.previews.all("scene", BARE) == first
+    assert filled.previews.all("scene", ADAPTER.key) == filled.previews.all("other", BARE) == []
 
 
 def test_refusals_hold_the_last_reason_until_the_file_is_good(filled: Library) -> None:
     refusal = Refusal("/x", "pickle", "it is a pickle", "Convert it")
-    filled.refuse(Refusal("/x", "truncated", "it ends early", "Download it again"))
-    filled.refuse(refusal)
-    assert filled.refusals() == [refusal]
-    filled.accept("/x")
-    assert filled.refusals() == []
+    filled.refusals.add(Refusal("/x", "truncated", "it ends early", "Download it again"))
+    filled.refusals.add(refusal)
+    assert filled.refusals.all() == [refusal]
+    filled.refusals.remove("/x")
+    assert filled.refusals.all() == []
 
 
 def test_runs_are_listed_last_first_and_a_killed_one_has_no_end(filled: Library) -> None:
-    first = filled.start_run({"paths": ["a"], "precision": "full"})
-    filled.start_run({"paths": ["b"], "precision": "full"})
-    filled.finish_run(first, {"measured": 3})
-    killed, finished = filled.runs()
+    first = filled.runs.start({"paths": ["a"], "precision": "full"})
+    filled.runs.start({"paths": ["b"], "precision": "full"})
+    filled.runs.finish(first, {"measured": 3})
+    killed, finished = filled.runs.all()
     assert (killed["finished"], killed["outcome"]) == (None, None)
     assert finished["outcome"] == {"measured": 3}
     assert finished["finished"] >= finished["started"]
 
 
 def test_a_claim_is_for_one_owner_until_it_is_released(filled: Library) -> None:
-    assert filled.claim("key", "scene", "one")
-    assert filled.claim("key", "scene", "one")
-    assert not filled.claim("key", "scene", "two")
-    assert filled.claim("key", "another scene", "two")
-    filled.release("one")
-    assert filled.claim("key", "scene", "two")
+    assert filled.leases.acquire("key", "scene", "one")
+    assert filled.leases.acquire("key", "scene", "one")
+    assert not filled.leases.acquire("key", "scene", "two")
+    assert filled.leases.acquire("key", "another scene", "two")
+    filled.leases.release("one")
+    assert filled.leases.acquire("key", "scene", "two")
 
 
-def test_a_claim_runs_out(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert filled.claim("key", "scene", "one")
-    monkeypatch.setattr("lorascope.library.store.time", SimpleNamespace(time=lambda: 4e9))
-    assert filled.claim("key", "scene", "two")
+def test_a_lease_runs_out(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert filled.leases.acquire("key", "scene", "one")
+    monkeypatch.setattr("lorascope.library.leases.time", SimpleNamespace(time=lambda: 4e9))
+    assert filled.leases.acquire("key", "scene", "two")
 
 
 def test_protocols_executions_and_means_come_back(filled: Library, preset: Preset, protocol: Protocol) -> None:
     execution = Execution(
         device="cpu", dtype="float32", batch=4, block_size=16, threads=1, compiled=False, versions="1"
     )
-    filled.add_execution(execution)
-    assert filled.execution(execution.digest) == execution
-    assert filled.protocol().protocol == protocol
-    assert filled.protocol().preset == preset
-    assert filled.baseline_mean(protocol.digest) is None
-    filled.put_baseline_mean(protocol.digest, np.ones(16, np.float32))
-    np.testing.assert_array_equal(filled.baseline_mean(protocol.digest), np.ones(16))
+    filled.protocols.add_execution(execution)
+    assert filled.protocols.execution(execution.digest) == execution
+    assert filled.protocols.find().protocol == protocol
+    assert filled.protocols.find().preset == preset
+    assert filled.protocols.baseline_mean(protocol.digest) is None
+    filled.protocols.put_baseline_mean(protocol.digest, np.ones(16, np.float32))
+    np.testing.assert_array_equal(filled.protocols.baseline_mean(protocol.digest), np.ones(16))
     with pytest.raises(LibraryError, match="knows no execution 'nothing'"):
-        filled.execution("nothing")
+        filled.protocols.execution("nothing")
 
 
 def test_the_last_used_protocol_is_the_active_one(filled: Library, preset: Preset, protocol: Protocol) -> None:
     other = dataclasses.replace(protocol, steps=9)
-    filled.add_protocol(other, preset)
-    assert filled.protocol().protocol == protocol  # the other one has no signature yet
-    filled.put_signatures(other.digest, "full", {ADAPTER.key: make_signature()})
-    assert filled.protocol().protocol == other
-    assert filled.protocol(protocol.digest).protocol == filled.protocol(str(protocol)).protocol == protocol
+    filled.protocols.add(other, preset)
+    assert filled.protocols.find().protocol == protocol  # the other one has no signature yet
+    filled.signatures.put(other.digest, "full", {ADAPTER.key: make_signature()})
+    assert filled.protocols.find().protocol == other
+    assert filled.protocols.find(protocol.digest).protocol == filled.protocols.find(str(protocol)).protocol == protocol
     with pytest.raises(LibraryError, match=f"several Protocols are called 'fake': choose one of {other}, {protocol}"):
-        filled.protocol("fake")
+        filled.protocols.find("fake")
     with pytest.raises(LibraryError, match="no Protocol is called 'sdxl': choose one of fake-"):
-        filled.protocol("sdxl")
+        filled.protocols.find("sdxl")
 
 
 # --- finding an adapter -------------------------------------------------------------------------------------------
@@ -196,52 +196,52 @@ def test_the_last_used_protocol_is_the_active_one(filled: Library, preset: Prese
 
 @pytest.mark.parametrize("text", [ADAPTER.key, "ink", "sha256:aaaa", "aaaaaa", "/loras/ink.safetensors"])
 def test_an_adapter_is_found_by_key_name_or_path(filled: Library, text: str) -> None:
-    assert filled.find(text) == ADAPTER
+    assert filled.adapters.find(text) == ADAPTER
 
 
 def test_a_relative_path_is_a_path(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getcwd", lambda: "/loras/more")
-    assert filled.find("../ink.safetensors") == ADAPTER
+    assert filled.adapters.find("../ink.safetensors") == ADAPTER
 
 
 def test_one_name_for_two_adapters_asks_for_a_key(filled: Library) -> None:
-    filled.add_adapters([dataclasses.replace(OTHER, name="ink", paths=("/more/ink.safetensors",))], {})
+    filled.adapters.add([dataclasses.replace(OTHER, name="ink", paths=("/more/ink.safetensors",))], {})
     message = r"2 adapters are called 'ink': give more of a key \(sha256:aaaaaaaaaaaa, sha256:bbbbbbbbbbbb\)"
     with pytest.raises(LibraryError, match=message):
-        filled.find("ink")
+        filled.adapters.find("ink")
 
 
 def test_of_one_name_the_adapter_that_has_a_file_is_meant(filled: Library) -> None:
     """A file that was replaced in its place once left a ghost, for which its name meant two adapters."""
-    filled.add_adapters([dataclasses.replace(OTHER, name="ink")], {})
-    assert filled.find("ink") == ADAPTER
-    assert filled.find(OTHER.key).key == OTHER.key
+    filled.adapters.add([dataclasses.replace(OTHER, name="ink")], {})
+    assert filled.adapters.find("ink") == ADAPTER
+    assert filled.adapters.find(OTHER.key).key == OTHER.key
 
 
 def test_a_copy_is_found_by_its_own_name_if_nothing_else_is_called_so(filled: Library) -> None:
-    filled.add_adapters([dataclasses.replace(ADAPTER, paths=("/copies/tusche.safetensors",))], {})
-    assert filled.find("tusche").key == ADAPTER.key
-    filled.add_adapters([dataclasses.replace(OTHER, name="tusche")], {})
-    assert filled.find("tusche").key == OTHER.key
+    filled.adapters.add([dataclasses.replace(ADAPTER, paths=("/copies/tusche.safetensors",))], {})
+    assert filled.adapters.find("tusche").key == ADAPTER.key
+    filled.adapters.add([dataclasses.replace(OTHER, name="tusche")], {})
+    assert filled.adapters.find("tusche").key == OTHER.key
 
 
 def test_a_text_that_is_no_utf_8_is_a_clear_error(filled: Library) -> None:
     """It once was the traceback of a UnicodeEncodeError."""
     with pytest.raises(LibraryError, match=r"\\udcff is not UTF-8, so no library holds it: give another name or a key"):
-        filled.find("\udcff")
-    assert list(filled.members(folder=Path("\udcff"))) == []
+        filled.adapters.find("\udcff")
+    assert list(filled.adapters.members(folder=Path("\udcff"))) == []
 
 
 def test_a_folder_is_meant_however_it_is_spelt(filled: Library) -> None:
     """``..`` once stayed in a path, and nothing was found under it."""
-    assert len(filled.members(folder=Path("/loras/more/.."))) == 1
+    assert len(filled.adapters.members(folder=Path("/loras/more/.."))) == 1
 
 
 def test_an_unknown_adapter_is_told_with_names_that_are_near(filled: Library) -> None:
     with pytest.raises(LibraryError, match="has no adapter 'wash': `lorascope list` shows all. Did you mean ink wash?"):
-        filled.find("wash")
+        filled.adapters.find("wash")
     with pytest.raises(LibraryError, match="`lorascope list` shows all.$"):
-        filled.find("100%")
+        filled.adapters.find("100%")
 
 
 # --- files that are not what they should be -----------------------------------------------------------------------
@@ -285,17 +285,17 @@ def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_index_that_an_older_library_lacks_is_made_when_it_is_opened(filled: Library) -> None:
     """Without it, who is in a folder takes twice as long to find."""
-    filled._db.execute("DROP INDEX files_by_folder")
-    before = filled.adapters()
+    filled._db.rows("DROP INDEX files_by_folder")
+    before = filled.adapters.all()
     filled.close()
     with Library(filled.path) as again:
-        plan = again._db.execute("EXPLAIN QUERY PLAN SELECT adapter FROM files WHERE path >= '/a' AND path < '/b'")
-        assert "COVERING INDEX files_by_folder" in plan.fetchone()[3]
-        assert again.adapters() == before
+        (plan,) = again._db.rows("EXPLAIN QUERY PLAN SELECT adapter FROM files WHERE path >= '/a' AND path < '/b'")
+        assert "COVERING INDEX files_by_folder" in plan[3]
+        assert again.adapters.all() == before
 
 
 def test_a_newer_layout_asks_for_a_newer_lorascope(filled: Library) -> None:
-    filled._db.execute("PRAGMA user_version = 3")
+    filled._db.rows("PRAGMA user_version = 3")
     filled.close()
     with pytest.raises(LibraryError, match="layout 3, this lorascope reads layout 2: use the lorascope that made it"):
         Library(filled.path)
@@ -304,10 +304,10 @@ def test_a_newer_layout_asks_for_a_newer_lorascope(filled: Library) -> None:
 def test_a_damaged_library_says_so(filled: Library, protocol: Protocol) -> None:
     filled.close()
     data = bytearray(filled.path.read_bytes())
-    data[schema._PAGE_SIZE :] = b"\xff" * (len(data) - schema._PAGE_SIZE)
+    data[database._PAGE_SIZE :] = b"\xff" * (len(data) - database._PAGE_SIZE)
     filled.path.write_bytes(data)
     with Library(filled.path) as library, pytest.raises(LibraryError, match="the library is damaged. Restore it from"):
-        library.matrix(protocol.digest)
+        library.signatures.matrix(protocol.digest)
 
 
 def test_a_companion_is_not_taken_for_the_library(tmp_path: Path, filled: Library) -> None:
@@ -340,7 +340,7 @@ def test_a_library_has_one_set_of_companions_by_whatever_name_it_is_opened(tmp_p
     link.symlink_to(bench.library.path)
     with Library(link) as again:
         assert again.evidence_path == bench.library.evidence_path
-        again.remove(again.find("redder").key)
+        again.remove(again.adapters.find("redder").key)
     assert len(bench.library.evidence.distances(bench.protocols[0])) == 2
     assert [path.name for path in link.parent.iterdir()] == ["link.db"]
 
@@ -353,9 +353,9 @@ def test_a_circle_of_links_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_text_that_a_flipped_bit_has_spoilt_is_damage(filled: Library) -> None:
-    filled._db.execute("UPDATE adapters SET name = CAST(x'ff41' AS TEXT)")
+    filled._db.rows("UPDATE adapters SET name = CAST(x'ff41' AS TEXT)")
     with pytest.raises(LibraryError, match="the library is damaged. Restore it from a copy"):
-        filled.adapters()
+        filled.adapters.all()
 
 
 def test_a_folder_is_no_library(tmp_path: Path) -> None:
@@ -388,9 +388,9 @@ def test_a_locked_library_is_searched(locked: Path) -> None:
         look = searcher(library)
         assert look.text("red").hits[0].adapter.name == "redder"
         assert look.text("deep green").hits[0].adapter.name == "greender"  # a vector that cannot be kept
-        assert look.similar(library.find("redder").key).hits
-        assert library.runs()
-        assert library.previews(library.protocol().protocol.scene, BARE)
+        assert look.similar(library.adapters.find("redder").key).hits
+        assert library.runs.all()
+        assert library.previews.all(library.protocols.find().protocol.scene, BARE)
     assert locked.read_bytes() == before
 
 
@@ -398,7 +398,7 @@ def test_writing_into_a_locked_library_is_refused_with_the_remedy(locked: Path, 
     before = locked.read_bytes()
     message = "the library is read-only. Give a --library that can be written, or change its permissions"
     with Library(locked) as library:
-        key = library.find("redder").key
+        key = library.adapters.find("redder").key
         with pytest.raises(LibraryError, match=message):
             index([tmp_path], load_bench(preset, library))
         with pytest.raises(LibraryError, match=message):
@@ -410,13 +410,13 @@ def test_writing_into_a_locked_library_is_refused_with_the_remedy(locked: Path, 
 
 def test_a_locked_library_can_be_merged_into_another(locked: Path, library: Library) -> None:
     assert merge(locked, library) == 3
-    assert len(library.matrix(library.protocol().protocol.digest)) == 3
+    assert len(library.signatures.matrix(library.protocols.find().protocol.digest)) == 3
 
 
 def test_a_library_in_a_folder_that_cannot_be_written_is_read_without_a_log(locked: Path) -> None:
     """Reading it by the plain URI failed once, and the error blamed the library that it was merged into."""
     in_folder = not os.access(locked.parent, os.W_OK)
-    assert schema.reading(locked) == f"{locked.as_uri()}?mode=ro{'&immutable=1' * in_folder}"
+    assert database.reading(locked) == f"{locked.as_uri()}?mode=ro{'&immutable=1' * in_folder}"
 
 
 def test_what_its_owner_has_just_written_is_read_without_rights_to_the_folder(
@@ -428,9 +428,9 @@ def test_what_its_owner_has_just_written_is_read_without_rights_to_the_folder(
         os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == tmp_path) and access(path, mode)
     )
     with Library(filled.path) as read:
-        assert list(read.signatures(protocol.digest, read.adapters())) == [ADAPTER.key]
-        filled.put_signatures(protocol.digest, "quick", {OTHER.key: make_signature()})
-        assert len(read.signatures(protocol.digest, read.adapters())) == 2
+        assert list(read.signatures.get(protocol.digest, read.adapters.all())) == [ADAPTER.key]
+        filled.signatures.put(protocol.digest, "quick", {OTHER.key: make_signature()})
+        assert len(read.signatures.get(protocol.digest, read.adapters.all())) == 2
     copy = tmp_path / "copies" / "library.db"
     copy.parent.mkdir()
     for ending in ("", "-wal"):
@@ -453,7 +453,7 @@ def test_two_that_make_a_library_at_once_wait_for_each_other(tmp_path: Path) -> 
             return super().execute(*asked)
 
     connection = sqlite3.connect(tmp_path / "new.db", factory=Busy)
-    schema._write_ahead(connection)
+    database._write_ahead(connection)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
@@ -472,14 +472,14 @@ FULL = "the disk is full. Free some space and run again: what was stored is inta
 def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(tmp_path: Path, preset: Preset, bench: Bench) -> None:
     folder = three(tmp_path / "loras")
     index([folder / "redder.safetensors"], bench, precision="glance")
-    library, database = bench.library, bench.library.evidence._db
-    (pages,) = database.execute("PRAGMA page_count").fetchone()
-    database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    library, evidence = bench.library, bench.library.evidence._db
+    (pages,) = evidence.row("PRAGMA page_count")
+    evidence.rows(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(LibraryError, match=FULL):
         index([folder], bench, precision="full")
-    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert library.precisions(bench.protocols[0])[library.find("redder").key] == "glance"
-    database.execute("PRAGMA max_page_count = 1000000")
+    assert evidence.row("PRAGMA integrity_check") == ("ok",)
+    assert library.signatures.precisions(bench.protocols[0])[library.adapters.find("redder").key] == "glance"
+    evidence.rows("PRAGMA max_page_count = 1000000")
     assert index([folder], bench, precision="full").finished
     with Library(tmp_path / "other.db", create=True) as other:
         index([folder], load_bench(preset, other), precision="full")
@@ -489,20 +489,20 @@ def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(tmp_path: Path, pr
 def test_a_write_that_finds_no_room_leaves_all_as_it_was(filled: Library) -> None:
     many = [Preview(number, "a cat", 7, bytes(16000)) for number in range(20)]
     before = measured(filled)
-    filled._db.execute("PRAGMA max_page_count = 20")
+    filled._db.rows("PRAGMA max_page_count = 20")
     with pytest.raises(LibraryError, match=FULL):
-        filled.put_previews("scene", BARE, many)
-    assert filled.previews("scene", BARE) == []  # all or nothing
+        filled.previews.put("scene", BARE, many)
+    assert filled.previews.all("scene", BARE) == []  # all or nothing
     assert measured(filled) == before
-    filled._db.execute("PRAGMA max_page_count = 1000000")
-    filled.put_previews("scene", BARE, many)
-    assert filled.previews("scene", BARE) == many
+    filled._db.rows("PRAGMA max_page_count = 1000000")
+    filled.previews.put("scene", BARE, many)
+    assert filled.previews.all("scene", BARE) == many
 
 
 def measured(library: Library) -> dict[str, Any]:
     """Every signature of the active Protocol, as bits."""
-    digest = library.protocol().protocol.digest
-    found = library.signatures(digest, library.adapters())
+    digest = library.protocols.find().protocol.digest
+    found = library.signatures.get(digest, library.adapters.all())
     return {key: (bits(dataclasses.asdict(stored.signature)), stored.precision) for key, stored in found.items()}
 
 
@@ -527,13 +527,13 @@ def test_merging_brings_all_that_another_library_knows(elsewhere: Path, library:
     assert merge(elsewhere, library) == 2
     with Library(elsewhere) as other:
         assert measured(library) == measured(other)
-        assert library.adapters() == other.adapters()
-        assert library.stamps() == other.stamps()
-        assert library.refusals() == other.refusals()
-        digest, scene = other.protocol().protocol.digest, other.protocol().protocol.scene
-        np.testing.assert_array_equal(library.baseline_mean(digest), other.baseline_mean(digest))
-        for key in (BARE, *other.adapters()):
-            assert library.previews(scene, key) == other.previews(scene, key)
+        assert library.adapters.all() == other.adapters.all()
+        assert library.adapters.stamps() == other.adapters.stamps()
+        assert library.refusals.all() == other.refusals.all()
+        digest, scene = other.protocols.find().protocol.digest, other.protocols.find().protocol.scene
+        np.testing.assert_array_equal(library.protocols.baseline_mean(digest), other.protocols.baseline_mean(digest))
+        for key in (BARE, *other.adapters.all()):
+            assert library.previews.all(scene, key) == other.previews.all(scene, key)
             assert len(library.evidence.blocks(key, digest)) == len(other.evidence.blocks(key, digest))
 
 
@@ -550,9 +550,9 @@ def contents(library: Library) -> dict[str, Any]:
         "adapters": "key, name, family, facts", "files": "*", "executions": "*", "previews": "*", "refusals": "*",
         "signatures": "adapter, protocol, cells, direction, figures, precision", "protocols": "digest, preset, origin",
     }  # fmt: skip
-    found = {name: library._rows(f"SELECT {columns} FROM {name} ORDER BY 1, 2") for name, columns in tables.items()}
+    found = {name: library._db.rows(f"SELECT {columns} FROM {name} ORDER BY 1, 2") for name, columns in tables.items()}
     for name in ("blocks", "baselines", "thumbnails", "floors"):
-        found[name] = library.evidence._db.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall()
+        found[name] = library.evidence._db.rows(f"SELECT * FROM {name} ORDER BY 1, 2, 3")
     return found
 
 
@@ -561,8 +561,8 @@ def test_of_two_signatures_that_of_more_cells_wins(elsewhere: Path, tmp_path: Pa
     index([theirs / "red.safetensors"], bench, precision="glance")
     index([theirs / "green.safetensors"], bench, precision="full")
     merge(elsewhere, bench.library)
-    keys = {key: adapter.name for key, adapter in bench.library.adapters().items()}
-    precisions = bench.library.precisions(bench.protocols[0])
+    keys = {key: adapter.name for key, adapter in bench.library.adapters.all().items()}
+    precisions = bench.library.signatures.precisions(bench.protocols[0])
     assert {keys[key]: precision for key, precision in precisions.items()} == {"red": "full", "green": "full"}
 
 
@@ -583,12 +583,12 @@ def test_merging_leaves_thresholds_and_what_is_active_as_they_were(
     """Another library's thresholds once took the place of one's own, without a word."""
     mine = dataclasses.replace(preset, strength_max=1.0)
     with Library(elsewhere) as other:
-        library.add_protocol(other.protocol().protocol, mine)
-    library.add_protocol(preset.protocol(base_digest="b", encoder="fake", encoder_digest="e"), preset)
-    active = library.protocols()[0].protocol
+        library.protocols.add(other.protocols.find().protocol, mine)
+    library.protocols.add(preset.protocol(base_digest="b", encoder="fake", encoder_digest="e"), preset)
+    active = library.protocols.all()[0].protocol
     merge(elsewhere, library)
-    assert library.protocols()[0].protocol == active
-    assert library.protocols()[1].preset == mine
+    assert library.protocols.all()[0].protocol == active
+    assert library.protocols.all()[1].preset == mine
 
 
 def test_merging_never_mixes_trigger_words_within_a_signature(tmp_path: Path, bench: Bench, preset: Preset) -> None:
@@ -602,8 +602,8 @@ def test_merging_never_mixes_trigger_words_within_a_signature(tmp_path: Path, be
         index([path], load_bench(preset, theirs), precision="full")
         merge(theirs.path, bench.library)
         assert measured(bench.library) == measured(theirs)
-    (key,) = bench.library.adapters()
-    assert bench.library.adapters()[key].facts["worn"] == {bench.scene: ", ink"}
+    (key,) = bench.library.adapters.all()
+    assert bench.library.adapters.all()[key].facts["worn"] == {bench.scene: ", ink"}
     assert len(bench.library.evidence.blocks(key, bench.protocols[0])) == 1
 
 
@@ -616,10 +616,10 @@ def test_what_lies_at_a_path_is_known_better_here_than_in_an_older_library(
     tint(theirs / "bad.safetensors", blue=0.4)
     (theirs / "green.safetensors").write_bytes(b"")
     index([theirs], bench, precision="glance")
-    before, refused = bench.library.stamps(), bench.library.refusals()
+    before, refused = bench.library.adapters.stamps(), bench.library.refusals.all()
     merge(elsewhere, bench.library)
-    assert (bench.library.stamps(), bench.library.refusals()) == (before, refused)
-    assert len(bench.library.adapters()) == 4
+    assert (bench.library.adapters.stamps(), bench.library.refusals.all()) == (before, refused)
+    assert len(bench.library.adapters.all()) == 4
 
 
 def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, library: Library) -> None:
@@ -637,31 +637,31 @@ def test_where_the_evidence_is_damaged_nothing_is_removed(tmp_path: Path, bench:
     """The adapter was once forgotten, its blocks were not, and a failure was reported."""
     index([three(tmp_path / "loras")], bench, precision="glance")
     library = bench.library
-    key, before = library.find("redder").key, measured(library)
+    key, before = library.adapters.find("redder").key, measured(library)
     library.close()
     data = bytearray(library.evidence_path.read_bytes())
-    data[schema._PAGE_SIZE :] = b"\xff" * (len(data) - schema._PAGE_SIZE)
+    data[database._PAGE_SIZE :] = b"\xff" * (len(data) - database._PAGE_SIZE)
     library.evidence_path.write_bytes(data)
     with Library(library.path) as again:
         with pytest.raises(LibraryError, match="evidence.db: the library is damaged"):
             again.remove(key)
         assert measured(again) == before
-        assert again.previews(bench.scene, key)
+        assert again.previews.all(bench.scene, key)
 
 
 def test_a_removed_adapter_leaves_nothing_but_its_file(tmp_path: Path, bench: Bench) -> None:
     folder = three(tmp_path / "loras")
     index([folder], bench, precision="glance")
     library = bench.library
-    gone = library.find("redder")
+    gone = library.adapters.find("redder")
     library.remove(gone.key)
-    assert gone.key not in library.adapters()
-    assert gone.key not in library.matrix(bench.protocols[0]).keys
-    assert library.previews(bench.scene, gone.key) == []
+    assert gone.key not in library.adapters.all()
+    assert gone.key not in library.signatures.matrix(bench.protocols[0]).keys
+    assert library.previews.all(bench.scene, gone.key) == []
     assert library.evidence.blocks(gone.key, bench.protocols[0]) == []
-    assert str(folder / "redder.safetensors") not in library.stamps()
+    assert str(folder / "redder.safetensors") not in library.adapters.stamps()
     assert (folder / "redder.safetensors").exists()
-    assert len(library.adapters()) == 2
-    assert library.previews(bench.scene, BARE)
+    assert len(library.adapters.all()) == 2
+    assert library.previews.all(bench.scene, BARE)
     again = index([folder], bench, precision="glance")
     assert again.measured == [gone.key]

@@ -28,9 +28,9 @@ from lorascope.signature import Signature
 
 def signatures(library: Library) -> dict[str, Signature]:
     """Every signature of the active Protocol by adapter name."""
-    digest = library.protocol().protocol.digest
-    adapters = library.adapters()
-    return {adapters[key].name: stored.signature for key, stored in library.signatures(digest, adapters).items()}
+    digest = library.protocols.find().protocol.digest
+    adapters = library.adapters.all()
+    return {adapters[key].name: stored.signature for key, stored in library.signatures.get(digest, adapters).items()}
 
 
 def same(one: dict[str, Signature], other: dict[str, Signature]) -> bool:
@@ -57,7 +57,7 @@ def test_a_folder_becomes_signatures_that_say_what_each_adapter_does(tmp_path: P
 
 def test_a_signature_equals_the_formulas_of_the_paper(tmp_path: Path, bench: Bench) -> None:
     index([tint(tmp_path / "loras" / "red.safetensors", red=0.2)], bench, precision="full")
-    (key,) = bench.library.adapters()
+    (key,) = bench.library.adapters.all()
     blocks = bench.library.evidence.blocks(key, bench.protocols[0])
     effects = np.concatenate([block.effects for block in blocks])
     units = effects / np.linalg.norm(effects, axis=1, keepdims=True)
@@ -119,7 +119,7 @@ def test_an_interrupted_run_loses_nothing(tmp_path: Path, bench: Bench, preset: 
 
     with pytest.raises(KeyboardInterrupt):
         index([folder], bench, precision="full", watch=interrupt)
-    assert bench.library.runs()[0]["outcome"]["finished"] is False
+    assert bench.library.runs.all()[0]["outcome"]["finished"] is False
     index([folder], bench, precision="full")
     with Library(tmp_path / "other.db", create=True) as other:
         index([folder], load_bench(preset, other), precision="full")
@@ -143,7 +143,7 @@ def test_a_moved_file_keeps_its_signature(tmp_path: Path, bench: Bench) -> None:
     moved = Path(shutil.move(path, tmp_path / "elsewhere" / "after.safetensors"))
     outcome = index([moved], bench, precision="glance")
     assert outcome.cells == 0
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert adapter.key == f"sha256:{sha256(moved)}"
     assert str(moved) in adapter.paths
 
@@ -153,7 +153,7 @@ def test_the_same_file_twice_is_one_adapter_in_two_places(tmp_path: Path, bench:
     shutil.copy(path, path.with_name("two.safetensors"))
     outcome = index([path.parent], bench, precision="glance")
     assert outcome.cells == bench.grid.block_size
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert len(adapter.paths) == 2
 
 
@@ -165,13 +165,13 @@ def test_the_name_is_that_of_the_copy_whose_words_were_worn(tmp_path: Path, benc
     index([path.parent], bench, precision="glance")
     shutil.copy(path, path.with_name("three.safetensors"))
     index([path.parent], bench, precision="quick")
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert len(adapter.paths) == 3
     assert (adapter.name, adapter.claimed("triggers"), adapter.facts["worn"][bench.scene]) == ("one", ["r3d"], ", r3d")
-    assert bench.library.find("three") == adapter
+    assert bench.library.adapters.find("three") == adapter
     path.unlink()
     index([path.parent], bench, precision="full")
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert adapter.name in ("two", "three")  # of what is there now
 
 
@@ -179,14 +179,14 @@ def test_a_file_that_is_junk_now_is_not_where_its_adapter_lies(tmp_path: Path, b
     """The path once went on showing the adapter that had lain there."""
     path = tint(tmp_path / "loras" / "one.safetensors", red=0.2)
     index([path.parent], bench, precision="glance")
-    (adapter,) = bench.library.adapters().values()
-    version = bench.library.showcase.version()
+    (adapter,) = bench.library.adapters.all().values()
+    version = bench.library.version()
     path.write_bytes(b"")
     index([path.parent], bench, precision="glance")
-    assert bench.library.adapters()[adapter.key].paths == ()
-    assert bench.library.showcase.version() != version
+    assert bench.library.adapters.all()[adapter.key].paths == ()
+    assert bench.library.version() != version
     with pytest.raises(LibraryError, match="has no adapter"):
-        bench.library.find(str(path))
+        bench.library.adapters.find(str(path))
 
 
 def test_a_file_that_is_refused_for_another_reason_still_lies_there(tmp_path: Path, bench: Bench) -> None:
@@ -196,7 +196,7 @@ def test_a_file_that_is_refused_for_another_reason_still_lies_there(tmp_path: Pa
     save_file(tensors | {k.replace(MODULE, other): v.clone() for k, v in tensors.items()}, path)
     index([path], bench, precision="glance", partial=True)
     assert [refused.code for refused in index([path], bench, precision="full").refused] == ["partial-match"]
-    assert list(bench.library.stamps()) == [str(path)]
+    assert list(bench.library.adapters.stamps()) == [str(path)]
 
 
 def test_what_was_left_out_and_is_gone_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:
@@ -209,10 +209,10 @@ def test_what_was_left_out_and_is_gone_is_no_longer_listed(tmp_path: Path, bench
     for path in tmp_path.rglob("*.safetensors"):
         path.unlink()
     index([tmp_path / "here"], bench, precision="glance")
-    assert [refused.path for refused in bench.library.refusals()] == [str(tmp_path / "hereafter/c.safetensors")]
+    assert [refused.path for refused in bench.library.refusals.all()] == [str(tmp_path / "hereafter/c.safetensors")]
     (tmp_path / "hereafter").rename(tmp_path / "unplugged")
     index([tmp_path / "hereafter"], bench, precision="glance")  # a drive that is not there says nothing of its files
-    assert len(bench.library.refusals()) == 2
+    assert len(bench.library.refusals.all()) == 2
 
 
 def test_one_file_has_one_path_however_it_is_spelt(
@@ -225,8 +225,8 @@ def test_one_file_has_one_path_however_it_is_spelt(
     monkeypatch.chdir(tmp_path / "other")
     again = index([Path("../loras")], bench, precision="glance")
     assert len(again.unchanged) == 1
-    assert list(bench.library.stamps()) == [str(path)]
-    assert bench.library.runs()[0]["request"]["paths"] == [str(path.parent)]
+    assert list(bench.library.adapters.stamps()) == [str(path)]
+    assert bench.library.runs.all()[0]["request"]["paths"] == [str(path.parent)]
 
 
 @pytest.mark.parametrize("field", ["prompts", "query_prompts", "reference", "judged_prompts"])
@@ -290,7 +290,7 @@ def test_running_out_of_memory_halves_the_batch_and_measures_both_arms_anew(
     assert index([path], bench, precision="glance").finished
     key = f"sha256:{sha256(path)}"
     (block,) = bench.library.evidence.blocks(key, bench.protocols[0])
-    assert bench.library.execution(block.execution).batch == 2
+    assert bench.library.protocols.execution(block.execution).batch == 2
 
 
 def test_not_even_one_image_in_memory_is_a_clear_error(
@@ -309,7 +309,7 @@ def test_triggers_go_to_the_adapter_s_side_by_default(tmp_path: Path, bench: Ben
     path = tint(tmp_path / "red.safetensors", red=0.2, **{"modelspec.trigger_phrase": "r3d"})
     assert bench.words(", r3d") == (", r3d", "")
     index([path], bench, precision="glance")
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert adapter.facts["claims"]["triggers"]["value"] == ["r3d"]
 
 
@@ -323,8 +323,8 @@ def test_previews_are_the_first_twelve_cells_without_and_with(tmp_path: Path, be
     index([three(tmp_path / "loras")], bench, precision="glance")
     texts = bench.grid.prompts.texts
     expected = [(texts[cell.prompt], cell.seed) for cell in bench.grid.cells[:12]]
-    for key in (BARE, *bench.library.adapters()):
-        found = bench.library.previews(bench.scene, key)
+    for key in (BARE, *bench.library.adapters.all()):
+        found = bench.library.previews.all(bench.scene, key)
         assert [(preview.prompt, preview.seed) for preview in found] == expected
         assert all(preview.webp[8:12] == b"WEBP" for preview in found)
 
@@ -347,7 +347,7 @@ def test_an_adapter_that_matches_in_part_is_refused_unless_asked_for(tmp_path: P
     assert refused[0].code == "partial-match"
     assert "proj_out" in refused[0].reason
     assert index([path], bench, precision="glance", partial=True).refused == []
-    (adapter,) = bench.library.adapters().values()
+    (adapter,) = bench.library.adapters.all().values()
     assert (adapter.facts["modules_matched"], adapter.facts["modules_total"]) == (1, 2)
 
 
@@ -369,7 +369,7 @@ def test_an_unknown_precision_names_the_known_ones(tmp_path: Path, bench: Bench)
 
 def test_a_claimed_adapter_is_left_to_the_process_that_has_it(tmp_path: Path, bench: Bench) -> None:
     path = tint(tmp_path / "red.safetensors", red=0.2)
-    bench.library.claim(f"sha256:{sha256(path)}", bench.scene, "another process")
+    bench.library.leases.acquire(f"sha256:{sha256(path)}", bench.scene, "another process")
     outcome = index([path], bench, precision="glance")
     assert outcome.elsewhere == [f"sha256:{sha256(path)}"]
     assert outcome.cells == 0
@@ -397,7 +397,7 @@ def test_several_encoders_are_measured_in_one_pass(tmp_path: Path, library: Libr
     outcome = index([three(tmp_path / "loras")], both, precision="glance")
     assert outcome.cells == 3 * 16  # rendered once
     assert len(both.protocols) == 2
-    assert [stored.adapters for stored in library.protocols()] == [3, 3]
+    assert [stored.adapters for stored in library.protocols.all()] == [3, 3]
 
 
 def test_blocks_of_another_size_are_not_mixed_up(tmp_path: Path, bench: Bench, preset: Preset) -> None:
@@ -419,11 +419,11 @@ def test_a_run_that_ends_early_leaves_what_it_knows_to_be_searched(tmp_path: Pat
     index([path], bench, precision="glance")
     outcome = index([path], bench, precision="full", watch=stop)
     assert not outcome.finished
-    (stored,) = bench.library.signatures(bench.protocols[0], bench.library.adapters()).values()
+    (stored,) = bench.library.signatures.get(bench.protocols[0], bench.library.adapters.all()).values()
     assert stored.precision == "glance"
     assert stored.signature.cells > 100
     index([path], bench, precision="full")
-    (stored,) = bench.library.signatures(bench.protocols[0], bench.library.adapters()).values()
+    (stored,) = bench.library.signatures.get(bench.protocols[0], bench.library.adapters.all()).values()
     assert (stored.precision, stored.signature.cells) == ("full", len(bench.grid))
 
 
@@ -441,7 +441,7 @@ def test_one_signature_is_measured_with_one_wording(tmp_path: Path, bench: Bench
         index([path], bench, precision="full")
         assert prompts
         assert not any("zzred" in prompt for prompt in prompts)
-        bench.library.remove(next(iter(bench.library.adapters())))
+        bench.library.remove(next(iter(bench.library.adapters.all())))
         index([path], bench, precision="glance")
     assert any("zzred" in prompt for prompt in prompts)
 
@@ -449,10 +449,10 @@ def test_one_signature_is_measured_with_one_wording(tmp_path: Path, bench: Bench
 def test_looking_at_what_a_run_would_take_writes_nothing(tmp_path: Path, bench: Bench, preset: Preset) -> None:
     folder = three(tmp_path / "loras")
     index([folder], bench, precision="glance")
-    before = bench.library.protocols()
+    before = bench.library.protocols.all()
     estimate(load_bench(dataclasses.replace(preset, strength_max=0.123, steps=7), bench.library), [folder])
     estimate(load_bench(dataclasses.replace(preset, strength_max=0.123), bench.library), [folder])
-    assert bench.library.protocols() == before
+    assert bench.library.protocols.all() == before
 
 
 def test_an_estimate_counts_the_bare_images_that_are_still_to_be_made(tmp_path: Path, bench: Bench) -> None:
@@ -471,4 +471,4 @@ def test_memory_that_is_full_while_files_are_weighed_ends_the_run_and_blames_no_
     monkeypatch.setattr(FakeGenerator, "untouched", full)
     with pytest.raises(ModelError, match="another program may use it"):
         index([three(tmp_path / "loras")], bench, precision="glance")
-    assert bench.library.refusals() == []
+    assert bench.library.refusals.all() == []

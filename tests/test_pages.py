@@ -59,7 +59,7 @@ def client(place: Path) -> Iterator[TestClient]:
 def keys(place: Path) -> dict[str, str]:
     """Adapter keys by name."""
     with Library(place) as library:
-        return {adapter.name: key for key, adapter in library.adapters().items()}
+        return {adapter.name: key for key, adapter in library.adapters.all().items()}
 
 
 INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|<[^>]*\s(?:style|on\w+)=")
@@ -165,7 +165,7 @@ def test_an_adapter_that_is_the_only_one_has_nothing_like_it(client: TestClient,
 def test_the_most_unlike_have_their_cosine(client: TestClient, place: Path, keys: dict[str, str]) -> None:
     """Its sign was once turned round, and what is unlike was called similar."""
     with Library(place) as library:
-        matrix = library.matrix(library.protocol().protocol.digest)
+        matrix = library.signatures.matrix(library.protocols.find().protocol.digest)
         of = {name: matrix.directions[matrix.places[key]] for name, key in keys.items()}
     text = client.get(f"/adapters/{keys['redder']}").text.partition('id="far"')[2]
     found = re.findall(r'</a> <span class="soft small figures">([-0-9.]+)<', text)
@@ -236,10 +236,10 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
     preset = tmp_path / "half.toml"
     preset.write_text(f"{small_world(tmp_path).read_text('utf-8')}scale = 0.5\n", "utf-8")
     with Library(place) as library:
-        older = library.protocol().protocol.digest
+        older = library.protocols.find().protocol.digest
         index([tmp_path / "loras"], load_bench(Preset.load(preset), library), precision="glance")
-        assert library.protocol().protocol.digest != older
-        one, other = library.adapters()
+        assert library.protocols.find().protocol.digest != older
+        one, other = library.adapters.all()
     with serving(place) as client:
         for address in ("/?q=red", "/map/table?sort=name", f"/compare?a={one}&a={other}", f"/adapters/{quote(one)}?"):
             found = {}
@@ -315,7 +315,7 @@ def test_an_example_has_a_weight_that_the_address_holds() -> None:
 
 def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:
     with Library(place) as library:
-        stored = library.protocol()
+        stored = library.protocols.find()
         found = Cells.of(library, stored, keys.values())
         blocks = {key: library.evidence.blocks(key, stored.protocol.digest, end=1)[0] for key in keys.values()}
         vector = np.zeros(16, np.float32)

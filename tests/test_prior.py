@@ -234,4 +234,4 @@ def test_an_estimate_weighs_new_files_where_weights_tell_consistency(
         for s in {row.precision: row for row in estimate(bench, [tmp_path / "loras"])}["standard"].each
     }
     assert rows["weak"].cells > rows["strong"].cells
-    assert library.adapters() == {}
+    assert library.adapters.all() == {}

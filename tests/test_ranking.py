@@ -33,12 +33,12 @@ OPEN = Filters(Thresholds())
 def put(library: Library, preset: Preset, found: dict[str, np.ndarray], *, folder: str = "/loras") -> str:
     """Store adapters by name, each lying in a folder; the digest of their Protocol."""
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest=FakeEncoder.digest)
-    library.add_protocol(protocol, preset)
+    library.protocols.add(protocol, preset)
     adapters = [StoredAdapter(f"sha256:{n}", n, "fake", (f"{folder}/{n}.safetensors",), {}) for n in found]
-    library.add_adapters(adapters, {})
+    library.adapters.add(adapters, {})
     strength = {name: 1 + 9 * abs(float(row[0])) / np.linalg.norm(row) for name, row in found.items()}
     signatures = {f"sha256:{name}": known_signature(row, strength[name]) for name, row in found.items()}
-    library.put_signatures(protocol.digest, "full", signatures)
+    library.signatures.put(protocol.digest, "full", signatures)
     return protocol.digest
 
 
@@ -175,7 +175,7 @@ def read_anew(library: Library, digest: str) -> dict[int, tuple[bytes, float]]:
     """The matrix as SQLite alone has it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lorascope.library.matrix.IN_MEMORY", 10**9)
-        matrix = library.matrix(digest)
+        matrix = library.signatures.matrix(digest)
     assert matrix.folder is None
     return contents(matrix)
 
@@ -187,13 +187,13 @@ class TestTheMappedMatrix:
     def test_few_changes_leave_the_folder_and_many_make_a_new_one(self, library: Library, preset: Preset) -> None:
         """New adapters, other signatures and removed adapters alike."""
         digest = put(library, preset, drawn(100))
-        first = library.matrix(digest).folder
+        first = library.signatures.matrix(digest).folder
         put(library, preset, drawn(40, seed=1, prefix="b"))
         library.remove("sha256:a0002")
-        assert library.matrix(digest).folder == first
-        assert contents(library.matrix(digest)) == read_anew(library, digest)
+        assert library.signatures.matrix(digest).folder == first
+        assert contents(library.signatures.matrix(digest)) == read_anew(library, digest)
         put(library, preset, drawn(30, seed=2, prefix="c"))
-        matrix = library.matrix(digest)
+        matrix = library.signatures.matrix(digest)
         assert matrix.folder != first
         assert len(matrix.directions.recent) == 0
         assert [path for path in matrix.folder.parent.iterdir() if path.is_dir()] == [matrix.folder]
@@ -204,7 +204,7 @@ class TestTheMappedMatrix:
     def test_a_damaged_folder_is_written_again(self, library: Library, preset: Preset, name: str, harm: str) -> None:
         """A single bit is enough."""
         digest = put(library, preset, drawn(100))
-        path = library.matrix(digest).folder / name
+        path = library.signatures.matrix(digest).folder / name
         data = bytearray(path.read_bytes())
         if harm == "missing":
             path.unlink()
@@ -213,7 +213,7 @@ class TestTheMappedMatrix:
             path.write_bytes(data)
         else:
             path.write_bytes({"truncated": data[:-9], "empty": b"", "header": b"\x93NUMPY\x01" + data[7:9]}[harm])
-        assert contents(library.matrix(digest)) == read_anew(library, digest)
+        assert contents(library.signatures.matrix(digest)) == read_anew(library, digest)
         assert path.exists()
 
     def test_another_library_in_the_same_place_has_rows_of_its_own(
@@ -221,23 +221,23 @@ class TestTheMappedMatrix:
     ) -> None:
         """An older copy that was put back once had as many rows under the same numbers."""
         digest = put(library, preset, drawn(100))
-        library._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        library._db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         shutil.copy(library.path, tmp_path / "copy.db")
         put(library, preset, drawn(100, seed=3))
-        library.matrix(digest)
+        library.signatures.matrix(digest)
         library.close()
         shutil.copy(tmp_path / "copy.db", library.path)
         with Library(library.path) as former:
-            assert contents(former.matrix(digest)) == read_anew(former, digest)
+            assert contents(former.signatures.matrix(digest)) == read_anew(former, digest)
 
     def test_what_was_kept_of_a_library_that_is_gone_is_removed(
         self, library: Library, preset: Preset, tmp_path: Path
     ) -> None:
         """Two gigabytes for a million adapters."""
         with Library(tmp_path / "other.db", create=True) as other:
-            gone = other.matrix(put(other, preset, drawn(60))).folder
+            gone = other.signatures.matrix(put(other, preset, drawn(60))).folder
         (tmp_path / "other.db").unlink()
-        library.matrix(put(library, preset, drawn(60)))
+        library.signatures.matrix(put(library, preset, drawn(60)))
         assert not gone.exists()
 
     @pytest.mark.parametrize("owner", [b"/" + b"long" * 100, b"caf\xe9.db"])
@@ -248,7 +248,7 @@ class TestTheMappedMatrix:
         other = tmp_path / "cache" / "matrices" / "other"
         other.mkdir(parents=True)
         (other / "library.txt").write_bytes(owner)
-        assert library.matrix(put(library, preset, drawn(60))).folder is not None
+        assert library.signatures.matrix(put(library, preset, drawn(60))).folder is not None
         assert other.exists()
 
     def test_a_cache_that_cannot_be_written_costs_memory_only(
@@ -274,28 +274,28 @@ class TestTheMappedMatrix:
 
         monkeypatch.setattr("lorascope.library.matrix._write", full)
         digest = put(library, preset, drawn(100))
-        assert library.matrix(digest).folder is None
+        assert library.signatures.matrix(digest).folder is None
         assert not list((cache_dir() / "matrices").glob("*/*"))
 
     def test_building_is_told(self, library: Library, preset: Preset) -> None:
         """With how much of it is done."""
         told: list[tuple[str, int, int]] = []
         digest = put(library, preset, drawn(100))
-        library.matrix(digest, lambda *note: told.append(note))
+        library.signatures.matrix(digest, lambda *note: told.append(note))
         assert told == [("arranging the signatures of this library", 0, 100)]
-        library.matrix(digest, lambda *note: pytest.fail("built again"))
+        library.signatures.matrix(digest, lambda *note: pytest.fail("built again"))
 
     def test_two_processes_may_build_at_once(self, library: Library, preset: Preset) -> None:
         """Both see all rows, and one whole folder is left."""
         digest = put(library, preset, drawn(100))
         script = (
             "import sys; from lorascope.library import Library, matrix; matrix.IN_MEMORY = 50\n"
-            "print(len(Library(sys.argv[1]).matrix(sys.argv[2]).ids))"
+            "print(len(Library(sys.argv[1]).signatures.matrix(sys.argv[2]).ids))"
         )
         command = [sys.executable, "-W", "ignore", "-c", script, str(library.path), digest]
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ)) for _ in range(2)]
         assert [process.communicate()[0].strip() for process in running] == [b"100", b"100"]
-        library.matrix(digest, lambda *note: pytest.fail("there was none"))
+        library.signatures.matrix(digest, lambda *note: pytest.fail("there was none"))
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -379,8 +379,8 @@ def test_adapters_that_come_one_by_one_are_those_that_come_at_once(
                     library.remove(f"sha256:{name}")
                     del rows[name]
             else:
-                library.matrix(digest)
-        matrix = library.matrix(digest)
+                library.signatures.matrix(digest)
+        matrix = library.signatures.matrix(digest)
         found = dict(zip(matrix.names, np.array(matrix.directions), strict=True))
         assert found.keys() == rows.keys()
         for name, row in rows.items():

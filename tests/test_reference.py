@@ -47,7 +47,7 @@ def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Libra
         theirs, ours = reference.embeddings(name)[order], ours.astype(np.float32)
         cosines = (theirs * ours).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)
         assert cosines.min() >= 0.999
-    signature = library.signatures(protocol, [key])[key].signature
+    signature = library.signatures.get(protocol, [key])[key].signature
     assert signature.strength == pytest.approx(effect.strength, rel=1e-3)
     assert signature.consistency == pytest.approx(effect.consistency, abs=1e-3)
     assert np.abs(signature.direction - effect.direction).max() < 1e-2 * effect.strength

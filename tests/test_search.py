@@ -112,9 +112,9 @@ def known_signature(direction: Sequence[float] | np.ndarray, strength: float = 1
 
 def store(library: Library, preset: Preset, found: dict[str, Signature], protocol: Protocol | None = None) -> Protocol:
     protocol = protocol or preset.protocol(base_digest="b", encoder="fake", encoder_digest=FakeEncoder.digest)
-    library.add_protocol(protocol, preset)
-    library.add_adapters([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in found], {})
-    library.put_signatures(protocol.digest, "quick", {f"sha256:{name}": sig for name, sig in found.items()})
+    library.protocols.add(protocol, preset)
+    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in found], {})
+    library.signatures.put(protocol.digest, "quick", {f"sha256:{name}": sig for name, sig in found.items()})
     return protocol
 
 
@@ -131,8 +131,8 @@ def test_a_ranking_is_that_of_the_cosines(crowd: Library) -> None:
     look = searcher(crowd)
     for text in ("red", "green light", "something else"):
         query = look.vector(text).astype(float)
-        names = {adapter.key: adapter.name for adapter in crowd.adapters().values()}
-        stored = crowd.signatures(look.stored.protocol.digest, names)
+        names = {adapter.key: adapter.name for adapter in crowd.adapters.all().values()}
+        stored = crowd.signatures.get(look.stored.protocol.digest, names)
         cosines = {
             names[key]: float(s.signature.direction @ query)
             / max(np.linalg.norm(s.signature.direction) * np.linalg.norm(query), 1e-12)
@@ -239,7 +239,7 @@ def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, 
     places = {"one": "styles/a.safetensors", "two": "styles/deep/b.safetensors", "three": "stylesheets/c.safetensors"}
     for name, place in places.items():
         family = "sdxl" if name == "two" else "fake"
-        library.add_adapters([StoredAdapter(f"sha256:{name}", name, family, (str(tmp_path / place),), {})], {})
+        library.adapters.add([StoredAdapter(f"sha256:{name}", name, family, (str(tmp_path / place),), {})], {})
     look = searcher(library)
 
     def found(**filters: str) -> set[str]:
@@ -259,7 +259,7 @@ def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, 
 def test_a_picture_finds_what_would_make_it(tmp_path: Path, bench: Bench) -> None:
     index([three(tmp_path / "loras")], bench, precision="quick")
     look = searcher(bench.library)
-    mean = bench.library.baseline_mean(bench.protocols[0])
+    mean = bench.library.protocols.baseline_mean(bench.protocols[0])
     assert mean is not None
     for place, colour in enumerate(COLOURS):
         picture = mean.copy()

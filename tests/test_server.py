@@ -19,7 +19,7 @@ from PIL import Image
 from serving import measured, serving
 
 from lorascope.library import BARE, Library, StoredAdapter
-from lorascope.library.showcase import Showcase
+from lorascope.library.protocols import Protocols
 from lorascope.search import Searcher
 from lorascope.server.api.schemas import Search
 from lorascope.server.asking import Ask, Example
@@ -121,7 +121,7 @@ def test_what_was_answered_is_given_again_without_waiting_until_the_library_chan
         with ThreadPoolExecutor(1) as pool, state._lock:  # somebody reads the library anew
             assert pool.submit(state.remembered, ask).result(10) is None
         with Library(place) as library:
-            library.remove(next(iter(library.adapters())))
+            library.remove(next(iter(library.adapters.all())))
         assert state.remembered(ask) is None
         assert client.get(f"{API}/search?q=red").json()["considered"] == 2
         assert searched == [ask]
@@ -134,12 +134,12 @@ def test_a_file_that_was_moved_or_described_anew_is_told_of_at_once(tmp_path: Pa
         (before, *_) = get(client, "/search", q="red")["hits"]
         assert get(client, "/map")["mature"] == [0, 0, 0]
         with Library(place) as library:
-            adapter = library.adapters()[before["adapter"]["key"]]
+            adapter = library.adapters.all()[before["adapter"]["key"]]
             claims = {"nsfw_level": {"value": 8, "source": "a sidecar"}}
-            library.add_adapters([dataclasses.replace(adapter, facts=adapter.facts | {"claims": claims})], {})
+            library.adapters.add([dataclasses.replace(adapter, facts=adapter.facts | {"claims": claims})], {})
             assert get(client, "/search", q="red")["hits"][0]["adapter"]["mature_level"] == 8
             assert sorted(get(client, "/map")["mature"]) == [0, 0, 1]
-            library.add_adapters([dataclasses.replace(adapter, paths=("/elsewhere/redder.safetensors",))], {})
+            library.adapters.add([dataclasses.replace(adapter, paths=("/elsewhere/redder.safetensors",))], {})
         assert "/elsewhere/redder.safetensors" in get(client, "/search", q="red")["hits"][0]["adapter"]["paths"]
 
 
@@ -263,8 +263,8 @@ def test_pictures_come_as_they_are_stored(client: TestClient, place: Path) -> No
     cells = get(client, f"/adapters/{quote(key)}/previews")
     assert [cell["place"] for cell in cells] == list(range(12))
     with Library(place) as library:
-        scene = library.protocol().protocol.scene
-        stored = library.previews(scene, key)[3], library.previews(scene, BARE)[3]
+        scene = library.protocols.find().protocol.scene
+        stored = library.previews.all(scene, key)[3], library.previews.all(scene, BARE)[3]
     for address, preview in zip((cells[3]["url"], cells[3]["bare_url"]), stored, strict=True):
         answer = client.get(address)
         assert answer.content == preview.webp
@@ -292,18 +292,18 @@ def test_new_points_never_disturb_the_map(tmp_path: Path, read_only: bool, monke
     """A dozen adapters decide the plane by what differs most among them; what comes later finds its place in it."""
     place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
     if read_only:
-        monkeypatch.setattr(Showcase, "put_plane", lambda *_: None)
+        monkeypatch.setattr(Protocols, "put_plane", lambda *_: None)
     rng = np.random.default_rng(0)
     main, second = np.eye(16)[:2]
     with Library(place) as library:
-        stored = library.protocol()
+        stored = library.protocols.find()
         digest = stored.protocol.digest
-        (like, *_) = library.signatures(digest, library.adapters()).values()
+        (like, *_) = library.signatures.get(digest, library.adapters.all()).values()
 
         def add(name: str, direction: np.ndarray) -> None:
-            library.add_adapters([StoredAdapter(f"sha256:{name}", name, "fake", (), {})], {})
+            library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {})], {})
             signature = dataclasses.replace(like.signature, direction=direction)
-            library.put_signatures(digest, "glance", {f"sha256:{name}": signature})
+            library.signatures.put(digest, "glance", {f"sha256:{name}": signature})
 
         for number in range(9):
             add(str(number), main * (-1) ** number + 0.5 * second * rng.normal() + 0.05 * rng.normal(size=16))

@@ -136,8 +136,8 @@ def test_a_paused_run_goes_on_and_gives_the_same_bits(
 
 def directions(place: Path) -> dict[str, tuple[bytes, int]]:
     with Library(place) as library:
-        digest = library.protocol().protocol.digest
-        found = library.signatures(digest, library.adapters())
+        digest = library.protocols.find().protocol.digest
+        found = library.signatures.get(digest, library.adapters.all())
         return {key: (one.signature.direction.tobytes(), one.signature.cells) for key, one in found.items()}
 
 
@@ -176,9 +176,9 @@ def test_a_run_that_cannot_begin_says_why(tmp_path: Path, client: TestClient) ->
 def test_runs_of_the_command_line_are_told_too(tmp_path: Path, folder: Path) -> None:
     place = measured(tmp_path / "library.db", folder, precision="glance")
     with Library(place) as library:
-        library.start_run({"paths": ["/elsewhere"], "precision": "full", "owner": this_process()})
-        library.start_run({"paths": ["/elsewhere"], "precision": "full", "owner": "gone"})
-        library.start_run({"paths": [str(folder)], "precision": "glance", "owner": ""})
+        library.runs.start({"paths": ["/elsewhere"], "precision": "full", "owner": this_process()})
+        library.runs.start({"paths": ["/elsewhere"], "precision": "full", "owner": "gone"})
+        library.runs.start({"paths": [str(folder)], "precision": "glance", "owner": ""})
     with serving(place, folder) as client:
         assert [run["state"] for run in client.get(RUNS).json()] == ["interrupted", "elsewhere", "elsewhere", "done"]
         assert code(client.post(f"{RUNS}/2/resume"), 409) == "not-resumable"
@@ -192,7 +192,7 @@ def test_only_folders_named_at_start_are_looked_into(tmp_path: Path, folder: Pat
     (folder / "out").symlink_to(tmp_path)
     with Library(place) as library:
         for path in (tmp_path / "other", folder / ".." / "other", folder / "out"):
-            library.start_run({"paths": [str(path)], "precision": "full", "owner": ""})
+            library.runs.start({"paths": [str(path)], "precision": "full", "owner": ""})
     with serving(place, folder) as client:
         for number in (2, 3, 4):
             answer = client.post(f"{RUNS}/{number}/resume")
@@ -241,7 +241,7 @@ def test_a_watcher_ends_a_run_between_two_blocks(tmp_path: Path, folder: Path) -
         assert not outcome.finished
         assert outcome.refused == []
         assert len(blocks) == 3
-        assert library.runs()[0]["outcome"]["finished"] is False
+        assert library.runs.all()[0]["outcome"]["finished"] is False
 
 
 def test_a_file_counts_as_known_once_it_is_measured_and_until_it_is_replaced(tmp_path: Path, folder: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_duplicate_is_tried_where_one_of_its_files_is_still_the_same(tmp_path:
     copy.write_bytes((folder / "redder.safetensors").read_bytes())
     place = measured(tmp_path / "library.db", folder, precision="glance")
     with Library(place) as library:
-        ((key, adapter),) = [one for one in library.adapters().items() if len(one[1].paths) == 2]
+        ((key, adapter),) = [one for one in library.adapters.all().items() if len(one[1].paths) == 2]
     tint(Path(adapter.paths[0]), green=0.1)
     with serving(place, folder) as client:
         answer = client.post(TRIES, json={"prompt": "a fox", "adapters": [key]})

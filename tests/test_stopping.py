@@ -69,8 +69,8 @@ def strong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored(library: Library, name: str) -> StoredSignature:
-    key = library.find(name).key
-    return library.signatures(library.protocol().protocol.digest, [key])[key]
+    key = library.adapters.find(name).key
+    return library.signatures.get(library.protocols.find().protocol.digest, [key])[key]
 
 
 # --- the rule ----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairs(place: Path, tmp_path: Path) -> Path:
     """Two queries, answered in opposite order."""
     with Library(place) as library:
-        keys = tuple(library.adapters())
+        keys = tuple(library.adapters.all())
     path = tmp_path / "pairs.json"
     Study("behaviour", "bm25", (Pair("red", keys, keys[::-1]), Pair("blue", keys[::-1], keys))).write(path)
     return path
@@ -196,7 +196,7 @@ for number in range(3):
 
 def test_a_server_that_is_killed_while_people_answer_has_every_answer_once(place: Path, tmp_path: Path) -> None:
     with Library(place) as library:
-        keys = tuple(library.adapters())
+        keys = tuple(library.adapters.all())
     path = tmp_path / "pairs.json"
     Study("a", "b", tuple(Pair(f"red {number}", keys, keys[::-1]) for number in range(400))).write(path)
     options = ["--library", str(place), "--study", str(path), "--port", "0", "--no-open"]

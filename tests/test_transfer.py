@@ -46,14 +46,14 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_published_signatures_are_kept_as_they_are(tmp_path: Path, library: Library) -> None:
     rows = rows_of()
     assert import_carlos(write(tmp_path / "theirs.parquet", rows), library) == 3
-    stored = library.protocol()
+    stored = library.protocols.find()
     assert (stored.protocol.name, stored.adapters) == (CARLOS, 3)
     assert stored.origin.endswith("theirs.parquet")
     assert stored.protocol.prompts == ""  # theirs are not known here, so ours never meet them in one ranking
-    adapters = library.adapters()
+    adapters = library.adapters.all()
     for row in rows:
         key = f"civitai:{row['model_id']}@{row['version_id']}"
-        signature = library.signatures(stored.protocol.digest, [key])[key].signature
+        signature = library.signatures.get(stored.protocol.digest, [key])[key].signature
         np.testing.assert_array_equal(signature.direction, np.array(row["direction"], np.float32))
         assert (signature.strength, signature.consistency) == (row["strength"], row["consistency"])
         assert (signature.cells, signature.prompts) == (4480, 280)
@@ -67,9 +67,11 @@ def test_importing_twice_changes_nothing(tmp_path: Path, library: Library) -> No
     contents = []
     for _ in range(2):
         assert import_carlos(path, library) == 3
-        digest = library.protocol().protocol.digest
-        found = library.signatures(digest, library.adapters())
-        contents.append((library.adapters(), np.array(library.matrix(digest).directions).tobytes(), sorted(found)))
+        digest = library.protocols.find().protocol.digest
+        found = library.signatures.get(digest, library.adapters.all())
+        contents.append(
+            (library.adapters.all(), np.array(library.signatures.matrix(digest).directions).tobytes(), sorted(found))
+        )
     assert contents[0] == contents[1]
 
 
@@ -84,17 +86,19 @@ def test_an_export_of_an_import_is_the_same_file_again(tmp_path: Path, library: 
         np.testing.assert_array_equal(again["direction"], np.array(row["direction"], np.float32))
     with Library(tmp_path / "again.db", create=True) as other:
         assert import_carlos(tmp_path / "ours.parquet", other) == 3
-        assert other.adapters() == library.adapters()
-        digest = library.protocol().protocol.digest
-        assert other.protocol().protocol.digest == digest
-        np.testing.assert_array_equal(other.matrix(digest).directions, library.matrix(digest).directions)
+        assert other.adapters.all() == library.adapters.all()
+        digest = library.protocols.find().protocol.digest
+        assert other.protocols.find().protocol.digest == digest
+        np.testing.assert_array_equal(
+            other.signatures.matrix(digest).directions, library.signatures.matrix(digest).directions
+        )
 
 
 def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench: Bench) -> None:
     index([three(tmp_path / "loras")], bench, precision="quick")
     assert export_carlos(bench.library, tmp_path / "ours.parquet") == 3
     table = pq.read_table(tmp_path / "ours.parquet")
-    signatures = bench.library.signatures(bench.protocols[0], bench.library.adapters())
+    signatures = bench.library.signatures.get(bench.protocols[0], bench.library.adapters.all())
     for row in table.to_pylist():
         signature = signatures[row["key"]].signature
         assert row["cells"] == signature.cells
@@ -102,7 +106,10 @@ def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench:
         assert row["consistency_lower"] <= row["consistency"] <= row["consistency_upper"]
         assert signature.agreement is not None
         assert row["agreement_lower"] == signature.agreement.lower
-    assert str(bench.library.protocol().protocol.base_digest) in table.schema.metadata[b"lorascope_protocol"].decode()
+    assert (
+        str(bench.library.protocols.find().protocol.base_digest)
+        in table.schema.metadata[b"lorascope_protocol"].decode()
+    )
 
 
 def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, bench: Bench) -> None:
@@ -112,13 +119,15 @@ def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, ben
     with Library(tmp_path / "other.db", create=True) as other:
         assert import_carlos(tmp_path / "ours.parquet", other) == 3
         digest, here = bench.protocols[0], bench.library
-        assert other.protocol().protocol == here.protocol().protocol
-        assert other.protocol().preset == here.protocol().preset
-        ours, theirs = (one.signatures(digest, here.adapters()) for one in (here, other))
+        assert other.protocols.find().protocol == here.protocols.find().protocol
+        assert other.protocols.find().preset == here.protocols.find().preset
+        ours, theirs = (one.signatures.get(digest, here.adapters.all()) for one in (here, other))
         assert {k: (columns(v.signature), v.precision) for k, v in ours.items()} == {
             k: (columns(v.signature), v.precision) for k, v in theirs.items()
         }
-        assert {k: a.name for k, a in other.adapters().items()} == {k: a.name for k, a in here.adapters().items()}
+        assert {k: a.name for k, a in other.adapters.all().items()} == {
+            k: a.name for k, a in here.adapters.all().items()
+        }
 
 
 def test_an_older_export_of_our_own_asks_for_a_new_one(tmp_path: Path, bench: Bench) -> None:
@@ -130,7 +139,7 @@ def test_an_older_export_of_our_own_asks_for_a_new_one(tmp_path: Path, bench: Be
     with Library(tmp_path / "other.db", create=True) as other:
         with pytest.raises(LibraryError, match="export it again, or import the .db that it was exported from"):
             import_carlos(tmp_path / "old.parquet", other)
-        assert other.protocols() == []
+        assert other.protocols.all() == []
 
 
 @pytest.mark.parametrize(
@@ -157,8 +166,8 @@ def test_a_row_that_is_no_signature_is_named(
 ) -> None:
     with pytest.raises(LibraryError, match=message):
         import_carlos(write(tmp_path / "bad.parquet", rows_of(**change)), library)
-    assert library.adapters() == {}
-    assert library.protocols() == []
+    assert library.adapters.all() == {}
+    assert library.protocols.all() == []
 
 
 def test_a_wrong_row_far_down_leaves_the_library_as_it_was(tmp_path: Path, library: Library) -> None:
@@ -167,8 +176,8 @@ def test_a_wrong_row_far_down_leaves_the_library_as_it_was(tmp_path: Path, libra
     rows[-1]["strength"] = math.nan
     with pytest.raises(LibraryError, match=r"row 599 \('LoRA 599'\) is no signature"):
         import_carlos(write(tmp_path / "bad.parquet", rows), library)
-    assert library.adapters() == {}
-    assert library.protocols() == []
+    assert library.adapters.all() == {}
+    assert library.protocols.all() == []
 
 
 def test_what_is_odd_beside_the_figures_is_no_claim_and_can_be_exported(tmp_path: Path, library: Library) -> None:
@@ -177,12 +186,12 @@ def test_what_is_odd_beside_the_figures_is_no_claim_and_can_be_exported(tmp_path
     nameless: dict[str, Any] = {"model_name": None, "folder_name": None}
     assert import_carlos(write(tmp_path / "odd.parquet", rows_of(1, **odd)), library) == 1
     assert import_carlos(write(tmp_path / "nameless.parquet", rows_of(1, version_id=7, **nameless)), library) == 1
-    first, second = (library.adapters()[key] for key in ("civitai:10@100", "civitai:10@7"))
+    first, second = (library.adapters.all()[key] for key in ("civitai:10@100", "civitai:10@7"))
     assert first.facts["claims"].keys() == {"title", "civitai_model", "civitai_version"}
     assert second.name == second.key
     assert export_carlos(library, tmp_path / "again.parquet") == 2
     claims = {"nsfw_level": {"value": "Mature", "source": "import"}}  # as an earlier version kept it
-    library.add_adapters([dataclasses.replace(first, facts={"claims": claims, "downloads": "many"})], {})
+    library.adapters.add([dataclasses.replace(first, facts={"claims": claims, "downloads": "many"})], {})
     assert export_carlos(library, tmp_path / "again.parquet") == 2
 
 
@@ -206,7 +215,7 @@ def test_files_that_are_not_in_the_layout_are_told_apart(tmp_path: Path, library
     for name in ("text", "cut", "missing"):
         with pytest.raises(LibraryError, match=rf"{name}.parquet cannot be read as parquet \(.*\): give the published"):
             import_carlos(tmp_path / f"{name}.parquet", library)
-    assert library.protocols() == []
+    assert library.protocols.all() == []
 
 
 # --- files that are made to take more than they should -------------------------------------------------------------
@@ -237,7 +246,7 @@ def test_a_small_file_that_decodes_to_a_large_one_is_refused(
     assert path.stat().st_size < 1_000_000
     with pytest.raises(LibraryError, match=message):
         import_carlos(path, library)
-    assert library.protocols() == []
+    assert library.protocols.all() == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux holds a process to a limit on memory")
@@ -289,13 +298,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 @needs_sample
 def test_real_signatures_import(published: Library) -> None:
-    stored = published.protocol()
+    stored = published.protocols.find()
     assert (stored.protocol.name, stored.adapters) == ("carlos-2025", 200)
-    matrix = published.matrix(stored.protocol.digest)
+    matrix = published.signatures.matrix(stored.protocol.digest)
     assert matrix.directions.shape == (200, 512)
     np.testing.assert_allclose(np.linalg.norm(matrix.directions, axis=1), 1.0, atol=1e-5)
     assert import_carlos(SAMPLE, published) == 200
-    assert len(published.adapters()) == 200
+    assert len(published.adapters.all()) == 200
 
 
 @needs_sample
@@ -305,11 +314,11 @@ def test_the_paper_s_thresholds_hide_the_right_ones(published: Library) -> None:
     unstable = {row["version_id"] for row in rows if row["consistency"] < 0.041} - strong
     assert strong
     assert unstable
-    answer = Searcher(published).similar(next(iter(published.adapters())), top=1000)
+    answer = Searcher(published).similar(next(iter(published.adapters.all())), top=1000)
     hidden: dict[str | None, set[int]] = {"too strong": set(), "too unstable": set()}
     for hit in answer.hidden:
         hidden[hit.hidden].add(int(hit.adapter.key.split("@")[1]))
-    own = {int(next(iter(published.adapters())).split("@")[1])}
+    own = {int(next(iter(published.adapters.all())).split("@")[1])}
     assert hidden == {"too strong": strong - own, "too unstable": unstable - own}
     assert {hit.undecided for hit in answer.hits} == {()}
     assert len(answer.hits) + len(answer.hidden) == 199
@@ -317,6 +326,6 @@ def test_the_paper_s_thresholds_hide_the_right_ones(published: Library) -> None:
 
 @needs_sample
 def test_an_oil_painting_lora_finds_others(published: Library) -> None:
-    oil = published.find("OilPaint SDXL")
+    oil = published.adapters.find("OilPaint SDXL")
     nearest = [hit.adapter.name.lower() for hit in Searcher(published).similar(oil.key, top=10).hits]
     assert sum("oil" in name or "paint" in name for name in nearest) >= 3, nearest

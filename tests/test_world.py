@@ -54,9 +54,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 @pytest.fixture(scope="module")
 def found(world: Library) -> dict[str, Signature]:
     """Every signature by file stem."""
-    digest = world.protocol().protocol.digest
-    adapters = world.adapters()
-    return {adapters[key].name: stored.signature for key, stored in world.signatures(digest, adapters).items()}
+    digest = world.protocols.find().protocol.digest
+    adapters = world.adapters.all()
+    return {adapters[key].name: stored.signature for key, stored in world.signatures.get(digest, adapters).items()}
 
 
 def of_kind(kind: str) -> Facts:
@@ -73,7 +73,7 @@ def test_the_base_is_a_plain_sdxl_pipeline() -> None:
 
 
 def test_every_adapter_is_measured_in_full(world: Library) -> None:
-    adapters = world.adapters().values()
+    adapters = world.adapters.all().values()
     assert {adapter.name for adapter in adapters} == set(MEASURED)
     assert all(adapter.facts["modules_matched"] == adapter.facts["modules_total"] > 0 for adapter in adapters)
     assert len({adapter.facts["format"] for adapter in adapters}) >= 3
@@ -136,7 +136,7 @@ def test_two_trainings_of_one_effect_are_each_other_s_nearest(world: Library) ->
     searcher = Searcher(world)
     for one, other in (("winter_wonder", "winter_wonder_retrain"), ("heatvision", "watercolour_dream")):
         for name, twin in ((one, other), (other, one)):
-            assert searcher.similar(world.find(name).key, top=1).hits[0].adapter.name == twin
+            assert searcher.similar(world.adapters.find(name).key, top=1).hits[0].adapter.name == twin
 
 
 def test_the_overpowering_one_is_the_strongest(found: dict[str, Signature]) -> None:
@@ -148,11 +148,11 @@ def test_a_picture_finds_the_adapter_that_made_it(world: Library, tmp_path: Path
     from lorascope.encoders.pictures import embed_picture
 
     searcher = Searcher(world)
-    key = world.find("pencil_sketch_v1").key
+    key = world.adapters.find("pencil_sketch_v1").key
     scene = searcher.stored.protocol.scene
-    assert world.previews(scene, BARE)[0].prompt == world.previews(scene, key)[0].prompt
+    assert world.previews.all(scene, BARE)[0].prompt == world.previews.all(scene, key)[0].prompt
     path = tmp_path / "picture.webp"
-    path.write_bytes(world.previews(scene, key)[0].webp)
+    path.write_bytes(world.previews.all(scene, key)[0].webp)
     answer = searcher.image(embed_picture(path, searcher.stored.protocol.encoder), top=5)
     assert "pencil_sketch_v1" in [hit.adapter.name for hit in answer.hits]
 
@@ -169,10 +169,10 @@ def test_interrupting_a_run_does_not_change_a_bit(world: Library, tmp_path: Path
         with pytest.raises(KeyboardInterrupt):
             index(paths, bench, precision="quick", watch=stop)
         index(paths, bench, precision="quick")
-        digest = library.protocol().protocol.digest
-        keys = list(library.adapters())
-        before = {key: columns(s.signature) for key, s in world.signatures(digest, keys).items()}
-        after = {key: columns(s.signature) for key, s in library.signatures(digest, keys).items()}
+        digest = library.protocols.find().protocol.digest
+        keys = list(library.adapters.all())
+        before = {key: columns(s.signature) for key, s in world.signatures.get(digest, keys).items()}
+        after = {key: columns(s.signature) for key, s in library.signatures.get(digest, keys).items()}
     assert len(before) == 2
     assert before == after
 

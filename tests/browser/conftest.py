@@ -117,7 +117,7 @@ def library_file(loras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(library_file: Path, loras: Path) -> Iterator[str]:
     """A server over the measured adapters, with a study of one pair."""
     with Library(library_file) as library:
-        keys = {adapter.name: key for key, adapter in library.adapters().items()}
+        keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
     pairs = library_file.with_name("pairs.json")
     one, other = (keys["rose"], keys["grey00"]), (keys["leaf"], keys["sea"])
     Study("suffix", "query", (Pair("red", one, other),)).write(pairs)

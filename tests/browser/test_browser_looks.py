@@ -20,7 +20,7 @@ from tests.serving import measured
 def keys(library_file: Path) -> dict[str, str]:
     """Adapter keys by name."""
     with Library(library_file) as library:
-        return {adapter.name: key for key, adapter in library.adapters().items()}
+        return {adapter.name: key for key, adapter in library.adapters.all().items()}
 
 
 def addresses(keys: dict[str, str]) -> dict[str, str]:
@@ -80,7 +80,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         (folder / "loras" / f"{name}.civitai.info").write_text(json.dumps(claims), "utf-8")
     place = measured(folder / "library.db", folder / "loras", precision="glance")
     with Library(place) as library:
-        keys = {adapter.name: key for key, adapter in library.adapters().items()}
+        keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
     with serving(Settings(library=place, folders=(folder / "loras",))) as address:
         yield address, names, [keys[name] for name in names]
 

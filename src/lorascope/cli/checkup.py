@@ -95,7 +95,7 @@ def _library(path: Path | None) -> Check:
     place = path or default_path()
     try:
         with Library(place) as library:
-            counts = ", ".join(f"{s.adapters} under {s.protocol}" for s in library.protocols())
+            counts = ", ".join(f"{s.adapters} under {s.protocol}" for s in library.protocols.all())
             return Check("ok", "library", f"{place}: {counts or 'empty'}")
     except LorascopeError as error:
         return Check("problem" if place.exists() else "note", "library", str(error))

@@ -73,7 +73,7 @@ def remove(
     from lorascope.library import Library
 
     with Library(library) as opened:
-        found = opened.find(adapter)
+        found = opened.adapters.find(adapter)
         if not yes and not as_json:
             typer.confirm(f"Forget {found.name} ({found.key[:19]}) and its measurements?", abort=True)
         opened.remove(found.key)

@@ -96,10 +96,10 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
 
 def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
     """Every adapter under one Protocol, the strongest first."""
-    stored = library.protocol(protocol)
-    matrix = library.matrix(stored.protocol.digest)
-    precisions = library.precisions(stored.protocol.digest)
-    there = {key for path, (key, *_) in library.stamps().items() if _there(path)}
+    stored = library.protocols.find(protocol)
+    matrix = library.signatures.matrix(stored.protocol.digest)
+    precisions = library.signatures.precisions(stored.protocol.digest)
+    there = {key for path, (key, *_) in library.adapters.stamps().items() if _there(path)}
     order = sorted(range(len(matrix)), key=lambda row: -float(matrix.strength[row]))
     rows = [
         (
@@ -120,13 +120,13 @@ def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
     columns = names if any(row[5] for row in rows) else names[:5]
     shown = [(*row[:4], row[4] if "@" in row[4] else row[4][7:19], row[5])[: len(columns)] for row in rows]
     print_table(columns, shown, str(stored.protocol))
-    if refused := len(library.refusals()):
+    if refused := len(library.refusals.all()):
         out.print(f"[dim]{counted(refused, 'file')} left out: lorascope list --refused[/]")
 
 
 def list_protocols(library: Library, as_json: bool) -> None:
     """Every Protocol, and in which fields neighbours differ."""
-    found = library.protocols()
+    found = library.protocols.all()
     if as_json:
         print_json([{"name": str(s.protocol), "adapters": s.adapters, "origin": s.origin} for s in found])
         return
@@ -142,7 +142,7 @@ def list_protocols(library: Library, as_json: bool) -> None:
 
 def list_runs(library: Library, as_json: bool) -> None:
     """Every run and how it ended."""
-    found = library.runs()
+    found = library.runs.all()
     if as_json:
         print_json(found)
         return

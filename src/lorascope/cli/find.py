@@ -35,7 +35,7 @@ def search(
         raise QueryError("give either words or --image FILE")
     narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
     with Library(library) as opened:
-        measured = [str(s.protocol) for s in opened.protocols() if s.adapters] if every_protocol else []
+        measured = [str(s.protocol) for s in opened.protocols.all() if s.adapters] if every_protocol else []
         names = measured or [protocol]  # of a library without signatures, searching says what to do
         with CacheProgress() as progress:
             how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": progress.note}
@@ -73,7 +73,7 @@ def similar(
     with Library(library) as opened:
         with CacheProgress() as progress:
             searcher = Searcher(opened, protocol=protocol, note=progress.note)
-        answer = searcher.similar(opened.find(adapter).key, top=top, filters=narrowing.filters(searcher))
+        answer = searcher.similar(opened.adapters.find(adapter).key, top=top, filters=narrowing.filters(searcher))
         present(opened, [(searcher, answer)], narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
@@ -90,11 +90,11 @@ def show(
     from lorascope.report.plain import plain_adapter, plain_signature
 
     with Library(library) as opened:
-        found = opened.find(adapter)
+        found = opened.adapters.find(adapter)
         measured = [
             (stored, signatures[found.key])
-            for stored in opened.protocols()
-            if (signatures := opened.signatures(stored.protocol.digest, [found.key]))
+            for stored in opened.protocols.all()
+            if (signatures := opened.signatures.get(stored.protocol.digest, [found.key]))
         ]
         missed = {str(stored.protocol) for stored, _ in measured if overlooked(opened, stored, found.key)}
         if as_json:
@@ -126,7 +126,7 @@ def list_(
 
     with Library(library) as opened:
         if refused:
-            found = opened.refusals()
+            found = opened.refusals.all()
             print_json([vars(refusal) for refusal in found]) if as_json else print_refusals(found)
         elif protocols:
             list_protocols(opened, as_json)

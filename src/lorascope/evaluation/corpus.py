@@ -53,7 +53,7 @@ class Corpus:
     def of(cls, searcher: Searcher) -> Corpus:
         """The adapters that a searcher ranks."""
         keys = searcher.matrix.keys
-        adapters = searcher.library.adapters(keys)
+        adapters = searcher.library.adapters.get(keys)
         return cls(
             keys,
             searcher.matrix.names,

@@ -232,7 +232,7 @@ class Laboratory:
         for name in judges:  # before hours of images
             find_judge(name, presets=presets, download=self.download)
         studio = self._studio(seeds)
-        unseen = studio.make(self.library.adapters(called_for(evaluation)), self._note)
+        unseen = studio.make(self.library.adapters.get(called_for(evaluation)), self._note)
         panel = Panel(self.store, self.searcher.stored.protocol, studio.sitting)
         device = self.device or best_device()
         loaded = (load_judge(name, presets=presets, device=device, download=self.download) for name in judges)

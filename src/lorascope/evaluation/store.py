@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float32
 
 from lorascope.library import Library
-from lorascope.library.schema import connect, explained, transaction
+from lorascope.library.database import Database
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -48,7 +47,7 @@ class LabStore:
     def __init__(self, library: Library) -> None:
         """Open it, or make it."""
         self.path: Path = library.companion("lab")
-        self._db: sqlite3.Connection = connect(self.path, TABLES, create=True)
+        self._db = Database(self.path, TABLES, create=True)
 
     def __enter__(self) -> LabStore:
         return self
@@ -62,17 +61,9 @@ class LabStore:
         """Close the file."""
         self._db.close()
 
-    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        with explained(self.path):
-            return self._db.execute(sql, values).fetchall()
-
-    def _write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        with transaction(self._db, self.path) as db:
-            db.executemany(sql, rows)
-
     def texts(self, model: str, texts: Iterable[str]) -> dict[str, Float32[np.ndarray, " d"]]:
         """Kept embeddings, of the texts that were embedded before."""
-        rows = self._rows(
+        rows = self._db.rows(
             "SELECT text, vector FROM texts WHERE model = ? AND text IN (SELECT value FROM json_each(?))",
             [model, json.dumps(list(texts))],
         )
@@ -81,11 +72,11 @@ class LabStore:
     def put_texts(self, model: str, found: Mapping[str, Float32[np.ndarray, " d"]]) -> None:
         """Keep embeddings by their text."""
         rows = [(model, text, vector.astype(np.float32).tobytes()) for text, vector in found.items()]
-        self._write("INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+        self._db.write("INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
     def pictures(self, scene: str, adapter: str) -> list[Picture]:
         """The images of one adapter, in order of prompt and seed."""
-        rows = self._rows(
+        rows = self._db.rows(
             "SELECT prompt, seed, digest, webp FROM pictures WHERE scene = ? AND adapter = ? ORDER BY prompt, seed",
             [scene, adapter],
         )
@@ -93,16 +84,16 @@ class LabStore:
 
     def drawn(self, scene: str, adapter: str) -> set[tuple[str, int]]:
         """Which cells of an adapter have their image: prompts and seeds."""
-        return set(self._rows("SELECT prompt, seed FROM pictures WHERE scene = ? AND adapter = ?", [scene, adapter]))
+        return set(self._db.rows("SELECT prompt, seed FROM pictures WHERE scene = ? AND adapter = ?", [scene, adapter]))
 
     def put_pictures(self, scene: str, adapter: str, pictures: Iterable[Picture]) -> None:
         """Keep images."""
         rows = [(scene, adapter, p.prompt, p.seed, p.digest, p.webp) for p in pictures]
-        self._write("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+        self._db.write("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
     def verdicts(self, judge: str, pictures: Iterable[str]) -> dict[tuple[str, str], float]:
         """Scores that a judge gave before, by picture digest and query."""
-        rows = self._rows(
+        rows = self._db.rows(
             "SELECT picture, query, score FROM verdicts WHERE judge = ?"
             " AND picture IN (SELECT value FROM json_each(?))",
             [judge, json.dumps(list(pictures))],
@@ -112,4 +103,4 @@ class LabStore:
     def put_verdicts(self, judge: str, rows: Iterable[tuple[str, str, float, Mapping[str, float]]]) -> None:
         """Keep scores: picture digest, query, score, parts."""
         values = [(judge, picture, query, score, json.dumps(parts)) for picture, query, score, parts in rows]
-        self._write("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+        self._db.write("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)

@@ -43,7 +43,7 @@ def unseen(library: Library, protocol: str) -> Mapping[str, Unseen]:
     distances = library.evidence.distances(protocol)
     known = {
         key: (distances[key], strength)
-        for key, strength in library.strengths(protocol).items()
+        for key, strength in library.signatures.strengths(protocol).items()
         if distances.get(key, 0.0) > 0 and strength > 0
     }
     if len(known) < _FEWEST:

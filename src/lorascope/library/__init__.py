@@ -3,6 +3,7 @@
 from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
 from lorascope.library.matrix import Matrix
+from lorascope.library.previews import BARE
 from lorascope.library.published import export_carlos, import_carlos, published
 from lorascope.library.records import (
     Pin,
@@ -12,7 +13,7 @@ from lorascope.library.records import (
     StoredProtocol,
     StoredSignature,
 )
-from lorascope.library.store import BARE, Library, default_path
+from lorascope.library.store import Library, default_path
 from lorascope.library.transfer import merge, write_manifest
 
 __all__ = [

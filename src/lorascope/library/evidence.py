@@ -6,7 +6,6 @@ Embeddings are stored as float16, and rounded to it before anything is computed 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
-from lorascope.library.schema import EVIDENCE, attached, connect, explained, transaction
+from lorascope.library.database import Database
+from lorascope.library.schema import EVIDENCE
 
 _NO_END = 2**31
 
@@ -42,9 +42,9 @@ class Evidence:
     """The companion database of a library. ``words`` are the trigger words its prompts were extended by."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the companion; see :func:`lorascope.library.schema.connect`."""
+        """Open the companion; see :class:`lorascope.library.database.Database`."""
         self.path = path
-        self._db: sqlite3.Connection = connect(path, EVIDENCE, create=create)
+        self._db = Database(path, EVIDENCE, create=create)
 
     def close(self) -> None:
         """Close the file."""
@@ -54,7 +54,7 @@ class Evidence:
         self, protocol: str, execution: str, words: str, block: int, embeddings: Float16[np.ndarray, "n d"]
     ) -> None:
         """Keep the bare embeddings of one block."""
-        with transaction(self._db, self.path) as db:
+        with self._db.transaction() as db:
             db.execute(
                 "INSERT INTO baselines VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (protocol, execution, words, block, embeddings.tobytes()),
@@ -62,18 +62,17 @@ class Evidence:
 
     def baseline(self, protocol: str, execution: str, words: str, block: int) -> Float16[np.ndarray, " flat"] | None:
         """The bare embeddings of one block, flat, or None."""
-        with explained(self.path):
-            row = self._db.execute(
-                "SELECT embeddings FROM baselines WHERE (protocol, execution, words, block) = (?, ?, ?, ?)",
-                (protocol, execution, words, block),
-            ).fetchone()
+        row = self._db.row(
+            "SELECT embeddings FROM baselines WHERE (protocol, execution, words, block) = (?, ?, ?, ?)",
+            (protocol, execution, words, block),
+        )
         return None if row is None else np.frombuffer(row[0], np.float16)
 
     def put_thumbnails(
         self, scene: str, execution: str, words: str, block: int, pixels: UInt8[np.ndarray, "n 3 s s"]
     ) -> None:
         """Keep the bare pictures of one block, small."""
-        with transaction(self._db, self.path) as db:
+        with self._db.transaction() as db:
             db.execute(
                 "INSERT INTO thumbnails VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (scene, execution, words, block, pixels.tobytes()),
@@ -81,24 +80,20 @@ class Evidence:
 
     def thumbnails(self, scene: str, execution: str, words: str, block: int) -> UInt8[np.ndarray, " flat"] | None:
         """The small bare pictures of one block, flat, or None."""
-        with explained(self.path):
-            row = self._db.execute(
-                "SELECT pixels FROM thumbnails WHERE (scene, execution, words, block) = (?, ?, ?, ?)",
-                (scene, execution, words, block),
-            ).fetchone()
+        row = self._db.row(
+            "SELECT pixels FROM thumbnails WHERE (scene, execution, words, block) = (?, ?, ?, ?)",
+            (scene, execution, words, block),
+        )
         return None if row is None else np.frombuffer(row[0], np.uint8)
 
     def put_floor(self, protocol: str, execution: str, floor: float) -> None:
         """Keep the noise floor of a Protocol under an Execution; the first one measured stays."""
-        with transaction(self._db, self.path) as db:
+        with self._db.transaction() as db:
             db.execute("INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (protocol, execution, floor))
 
     def floor(self, protocol: str, execution: str) -> float | None:
         """The noise floor, or None where it was not measured yet."""
-        with explained(self.path):
-            row = self._db.execute(
-                "SELECT floor FROM floors WHERE (protocol, execution) = (?, ?)", (protocol, execution)
-            ).fetchone()
+        row = self._db.row("SELECT floor FROM floors WHERE (protocol, execution) = (?, ?)", (protocol, execution))
         return None if row is None else row[0]
 
     def put_block(
@@ -111,26 +106,24 @@ class Evidence:
         moved: Float32[np.ndarray, " n"],
     ) -> None:
         """Keep one block of an adapter under each of several Protocols, all or none."""
-        with transaction(self._db, self.path) as db:
-            db.executemany(
-                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [
-                    (adapter, protocol, block, execution, words, embeddings.tobytes(), moved.tobytes())
-                    for protocol, embeddings in found
-                ],
-            )
+        self._db.write(
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [
+                (adapter, protocol, block, execution, words, embeddings.tobytes(), moved.tobytes())
+                for protocol, embeddings in found
+            ],
+        )
 
     def blocks(self, adapter: str, protocol: str, first: int = 0, end: int = _NO_END) -> list[Block]:
         """The unbroken run of blocks from ``first`` on, before ``end``, each with the baseline of its own Execution."""
-        with explained(self.path):
-            rows = self._db.execute(
-                "SELECT b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
-                " JOIN baselines a ON a.protocol = b.protocol AND a.execution = b.execution"
-                "  AND a.words = b.words AND a.block = b.block"
-                " JOIN floors f ON f.protocol = b.protocol AND f.execution = b.execution"
-                " WHERE b.adapter = ? AND b.protocol = ? AND b.block >= ? AND b.block < ? ORDER BY b.block",
-                (adapter, protocol, first, end),
-            ).fetchall()
+        rows = self._db.rows(
+            "SELECT b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
+            " JOIN baselines a ON a.protocol = b.protocol AND a.execution = b.execution"
+            "  AND a.words = b.words AND a.block = b.block"
+            " JOIN floors f ON f.protocol = b.protocol AND f.execution = b.execution"
+            " WHERE b.adapter = ? AND b.protocol = ? AND b.block >= ? AND b.block < ? ORDER BY b.block",
+            (adapter, protocol, first, end),
+        )
         found: list[Block] = []
         for place, (index, adapted, bare, moved, floor, execution) in enumerate(rows, first):
             if index != place:
@@ -143,10 +136,9 @@ class Evidence:
 
     def distances(self, protocol: str) -> dict[str, float]:
         """How far each adapter's pictures moved on average: the distance of thumbnails, 0 to 1, by adapter key."""
-        with explained(self.path):
-            rows = self._db.execute(
-                "SELECT adapter, moved FROM blocks WHERE protocol = ? ORDER BY adapter, block", (protocol,)
-            ).fetchall()
+        rows = self._db.rows(
+            "SELECT adapter, moved FROM blocks WHERE protocol = ? ORDER BY adapter, block", (protocol,)
+        )
         found: dict[str, list[Float32[np.ndarray, " n"]]] = {}
         for adapter, moved in rows:
             found.setdefault(adapter, []).append(np.frombuffer(moved, np.float32))
@@ -154,7 +146,7 @@ class Evidence:
 
     def remove(self, adapter: str) -> None:
         """Forget an adapter's blocks."""
-        with transaction(self._db, self.path) as db:
+        with self._db.transaction() as db:
             db.execute("DELETE FROM blocks WHERE adapter = ?", (adapter,))
 
     def absorb(self, other: Path, but: Iterable[str]) -> None:
@@ -164,7 +156,7 @@ class Evidence:
             other: the companion of that library.
             but: adapters whose blocks are left where they are.
         """
-        with attached(self._db, self.path, other) as db:
+        with self._db.attached(other) as db:
             for table in ("floors", "baselines", "thumbnails"):
                 db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
             taken = "SELECT * FROM other.blocks WHERE adapter NOT IN (SELECT value FROM json_each(?))"

@@ -1,4 +1,4 @@
-"""Who has claimed an adapter for measuring, and whether that process still lives."""
+"""Leases: which process measures which adapter, so that no two measure the same one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import socket
 import sys
 import time
+from typing import final
+
+from lorascope.library.database import Database
 
 SECONDS = 900
-"""How long a claim holds by itself, where nobody can tell whether its process lives."""
+"""How long a lease holds by itself, where nobody can tell whether its process lives."""
 _STARTED = time.time_ns()
 
 
@@ -34,3 +37,27 @@ def ended(owner: str) -> bool:
     except OSError:
         return False
     return False
+
+
+@final
+class Leases:
+    """The adapters that processes are measuring now. A lease ends with its process, or after :data:`SECONDS`."""
+
+    def __init__(self, db: Database) -> None:
+        """Read and write through a library's connection."""
+        self._db = db
+
+    def acquire(self, adapter: str, scene: str, owner: str) -> bool:
+        """Take an adapter for measuring in a scene, or renew the lease; False if another process has it."""
+        now = time.time()
+        with self._db.transaction() as db:
+            sql = "SELECT owner FROM claims WHERE adapter = ? AND scene = ? AND owner <> ? AND until >= ?"
+            held = db.execute(sql, (adapter, scene, owner, now)).fetchone()
+            if held is not None and not ended(held[0]):
+                return False
+            db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (adapter, scene, owner, now + SECONDS))
+            return True
+
+    def release(self, owner: str) -> None:
+        """Give back everything that one process has taken."""
+        self._db.write("DELETE FROM claims WHERE owner = ?", [(owner,)])

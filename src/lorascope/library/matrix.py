@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from lorascope.caches import Note, fingerprint, unfinished
+from lorascope.library.database import Database
 from lorascope.library.directions import Directions
 from lorascope.models import cache_dir
 
@@ -122,15 +122,15 @@ class _Kept:
     directions: Float32[np.ndarray, "m d"]
 
 
-def read_matrix(db: sqlite3.Connection, path: Path, protocol: str, look_up: LookUp, note: Note | None) -> Matrix:
-    """Every signature of one Protocol of the library at ``path``; ``note`` hears of the building of a large one."""
+def read_matrix(db: Database, protocol: str, look_up: LookUp, note: Note | None) -> Matrix:
+    """Every signature of one Protocol of a library; ``note`` is called with progress while a large one is built."""
     ids, stamps = _stamps(db, protocol)
-    name = hashlib.sha256(f"{_LAYOUT} {path.resolve()} {protocol}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{_LAYOUT} {db.path.resolve()} {protocol}".encode()).hexdigest()[:32]
     home = cache_dir() / "matrices" / name
     kept = _open(home) if len(ids) > IN_MEMORY else None
     places = _places(kept, ids, stamps)
     if len(ids) > IN_MEMORY and _outdated(kept, places):
-        kept = _build(db, path, home, protocol, ids, note) or kept
+        kept = _build(db, home, protocol, ids, note) or kept
         places = _places(kept, ids, stamps)
     recent, directions = _read(db, protocol, ids[places < 0])
     if kept is None:
@@ -142,13 +142,13 @@ def read_matrix(db: sqlite3.Connection, path: Path, protocol: str, look_up: Look
     return Matrix.build(protocol, rows, Directions(kept.directions, directions, order), look_up, kept.folder)
 
 
-def _stamps(db: sqlite3.Connection, protocol: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+def _stamps(db: Database, protocol: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Adapters and stamps of all signatures, by adapter."""
     sql = (
         "SELECT group_concat(adapter), group_concat(stamp) FROM"
         " (SELECT adapter, stamp FROM signatures WHERE protocol = ? ORDER BY adapter)"
     )
-    ids, stamps = db.execute(sql, [protocol]).fetchone()
+    ids, stamps = db.row(sql, [protocol])
     return numbers(ids), numbers(stamps)
 
 
@@ -187,9 +187,7 @@ def _open(home: Path) -> _Kept | None:
     return None
 
 
-def _build(
-    db: sqlite3.Connection, path: Path, home: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None
-) -> _Kept | None:
+def _build(db: Database, home: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None) -> _Kept | None:
     """Put a new folder in the place of what is there; None if the disk does not take it."""
     try:
         with unfinished(home) as partial:
@@ -199,7 +197,7 @@ def _build(
             for old in home.glob("[0-9a-f]*[0-9a-f]"):
                 shutil.rmtree(old, ignore_errors=True)
             partial.rename(home / digest)
-            (home / _OWNER).write_text(str(path.resolve()), "utf-8")
+            (home / _OWNER).write_text(str(db.path.resolve()), "utf-8")
     except OSError:
         return None
     _sweep(home.parent)
@@ -214,9 +212,7 @@ def _sweep(matrices: Path) -> None:
                 shutil.rmtree(owner.parent, ignore_errors=True)
 
 
-def _write(
-    db: sqlite3.Connection, folder: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None
-) -> None:
+def _write(db: Database, folder: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None) -> None:
     """Stream all rows into two files, without ever holding them."""
     make = np.lib.format.open_memmap
     dim = _dim(db, protocol)
@@ -231,9 +227,7 @@ def _write(
     directions.flush()
 
 
-def _read(
-    db: sqlite3.Connection, protocol: str, ids: Int64[np.ndarray, " n"]
-) -> tuple[np.ndarray, Float32[np.ndarray, "n d"]]:
+def _read(db: Database, protocol: str, ids: Int64[np.ndarray, " n"]) -> tuple[np.ndarray, Float32[np.ndarray, "n d"]]:
     """Records and unit Directions of some adapters, in memory."""
     found = [(records, units) for _, records, units in _chunks(db, protocol, ids)]
     if not found:
@@ -241,13 +235,13 @@ def _read(
     return np.concatenate([records for records, _ in found]), np.concatenate([units for _, units in found])
 
 
-def _dim(db: sqlite3.Connection, protocol: str) -> int:
-    row = db.execute("SELECT length(direction) / 4 FROM signatures WHERE protocol = ? LIMIT 1", [protocol]).fetchone()
+def _dim(db: Database, protocol: str) -> int:
+    row = db.row("SELECT length(direction) / 4 FROM signatures WHERE protocol = ? LIMIT 1", [protocol])
     return row[0] if row else 1
 
 
 def _chunks(
-    db: sqlite3.Connection, protocol: str, ids: Int64[np.ndarray, " n"]
+    db: Database, protocol: str, ids: Int64[np.ndarray, " n"]
 ) -> Iterator[tuple[int, np.ndarray, Float32[np.ndarray, "k d"]]]:
     """Where each chunk begins, its records, its unit Directions."""
     sql = (
@@ -255,7 +249,7 @@ def _chunks(
         " WHERE protocol = ? AND adapter IN (SELECT value FROM json_each(?)) ORDER BY adapter"
     )
     for start in range(0, len(ids), _CHUNK):
-        rows = db.execute(sql, [protocol, json.dumps(ids[start : start + _CHUNK].tolist())]).fetchall()
+        rows = db.rows(sql, [protocol, json.dumps(ids[start : start + _CHUNK].tolist())])
         yield start, _records(rows), _units(rows)
 
 

@@ -101,10 +101,10 @@ class Published:
             LibraryError: the library cannot be written.
         """
         count = 0
-        library.add_protocol(self.protocol, self.preset, origin=self._source)
+        library.protocols.add(self.protocol, self.preset, origin=self._source)
         for adapter, signature, precision in self.rows():
-            library.add_adapters([adapter], {})
-            library.put_signatures(self.protocol.digest, precision, {adapter.key: signature})
+            library.adapters.add([adapter], {})
+            library.signatures.put(self.protocol.digest, precision, {adapter.key: signature})
             count += 1
         return count
 
@@ -321,9 +321,9 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
     import pyarrow
     from pyarrow import parquet
 
-    stored = library.protocol(protocol)
-    adapters = library.adapters()
-    signatures = library.signatures(stored.protocol.digest, adapters)
+    stored = library.protocols.find(protocol)
+    adapters = library.adapters.all()
+    signatures = library.signatures.get(stored.protocol.digest, adapters)
     rows = [_to_row(adapters[key], signatures[key]) for key in signatures]
     table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
     measured_under = {"lorascope_protocol": stored.protocol.to_json(), "lorascope_preset": stored.preset.to_json()}

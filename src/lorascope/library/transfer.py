@@ -27,22 +27,22 @@ def merge(source: Path, library: Library) -> int:
         LibraryError: the other one cannot be read.
     """
     with Library(source) as other:
-        known = {stored.protocol.digest for stored in library.protocols()}
-        for stored in reversed(other.protocols()):
+        known = {stored.protocol.digest for stored in library.protocols.all()}
+        for stored in reversed(other.protocols.all()):
             if stored.protocol.digest not in known:
-                library.add_protocol(stored.protocol, stored.preset, origin=stored.origin)
-            mean = other.baseline_mean(stored.protocol.digest)
-            if mean is not None and library.baseline_mean(stored.protocol.digest) is None:
-                library.put_baseline_mean(stored.protocol.digest, mean)
-        adapters = other.adapters()
-        here = library.adapters(adapters)
-        seen = {*library.stamps(), *(refusal.path for refusal in library.refusals())}
-        stamps = {path: (size, time) for path, (_, size, time) in other.stamps().items() if path not in seen}
-        library.add_adapters([_joined(here.get(key), theirs, stamps) for key, theirs in adapters.items()], stamps)
-        for stored in other.protocols():
+                library.protocols.add(stored.protocol, stored.preset, origin=stored.origin)
+            mean = other.protocols.baseline_mean(stored.protocol.digest)
+            if mean is not None and library.protocols.baseline_mean(stored.protocol.digest) is None:
+                library.protocols.put_baseline_mean(stored.protocol.digest, mean)
+        adapters = other.adapters.all()
+        here = library.adapters.get(adapters)
+        seen = {*library.adapters.stamps(), *(refusal.path for refusal in library.refusals.all())}
+        stamps = {path: (size, time) for path, (_, size, time) in other.adapters.stamps().items() if path not in seen}
+        library.adapters.add([_joined(here.get(key), theirs, stamps) for key, theirs in adapters.items()], stamps)
+        for stored in other.protocols.all():
             digest = stored.protocol.digest
-            for key, found in other.signatures(digest, adapters).items():
-                library.put_signatures(digest, found.precision, {key: found.signature})
+            for key, found in other.signatures.get(digest, adapters).items():
+                library.signatures.put(digest, found.precision, {key: found.signature})
         library.absorb(other, [key for key, mine in here.items() if _reworded(mine, adapters[key])])
         return len(adapters)
 
@@ -74,16 +74,16 @@ def write_manifest(library: Library, path: Path) -> int:
     Raises:
         OutputError: the file cannot be written.
     """
-    adapters = library.adapters()
+    adapters = library.adapters.all()
     manifest = {
         "rule": "every file that matches the base model of its Protocol and passes every check of the adapter reader",
-        "protocols": [json.loads(stored.protocol.to_json()) for stored in library.protocols()],
-        "runs": [run | {"request": _without_owner(run["request"])} for run in library.runs()],
+        "protocols": [json.loads(stored.protocol.to_json()) for stored in library.protocols.all()],
+        "runs": [run | {"request": _without_owner(run["request"])} for run in library.runs.all()],
         "adapters": [
             {"key": a.key, "name": a.name, "family": a.family, "paths": a.paths} | _coverage(a)
             for a in adapters.values()
         ],
-        "left_out": [vars(refusal) for refusal in library.refusals()],
+        "left_out": [vars(refusal) for refusal in library.refusals.all()],
     }
     with whole(path) as partial:
         # an older run may have noted a path that is no UTF-8: what stands for its bytes is spelt as JSON spells it

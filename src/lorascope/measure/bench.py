@@ -80,13 +80,13 @@ class Bench:
         self._generator = generator
         self.execution = generator.execution.digest
         if self._recorded:
-            self.library.add_execution(generator.execution)
+            self.library.protocols.add_execution(generator.execution)
 
     def record(self) -> None:
         """Make the Protocols known to the library, the last one active, with what the preset says of thresholds."""
         for protocol in self._known.values():
-            self.library.add_protocol(protocol, self.preset)
-        self.library.add_execution(self._generator.execution)
+            self.library.protocols.add(protocol, self.preset)
+        self.library.protocols.add_execution(self._generator.execution)
         self._recorded = True
 
     @property
@@ -240,7 +240,7 @@ class Bench:
                     cells += len(self.grid.block(index))
                     total = total + found.reshape(len(self.grid.block(index)), -1).sum(0, dtype=np.float64)
             if cells:
-                self.library.put_baseline_mean(digest, (total / cells).astype(np.float32))
+                self.library.protocols.put_baseline_mean(digest, (total / cells).astype(np.float32))
 
     def has_baseline(self, words: str, index: int) -> bool:
         """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
@@ -274,7 +274,7 @@ class Bench:
             thumbnails.append(_thumbnails(images))
             previews += self._previews(batch, images, start + first)
         if previews:
-            self.library.put_previews(self.scene, previews_of, previews)
+            self.library.previews.put(self.scene, previews_of, previews)
         return _Arm({digest: np.concatenate(rows) for digest, rows in embeddings.items()}, np.concatenate(thumbnails))
 
     def _images(self, cells: Sequence[Cell], words: str) -> Float[torch.Tensor, "n 3 h w"]:

@@ -80,8 +80,8 @@ def _bare_cells(bench: Bench, words: str, cells: int) -> int:
 def _known(bench: Bench, adapters: Iterable[Adapter]) -> Iterable[tuple[Adapter, tuple[int, float | None]]]:
     """Each adapter with the cells that it has and the Consistency that it has or may be expected to have."""
     library, protocol = bench.library, bench.protocols[0]
-    stamps, records = library.stamps(), library.adapters()
-    signatures = library.signatures(protocol, records)
+    stamps, records = library.adapters.stamps(), library.adapters.all()
+    signatures = library.signatures.get(protocol, records)
     prior = Prior.of(library, protocol, bench.worn_as)
     for adapter in adapters:
         key = known_key(adapter.path, stamps)

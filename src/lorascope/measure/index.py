@@ -109,14 +109,14 @@ def index(
     places = [Path(path) for path in paths]
     bench.record()
     if number is None:
-        number = bench.library.start_run(request_of(places, precision, partial))
+        number = bench.library.runs.start(request_of(places, precision, partial))
     try:
         run.go(places)
     except StopRun:
         pass
     finally:
         run.close()
-        bench.library.finish_run(number, run.outcome.summary())
+        bench.library.runs.finish(number, run.outcome.summary())
     return run.outcome
 
 
@@ -159,7 +159,7 @@ class _Run:
         self.outcome.unchanged = sorted(set(corpus.known.values()))
         for refused in corpus.refused:
             self._refuse(refused)
-        self._library.accept(*corpus.vanished)
+        self._library.refusals.remove(*corpus.vanished)
         adapters = self._first_looks(corpus.adapters)
         self._bench.keep_baseline_mean(1)
         if self._goal != GLANCE and not self._late:
@@ -173,7 +173,7 @@ class _Run:
         self.outcome.seconds = time.monotonic() - self._began
         self.outcome.measured = sorted(set(self.outcome.measured))
         self.outcome.elsewhere = sorted(set(self.outcome.elsewhere).difference(self.outcome.measured))
-        self._library.release(self._owner)
+        self._library.leases.release(self._owner)
 
     def _tell_scan(self, count: int) -> None:
         self._watch(Event("scan", f"{count} files", count))
@@ -193,9 +193,9 @@ class _Run:
 
     def _recall(self, adapters: Sequence[Adapter]) -> set[Path]:
         """Take up what the library knows of some files; returns those that were looked at already."""
-        stamps = self._library.stamps()
+        stamps = self._library.adapters.stamps()
         keys = {adapter.path: key for adapter in adapters if (key := known_key(adapter.path, stamps)) is not None}
-        stored = self._library.adapters(keys.values())
+        stored = self._library.adapters.get(keys.values())
         known = {path: stored[key].facts for path, key in keys.items() if key in stored}  # some were just removed
         spectra = {path: recall(facts, self._bench.worn_as) for path, facts in known.items()}
         self._spectra = {path: spectrum for path, spectrum in spectra.items() if spectrum is not None}
@@ -278,7 +278,7 @@ class _Run:
         key, delta = load()
         if self._keys.setdefault(adapter.path, key) != key:
             raise ChangedAdapter(adapter.path, "it changed while this run was measuring it", "Run index again")
-        if not self._library.claim(key, bench.scene, self._owner):
+        if not self._library.leases.acquire(key, bench.scene, self._owner):
             self.outcome.elsewhere.append(key)
             return
         tally, worn = Tally(bench, key), self._worn(key)
@@ -293,29 +293,29 @@ class _Run:
             began = time.monotonic()
             cells = len(bench.grid.block(tally.blocks))
             bench.measure(key, delta, words, tally.blocks)
-            self._library.claim(key, bench.scene, self._owner)  # keeps the lease
+            self._library.leases.acquire(key, bench.scene, self._owner)  # keeps the lease
             tally.catch_up()
             if tally.blocks in looks(bench.grid):  # a run that ends before its goal leaves what it knows to be searched
                 for protocol, signature in tally.signatures(rule.looks).items():
                     label = known_as.get(protocol, GLANCE.name)
-                    self._library.put_signatures(protocol, label, {key: signature})
+                    self._library.signatures.put(protocol, label, {key: signature})
             self._longest = max(self._longest, time.monotonic() - began)
             self.outcome.cells += cells
             self._spent += cells
             self._ahead[adapter.path] = max(0, self._ahead[adapter.path] - cells)
             self._say("block", adapter.path.stem)
         for protocol, signature in tally.signatures(rule.looks).items():
-            self._library.put_signatures(protocol, rule.label(signature), {key: signature})
+            self._library.signatures.put(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
 
     def _known_as(self, key: str) -> dict[str, str]:
         """As what the signature of an adapter is kept so far, under each Protocol that has one."""
-        found = {protocol: self._library.signatures(protocol, [key]).get(key) for protocol in self._bench.protocols}
+        found = {protocol: self._library.signatures.get(protocol, [key]).get(key) for protocol in self._bench.protocols}
         return {protocol: stored.precision for protocol, stored in found.items() if stored is not None}
 
     def _worn(self, key: str) -> dict[str, str]:
         """The trigger words that an adapter was measured with, by scene."""
-        known = self._library.adapters([key]).get(key)
+        known = self._library.adapters.get([key]).get(key)
         return {} if known is None else known.facts.get("worn", {})
 
     def _rule(self, goal: Precision) -> StoppingRule:
@@ -342,8 +342,8 @@ class _Run:
             "spectrum": remember(self._spectra[adapter.path], self._bench.worn_as),
         }
         stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))
-        self._library.add_adapters([stored], {path: (adapter.size, adapter.mtime_ns)})
-        self._library.accept(path)
+        self._library.adapters.add([stored], {path: (adapter.size, adapter.mtime_ns)})
+        self._library.refusals.remove(path)
 
     def _as_measured(self, copy: StoredAdapter) -> StoredAdapter:
         """An adapter by the name and the claims of the file that was measured, as long as that one lies there.
@@ -351,7 +351,7 @@ class _Run:
         Another file may hold the same, with another sidecar: its words are not those that the adapter was measured
         with.
         """
-        known = self._library.adapters([copy.key]).get(copy.key)
+        known = self._library.adapters.get([copy.key]).get(copy.key)
         if known is None or not known.facts.get("worn"):
             return copy
         first = known.facts.get("read_from")
@@ -361,7 +361,7 @@ class _Run:
         return replace(copy, name=known.name, facts=copy.facts | kept)
 
     def _refuse(self, refused: Refusal) -> None:
-        self._library.refuse(refused)
+        self._library.refusals.add(refused)
         self.outcome.refused.append(refused)
         self._say("refused", f"{refused.path}: {refused.reason}")
 
@@ -371,7 +371,7 @@ class _Run:
     def _expected(self, adapter: Adapter) -> int:
         """About how many cells an adapter still takes after its first look."""
         grid, key = self._bench.grid, self._keys[adapter.path]
-        stored = self._library.signatures(self._bench.protocols[0], [key]).get(key)
+        stored = self._library.signatures.get(self._bench.protocols[0], [key]).get(key)
         if stored is None:
             return expected_cells(self._goal, grid)
         return max(0, expected_cells(self._goal, grid, stored.signature.consistency) - stored.signature.cells)

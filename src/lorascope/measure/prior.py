@@ -132,8 +132,10 @@ class Prior:
             protocol: its digest.
             worn_as: base model and scale, for which spectra must have been taken.
         """
-        known = {key: found for key, adapter in library.adapters().items() if (found := recall(adapter.facts, worn_as))}
-        signatures = {key: stored.signature for key, stored in library.signatures(protocol, known).items()}
+        known = {
+            key: found for key, adapter in library.adapters.all().items() if (found := recall(adapter.facts, worn_as))
+        }
+        signatures = {key: stored.signature for key, stored in library.signatures.get(protocol, known).items()}
         used = [key for key, signature in signatures.items() if signature.consistency is not None]
         return cls(
             [known[key] for key in used],

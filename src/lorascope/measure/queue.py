@@ -45,7 +45,7 @@ def gather(
         tell: called with the number of files seen so far.
     """
     corpus = Corpus()
-    stamps = library.stamps()
+    stamps = library.adapters.stamps()
     given, met = list(paths), set[str]()
 
     def report(folder: Path, reason: str) -> None:
@@ -68,7 +68,7 @@ def gather(
     unseen = [refused.path for refused in corpus.refused if refused.code == UnreadableAdapter.code]
     corpus.vanished = [
         old.path
-        for old in library.refusals()
+        for old in library.refusals.all()
         if old.path not in met and _under(old.path, roots) and not _under(old.path, unseen)
     ]
     return corpus
@@ -88,13 +88,13 @@ def finished(library: Library, protocols: Iterable[str], rule: StoppingRule) -> 
 
 
 def _finished(library: Library, protocol: str, rule: StoppingRule) -> set[str]:
-    labels = library.precisions(protocol)
+    labels = library.signatures.precisions(protocol)
     if not rule.sequential:
         return {key for key, label in labels.items() if rule.precision.name == "glance" or label == "full"}
     # the intervals of a glance do not allow for repeated looks
     sequential = [key for key, label in labels.items() if label not in ("glance", "full")]
     done = {key for key, label in labels.items() if label == "full"}
-    stored = library.signatures(protocol, sequential)
+    stored = library.signatures.get(protocol, sequential)
     return done | {key for key, one in stored.items() if rule.spares(one.signature, labels[key])}
 
 

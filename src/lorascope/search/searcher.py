@@ -62,8 +62,8 @@ class Searcher:
             LibraryError: no such Protocol, or it has no signatures yet.
         """
         self.library = library
-        self.stored = library.protocol(protocol)
-        self.matrix: Matrix = library.matrix(self.stored.protocol.digest, note)
+        self.stored = library.protocols.find(protocol)
+        self.matrix: Matrix = library.signatures.matrix(self.stored.protocol.digest, note)
         if not len(self.matrix):
             raise LibraryError(f"{library.path} holds no signatures yet: run `lorascope index FOLDER` first")
         self._phrases = Phrases(self.stored, query_encoder, note)
@@ -112,12 +112,12 @@ class Searcher:
         row = self.row(key)
         if row is None:
             raise LibraryError(f"{key} has no signature under {self.stored.protocol}: index it first")
-        name = self.library.adapters([key])[key].name
+        name = self.library.adapters.get([key])[key].name
         return self.rank(f"like {name}", self.matrix.directions[row], None, top=top, filters=filters, leave_out=[row])
 
     def row(self, key: str) -> int | None:
         """The row of the matrix in which an adapter is, by its key; None if it has no signature."""
-        number = self.library.number(key)
+        number = self.library.adapters.number(key)
         rows = np.flatnonzero(self.matrix.ids == (-1 if number is None else number))
         return int(rows[0]) if len(rows) else None
 
@@ -140,7 +140,7 @@ class Searcher:
         Raises:
             LibraryError: the library was measured elsewhere and knows no mean of bare images.
         """
-        mean = self.library.baseline_mean(self.stored.protocol.digest)
+        mean = self.library.protocols.baseline_mean(self.stored.protocol.digest)
         if mean is None:
             raise LibraryError(
                 f"{self.stored.protocol} came without bare images, so a picture has nothing to be compared with:"
@@ -248,7 +248,7 @@ class Searcher:
     def _allowed(self, filters: Filters) -> Mask:
         if not filters.family and not filters.folder:
             return np.ones(len(self.matrix), bool)
-        members = self.library.members(filters.family, Path(filters.folder) if filters.folder else None)
+        members = self.library.adapters.members(filters.family, Path(filters.folder) if filters.folder else None)
         return np.isin(self.matrix.ids, members)
 
     def _outside(self, thresholds: Thresholds) -> tuple[Mask, Mask]:
@@ -275,10 +275,10 @@ class Searcher:
         self, found: Ranked, unrelated: Unrelated | None, skip: int, thresholds: Thresholds, *, hidden: bool
     ) -> tuple[Hit, ...]:
         """Make hits of rows. An adapter that was removed since the matrix was read is no hit any more."""
-        labels = self.library.labels(self.matrix.ids[list(found)].tolist())
+        labels = self.library.adapters.labels(self.matrix.ids[list(found)].tolist())
         keys = {number: key for number, (key, _, _) in labels.items()}
-        adapters = self.library.adapters(keys.values())
-        signatures = self.library.signatures(self.stored.protocol.digest, keys.values())
+        adapters = self.library.adapters.get(keys.values())
+        signatures = self.library.signatures.get(self.stored.protocol.digest, keys.values())
         words = self._words(found, unrelated)
         hits: list[Hit] = []
         for rank, (row, score) in enumerate(found.items(), skip + 1):

@@ -35,7 +35,7 @@ class Folders:
         with self._lock:
             if time.monotonic() > self._until:
                 stamps = _measured(library)
-                refused = {refusal.path for refusal in library.refusals()}
+                refused = {refusal.path for refusal in library.refusals.all()}
                 self._found = [_row(number, folder, stamps, refused) for number, folder in enumerate(self._folders)]
                 self._until = time.monotonic() + _SECONDS
             return self._found
@@ -47,9 +47,9 @@ class Folders:
 
 def _measured(library: Library) -> dict[str, tuple[str, int, int]]:
     """Stamps of the files whose adapter has a signature. A file is recorded before it has one."""
-    protocols = library.protocols()
-    keys = library.precisions(protocols[0].protocol.digest) if protocols else {}
-    return {path: stamp for path, stamp in library.stamps().items() if stamp[0] in keys}
+    protocols = library.protocols.all()
+    keys = library.signatures.precisions(protocols[0].protocol.digest) if protocols else {}
+    return {path: stamp for path, stamp in library.adapters.stamps().items() if stamp[0] in keys}
 
 
 def _row(number: int, folder: Path, stamps: Mapping[str, tuple[str, int, int]], refused: Set[str]) -> dict[str, Any]:

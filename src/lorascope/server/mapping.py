@@ -50,12 +50,12 @@ def plane_of(library: Library, searcher: Searcher) -> Plane | None:
     every adapter leave its place.
     """
     digest = searcher.stored.protocol.digest
-    basis = library.showcase.plane(digest)
+    basis = library.protocols.plane(digest)
     if basis is None and len(searcher.matrix) >= ENOUGH:
         rows = np.arange(min(len(searcher.matrix), _MOST))
         found = principal_axes(searcher.matrix.directions[rows])
-        library.showcase.put_plane(digest, found)
-        basis = library.showcase.plane(digest)  # another process may have been first
+        library.protocols.put_plane(digest, found)
+        basis = library.protocols.plane(digest)  # another process may have been first
         basis = found if basis is None else basis  # a read-only library keeps none
     return None if basis is None else Plane(basis, _ends(basis, searcher))
 
@@ -83,7 +83,7 @@ def draw_map(library: Library, searcher: Searcher) -> MapData:
     matrix, stored = searcher.matrix, searcher.stored
     plane = plane_of(library, searcher)
     families = sorted(set(matrix.families))
-    levels = library.showcase.claimed("nsfw_level")
+    levels = library.adapters.claimed("nsfw_level")
     places = None if plane is None else matrix.directions @ plane.basis.T
     content: dict[str, Any] = {
         "protocol": str(stored.protocol),

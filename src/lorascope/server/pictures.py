@@ -33,7 +33,7 @@ class Pictures:
         """
         name = hashlib.sha256(data).hexdigest()[:32]
         embedding = self._encoders.picture(stored, io.BytesIO(data))
-        library.showcase.put_picture(_encoder(stored), name, embedding)
+        library.pictures.put(_encoder(stored), name, embedding)
         if len(self._latest) >= _LATEST:
             self._latest.clear()
         self._latest[_encoder(stored), name] = embedding  # a read-only library keeps none
@@ -47,7 +47,7 @@ class Pictures:
         """
         found = self._latest.get((_encoder(stored), name))
         if found is None:
-            found = library.showcase.picture(_encoder(stored), name)
+            found = library.pictures.get(_encoder(stored), name)
         if found is None:
             raise Problem(404, "unknown-image", f"no picture {name[:64]!r} was sent", "send it again", "image")
         return found

@@ -98,10 +98,10 @@ class State:
 
     def protocols(self, library: Library) -> tuple[StoredProtocol, ...]:
         """Every Protocol, the active one first; what was kept of an older library is forgotten."""
-        version = library.showcase.version()
+        version = library.version()
         with self._lock:
             if version != self._version:
-                self._protocols = tuple(library.protocols())
+                self._protocols = tuple(library.protocols.all())
                 self._searchers.clear()
                 self._answers.clear()
                 self._kept_hits = 0
@@ -245,9 +245,9 @@ class State:
                 found, version = self._overview, self._version
             if found is None:
                 families = sorted(set(self.searcher(library).matrix.families)) if protocols else ()
-                folders = sorted({str(Path(path).parent) for path in library.stamps()})
+                folders = sorted({str(Path(path).parent) for path in library.adapters.stamps()})
                 count = protocols[0].adapters if protocols else 0
-                found = Overview(count, protocols, tuple(families), tuple(folders), len(library.refusals()))
+                found = Overview(count, protocols, tuple(families), tuple(folders), len(library.refusals.all()))
                 with self._lock:
                     if version == self._version:
                         self._overview = found
@@ -273,7 +273,7 @@ def known_adapter(library: Library, key: str) -> StoredAdapter:
     Raises:
         Problem: the library has none of that key.
     """
-    found = library.adapters([key]).get(key)
+    found = library.adapters.get([key]).get(key)
     if found is None:
         raise Problem(404, "unknown-adapter", f"there is no adapter {key[:80]!r}", "take a key from /api/v1/adapters")
     return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, final
 
-from lorascope.library.schema import connect, explained, transaction
+from lorascope.library.database import Database
 
 Answer = Literal["ours", "other", "tie"]
 Question = Literal["overall", "relevance", "quality"]
@@ -56,8 +55,8 @@ class Votes:
     def put(self, person: str, pair: int, answers: Mapping[Question, Answer]) -> None:
         """Keep a person's answers to one pair, all or none. Answered again, the later answer counts, once."""
         rows = [(person, pair, question, answer, time.time()) for question, answer in answers.items()]
-        with self._open() as db, transaction(db, self._path):
-            db.executemany(
+        with self._open() as db:
+            db.write(
                 "INSERT INTO votes VALUES (?, ?, ?, ?, ?) ON CONFLICT (person, pair, question)"
                 " DO UPDATE SET answer = excluded.answer, at = excluded.at",
                 rows,
@@ -65,14 +64,14 @@ class Votes:
 
     def all(self) -> list[Vote]:
         """Every answer, by pair, question and time."""
-        with self._open() as db, explained(self._path):
-            rows = db.execute("SELECT person, pair, question, answer FROM votes ORDER BY pair, question, at")
-            return [Vote(*row) for row in rows.fetchall()]
+        with self._open() as db:
+            rows = db.rows("SELECT person, pair, question, answer FROM votes ORDER BY pair, question, at")
+            return [Vote(*row) for row in rows]
 
     @contextmanager
-    def _open(self) -> Generator[sqlite3.Connection]:
-        with closing(connect(self._path, _SCHEMA, create=True)) as db:
-            db.execute("PRAGMA synchronous = FULL")  # nobody answers twice: not even a power failure may take an answer
+    def _open(self) -> Generator[Database]:
+        with closing(Database(self._path, _SCHEMA, create=True)) as db:
+            db.rows("PRAGMA synchronous = FULL")  # nobody answers twice: not even a power failure may take an answer
             yield db
 
     def next_pair(self, person: str, pairs: int) -> tuple[int | None, int]:

@@ -121,7 +121,7 @@ class Work:
 
     def _runs(self) -> list[dict[str, Any]]:
         with self._libraries() as library:
-            rows = library.runs()
+            rows = library.runs.all()
         with self._lock:
             alive = {run.number: run.plain() for run in (*self._waiting, *([self._current] if self._current else ()))}
         return [alive.get(row["id"]) or stored_run(row) for row in rows]
@@ -155,7 +155,7 @@ class Work:
             if len(self._waiting) >= _WAITING:
                 raise Problem(429, "queue-full", f"{_WAITING} runs are waiting already", "cancel one, or wait", wait=60)
             with self._libraries() as library:
-                number = library.start_run(request_of(map(Path, paths), precision, partial), number)
+                number = library.runs.start(request_of(map(Path, paths), precision, partial), number)
             run = Run(number, paths, precision, partial)
             self._waiting.append(run)
             self._next()
@@ -225,7 +225,7 @@ class Work:
     def _note(self, number: int, outcome: dict[str, Any], ending: str) -> None:
         try:
             with self._libraries() as library:
-                library.finish_run(number, outcome | {"ended": ending})
+                library.runs.finish(number, outcome | {"ended": ending})
         except LibraryError as error:
             self._last = problem_of(error).plain()
 

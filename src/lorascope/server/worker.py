@@ -41,8 +41,8 @@ def chosen_preset(library: Library, name: str) -> Preset:
     """The preset of a name; without one that of the library's active Protocol, or the usual one for a new library."""
     if name:
         return Preset.load(name)
-    protocols = library.protocols()
-    return library.protocol().preset if protocols else Preset.load(_USUAL)
+    protocols = library.protocols.all()
+    return library.protocols.find().preset if protocols else Preset.load(_USUAL)
 
 
 @final

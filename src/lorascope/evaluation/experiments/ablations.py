@@ -194,7 +194,7 @@ def _doubling(most: int) -> Iterator[int]:
 def _encoders(bed: Bed) -> Iterator[Section]:
     """Other encoders that measured the same pictures."""
     library, own = bed.searcher.library, bed.searcher.stored.protocol
-    others = [s for s in library.protocols() if s.protocol.scene == own.scene and s.adapters]
+    others = [s for s in library.protocols.all() if s.protocol.scene == own.scene and s.adapters]
     heading = "Encoder swapped"
     if len(others) < 2:
         yield Section(heading, "This library was measured with one encoder: `index --encoder A --encoder B` takes two.")
@@ -229,7 +229,7 @@ def variants(bed: Bed) -> dict[str, Float[np.ndarray, "queries adapters"]]:
     found["whitened"] = unit(queries @ spread) @ unit(centred @ spread).T
     if len(bed.cells) == len(bed.corpus):
         found["best category"] = _best_category(bed)
-    stored = bed.searcher.library.signatures(bed.searcher.stored.protocol.digest, bed.corpus.keys)
+    stored = bed.searcher.library.signatures.get(bed.searcher.stored.protocol.digest, bed.corpus.keys)
     agreements = [stored[key].signature.agreement for key in bed.corpus.keys]
     trust = np.array([max(0.0, one.lower) if one is not None else 0.0 for one in agreements])
     found["confident"] = found["plain"] * trust

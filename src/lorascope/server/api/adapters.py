@@ -35,8 +35,8 @@ def adapters(state: StateOf, asked: Annotated[Listing, Query()]) -> Response:
         searcher = state.searcher(library, asked.protocol)
         rows = _chosen(searcher, asked)
         keys = [searcher.matrix.keys[row] for row in rows[asked.offset : asked.offset + asked.limit]]
-        known = library.adapters(keys)
-        measured = library.signatures(searcher.stored.protocol.digest, keys)
+        known = library.adapters.get(keys)
+        measured = library.signatures.get(searcher.stored.protocol.digest, keys)
     page = {"total": len(rows), "offset": asked.offset, "limit": asked.limit}
     found = [_row(known[key], measured[key]) for key in keys]
     return JSONResponse(page | {"protocol": str(searcher.stored.protocol), "adapters": found})
@@ -70,7 +70,7 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
         measured = {
             str(stored.protocol): plain_signature(signatures[key])
             for stored in state.protocols(library)
-            if (signatures := library.signatures(stored.protocol.digest, [key]))
+            if (signatures := library.signatures.get(stored.protocol.digest, [key]))
         }
     levels = {"mature": is_mature(found), "mature_level": mature_level(found)}
     return plain_adapter(found) | levels | {"signatures": measured}
@@ -109,7 +109,7 @@ def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> li
     with state.library() as library:
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
-        pins = library.showcase.pinned(stored.scene, [BARE, key])
+        pins = library.previews.pins(stored.scene, [BARE, key])
     bare = pins.get(BARE, {})
     return [
         {
@@ -148,7 +148,7 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
     with state.library() as library:
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
-        found = library.signatures(stored.digest, [key]).get(key)
+        found = library.signatures.get(stored.digest, [key]).get(key)
     if found is None:
         raise Problem(404, "unmeasured", f"{key[:80]} was not measured under {stored}", "index it, or ask another one")
     return found
@@ -156,7 +156,7 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
 
 def _picture(request: Request, state: StateOf, key: str, place: int, protocol: str) -> Response:
     with state.library() as library:
-        found = library.showcase.preview(state.protocol(library, protocol).protocol.scene, key, place)
+        found = library.previews.get(state.protocol(library, protocol).protocol.scene, key, place)
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
     return cached(request, found.webp, "image/webp")

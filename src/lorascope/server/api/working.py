@@ -39,7 +39,7 @@ def folders(state: StateOf) -> list[dict[str, Any]]:
 def refusals(state: StateOf, part: Annotated[Part, Query()]) -> dict[str, Any]:
     """Files that were left out, each with its reason."""
     with state.library() as library:
-        found = library.refusals()
+        found = library.refusals.all()
     shown = [vars(refusal) for refusal in found[part.offset : part.offset + part.limit]]
     return {"total": len(found), "offset": part.offset, "limit": part.limit, "refusals": shown}
 

@@ -126,8 +126,8 @@ def _signatures(library: Library, key: str) -> dict[str, tuple[StoredProtocol, S
     """Signatures by the digest of their Protocol, the active one first."""
     return {
         stored.protocol.digest: (stored, signatures[key])
-        for stored in library.protocols()
-        if (signatures := library.signatures(stored.protocol.digest, [key]))
+        for stored in library.protocols.all()
+        if (signatures := library.signatures.get(stored.protocol.digest, [key]))
     }
 
 

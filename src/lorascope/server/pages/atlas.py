@@ -58,7 +58,7 @@ def table(
         number = min(number, last)
         rows = _order(matrix, sort, order == "desc")[(number - 1) * _ROWS : number * _ROWS]
         keys = [matrix.keys[row] for row in rows]
-        adapters, signatures = library.adapters(keys), library.signatures(stored.protocol.digest, keys)
+        adapters, signatures = library.adapters.get(keys), library.signatures.get(stored.protocol.digest, keys)
         cards = [card(adapters[key], signatures[key], (), stored.preset.thresholds) for key in keys]
     return page(
         request,

@@ -48,8 +48,8 @@ def compare(
         return page(request, "nothing-to-compare.html.jinja", missing=0)
     with state.library() as library:
         searcher = state.searcher(library, protocol)
-        adapters = library.adapters(keys)
-        signatures = library.signatures(searcher.stored.protocol.digest, keys)
+        adapters = library.adapters.get(keys)
+        signatures = library.signatures.get(searcher.stored.protocol.digest, keys)
         chosen = [key for key in keys if key in signatures]
         missing = len(keys) - len(chosen)
         if len(chosen) < 2:

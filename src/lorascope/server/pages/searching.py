@@ -80,8 +80,8 @@ def favourites(
     """The adapters that a person keeps; the list is in the address, so it can be shared."""
     with state.library() as library:
         stored = state.protocol(library, protocol)
-        adapters = library.adapters(a[:500])
-        signatures = library.signatures(stored.protocol.digest, adapters)
+        adapters = library.adapters.get(a[:500])
+        signatures = library.signatures.get(stored.protocol.digest, adapters)
         cells = Cells.of(library, stored, signatures)
         places = telling_cells(library, list(signatures), None, cells)
         cards = [
@@ -182,7 +182,7 @@ def _names(state: State, address: Address) -> dict[str, str]:
     with state.library() as library:
         return {
             key: adapter.name
-            for key, adapter in library.adapters(example.key for _, example in address.examples).items()
+            for key, adapter in library.adapters.get(example.key for _, example in address.examples).items()
         }
 
 

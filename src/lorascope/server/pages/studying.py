@@ -70,7 +70,7 @@ class StudyPages:
             pair = self._study.pairs[number]
             first, second = (pair.ours, pair.other) if ours_is_left(person, number) else (pair.other, pair.ours)
             with state.library() as library:
-                cells = Cells.of(library, library.protocol(), {*first, *second})
+                cells = Cells.of(library, library.protocols.find(), {*first, *second})
                 sides = [_pictures(cells, keys) for keys in (first, second)]
                 mature = _any_mature(library, (*first, *second))
                 tiny = cells.tiny
@@ -167,4 +167,4 @@ def _pictures(cells: Cells, keys: Sequence[str]) -> list[tuple[Pair, ...]]:
 
 
 def _any_mature(library: Library, keys: Sequence[str]) -> bool:
-    return any(is_mature(adapter) for adapter in library.adapters(keys).values())
+    return any(is_mature(adapter) for adapter in library.adapters.get(keys).values())

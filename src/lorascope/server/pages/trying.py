@@ -36,7 +36,7 @@ def show(request: Request, state: StateOf, number: str, protocol: Under = "") ->
     """What is rendered so far; a part of it asks again until all is done."""
     found = state.tries.get(number)
     with state.library() as library:
-        adapters = library.adapters(column["key"] for column in found["columns"])
+        adapters = library.adapters.get(column["key"] for column in found["columns"])
         width = state.protocol(library, protocol).protocol.width
     mature = {key for key, adapter in adapters.items() if is_mature(adapter)}
     tags = {key: tag_weight(adapter) for key, adapter in adapters.items()}

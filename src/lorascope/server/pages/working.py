@@ -37,7 +37,7 @@ def work(request: Request, state: StateOf) -> Response:
     """Everything about indexing."""
     progress = _progress(state)  # first: the page listens for what changes after it
     with state.library() as library:
-        refusals = library.refusals()
+        refusals = library.refusals.all()
     return page(
         request,
         "work.html.jinja",

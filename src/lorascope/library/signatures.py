@@ -1,0 +1,73 @@
+"""The signatures of a library, by Protocol and adapter."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import final
+
+from lorascope.caches import Note
+from lorascope.library.codec import FINER, columns, restore
+from lorascope.library.database import Database
+from lorascope.library.matrix import LookUp, Matrix, read_matrix
+from lorascope.library.records import StoredSignature
+from lorascope.signature import Signature
+
+
+@final
+class Signatures:
+    """What was measured of each adapter under each Protocol."""
+
+    def __init__(self, db: Database, look_up: LookUp) -> None:
+        """Read and write through a library's connection; ``look_up`` tells key, name and family of adapters."""
+        self._db = db
+        self._look_up = look_up
+
+    def put(self, protocol: str, precision: str, signatures: Mapping[str, Signature]) -> None:
+        """Keep signatures by adapter key. One of fewer cells, or a coarser one of as many, never replaces another.
+
+        Args:
+            protocol: the digest of their Protocol.
+            precision: the Precision they were measured to, or ``screened`` and the threshold that ended it.
+            signatures: the signatures.
+        """
+        now = time.time()
+        self._db.write(
+            "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
+            " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
+            " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
+            " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
+            " consistency_high = excluded.consistency_high, direction = excluded.direction,"
+            " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
+            " stamp = excluded.stamp"
+            f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
+            [(protocol, *columns(signature), precision, now, key) for key, signature in signatures.items()],
+        )
+
+    def get(self, protocol: str, keys: Iterable[str]) -> dict[str, StoredSignature]:
+        """Whole signatures by adapter key, of those that have one."""
+        rows = self._db.rows(
+            "SELECT key, direction, figures, precision, measured FROM signatures JOIN adapters ON adapter = id"
+            " WHERE protocol = ? AND key IN (SELECT value FROM json_each(?))",
+            [protocol, json.dumps(list(keys))],
+        )
+        return {
+            key: StoredSignature(restore(direction, figures), precision, measured)
+            for key, direction, figures, precision, measured in rows
+        }
+
+    def precisions(self, protocol: str) -> dict[str, str]:
+        """To which Precision each adapter key was measured, or by which threshold it was screened."""
+        sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
+        return dict(self._db.rows(sql, [protocol]))
+
+    def strengths(self, protocol: str) -> dict[str, float]:
+        """The Strength of each adapter key."""
+        sql = "SELECT key, strength FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
+        return dict(self._db.rows(sql, [protocol]))
+
+    def matrix(self, protocol: str, note: Note | None = None) -> Matrix:
+        """Every signature of one Protocol, ready to be ranked; ``note`` is called with progress of a large one."""
+        with self._db.snapshot():
+            return read_matrix(self._db, protocol, self._look_up, note)
