@@ -1,6 +1,7 @@
 # make demo   set up, index the shipped world, answer three queries
 # make test   set up, run every check
 # make oldest  the server's tests with the oldest dependencies that pyproject.toml allows
+# make site   build the documentation as a site, in build/site
 # make bench  measure; writes docs/performance.md, docs/world.md and docs/stopping.md
 PYTHON ?= python3
 VENV   := .venv
@@ -9,12 +10,12 @@ READY  := $(VENV)/ready
 PIP_ARGS ?=
 OLDEST := .venv-oldest
 
-.PHONY: demo test lint types imports unit oldest docs bench clean
+.PHONY: demo test lint types imports unit oldest docs site bench clean
 
 demo: $(READY)
 	$(BIN)/lorascope demo
 
-test: lint types imports unit
+test: lint types imports site unit
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -31,6 +32,9 @@ unit: $(READY)
 
 oldest: $(OLDEST)/ready
 	$(OLDEST)/bin/python -m pytest -p no:cacheprovider -n 2 tests/test_server_guard.py tests/test_server.py
+
+site: $(READY)
+	$(BIN)/zensical build --clean --strict
 
 docs: $(READY)
 	$(BIN)/python -m tests.documents

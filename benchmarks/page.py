@@ -19,8 +19,8 @@ _HEAD = """# Performance
 Written by `make bench`; do not edit. One part alone: `python -m benchmarks NAME`.
 
 The *reference* is the published procedure, written for this project from its description
-([`benchmarks/reference_search.py`](../benchmarks/reference_search.py),
-[`benchmarks/reference_index.py`](../benchmarks/reference_index.py)). It and lorascope take turns, each in a process of
+(`benchmarks/reference_search.py`,
+`benchmarks/reference_index.py`). It and lorascope take turns, each in a process of
 its own. A ratio is how many times less lorascope takes: the median over rounds, and the 5th to 95th percentile. *CPU*
 is processor time of all cores, *memory* the most that the process held. *Goal* is what the project set itself.
 """

@@ -20,7 +20,7 @@ from jaxtyping import Float, Float32, Int, Int8
 from benchmarks.truth import World
 
 LAYOUT = """\
-[`sums.npz`](../benchmarks/data/sums.npz) holds the sums of the cells of each prompt, with which figures can be checked
+`benchmarks/data/sums.npz` holds the sums of the cells of each prompt, with which figures can be checked
 or computed anew without making an image. It is written with this page; `benchmarks/sums.py` reads it.
 
 | array | shape | what |

@@ -14,6 +14,7 @@ import pytest
 from documents import CLI_PAGE, ROOT, cli_page, commands
 from fakes import three
 
+import lorascope
 from lorascope import errors
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.suffix import QueryEncoder
@@ -85,6 +86,17 @@ def test_make_targets_in_the_documents_exist() -> None:
         for name in re.findall(r"^make (\w+)", text, re.MULTILINE)
     }
     assert {"demo", "test"} <= named <= targets
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    documented = re.findall(r"^::: lorascope\.(?:\w+\.)+(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == lorascope.__all__
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(navigation) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
 
 
 def test_the_page_of_commands_is_up_to_date() -> None:
