@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from fakes import COLOURS, searcher, three
-from safetensors.torch import load_file
-from tiny import tiny_clip, tiny_qwen_vl, tiny_siglip
+from safetensors.torch import load_file, save_file
+from tiny import tiny_clip, tiny_image_reward, tiny_qwen_vl, tiny_siglip
 
 from lorascope.encoders.dual import DualEncoder
 from lorascope.encoders.fake import FakeEncoder
@@ -121,11 +121,118 @@ def test_a_judge_that_is_asked_weighs_yes_against_no(tmp_path: Path) -> None:
     assert len({round(v.score, 5) for row in verdicts for v in row}) > 3  # it sees images and reads queries
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "qwen"])
+def image_reward(state: dict[str, torch.Tensor], image: np.ndarray, ids: list[int]) -> float:
+    """The score by the formulas of the published network, written from its layout: no padding, no batch, no BLIP."""
+    functional = torch.nn.functional
+
+    def linear(name: str, x: torch.Tensor) -> torch.Tensor:
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(name: str, x: torch.Tensor, eps: float) -> torch.Tensor:
+        return functional.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps)
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        heads = [
+            (q[:, at : at + 64] @ k[:, at : at + 64].T / 8).softmax(-1) @ v[:, at : at + 64]
+            for at in range(0, q.shape[1], 64)
+        ]
+        return torch.cat(heads, dim=1)
+
+    mean, deviation = (
+        torch.tensor([0.48145466, 0.4578275, 0.40821073]),
+        torch.tensor([0.26862954, 0.26130258, 0.27577711]),
+    )
+    seen = (torch.from_numpy(image) / 255 - mean) / deviation
+    vit = "blip.visual_encoder"
+    kernel = state[f"{vit}.patch_embed.proj.weight"]
+    patches = [
+        (kernel * seen[y : y + 16, x : x + 16].permute(2, 0, 1)).sum((1, 2, 3)) + state[f"{vit}.patch_embed.proj.bias"]
+        for y in (0, 16)
+        for x in (0, 16)
+    ]
+    v = torch.cat([state[f"{vit}.cls_token"][0], torch.stack(patches)]) + state[f"{vit}.pos_embed"][0]
+    for layer in range(2):
+        at = f"{vit}.blocks.{layer}"
+        q, k, w = linear(f"{at}.attn.qkv", norm(f"{at}.norm1", v, 1e-6)).chunk(3, dim=1)
+        v = v + linear(f"{at}.attn.proj", attend(q, k, w))
+        v = v + linear(f"{at}.mlp.fc2", functional.gelu(linear(f"{at}.mlp.fc1", norm(f"{at}.norm2", v, 1e-6))))
+    v = norm(f"{vit}.norm", v, 1e-6)
+    bert = "blip.text_encoder"
+    words, positions = (state[f"{bert}.embeddings.{name}_embeddings.weight"] for name in ("word", "position"))
+    t = norm(f"{bert}.embeddings.LayerNorm", words[ids] + positions[: len(ids)], 1e-12)
+    for layer in range(2):
+        at = f"{bert}.encoder.layer.{layer}"
+        for kind in ("attention", "crossattention"):
+            source = t if kind == "attention" else v
+            q, k, w = (
+                linear(f"{at}.{kind}.self.{name}", x) for name, x in (("query", t), ("key", source), ("value", source))
+            )
+            t = norm(f"{at}.{kind}.output.LayerNorm", t + linear(f"{at}.{kind}.output.dense", attend(q, k, w)), 1e-12)
+        inner = functional.gelu(linear(f"{at}.intermediate.dense", t))
+        t = norm(f"{at}.output.LayerNorm", t + linear(f"{at}.output.dense", inner), 1e-12)
+    score = t[0]
+    for place in (0, 2, 4, 6, 7):
+        score = linear(f"mlp.layers.{place}", score)
+    return (float(score) - 0.16717362830052426) / 1.0333394966054072
+
+
+def test_image_reward_scores_as_its_published_network_does(tmp_path: Path) -> None:
+    weights, tokenizer = tiny_image_reward(tmp_path / "reward")
+    fields = {"rule": "reward", "template": "{query}", "processor": str(tokenizer)}
+    judge = load_judge("mine", presets=presets(tmp_path, **fields, model=str(weights)))
+    images = some_images(3, 32)
+    found = [[verdict.score for verdict in row] for row in judge.judge(images, QUERIES)]
+    state = torch.load(weights, weights_only=True)
+    ids = [[1, *(ord(letter) - 28 for letter in query), 2] for query in QUERIES]
+    assert found == [
+        [pytest.approx(image_reward(state, image, tokens), abs=1e-4) for tokens in ids] for image in images
+    ]
+    assert np.std(found) > 0.05
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "converted.safetensors")
+    converted = load_judge("mine", presets=presets(tmp_path, **fields, model=str(tmp_path / "converted.safetensors")))
+    assert converted.judge(images, QUERIES) == judge.judge(images, QUERIES)
+    assert converted.encoder == judge.encoder
+
+
+def test_image_reward_never_runs_code_of_a_pickle(tmp_path: Path) -> None:
+    weights, tokenizer = tiny_image_reward(tmp_path / "reward")
+    mark = tmp_path / "ran"
+    torch.save({"mlp.layers.0.weight": Trap(str(mark))}, weights)
+    source = presets(tmp_path, rule="reward", template="{query}", processor=str(tokenizer), model=str(weights))
+    with pytest.raises(ModelError, match="is no checkpoint of ImageReward"):
+        load_judge("mine", presets=source)
+    assert not mark.exists()
+
+
+def test_weights_that_are_not_image_reward_s_are_refused(tmp_path: Path) -> None:
+    weights, tokenizer = tiny_image_reward(tmp_path / "reward")
+    state = torch.load(weights, weights_only=True)
+    del state["blip.text_encoder.encoder.layer.1.crossattention.self.key.weight"]
+    torch.save(state, weights)
+    source = presets(tmp_path, rule="reward", template="{query}", processor=str(tokenizer), model=str(weights))
+    with pytest.raises(ModelError, match=r"are not those of ImageReward \(.*crossattention"):
+        load_judge("mine", presets=source)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __reduce__(self) -> object:
+        return Path.touch, (Path(self._place),)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "qwen", "reward"])
 def test_a_score_does_not_depend_on_its_batch(tmp_path: Path, kind: str) -> None:
-    make = {"clip": tiny_clip, "siglip": tiny_siglip, "qwen": tiny_qwen_vl}[kind]
-    rule = {"clip": "clipscore", "siglip": "sigmoid", "qwen": "yes-no"}[kind]
-    source = presets(tmp_path, rule=rule, model=str(make(tmp_path / kind)), template="{query}?")
+    if kind == "reward":
+        model, tokenizer = tiny_image_reward(tmp_path / kind)
+        source = presets(tmp_path, rule=kind, model=str(model), processor=str(tokenizer), template="{query}?")
+    else:
+        make = {"clip": tiny_clip, "siglip": tiny_siglip, "qwen": tiny_qwen_vl}[kind]
+        rule = {"clip": "clipscore", "siglip": "sigmoid", "qwen": "yes-no"}[kind]
+        source = presets(tmp_path, rule=rule, model=str(make(tmp_path / kind)), template="{query}?")
     judge = load_judge("mine", presets=source)
     images = some_images(3, 56)
     together = judge.judge(images, QUERIES)
@@ -166,7 +273,7 @@ def test_tokenizer_and_preprocessing_may_come_from_another_folder(tmp_path: Path
 
 
 def test_a_wrong_judge_is_named(tmp_path: Path) -> None:
-    assert {"world", "siglip2", "qwen2.5-vl", "hpsv2", "clipscore"} <= set(judge_names())
+    assert {"world", "siglip2", "qwen2.5-vl", "imagereward", "hpsv2", "clipscore"} <= set(judge_names())
     with pytest.raises(QueryError, match="no judge 'me': use one of world, siglip2"):
         load_judge("me")
     with pytest.raises(ModelError, match="google/siglip2-so400m-patch14-384 is not on this disk: run once with --down"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,55 @@ def tiny_qwen_vl(folder: Path, *, seed: int = 0) -> Path:
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56 * 4).save_pretrained(folder)
     return folder
+
+
+def tiny_image_reward(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
+    """ImageReward's published layout, two layers a tower: ``ImageReward.pt`` and BERT's ``tokenizer.json``."""
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from tokenizers.processors import TemplateProcessing
+
+    generator = torch.Generator().manual_seed(seed)
+    vision, text, words = 128, 64, 110
+    shapes: dict[str, tuple[int, ...]] = {
+        "blip.visual_encoder.cls_token": (1, 1, vision),
+        "blip.visual_encoder.pos_embed": (1, 5, vision),
+        "blip.visual_encoder.patch_embed.proj": (vision, 3, 16, 16),
+        "blip.visual_encoder.norm": (vision,),
+        "blip.vision_proj": (8, vision),
+        "blip.text_proj": (8, text),
+        "blip.text_encoder.embeddings.word_embeddings.weight": (words, text),
+        "blip.text_encoder.embeddings.position_embeddings.weight": (40, text),
+        "blip.text_encoder.embeddings.LayerNorm": (text,),
+    }
+    for layer in range(2):
+        block, part = f"blip.visual_encoder.blocks.{layer}", f"blip.text_encoder.encoder.layer.{layer}"
+        shapes |= {f"{block}.norm{place}": (vision,) for place in (1, 2)}
+        shapes |= {f"{block}.attn.qkv": (3 * vision, vision), f"{block}.attn.proj": (vision, vision)}
+        shapes |= {f"{block}.mlp.fc1": (96, vision), f"{block}.mlp.fc2": (vision, 96)}
+        for kind, source in (("attention", text), ("crossattention", vision)):
+            shapes |= {f"{part}.{kind}.self.query": (text, text), f"{part}.{kind}.output.dense": (text, text)}
+            shapes |= {f"{part}.{kind}.self.{name}": (text, source) for name in ("key", "value")}
+            shapes |= {f"{part}.{kind}.output.LayerNorm": (text,)}
+        shapes |= {f"{part}.intermediate.dense": (96, text), f"{part}.output.dense": (text, 96)}
+        shapes |= {f"{part}.output.LayerNorm": (text,)}
+    widths = (text, 24, 20, 16, 8, 1)
+    places = (0, 2, 4, 6, 7)  # of the linear layers; dropouts between them
+    shapes |= {f"mlp.layers.{place}": widths[i : i + 2][::-1] for i, place in enumerate(places)}
+    state: dict[str, torch.Tensor] = {"blip.text_encoder.embeddings.position_ids": torch.arange(40)[None]}
+    for name, shape in shapes.items():
+        if name.endswith(("weight", "cls_token", "pos_embed")):
+            state[name] = torch.randn(shape, generator=generator) * 0.5
+            continue
+        scale = 1.0 if len(shape) == 1 else 1.5 / math.sqrt(math.prod(shape[1:]))
+        state[f"{name}.weight"] = torch.randn(shape, generator=generator) * scale
+        state[f"{name}.bias"] = torch.randn(shape[:1], generator=generator) * 0.3
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(state, folder / "ImageReward.pt")
+    letters = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(chr(code) for code in range(32, 127))]
+    core = Tokenizer(WordLevel({letter: place for place, letter in enumerate(letters)}, unk_token="[UNK]"))
+    core.pre_tokenizer = Split(Regex("."), "isolated")
+    core.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    core.save(str(folder / "tokenizer.json"))
+    return folder / "ImageReward.pt", folder / "tokenizer.json"

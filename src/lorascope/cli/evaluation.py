@@ -38,7 +38,9 @@ def evaluate(
     ] = None,
     judge: Annotated[
         list[str] | None,
-        typer.Option(help="A judge of images: siglip2, qwen2.5-vl, hpsv2, clipscore, world. May be repeated."),
+        typer.Option(
+            help="A judge of images: siglip2, qwen2.5-vl, imagereward, hpsv2, clipscore, world. May be repeated."
+        ),
     ] = None,
     judge_presets: Annotated[Path | None, typer.Option(help="A TOML file of judges of your own.")] = None,
     judge_seeds: Annotated[int, typer.Option(min=1, help="Images to judge for each held-out prompt.")] = 1,

@@ -17,9 +17,9 @@ from lorascope.errors import ModelError, QueryError
 from lorascope.evaluation.judges.base import Judge
 from lorascope.evaluation.judges.cosine import FORMULAS, CosineJudge, Formula, sigmoid
 from lorascope.evaluation.presets import read_presets
-from lorascope.models import cache_dir, find_model
+from lorascope.models import cache_dir, find_file, find_model
 
-Rule = Literal["clipscore", "cosine", "sigmoid", "yes-no"]
+Rule = Literal["clipscore", "cosine", "sigmoid", "yes-no", "reward"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,10 @@ class JudgePreset:
 
     Attributes:
         rule: how a score is made.
-        model: a folder, ``package:...`` or a Hugging Face id.
+        model: a folder, ``package:...`` or a Hugging Face id; for the rule ``reward`` a weights file.
         template: the text that is compared, or asked; holds {query}.
-        processor: where tokenizer and preprocessing come from, if the model has none of its own.
+        processor: where tokenizer and preprocessing come from, if the model has none of its own; for the rule
+            ``reward`` a ``tokenizer.json``.
     """
 
     rule: Rule
@@ -47,6 +48,8 @@ def _preset(_: str, fields: dict[str, str]) -> JudgePreset:
     preset = JudgePreset(**cast("dict[str, Any]", fields))
     if preset.rule not in get_args(Rule):
         raise ValueError(f"has the rule {preset.rule!r}: use one of {', '.join(get_args(Rule))}")
+    if preset.rule == "reward" and not preset.processor:
+        raise ValueError("has no processor: name BERT's tokenizer.json")
     if "{query}" not in preset.template:
         raise ValueError(f"has the template {preset.template!r} without {{query}}")
     return preset
@@ -58,7 +61,7 @@ def judge_names() -> list[str]:
 
 
 def find_judge(name: str, *, presets: Path | None = None, download: bool = False) -> tuple[JudgePreset, Path]:
-    """A judge's preset and the folder of its model, which is not opened yet.
+    """A judge's preset and the folder (or file) of its model, which is not opened yet.
 
     Raises:
         QueryError: no such judge, or a preset is wrong.
@@ -68,6 +71,9 @@ def find_judge(name: str, *, presets: Path | None = None, download: bool = False
     if name not in known:
         raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
     preset = known[name]
+    if preset.rule == "reward":
+        find_file(preset.processor, download=download)
+        return preset, find_file(preset.model, download=download)
     folder = find_model(preset.model, download=download)
     if preset.processor:
         folder = _joined(folder, find_model(preset.processor, download=download))
@@ -88,15 +94,30 @@ def load_judge(name: str, *, presets: Path | None = None, device: str = "cpu", d
         ModelError: its model is not on this disk, or incomplete.
     """
     preset, folder = find_judge(name, presets=presets, download=download)
+    if preset.rule == "reward":
+        return _reward(name, preset, folder, find_file(preset.processor, download=download), device)
     digest = model_digest(folder)
-    fields = json.dumps(asdict(preset) | {"model": digest}, sort_keys=True)
-    identity = f"{name}-{hashlib.sha256(fields.encode()).hexdigest()[:10]}"
+    identity = _identity(name, preset, digest)
     if preset.rule == "yes-no":
         from lorascope.evaluation.judges.yesno import YesNoJudge
 
         return YesNoJudge(name, identity, digest, folder, preset.template, device)
     encoder = DualEncoder(str(folder), device=device)
     return CosineJudge(name, identity, encoder, preset.template, _formula(preset.rule, folder))
+
+
+def _identity(name: str, preset: JudgePreset, digest: str) -> str:
+    fields = json.dumps(asdict(preset) | {"model": digest}, sort_keys=True)
+    return f"{name}-{hashlib.sha256(fields.encode()).hexdigest()[:10]}"
+
+
+def _reward(name: str, preset: JudgePreset, path: Path, tokenizer: Path, device: str) -> Judge:
+    from lorascope.evaluation.judges.reward import RewardJudge, read_weights, weights_digest
+
+    weights = read_weights(path)
+    digest = weights_digest(weights)
+    identity = _identity(name, preset, digest + hashlib.sha256(tokenizer.read_bytes()).hexdigest())
+    return RewardJudge(name, identity, digest, weights, tokenizer, preset.template, device)
 
 
 def _formula(rule: Rule, folder: Path) -> Formula:
