@@ -165,7 +165,7 @@ def _section(heading: str) -> str:
     return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("name", ["index", "query", "reference"])
+@pytest.mark.parametrize("name", ["index", "index-tags", "query", "reference"])
 def test_prompt_sets_are_as_described(name: str) -> None:
     text = (ROOT / "docs" / "prompts.md").read_text("utf-8")
     found = PromptSet.load(name)

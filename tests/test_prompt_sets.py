@@ -99,17 +99,22 @@ def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
 INDEX_NAME, INDEX = load("index.toml")
 QUERY_NAME, QUERY = load("query.toml")
 REFERENCE_NAME, REFERENCE = load("reference.toml")
+TAGS_NAME, TAGS = load("index-tags.toml")
 
 both = pytest.mark.parametrize("groups", [INDEX, QUERY], ids=["index", "query"])
-every = pytest.mark.parametrize("groups", [INDEX, QUERY, REFERENCE], ids=["index", "query", "reference"])
+grids = pytest.mark.parametrize("groups", [INDEX, QUERY, TAGS], ids=["index", "query", "index-tags"])
+every = pytest.mark.parametrize(
+    "groups", [INDEX, QUERY, REFERENCE, TAGS], ids=["index", "query", "reference", "index-tags"]
+)
 
 
 def test_names() -> None:
     """A name carries a version, since results depend on the exact words."""
-    assert (INDEX_NAME, QUERY_NAME, REFERENCE_NAME) == ("index-v1", "query-v1", "reference-v1")
+    names = (INDEX_NAME, QUERY_NAME, REFERENCE_NAME, TAGS_NAME)
+    assert names == ("index-v1", "query-v1", "reference-v1", "index-tags-v1")
 
 
-@both
+@grids
 def test_shape(groups: Groups) -> None:
     """There are 280 prompts: ten categories of three or four sub-categories of eight."""
     assert set(groups) == CATEGORIES
@@ -120,11 +125,11 @@ def test_shape(groups: Groups) -> None:
 
 def test_same_categories_in_the_same_order() -> None:
     """P and P' share categories and sub-categories, so that profiles can be laid side by side."""
-    shapes = [[(category, list(subs)) for category, subs in groups.items()] for groups in (INDEX, QUERY)]
-    assert shapes[0] == shapes[1]
+    shapes = [[(category, list(subs)) for category, subs in groups.items()] for groups in (INDEX, QUERY, TAGS)]
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
-@both
+@grids
 def test_sub_category_names_are_unique(groups: Groups) -> None:
     """A sub-category is named unambiguously without its category."""
     names = [sub for subs in groups.values() for sub in subs]
@@ -155,7 +160,7 @@ def test_no_near_copies_across() -> None:
     assert copies == []
 
 
-@both
+@grids
 def test_no_near_copies_within(groups: Groups) -> None:
     """No prompt of a set repeats another one of it in slightly other words."""
     copies = [
@@ -183,6 +188,12 @@ def test_length_leaves_room_for_a_query(groups: Groups) -> None:
 def test_people_are_adults(groups: Groups) -> None:
     """No prompt asks for minors, because adapters of unknown content are run on all of them."""
     assert [prompt for prompt in flat(groups) if MINORS.search(prompt.casefold())] == []
+
+
+def test_every_person_in_tags_is_tagged_as_an_adult() -> None:
+    people = [prompt for prompt in flat(TAGS) if "no humans" not in prompt and "logo" not in prompt]
+    adult = re.compile(r"\b(mature (fe)?male|old (wo)?man)\b")
+    assert [prompt for prompt in people if not adult.search(prompt)] == []
 
 
 @every
