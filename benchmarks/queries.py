@@ -23,7 +23,7 @@ from lorascope.encoders.text import ClipText
 from lorascope.grid import PromptSet
 from lorascope.library import Library, StoredAdapter
 from lorascope.protocol import Preset
-from lorascope.search import Searcher
+from lorascope.search import Filters, Request, Searcher
 from lorascope.signature import Accuracy, Estimate, Signature
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _ours(library: Path, words: Sequence[str]) -> Callable[[], object]:
 
     def work() -> object:
         query = next(turn)
-        return searcher.rank(query, searcher.encoder.shifts(query).mean(0), None)
+        return searcher.select(searcher.encoder.shifts(query).mean(0), Filters(searcher.thresholds), 10)
 
     return work
 
@@ -140,10 +140,10 @@ def _whole(path: Path) -> Iterator[Measurement]:
     with Library(path) as library:
         searcher = Searcher(library)
         searcher.prepare()
-        searcher.text("oil painting")
+        searcher.search(Request("oil painting"))
         yield repeat(
-            "a repeated query, in a running program", lambda: searcher.text("oil painting"), repeats=100, unit="ms",
-            target=at_most(2),
+            "a repeated query, in a running program", lambda: searcher.search(Request("oil painting")),
+            repeats=100, unit="ms", target=at_most(2),
         )  # fmt: skip
     yield _process("`lorascope search`, whole process, a repeated query", path, ["oil painting"])
     yield _process("`lorascope search`, whole process, a new query", path, ["snow", "wood", "river", "glass", "stone"])

@@ -30,7 +30,7 @@ from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path, truth
-from lorascope.search.searcher import unit
+from lorascope.search.vectors import unit
 from lorascope.server.mapping import principal_axes
 
 TITLE = "The server"

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.harness import Figure, Measurement, repeat
-from lorascope import Library, Preset, Searcher, index, read_adapter
+from lorascope import Library, Preset, Request, Searcher, index, read_adapter
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path
 
@@ -56,7 +56,7 @@ def _first_answer(folder: Path) -> Iterator[Measurement]:
         loaded = time.perf_counter()
         yield Figure(name="loading the miniature's models", value=loaded - began, unit="s")
         outcome = index([adapters_path()], bench, precision="glance")
-        Searcher(library).text("pencil drawing")
+        Searcher(library).search(Request("pencil drawing"))
         name = f"first answer over {len(outcome.measured)} adapters, models loaded"
         yield Figure(name=name, value=time.perf_counter() - loaded, unit="s")
 

@@ -29,8 +29,7 @@ from lorascope.evaluation.statistics import Interval, compare
 from lorascope.evaluation.store import LabStore
 from lorascope.measure import Bench, load_bench
 from lorascope.miniature import adapters_path, truth
-from lorascope.protocol import Thresholds
-from lorascope.search import Filters
+from lorascope.search import Request
 from lorascope.signature import Accuracy, Estimate
 
 Rows = list[Sequence[object]]
@@ -148,7 +147,7 @@ def _against_text(searcher: Searcher) -> str:
     with LabStore(searcher.library) as store:
         found = evaluate(corpus, queries, lineup(searcher, corpus, text_retrievers(corpus, store)))
     note = "minilm (all-MiniLM-L6-v2) stands for the dense text models of the paper, which are larger."
-    consistencies = [searcher.text(query.text, top=1).consistency for query in queries]
+    consistencies = [searcher.consistency(query.text) for query in queries]
     findings = main_findings(found, consistencies, note)
     parts = [f"{findings.about} {LOOKED}\n\n", *(f"{warning}.\n\n" for warning in findings.warnings)]
     for section in findings.sections:
@@ -182,7 +181,7 @@ def _clarity(searcher: Searcher) -> str:
         "none does": truth()["unanswered"],
     }
     for group, texts in groups.items():
-        words = [searcher.text(text, top=1, filters=Filters(Thresholds())).hits[0].clarity for text in texts]
+        words = [searcher.search(Request(text, limit=1, everything=True)).hits[0].clarity for text in texts]
         rows.append(
             (group, len(texts), *(f"{words.count(word) / len(words):.0%}" for word in ("clear", "likely", "weak")))
         )

@@ -45,7 +45,7 @@ def _say(number: int) -> None:
 def _warm_up(ticks: int) -> None:
     import torch
 
-    from lorascope.cli import app, lanes, runs  # noqa: F401  (loaded once, for every fork)
+    from lorascope.cli import answers, app, runs  # noqa: F401  (loaded once, for every fork)
     from lorascope.encoders import fake  # noqa: F401
     from lorascope.generators.fake import FakeGenerator
 

@@ -37,7 +37,8 @@ the version, `lorascope --install-completion` teaches your shell the verbs.
 | `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
 
 A query is one or more phrases. `-` or `+` after a space begins another phrase, to be subtracted or added, and a phrase
-may end in a weight: `'watercolor -people:0.5 +snow:2'`. A query that begins with `-` goes last, after `--`.
+may end in a weight: `watercolor -people:0.5 +snow:2`. For words to begin with `-`, the value of a short option has to
+come after a space (`-p NAME`).
 """
 
 

@@ -59,6 +59,12 @@ def answer(*argv: str | Path, status: int = 0) -> Any:
     return json.loads(call(*argv, "--json", status=status).stdout)
 
 
+def found(*argv: str | Path) -> Any:
+    """What a search under one Protocol answers."""
+    (only,) = answer(*argv)["answers"]
+    return only
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return three(tmp_path_factory.mktemp("cli") / "loras")
@@ -180,42 +186,42 @@ def test_a_dry_run_measures_nothing(folder: Path, tmp_path: Path) -> None:
 
 def test_search_answers_in_words_and_json(measured: Path) -> None:
     for colour in COLOURS:
-        told = answer("search", colour, "-l", measured)
+        told = found("search", colour, "-l", measured)
         assert told["query"] == colour
-        assert told["found"] is True
+        assert told["matched"] is True
         assert told["considered"] == 3
         first = told["hits"][0]
         assert (first["rank"], first["adapter"]["name"], first["clarity"]) == (1, f"{colour}der", "clear")
         assert first["signature"]["cells"] >= 16
-    assert len(answer("search", "red", "-l", measured, "--top", "1")["hits"]) == 1
+    assert len(found("search", "red", "-l", measured, "--top", "1")["hits"]) == 1
     assert "redder" in call("search", "red", "-l", measured).stdout
     assert "Nothing here clearly does this" in call("search", "sandstone", "-l", measured).stdout
 
 
 def test_search_takes_every_filter(measured: Path, folder: Path) -> None:
-    told = answer("search", "red", "-l", measured, "--max-strength", "0.0001")
+    told = found("search", "red", "-l", measured, "--max-strength", "0.0001")
     assert told["hits"] == []
     assert {hit["hidden"] for hit in told["hidden"]} == {"too strong"}
     assert (
         "Left out by thresholds: 3 too strong"
         in call("search", "red", "-l", measured, "--max-strength", "0.0001").stdout
     )
-    assert len(answer("search", "red", "-l", measured, "--min-consistency", "1.01")["hidden"]) == 3
-    assert len(answer("search", "red", "-l", measured, "--min-consistency", "1.01", "--everything")["hidden"]) == 3
-    assert len(answer("search", "red", "-l", measured, "--everything")["hits"]) == 3
-    assert answer("search", "red", "-l", measured, "--family", "sdxl")["considered"] == 0
-    assert answer("search", "red", "-l", measured, "--folder", folder)["considered"] == 3
-    assert answer("search", "red", "-l", measured, "--folder", folder.parent / "no")["considered"] == 0
+    assert len(found("search", "red", "-l", measured, "--min-consistency", "1.01")["hidden"]) == 3
+    assert len(found("search", "red", "-l", measured, "--min-consistency", "1.01", "--everything")["hidden"]) == 3
+    assert len(found("search", "red", "-l", measured, "--everything")["hits"]) == 3
+    assert found("search", "red", "-l", measured, "--family", "sdxl")["considered"] == 0
+    assert found("search", "red", "-l", measured, "--folder", folder)["considered"] == 3
+    assert found("search", "red", "-l", measured, "--folder", folder.parent / "no")["considered"] == 0
     nobody = call("search", "red", "-l", measured, "--family", "sdxl").stdout
     assert "No adapter is of that --family and under that --folder" in nobody
     assert "these come nearest" not in nobody
-    assert answer("search", "red", "-l", measured, "--encoding", "prefix")["hits"]
+    assert found("search", "red", "-l", measured, "--encoding", "prefix")["hits"]
 
 
 def test_search_by_picture(measured: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8, 3), (220, 90, 90), np.uint8)).save(tmp_path / "red.png")
-    told = answer("search", "--image", tmp_path / "red.png", "-l", measured)
-    assert told["query"] == "image"
+    told = found("search", "--image", tmp_path / "red.png", "-l", measured)
+    assert told["query"] == "this picture"
     assert told["hits"]
 
 
@@ -230,15 +236,15 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
         digest = library.protocols.find().protocol.digest
         signature = next(iter(library.signatures.get(digest, library.adapters.all()).values())).signature
         protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
-        library.protocols.add(protocol, changed)
-        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
-        library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
-    lanes = answer("search", "red", "-l", place, "--all")
+        library.add_protocol(protocol, changed)
+        library.add_adapters([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
+        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+    lanes = answer("search", "red", "-l", place, "--all")["answers"]
     assert [len(lane["hits"]) for lane in lanes] == [1, 3]
     assert lanes[0]["protocol"] == str(protocol)
     assert len({lane["protocol"] for lane in lanes}) == 2
-    assert len(answer("search", "red", "-l", place)["hits"]) == 1
-    assert len(answer("search", "red", "-l", place, "--protocol", digest)["hits"]) == 3
+    assert len(found("search", "red", "-l", place)["hits"]) == 1
+    assert len(found("search", "red", "-l", place, "--protocol", digest)["hits"]) == 3
     listed = answer("list", "--protocols", "-l", place)
     assert [row["adapters"] for row in listed] == [1, 3]
     assert "scale: 1.0 / 2.0" in call("list", "--protocols", "-l", place).stdout
@@ -246,7 +252,7 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
 
 def test_similar_leaves_out_the_one_itself(measured: Path, folder: Path) -> None:
     for name in ("redder", str(folder / "redder.safetensors")):
-        told = answer("similar", name, "-l", measured)
+        told = found("similar", name, "-l", measured)
         assert sorted(hit["adapter"]["name"] for hit in told["hits"]) == ["blueder", "greender"]
 
 
@@ -418,7 +424,7 @@ def test_a_sheet_of_pictures_is_one_file_that_needs_no_network(measured: Path, t
     assert "redder" in page
     assert "http://" not in page
     assert "https://" not in page
-    answer("search", "<b>&", "-l", measured, "--sheet", sheet)
+    found("search", "<b>&", "-l", measured, "--sheet", sheet)
     assert "<b>&" not in sheet.read_text("utf-8")
     assert "&lt;b&gt;&amp;" in sheet.read_text("utf-8")
 
@@ -443,8 +449,8 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
     ("argv", "code", "message"),
     [
         (["list", "-l", "{tmp}/none.db"], "library-error", "no library at"),
-        (["search", "-l", "{measured}"], "query-error", "give either words or --image FILE"),
-        (["search", "red", "--image", "x.png", "-l", "{measured}"], "query-error", "give either words or --image FILE"),
+        (["search", "-l", "{measured}"], "query-error", "nothing is asked: give words, --image FILE"),
+        (["search", "ink", "-people:abc", "-l", "{measured}"], "query-error", "'abc' in '-people:abc' is no weight"),
         (["search", "ink:0", "-l", "{measured}"], "query-error", "weight 0"),
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),

@@ -31,8 +31,8 @@ def test_the_door_is_sorted_complete_and_open() -> None:
 
 def test_the_door_is_what_it_was() -> None:
     assert lorascope.__all__ == [
-        "Adapter", "Answer", "Bench", "Grid", "Hit", "Library", "LorascopeError", "Moments", "Outcome", "Preset",
-        "PromptSet", "Protocol", "Query", "Searcher", "Signature", "index", "read_adapter",
+        "Adapter", "Answer", "Bench", "Example", "Grid", "Hit", "Library", "LorascopeError", "Moments", "Outcome",
+        "Preset", "PromptSet", "Protocol", "Query", "Request", "Searcher", "Signature", "index", "read_adapter",
     ]  # fmt: skip
 
 

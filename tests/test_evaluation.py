@@ -23,7 +23,7 @@ from lorascope.evaluation.text import BM25, Dense, Fuzzy, Keyword, TextModel
 from lorascope.measure import Bench, index
 from lorascope.protocol import Thresholds
 from lorascope.report.lab import plain_cell, write_findings
-from lorascope.search import Filters, Searcher
+from lorascope.search import Request, Searcher
 
 # --- queries ------------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ def test_behaviour_is_the_search_itself(measured: Searcher) -> None:
         for row in one.scores(COLOURS):
             assert len(Corpus.of(measured).ranked(row)) == 3 or "none" not in one.name
     default = Behaviour(measured).scores(["green"])
-    expected = [hit.adapter.name for hit in measured.text("green").hits]
+    expected = [hit.adapter.name for hit in measured.search(Request("green")).hits]
     assert [measured.matrix.names[place] for place in Corpus.of(measured).ranked(default[0])] == expected
 
 
@@ -204,7 +204,7 @@ def test_filters_leave_out_what_the_search_would(measured: Searcher, monkeypatch
     tight = Thresholds(strength_max=middle, consistency_min=2.0)
     monkeypatch.setattr(Searcher, "thresholds", property(lambda self: tight))
     left = {name: np.isfinite(Behaviour(measured, filters=name).scores(["red"])).sum() for name in FILTERS}
-    strong = len(measured.text("red", filters=Filters(Thresholds(strength_max=middle))).hits)
+    strong = len(measured.search(Request("red", everything=True, max_strength=middle)).hits)
     assert left == {"both": 0, "strength": strong, "consistency": 0, "none": 3}
 
 

@@ -24,7 +24,7 @@ from lorascope.generators.noise import starting_noise
 from lorascope.library import BARE, Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
-from lorascope.search import Searcher
+from lorascope.search import Example, Request, Searcher
 
 PROMPTS = ["a red cat", "the sea, seen from a hill"]
 SEEDS = [5, 9]
@@ -361,7 +361,7 @@ def sdxl_library(tmp_path_factory: pytest.TempPathFactory, bases: dict[str, Path
 
 def test_sdxl_adapters_are_measured_and_found(sdxl_library: Library) -> None:
     look = Searcher(sdxl_library)
-    answer = look.text("a red cat")
+    answer = look.search(Request("a red cat"))
     assert sorted(hit.adapter.name for hit in answer.hits) == ["one", "two"]
     for hit in answer.hits:
         signature = hit.signature.signature
@@ -374,6 +374,6 @@ def test_sdxl_adapters_are_measured_and_found(sdxl_library: Library) -> None:
     one, two = (sdxl_library.adapters.find(name) for name in ("one", "two"))
     assert one.facts["components"].keys() == {"unet"}
     assert two.facts["components"].keys() == {"unet", "text_encoder", "text_encoder_2"}
-    assert [hit.adapter.key for hit in look.similar(one.key).hits] == [two.key]
+    assert [hit.adapter.key for hit in look.search(Request(adapters=(Example(one.key),))).hits] == [two.key]
     scene = look.stored.protocol.scene
     assert all(len(sdxl_library.previews.all(scene, key)) == 12 for key in (BARE, one.key, two.key))

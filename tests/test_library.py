@@ -21,6 +21,7 @@ from lorascope.library.codec import columns, restore
 from lorascope.measure import Bench, index, load_bench
 from lorascope.moments import Moments
 from lorascope.protocol import Execution, Preset, Protocol
+from lorascope.search import Example, Request
 from lorascope.signature import Signature
 
 ADAPTER = StoredAdapter("sha256:" + "a" * 64, "ink", "sdxl", ("/loras/ink.safetensors",), {"ranks": [4], "of": "ünï"})
@@ -372,7 +373,7 @@ def locked(request: pytest.FixtureRequest, tmp_path: Path, preset: Preset) -> It
     place = tmp_path / "locked" / "library.db"
     with Library(place, create=True) as library:
         index([three(tmp_path / "loras")], load_bench(preset, library), precision="quick")
-        assert searcher(library).text("red").hits
+        assert searcher(library).search(Request("red")).hits
     with pytest.MonkeyPatch.context() as patch:
         locked = place if request.param == "the file" else place.parent
         access = os.access
@@ -386,9 +387,9 @@ def test_a_locked_library_is_searched(locked: Path) -> None:
     before = locked.read_bytes()
     with Library(locked) as library:
         look = searcher(library)
-        assert look.text("red").hits[0].adapter.name == "redder"
-        assert look.text("deep green").hits[0].adapter.name == "greender"  # a vector that cannot be kept
-        assert look.similar(library.adapters.find("redder").key).hits
+        assert look.search(Request("red")).hits[0].adapter.name == "redder"
+        assert look.search(Request("deep green")).hits[0].adapter.name == "greender"  # a vector that cannot be kept
+        assert look.search(Request(adapters=(Example(library.adapters.find("redder").key),))).hits
         assert library.runs.all()
         assert library.previews.all(library.protocols.find().protocol.scene, BARE)
     assert locked.read_bytes() == before

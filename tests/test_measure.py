@@ -23,6 +23,7 @@ from lorascope.measure import Bench, Event, index, load_bench
 from lorascope.measure.estimate import estimate
 from lorascope.measure.index import StopRun
 from lorascope.protocol import Preset
+from lorascope.search import Request
 from lorascope.signature import Signature
 
 
@@ -379,10 +380,10 @@ def test_words_find_the_adapter_that_does_it(tmp_path: Path, bench: Bench) -> No
     index([three(tmp_path / "loras")], bench, precision="quick")
     look = searcher(bench.library)
     for colour in COLOURS:
-        answer = look.text(colour)
+        answer = look.search(Request(colour))
         assert answer.hits[0].adapter.name == f"{colour}der"
         assert answer.hits[0].clarity == "clear"
-    assert look.text("-red").hits[-1].adapter.name == "redder"
+    assert look.search(Request("-red")).hits[-1].adapter.name == "redder"
 
 
 def test_an_empty_library_says_what_to_do(library: Library) -> None:

@@ -19,7 +19,7 @@ from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
-from lorascope.server.asking import Example
+from lorascope.search import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
@@ -296,8 +296,8 @@ def test_the_address_of_a_search_says_it_all() -> None:
     moved = address.less_like("x:1")
     assert "less=x%3A1" in moved
     assert "more=" not in moved
-    assert Address(min_consistency=0.0).ask().min_consistency == float("-inf")
-    assert (Address(page=2).ask().offset, Address(page=2).ask().limit) == (48, 48)
+    assert Address(min_consistency=0.0).request().min_consistency == float("-inf")
+    assert (Address(page=2).request().offset, Address(page=2).request().limit) == (48, 48)
 
 
 def test_an_example_has_a_weight_that_the_address_holds() -> None:
@@ -305,12 +305,12 @@ def test_an_example_has_a_weight_that_the_address_holds() -> None:
     assert address.examples == (
         ("more", Example("sha256:ab")), ("more", Example("civitai:5@6", 2.0)), ("less", Example("sha256:cd", 0.5)),
     )  # fmt: skip
-    assert address.weigh(Example("sha256:cd", 4.0)) == address.url(less=("sha256:cd:4",))
-    assert address.weigh(Example("civitai:5@6")) == address.url(more=("sha256:ab", "civitai:5@6"))
+    assert address.heavier(Example("sha256:cd", 0.5)) == address.url(less=("sha256:cd",))
+    assert address.lighter(Example("civitai:5@6", 2.0)) == address.url(more=("sha256:ab", "civitai:5@6"))
+    assert address.heavier(Example("sha256:ab", 3.0)) == address.url(more=("sha256:ab:4", "civitai:5@6:2"))
+    assert address.heavier(Example("sha256:ab", 4.0)) == address.lighter(Example("sha256:ab", 0.25)) == ""
     assert address.forget("sha256:cd") == address.url(less=())
     assert address.more_like("civitai:5@6") == address.url()  # it keeps its weight
-    assert (Example("x:1").heavier, Example("x:1", 4.0).heavier) == (Example("x:1", 2.0), None)
-    assert (Example("x:1", 0.3).lighter, Example("x:1", 0.25).lighter) == (Example("x:1", 0.25), None)
 
 
 def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from lorascope.grid import PromptSet
 from lorascope.library import Library, Matrix, StoredAdapter
 from lorascope.models import cache_dir
 from lorascope.protocol import Preset, Thresholds
-from lorascope.search import Filters, Searcher, approximate
+from lorascope.search import Example, Filters, Request, Searcher, approximate
 from lorascope.search.vectors import QueryVectors
 
 DIM = 16
@@ -60,8 +60,8 @@ def by_brute_force(rows: dict[str, np.ndarray], vector: np.ndarray, top: int, am
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is large begins at fifty adapters, so that tests need not have a million."""
     monkeypatch.setattr("lorascope.library.matrix.IN_MEMORY", 50)
-    monkeypatch.setattr("lorascope.search.searcher.EXACT", 100)
-    monkeypatch.setattr("lorascope.search.searcher.EXACT_HIDDEN", 10)
+    monkeypatch.setattr("lorascope.search.ranker.EXACT", 100)
+    monkeypatch.setattr("lorascope.search.ranker.EXACT_HIDDEN", 10)
 
 
 # --- the contract of every way of ranking -------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def ranked(
         del rows["a0333"]
         look = searcher(library)
     assert (look.matrix.folder is None) == (request.param == "in memory")
-    assert (look._index is not None) == ("index" in request.param)
+    assert (look.ranker.index is not None) == ("index" in request.param)
     assert (len(look.matrix.directions.recent) > 0) == (request.param == "in memory" or "recent" in request.param)
     assert sorted(look.matrix.names) == sorted(rows)
     return look, rows
@@ -131,7 +131,7 @@ class TestEveryRanking:
     def test_an_adapter_is_not_like_itself(self, ranked: tuple[Searcher, dict[str, np.ndarray]]) -> None:
         """It is found by its key, and left out."""
         look, rows = ranked
-        answer = look.similar("sha256:a0200", filters=OPEN)
+        answer = look.search(Request(adapters=(Example("sha256:a0200"),), everything=True))
         expected = by_brute_force(rows, rows["a0200"], 10, rows.keys() - {"a0200"})
         assert [hit.adapter.name for hit in answer.hits] == expected
 
@@ -140,7 +140,7 @@ class TestEveryRanking:
         look, rows = ranked
         strengths = {name: 1 + 9 * abs(row[0]) / np.linalg.norm(row) for name, row in rows.items()}
         expected = sorted(strengths, key=lambda name: -strengths[name])
-        answer = look.strongest(top=5, skip=3, filters=OPEN)
+        answer = look.search(Request(limit=5, offset=3, everything=True))
         assert [(hit.rank, hit.adapter.name) for hit in answer.hits] == list(enumerate(expected[3:8], 4))
 
     def test_equal_ones_come_in_the_order_in_which_they_came_in(
@@ -149,16 +149,16 @@ class TestEveryRanking:
         """However many there are, and wherever they lie."""
         look, rows = ranked
         put(look.library, preset, {f"twin{place}": rows["a0100"] for place in range(20)})
-        answer = searcher(look.library).similar("sha256:a0100", top=7, filters=OPEN)
+        answer = searcher(look.library).search(Request(adapters=(Example("sha256:a0100"),), limit=7, everything=True))
         assert [hit.adapter.name for hit in answer.hits] == [f"twin{place}" for place in range(7)]
 
 
 def test_an_adapter_that_was_removed_since_is_no_hit(library: Library, preset: Preset) -> None:
     put(library, preset, drawn(20))
     look = searcher(library)
-    before = look.similar("sha256:a0003", filters=OPEN).hits
+    before = look.search(Request(adapters=(Example("sha256:a0003"),), everything=True)).hits
     library.remove(before[0].adapter.key)
-    after = look.similar("sha256:a0003", filters=OPEN).hits
+    after = look.search(Request(adapters=(Example("sha256:a0003"),), everything=True)).hits
     assert [hit.adapter.key for hit in after] == [hit.adapter.key for hit in before[1:]]
 
 
@@ -260,7 +260,7 @@ class TestTheMappedMatrix:
         digest = put(library, preset, drawn(150))
         look = searcher(library)
         assert look.matrix.folder is None
-        assert not look._index_wanted
+        assert not look.ranker.wants_index
         assert contents(look.matrix) == read_anew(library, digest)
         assert look.select(np.ones(DIM), OPEN, 10).shown
 
@@ -305,16 +305,16 @@ def test_a_damaged_index_is_not_used(library: Library, preset: Preset, harm: str
     look = searcher(library)
     build = lambda: approximate.build_index(look.matrix.folder, look.matrix.directions.mapped)  # noqa: E731
     build()
-    assert searcher(library)._index is not None
+    assert searcher(library).ranker.index is not None
     (path,) = look.matrix.folder.glob("*.faiss")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes({"truncated": data[:-5], "flipped": data, "empty": b""}[harm])
     again = searcher(library)
-    assert again._index is None
+    assert again.ranker.index is None
     assert again.select(np.ones(DIM), OPEN, 10) == look.select(np.ones(DIM), OPEN, 10)
     build()
-    assert searcher(library)._index is not None
+    assert searcher(library).ranker.index is not None
     assert len(list(look.matrix.folder.glob("*.faiss"))) == 1
 
 
@@ -342,7 +342,7 @@ def test_without_the_extra_all_products_are_computed(
     rows = drawn(200)
     put(library, preset, rows)
     look = searcher(library)
-    assert not look._index_wanted
+    assert not look.ranker.wants_index
     query = np.ones(DIM)
     found = look.select(query, OPEN, 10)
     assert [look.matrix.names[row] for row in found.shown] == by_brute_force(rows, query, 10, rows)

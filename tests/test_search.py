@@ -19,8 +19,8 @@ from lorascope.errors import LibraryError, ModelError, QueryError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, StoredAdapter
 from lorascope.measure import Bench, index
-from lorascope.protocol import Preset, Protocol, Thresholds
-from lorascope.search import Filters, Query, Searcher, Term
+from lorascope.protocol import Preset, Protocol
+from lorascope.search import Example, Query, Request, Searcher, Term
 from lorascope.search.clarity import MEANINGLESS, Unrelated
 from lorascope.signature import Accuracy, Estimate, Signature
 
@@ -46,6 +46,8 @@ from lorascope.signature import Accuracy, Estimate, Signature
         ("ink:0.0000012345678", [("ink", 0.0000012345678)], "ink:0.0000012345678"),
         ("ink:0.50", [("ink", 0.5)], "ink:0.5"),
         ("time: noon", [("time: noon", 1)], "time: noon"),
+        ("re:zero", [("re:zero", 1)], "re:zero:1"),
+        ("ink +re:zero:1", [("ink", 1), ("re:zero", 1)], "ink +re:zero:1"),
     ],
 )  # fmt: skip
 def test_queries_are_read_as_people_type_them(text: str, terms: list[tuple[str, float]], canonical: str) -> None:
@@ -86,6 +88,8 @@ def test_weights_keep_their_size_and_sign(pairs: list[tuple[str, float]]) -> Non
         ("ink -- snow", "'ink -- snow' has a sign that stands alone"),
         ("pencil \udcff", r"the query holds '\\udcff', a byte or half a character that is no text: use UTF-8"),
         ("ink:" + "9" * 400, "'ink' has the weight inf: give one from a millionth to a million"),
+        ("watercolor -people:abc", "'abc' in '-people:abc' is no weight: give a number, as in '-people:0.5'"),
+        ("ink +re:zero", "if the colon belongs to the words, add a weight, as in '.re:zero:1'"),
         ("ink:1001 snow:0.0000009", "'ink:1001 snow' has the weight 9e-07: give one from a millionth"),
     ],
 )
@@ -140,7 +144,7 @@ def test_a_ranking_is_that_of_the_cosines(crowd: Library) -> None:
         }
         best = sorted(cosines, key=lambda name: -cosines[name])
         for top in (1, 10, 1000):
-            answer = look.text(text, top=top)
+            answer = look.search(Request(text, limit=top))
             assert [hit.adapter.name for hit in answer.hits] == best[:top]
             assert [hit.rank for hit in answer.hits] == list(range(1, min(top, 200) + 1))
             assert [hit.score for hit in answer.hits] == pytest.approx([cosines[n] for n in best[:top]], abs=1e-6)
@@ -152,22 +156,21 @@ def test_phrases_add_up_as_unit_vectors(crowd: Library) -> None:
     units = {text: look.vector(text) / np.linalg.norm(look.vector(text)) for text in ("red", "green", "blue")}
     wanted = units["red"] - 0.5 * units["green"] + 2 * units["blue"]
     expected = look.matrix.directions @ (wanted / np.linalg.norm(wanted))
-    answer = look.text("red -green:0.5 +blue:2", top=200)
+    answer = look.search(Request("red -green:0.5 +blue:2", limit=200))
     assert answer.query == "red -green:0.5 +blue:2"
-    assert answer.consistency is None  # of several phrases there is none
     assert sorted(hit.score for hit in answer.hits) == pytest.approx(sorted(expected), abs=1e-6)
 
 
 def test_opposites_have_opposite_rankings(crowd: Library) -> None:
     look = searcher(crowd)
-    forth = [hit.adapter.name for hit in look.text("red", top=200).hits]
-    back = [hit.adapter.name for hit in look.text("-red", top=200).hits]
+    forth = [hit.adapter.name for hit in look.search(Request("red", limit=200)).hits]
+    back = [hit.adapter.name for hit in look.search(Request("-red", limit=200)).hits]
     assert back == forth[::-1]
 
 
 def test_similar_adapters_do_not_include_the_one_itself(crowd: Library) -> None:
     look = searcher(crowd)
-    answer = look.similar("sha256:a007", top=500)
+    answer = look.search(Request(adapters=(Example("sha256:a007"),), limit=500))
     row = look.matrix.places["sha256:a007"]
     scores = look.matrix.directions @ look.matrix.directions[row]
     assert len(answer.hits) == answer.considered == 199
@@ -175,12 +178,12 @@ def test_similar_adapters_do_not_include_the_one_itself(crowd: Library) -> None:
     assert answer.hits[0].score == pytest.approx(float(np.sort(scores)[-2]), abs=1e-6)
     assert {hit.clarity for hit in answer.hits} == {None}
     with pytest.raises(LibraryError, match="sha256:nobody has no signature under fake-.*: index it first"):
-        look.similar("sha256:nobody")
+        look.search(Request(adapters=(Example("sha256:nobody"),)))
 
 
 def test_a_vector_of_another_encoder_is_refused(crowd: Library) -> None:
     with pytest.raises(QueryError, match=r"shape \(512,\), Directions have 16 components: use the encoder of the Prot"):
-        searcher(crowd).rank("x", np.ones(512), None)
+        searcher(crowd).scores(np.ones(512))
 
 
 # --- thresholds and filters ---------------------------------------------------------------------------------------
@@ -197,8 +200,8 @@ def border(library: Library, preset: Preset) -> Searcher:
             "strong": known_signature(red, 2.0, s_low=1.51, s_high=2.5),
             "perhaps strong": known_signature(red, 2.0, s_low=1.4, s_high=2.6),
             "perhaps not strong": known_signature(red, 1.0, s_low=0.5, s_high=1.6),
-            "unstable": known_signature(red, consistency=0.01, c_low=-0.1, c_high=0.019),
-            "perhaps unstable": known_signature(red, consistency=0.01, c_low=0.0, c_high=0.03),
+            "inconsistent": known_signature(red, consistency=0.01, c_low=-0.1, c_high=0.019),
+            "perhaps inconsistent": known_signature(red, consistency=0.01, c_low=0.0, c_high=0.03),
             "both": known_signature(red, 2.0, s_low=1.6, s_high=2.5, consistency=0.01, c_low=0.0, c_high=0.01),
             "exactly": known_signature(red, 1.5, consistency=0.02),
         },
@@ -207,22 +210,22 @@ def border(library: Library, preset: Preset) -> Searcher:
 
 
 def test_thresholds_hide_what_is_beyond_them_for_certain(border: Searcher) -> None:
-    answer = border.text("red")
+    answer = border.search(Request("red"))
     assert {hit.adapter.name: hit.undecided for hit in answer.hits} == {
         "fine": (), "exactly": (), "perhaps strong": ("strength",), "perhaps not strong": ("strength",),
-        "perhaps unstable": ("consistency",),
+        "perhaps inconsistent": ("consistency",),
     }  # fmt: skip
     hidden = {hit.adapter.name: hit.hidden for hit in answer.hidden}
-    assert hidden == {"strong": "too strong", "unstable": "too unstable", "both": "too strong"}
+    assert hidden == {"strong": "too strong", "inconsistent": "too inconsistent", "both": "too strong"}
     assert {hit.hidden for hit in answer.hits} == {None}
 
 
 def test_thresholds_can_be_moved_and_left_out(border: Searcher) -> None:
-    everything = border.text("red", filters=Filters(Thresholds()))
+    everything = border.search(Request("red", everything=True))
     assert len(everything.hits) == 8
     assert everything.hidden == ()
     assert {hit.undecided for hit in everything.hits} == {()}
-    strict = border.text("red", filters=Filters(Thresholds(strength_max=0.9, consistency_min=0.5)))
+    strict = border.search(Request("red", max_strength=0.9, min_consistency=0.5))
     assert [hit.adapter.name for hit in strict.hits] == []
     assert len(strict.hidden) == 8
 
@@ -230,8 +233,8 @@ def test_thresholds_can_be_moved_and_left_out(border: Searcher) -> None:
 def test_an_adapter_without_a_consistency_is_hidden_only_by_a_threshold_on_it(library: Library, preset: Preset) -> None:
     once = dataclasses.replace(known_signature(np.eye(16)[0]), consistency=None, grid=Accuracy(None, None, None))
     store(library, preset, {"once": once})
-    assert [hit.hidden for hit in searcher(library).text("red").hidden] == ["too unstable"]
-    assert searcher(library).text("red", filters=Filters(Thresholds())).hits
+    assert [hit.hidden for hit in searcher(library).search(Request("red")).hidden] == ["too inconsistent"]
+    assert searcher(library).search(Request("red", everything=True)).hits
 
 
 def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, tmp_path: Path) -> None:
@@ -243,7 +246,7 @@ def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, 
     look = searcher(library)
 
     def found(**filters: str) -> set[str]:
-        answer = look.text("red", filters=Filters(look.thresholds, **filters))
+        answer = look.search(Request("red", **filters))
         assert answer.considered == len(answer.hits)
         return {hit.adapter.name for hit in answer.hits}
 
@@ -264,14 +267,15 @@ def test_a_picture_finds_what_would_make_it(tmp_path: Path, bench: Bench) -> Non
     for place, colour in enumerate(COLOURS):
         picture = mean.copy()
         picture[place] += 0.5
-        answer = look.image(picture)
+        look = Searcher(bench.library, picture_encoder=lambda *_, one=picture: one)
+        answer = look.search(Request(pictures=(Example("photo.png"),)))
         assert answer.hits[0].adapter.name == f"{colour}der"
-        assert (answer.query, answer.consistency) == ("image", None)
+        assert answer.query == "this picture"
 
 
 def test_a_library_from_elsewhere_cannot_answer_a_picture(crowd: Library) -> None:
     with pytest.raises(LibraryError, match="came without bare images, so a picture has nothing to be compared with"):
-        searcher(crowd).image(np.ones(16, np.float32))
+        searcher(crowd).search(Request(pictures=(Example("photo.png"),)))
 
 
 # --- clarity ------------------------------------------------------------------------------------------------------
@@ -281,13 +285,11 @@ def test_an_effect_s_own_word_is_clear_and_an_unrelated_one_is_not(tmp_path: Pat
     index([three(tmp_path / "loras")], bench, precision="quick")
     look = searcher(bench.library)
     for colour in COLOURS:
-        answer = look.text(colour)
-        assert answer.found
+        answer = look.search(Request(colour))
+        assert answer.matched
         assert [hit.adapter.name for hit in answer.hits if hit.clarity == "clear"] == [f"{colour}der"]
-        assert answer.consistency is not None
-        assert answer.consistency > 0.5
     for unrelated in ("a quiet harbour", "sandstone", "woven baskets", "origami", "rusty gears"):
-        answer = look.text(unrelated)
+        answer = look.search(Request(unrelated))
         assert "clear" not in {hit.clarity for hit in answer.hits}, unrelated
         assert len(answer.hits) == 3  # they are shown all the same
 
@@ -340,12 +342,14 @@ def test_protocols_never_meet_in_one_ranking(two: tuple[Library, Protocol, Proto
     library, first, second = two
     for protocol, expected in ((first, {"one"}), (second, {"two", "three"})):
         look = Searcher(library, protocol=protocol.digest, query_encoder=query_encoder)
-        answer = look.text("red")
+        answer = look.search(Request("red"))
         assert {hit.adapter.name for hit in answer.hits} == expected
         assert answer.protocol == str(protocol)
     assert searcher(library).stored.protocol == second
     with pytest.raises(LibraryError, match=f"has no signature under {first}: index it first"):
-        Searcher(library, protocol="fake", query_encoder=query_encoder).similar("sha256:two")
+        Searcher(library, protocol="fake", query_encoder=query_encoder).search(
+            Request(adapters=(Example("sha256:two"),))
+        )
     with pytest.raises(LibraryError, match="no Protocol is called 'other': choose one of slow-.*, fake-"):
         Searcher(library, protocol="other")
 
@@ -367,20 +371,20 @@ def test_another_encoder_under_the_same_name_is_refused(library: Library, preset
     folder = tiny_clip(tmp_path / "clip")
     real(library, preset, folder, "0123456789abcdef")
     with pytest.raises(LibraryError, match="with an encoder of digest 0123456789abcdef, but .* is now .*: put the for"):
-        Searcher(library).text("red")
+        Searcher(library).search(Request("red"))
 
 
 def test_a_library_that_knows_its_encoder_by_name_only_takes_the_one_of_that_name(
     library: Library, preset: Preset, tmp_path: Path
 ) -> None:
     real(library, preset, tiny_clip(tmp_path / "clip"))
-    assert Searcher(library).text("red").hits
+    assert Searcher(library).search(Request("red")).hits
 
 
 def test_a_missing_encoder_says_how_to_get_it(library: Library, preset: Preset) -> None:
     real(library, preset, Path("somebody/clip"))
     with pytest.raises(ModelError, match="the model somebody/clip is not on this disk: run once with --download"):
-        Searcher(library).text("red")
+        Searcher(library).search(Request("red"))
 
 
 def test_query_vectors_are_kept_and_the_encoder_is_not_asked_twice(
@@ -394,19 +398,19 @@ def test_query_vectors_are_kept_and_the_encoder_is_not_asked_twice(
         return shifts(self, query, encoding)
 
     monkeypatch.setattr(QueryEncoder, "shifts", note)
-    first = searcher(crowd).text("red -green")
+    first = searcher(crowd).search(Request("red -green"))
     assert asked == ["red", "green"]
-    searcher(crowd).text("green")
+    searcher(crowd).search(Request("green"))
     assert asked.count("green") == 1
     assert len(asked) == 2 + len(PromptSet.load("reference")) + len(MEANINGLESS)
     crowd.close()
     with Library(crowd.path) as again:
         look = Searcher(again, query_encoder=lambda _: pytest.fail("the encoder was loaded"))
-        second = look.text("red -green")
+        second = look.search(Request("red -green"))
         assert [(hit.adapter.key, hit.score) for hit in second.hits] == [
             (hit.adapter.key, hit.score) for hit in first.hits
         ]
-        assert look.text("green").hits[0].clarity is not None
+        assert look.search(Request("green")).hits[0].clarity is not None
 
 
 def test_other_encodings_have_vectors_of_their_own(crowd: Library) -> None:
@@ -414,7 +418,7 @@ def test_other_encodings_have_vectors_of_their_own(crowd: Library) -> None:
     suffix, prefix = (look.vector("red", encoding) for encoding in ("suffix", "prefix"))
     assert not np.array_equal(suffix, prefix)
     assert np.array_equal(look.vector("red"), suffix)
-    assert look.text("red", encoding="prefix").hits
+    assert look.search(Request("red", encoding="prefix")).hits
 
 
 def test_more_of_an_effect_scores_the_same(tmp_path: Path, bench: Bench) -> None:
@@ -422,7 +426,7 @@ def test_more_of_an_effect_scores_the_same(tmp_path: Path, bench: Bench) -> None
     for name, red in (("some", 0.1), ("more", 0.3)):
         tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
     index([tmp_path / "loras"], bench, precision="quick")
-    hits = {hit.adapter.name: hit for hit in searcher(bench.library).text("red").hits}
+    hits = {hit.adapter.name: hit for hit in searcher(bench.library).search(Request("red")).hits}
     assert hits["some"].score == pytest.approx(hits["more"].score, abs=0.02)
     strengths = [hits[name].signature.signature.strength for name in ("some", "more")]
     assert strengths[1] == pytest.approx(3 * strengths[0], rel=0.05)

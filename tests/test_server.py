@@ -20,9 +20,8 @@ from serving import measured, serving
 
 from lorascope.library import BARE, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
-from lorascope.search import Searcher
+from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
-from lorascope.server.asking import Ask, Example
 from lorascope.server.state import State
 from lorascope.server.views import is_mature, mature_level
 
@@ -79,7 +78,7 @@ def test_words_find_what_does_it(client: TestClient) -> None:
         assert names(page) == [f"{colour}der"]
         assert page["hits"][0]["clarity"] == "clear"
         assert page["hits"][0]["words"].startswith("a clear match; ")
-        assert page["found"]
+        assert page["matched"]
 
 
 def test_post_answers_as_get_does(client: TestClient) -> None:
@@ -111,12 +110,12 @@ def test_what_was_answered_is_given_again_without_waiting_until_the_library_chan
     with serving(place) as client:
         state: State = client.app.state.lorascope
         first = client.get(f"{API}/search?q=red").content
-        searched: list[Ask] = []
+        searched: list[Request] = []
         search = State.search
-        monkeypatch.setattr(State, "search", lambda self, ask: searched.append(ask) or search(self, ask))
+        monkeypatch.setattr(State, "search", lambda self, *asked: searched.append(asked[0]) or search(self, *asked))
         assert client.get(f"{API}/search?q=red").content == first
         assert searched == []
-        ask = Search(q="red").ask()
+        ask = Search(q="red").request()
         assert state.remembered(ask) is not None
         with ThreadPoolExecutor(1) as pool, state._lock:  # somebody reads the library anew
             assert pool.submit(state.remembered, ask).result(10) is None
@@ -437,10 +436,10 @@ BAD = [
     ("GET", "/search?queri=red", None, 422, "bad-value", "queri: extra inputs are not permitted"),
     ("GET", "/search?protocol=none", None, 404, "unknown-protocol", "no Protocol is called 'none'"),
     ("GET", "/search?more=sha256:0", None, 404, "unknown-adapter", "'sha256:0' has no signature"),
-    ("GET", "/search?more=sha256:0:0", None, 422, "bad-value", "'sha256:0' has the weight 0"),
-    ("GET", "/search?more=sha256:0:" + "9" * 190, None, 422, "bad-value", "'sha256:0' has the weight 1e+190"),
-    ("GET", "/search?more=sha256:0:1000001", None, 422, "bad-value", "'sha256:0' has the weight 1e+06"),
-    ("GET", "/search?more=sha256:0:0.0000009", None, 422, "bad-value", "'sha256:0' has the weight 9e-07"),
+    ("GET", "/search?more=sha256:0:0", None, 422, "query-error", "'sha256:0' has the weight 0"),
+    ("GET", "/search?more=sha256:0:" + "9" * 190, None, 422, "query-error", "'sha256:0' has the weight 1e+190"),
+    ("GET", "/search?more=sha256:0:1000001", None, 422, "query-error", "'sha256:0' has the weight 1e+06"),
+    ("GET", "/search?more=sha256:0:0.0000009", None, 422, "query-error", "'sha256:0' has the weight 9e-07"),
     ("GET", "/search?image=../../etc/passwd", None, 404, "unknown-image", "no picture '../../etc/passwd' was sent"),
     ("POST", "/search", [1, 2], 422, "bad-value", "body: input should be a valid dictionary"),
     ("POST", "/search", {"q": 5}, 422, "bad-value", "q: input should be a valid string"),
@@ -522,7 +521,7 @@ def test_weights_within_the_limits_count_and_are_spelt_as_they_are_read(client: 
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
     assert names(page) == names(usual)
     assert page["query"] == f"like redder:{weight}"
-    assert str(Example.read(f"{key}:{weight}")) == f"{key}:{weight}"
+    assert str(Example.parse(f"{key}:{weight}")) == f"{key}:{weight}"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"])

@@ -21,7 +21,7 @@ from lorascope.measure.stopping import StoppingRule, crossed, expected_cells, lo
 from lorascope.moments import Moments
 from lorascope.protocol import PRECISIONS, Preset, Thresholds
 from lorascope.report.words import summary
-from lorascope.search import Filters
+from lorascope.search import Request
 from lorascope.signature import Accuracy, Estimate, Signature
 
 GRID = Grid(PromptSet.load("index"), (1, 2, 3, 4), 16)
@@ -208,14 +208,17 @@ def test_a_screened_adapter_takes_few_cells_and_says_why(strong: Path, bench: Be
     assert found.signature.agreement is not None
     assert found.signature.agreement.lower < 0.5  # its Direction alone would have taken much longer
     assert stored(bench.library, "redder").screened == ""
-    answer = searcher(bench.library).text("red")
+    answer = searcher(bench.library).search(Request("red"))
     assert [hit.adapter.name for hit in answer.hidden] == ["stronger"]
 
 
 def test_looser_thresholds_show_a_screened_adapter_as_provisional(strong: Path, bench: Bench) -> None:
     index([strong], bench, precision="standard")
     loose = Thresholds(strength_max=5.0)
-    hits = {hit.adapter.name: hit for hit in searcher(bench.library).text("red", filters=Filters(loose)).hits}
+    hits = {
+        hit.adapter.name: hit
+        for hit in searcher(bench.library).search(Request("red", everything=True, max_strength=5.0)).hits
+    }
     assert "provisional: measured until strength>1.5 was certain" in summary(hits["stronger"], loose)
     assert "provisional" not in summary(hits["redder"], loose)
 

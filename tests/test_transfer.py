@@ -19,7 +19,7 @@ from lorascope.library import Library, export_carlos, import_carlos, parquet_rea
 from lorascope.library.codec import columns
 from lorascope.library.published import CARLOS
 from lorascope.measure import Bench, index
-from lorascope.search import Searcher
+from lorascope.search import Example, Request, Searcher
 
 SAMPLE = Path(__file__).parents[1].parent / "shared" / "data" / "official-signatures-sample.parquet"
 needs_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample of published signatures is not here")
@@ -314,12 +314,12 @@ def test_the_paper_s_thresholds_hide_the_right_ones(published: Library) -> None:
     unstable = {row["version_id"] for row in rows if row["consistency"] < 0.041} - strong
     assert strong
     assert unstable
-    answer = Searcher(published).similar(next(iter(published.adapters.all())), top=1000)
-    hidden: dict[str | None, set[int]] = {"too strong": set(), "too unstable": set()}
+    answer = Searcher(published).search(Request(adapters=(Example(next(iter(published.adapters.all()))),), limit=1000))
+    hidden: dict[str | None, set[int]] = {"too strong": set(), "too inconsistent": set()}
     for hit in answer.hidden:
         hidden[hit.hidden].add(int(hit.adapter.key.split("@")[1]))
     own = {int(next(iter(published.adapters.all())).split("@")[1])}
-    assert hidden == {"too strong": strong - own, "too unstable": unstable - own}
+    assert hidden == {"too strong": strong - own, "too inconsistent": unstable - own}
     assert {hit.undecided for hit in answer.hits} == {()}
     assert len(answer.hits) + len(answer.hidden) == 199
 
@@ -327,5 +327,6 @@ def test_the_paper_s_thresholds_hide_the_right_ones(published: Library) -> None:
 @needs_sample
 def test_an_oil_painting_lora_finds_others(published: Library) -> None:
     oil = published.adapters.find("OilPaint SDXL")
-    nearest = [hit.adapter.name.lower() for hit in Searcher(published).similar(oil.key, top=10).hits]
+    answer = Searcher(published).search(Request(adapters=(Example(oil.key),)))
+    nearest = [hit.adapter.name.lower() for hit in answer.hits]
     assert sum("oil" in name or "paint" in name for name in nearest) >= 3, nearest

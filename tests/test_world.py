@@ -24,7 +24,7 @@ from lorascope.miniature import adapters_path, base_path, truth
 from lorascope.miniature.broken import write_broken
 from lorascope.miniature.demo import QUERIES
 from lorascope.protocol import Preset
-from lorascope.search import Searcher
+from lorascope.search import Example, Request, Searcher
 from lorascope.signature import Signature
 from miniature.pack import digest
 
@@ -97,14 +97,14 @@ def test_every_shipped_adapter_fits_the_base_and_is_in_the_truth() -> None:
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_demo_s_questions_are_answered(world: Library, query: str) -> None:
     grades = next(entry["relevant"] for entry in truth()["queries"] if entry["text"] == query)
-    best = Searcher(world).text(query, top=3).hits[0]
+    best = Searcher(world).search(Request(query, limit=3)).hits[0]
     assert grades[best.adapter.name] == 2
     assert best.clarity in ("clear", "likely")
 
 
 @pytest.mark.parametrize("query", ["zzzzqqq", "42", "карандаш", "鉛筆画"])
 def test_words_that_the_encoder_does_not_know_are_no_clear_match(world: Library, query: str) -> None:
-    assert "clear" not in {hit.clarity for hit in Searcher(world).text(query).hits}
+    assert "clear" not in {hit.clarity for hit in Searcher(world).search(Request(query)).hits}
 
 
 def test_words_find_what_does_it_far_better_than_chance(world: Library) -> None:
@@ -136,7 +136,8 @@ def test_two_trainings_of_one_effect_are_each_other_s_nearest(world: Library) ->
     searcher = Searcher(world)
     for one, other in (("winter_wonder", "winter_wonder_retrain"), ("heatvision", "watercolour_dream")):
         for name, twin in ((one, other), (other, one)):
-            assert searcher.similar(world.adapters.find(name).key, top=1).hits[0].adapter.name == twin
+            answer = searcher.search(Request(adapters=(Example(world.adapters.find(name).key),)))
+            assert answer.hits[0].adapter.name == twin
 
 
 def test_the_overpowering_one_is_the_strongest(found: dict[str, Signature]) -> None:
@@ -145,15 +146,13 @@ def test_the_overpowering_one_is_the_strongest(found: dict[str, Signature]) -> N
 
 
 def test_a_picture_finds_the_adapter_that_made_it(world: Library, tmp_path: Path) -> None:
-    from lorascope.encoders.pictures import embed_picture
-
     searcher = Searcher(world)
     key = world.adapters.find("pencil_sketch_v1").key
     scene = searcher.stored.protocol.scene
     assert world.previews.all(scene, BARE)[0].prompt == world.previews.all(scene, key)[0].prompt
     path = tmp_path / "picture.webp"
     path.write_bytes(world.previews.all(scene, key)[0].webp)
-    answer = searcher.image(embed_picture(path, searcher.stored.protocol.encoder), top=5)
+    answer = searcher.search(Request(pictures=(Example(str(path)),), limit=5))
     assert "pencil_sketch_v1" in [hit.adapter.name for hit in answer.hits]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lorascope.measure import Bench, Outcome, index
     from lorascope.moments import Moments
     from lorascope.protocol import Preset, Protocol
-    from lorascope.search import Answer, Hit, Query, Searcher
+    from lorascope.search import Answer, Example, Hit, Query, Request, Searcher
     from lorascope.signature import Signature
 
 __version__ = "0.1.0"
@@ -20,6 +20,7 @@ _HOMES = {
     "Adapter": "adapters",
     "Answer": "search",
     "Bench": "measure",
+    "Example": "search",
     "Grid": "grid",
     "Hit": "search",
     "Library": "library",
@@ -30,6 +31,7 @@ _HOMES = {
     "PromptSet": "grid",
     "Protocol": "protocol",
     "Query": "search",
+    "Request": "search",
     "Searcher": "search",
     "Signature": "signature",
     "index": "measure",
@@ -40,6 +42,7 @@ __all__ = [
     "Adapter",
     "Answer",
     "Bench",
+    "Example",
     "Grid",
     "Hit",
     "Library",
@@ -50,6 +53,7 @@ __all__ = [
     "PromptSet",
     "Protocol",
     "Query",
+    "Request",
     "Searcher",
     "Signature",
     "index",

@@ -408,7 +408,7 @@ def test_the_page_of_an_adapter(visit: Visit) -> None:
 
 def test_the_map_points_filters_and_opens(visit: Visit) -> None:
     page = visit("/map")
-    expect(page.locator("#map-told")).to_have_text("55 within the thresholds, 1 too strong, 0 too unstable")
+    expect(page.locator("#map-told")).to_have_text("55 within the thresholds, 1 too strong, 0 too inconsistent")
     box = page.locator("canvas").bounding_box()
     assert box is not None
     # Strength 1.78 on an axis to 1.9, Consistency 1 on one to 1.05: the one point at the far right is flood

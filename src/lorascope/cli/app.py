@@ -23,7 +23,8 @@ for panel, verbs in (
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:
-        app.command(verb.__name__.rstrip("_"), rich_help_panel=panel)(verb)
+        command = find.WordsCommand if verb is find.search else None
+        app.command(verb.__name__.rstrip("_"), cls=command, rich_help_panel=panel)(verb)
 
 
 def _version(wanted: bool) -> bool:

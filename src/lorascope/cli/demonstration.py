@@ -18,7 +18,7 @@ from lorascope.miniature.demo import QUERIES, lay_out
 from lorascope.protocol import Preset
 from lorascope.report.plain import plain_answer
 from lorascope.report.sheet import write_sheet
-from lorascope.search import Searcher
+from lorascope.search import Request, Searcher
 
 
 def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
@@ -39,10 +39,10 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
         _suggest(say, "Why each was left out", "list", "--refused", "--library", library.path)
         say.print("\n[bold]3.[/] Now ask what they do:\n")
         searcher = Searcher(library)
-        answers = [searcher.text(query, top=3) for query in QUERIES]
+        answers = [searcher.search(Request(query, limit=3)) for query in QUERIES]
         if not as_json:
             for answer in answers:
-                print_answer(answer, searcher.thresholds, show_hidden=False)
+                print_answer(answer, show_hidden=False)
                 out.print()
         sheet = write_sheet(folder / "answers.html", answers, library)
     say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}", soft_wrap=True)

@@ -1,15 +1,38 @@
 """search, similar, show, list: everything that only reads a library."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lorascope.cli import options
 
+if TYPE_CHECKING:
+    from lorascope.library import Library
+    from lorascope.search import Example
+
+_MINUS = re.compile(r"-(?!n\d+$)[^\W\d_]\S")
+
+
+class WordsCommand(TyperCommand):
+    """A command that takes ``-people`` as words to subtract. The value of a short option comes after a space."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read words with a minus as arguments: what begins with a space is no option."""
+        taking = {name for one in self.params if not getattr(one, "is_flag", True) for name in one.opts}
+        before = [""] + args
+        words = [_MINUS.match(arg) and last not in taking for last, arg in zip(before, args, strict=False)]
+        return super().parse_args(ctx, [f" {arg}" if minus else arg for minus, arg in zip(words, args, strict=True)])
+
 
 def search(
-    query: options.Query = "",
-    image: options.Picture = None,
+    words: options.Words = None,
+    image: options.Pictures = None,
+    like: options.Like = None,
+    unlike: options.Unlike = None,
     top: options.Top = 10,
     encoding: options.EncodingName = "suffix",
     library: options.LibraryPath = None,
@@ -25,27 +48,28 @@ def search(
     download: options.Download = False,
     as_json: options.Json = False,
 ) -> None:
-    """Find adapters by what they do, in words or by a picture."""
-    from lorascope.cli.lanes import Narrowing, by_picture, by_words, present
-    from lorascope.cli.progress import CacheProgress
+    """Find adapters by what they do: in words, by pictures, by other adapters, or by all of them together."""
+    from lorascope.cli.answers import ask, present
+    from lorascope.encoders.encoding import encoding_of
     from lorascope.errors import QueryError
     from lorascope.library import Library
+    from lorascope.search import Example, Request
 
-    if bool(query) == (image is not None):
-        raise QueryError("give either words or --image FILE")
-    narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
+    text = " ".join(words or ()).strip()
+    if not (text or image or like or unlike):
+        raise QueryError("nothing is asked: give words, --image FILE, --like ADAPTER or --unlike ADAPTER")
     with Library(library) as opened:
+        request = Request(
+            text,
+            adapters=(*_examples(opened, like), *(-example for example in _examples(opened, unlike))),
+            pictures=tuple(Example(str(path)) for path in image or ()),
+            encoding=encoding_of(encoding), family=family, folder=folder, max_strength=max_strength,
+            min_consistency=min_consistency, everything=everything, hidden=hidden or as_json, limit=top,
+        )  # fmt: skip
         measured = [str(s.protocol) for s in opened.protocols.all() if s.adapters] if every_protocol else []
         names = measured or [protocol]  # of a library without signatures, searching says what to do
-        with CacheProgress() as progress:
-            how: dict[str, Any] = {"top": top, "narrowing": narrowing, "download": download, "note": progress.note}
-            lanes = [
-                by_words(opened, name, query, encoding=encoding, **how)
-                if image is None
-                else by_picture(opened, name, image, **how)
-                for name in names
-            ]
-        present(opened, lanes, narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
+        answers = ask(opened, names, request, download=download)
+        present(opened, answers, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
 def similar(
@@ -63,18 +87,30 @@ def similar(
     as_json: options.Json = False,
 ) -> None:
     """Find adapters that do what another one does."""
-    from lorascope.cli.lanes import Narrowing, present
-    from lorascope.cli.progress import CacheProgress
+    from lorascope.cli.answers import ask, present
     from lorascope.library import Library
-    from lorascope.search import Searcher
-
-    narrowing = Narrowing(max_strength, min_consistency, everything, family, folder)
+    from lorascope.search import Example, Request
 
     with Library(library) as opened:
-        with CacheProgress() as progress:
-            searcher = Searcher(opened, protocol=protocol, note=progress.note)
-        answer = searcher.similar(opened.adapters.find(adapter).key, top=top, filters=narrowing.filters(searcher))
-        present(opened, [(searcher, answer)], narrowing, hidden=hidden, sheet=sheet, as_json=as_json)
+        request = Request(
+            adapters=(Example(opened.adapters.find(adapter).key),), family=family, folder=folder,
+            max_strength=max_strength, min_consistency=min_consistency, everything=everything,
+            hidden=hidden or as_json, limit=top,
+        )  # fmt: skip
+        present(opened, ask(opened, [protocol], request), hidden=hidden, sheet=sheet, as_json=as_json)
+
+
+def _examples(library: Library, names: list[str] | None) -> list[Example]:
+    """Adapters by key, name or path, each of which may end in a weight."""
+    from lorascope.search import Example
+
+    examples: list[Example] = []
+    for text in names or ():
+        name, colon, weight = text.rpartition(":")
+        weighted = bool(name and colon) and re.fullmatch(r"\d+(\.\d+)?", weight) is not None
+        key = library.adapters.find(name if weighted else text).key
+        examples.append(Example(key, float(weight) if weighted else 1.0))
+    return examples
 
 
 def show(

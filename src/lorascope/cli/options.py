@@ -42,8 +42,21 @@ Sheet = Annotated[
     typer.Option(help="Write the hits' pictures, without and with each adapter, to this HTML file."),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch models that are not on this disk.")]
-Query = Annotated[str, typer.Argument(help="What the adapter should do: 'pencil drawing', 'watercolor -people:0.5'.")]
-Picture = Annotated[Path | None, typer.Option("--image", help="Search by a picture instead of words.")]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORDS]", show_default=False,
+        help="What the adapter should do: pencil drawing, watercolor -people:0.5, -people.",
+    ),
+]  # fmt: skip
+Pictures = Annotated[list[Path] | None, typer.Option("--image", help="A picture to be like. May be given twice.")]
+Like = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADAPTER", help="An adapter to be like, by name or key, as in NAME or NAME:0.5. May be given twice."
+    ),
+]
+Unlike = Annotated[list[str] | None, typer.Option(metavar="ADAPTER", help="An adapter to be unlike, in the same way.")]
 EncodingName = Annotated[
     str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
 ]

@@ -75,20 +75,17 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
 
 
-def print_answer(answer: Answer, thresholds: Thresholds, *, show_hidden: bool, narrowed: bool = False) -> None:
-    """Hits as a table, in words first; ``narrowed`` tells whether a family or a folder was asked for."""
+def print_answer(answer: Answer, *, show_hidden: bool) -> None:
+    """Hits as a table."""
+    thresholds, filters = answer.stored.preset.thresholds, answer.filters
     title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
     if not answer.considered:
-        out.print(f"[yellow]{_NO_MEMBER if narrowed else _ALONE}[/]")
+        out.print(f"[yellow]{_NO_MEMBER if filters.family or filters.folder else _ALONE}[/]")
         return
-    if answer.hits and not answer.found:
+    if answer.hits and not answer.matched:
         out.print(f"[yellow]{NOTHING}[/]")
     rows = [_row(hit, thresholds) for hit in answer.hits + (answer.hidden if show_hidden else ())]
     print_table(("", "adapter", "score", "Strength", "Consistency", "in words"), rows, title)
-    if answer.consistency is not None and answer.consistency < 0.1:
-        out.print(
-            f"[dim]The words shift different prompts differently (their Consistency is {answer.consistency:.2f}).[/]"
-        )
     if (line := hidden_line(answer)) and not show_hidden:
         out.print(f"[dim]Left out by thresholds: {line}. --hidden shows them, --everything ranks them.[/]")
 

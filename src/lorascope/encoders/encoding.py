@@ -9,10 +9,22 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from lorascope.errors import QueryError
 from lorascope.grid import PromptSet
 
 Encoding = Literal["suffix", "prefix", "both", "query", "query-minus-empty"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+
+
+def encoding_of(name: str) -> Encoding:
+    """The encoding of a name.
+
+    Raises:
+        QueryError: there is none.
+    """
+    if name not in ENCODINGS:
+        raise QueryError(f"no query encoding {name!r}: use one of {', '.join(ENCODINGS)}")
+    return name
 
 
 @runtime_checkable

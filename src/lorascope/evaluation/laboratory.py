@@ -149,7 +149,7 @@ class Laboratory:
         """The main table: figures, comparisons, kinds of query, what judges say, diversity."""
         from lorascope.evaluation.experiments.main import main_findings
 
-        consistencies = [self.searcher.text(query.text, top=1).consistency for query in evaluation.queries]
+        consistencies = [self.searcher.consistency(query.text) for query in evaluation.queries]
         named = ", ".join(self._models)
         dense = f"Dense text models: {named}."
         if self._models == [STANDING_IN]:

@@ -47,11 +47,10 @@ def plain_answer(answer: Answer) -> dict[str, Any]:
     return {
         "query": answer.query,
         "protocol": answer.protocol,
-        "consistency": answer.consistency,
         "considered": answer.considered,
         "too_strong": answer.too_strong,
-        "too_unstable": answer.too_unstable,
-        "found": answer.found,
+        "too_inconsistent": answer.too_inconsistent,
+        "matched": answer.matched,
         "hits": [plain_hit(hit) for hit in answer.hits],
         "hidden": [plain_hit(hit) for hit in answer.hidden],
     }

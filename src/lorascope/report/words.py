@@ -49,8 +49,8 @@ def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
 
 
 def hidden_line(answer: Answer) -> str:
-    """What the thresholds hide: ``12 too strong, 5 too unstable``, or ""."""
-    counts = ((answer.too_strong, "too strong"), (answer.too_unstable, "too unstable"))
+    """What the thresholds hide: ``12 too strong, 5 too inconsistent``, or ""."""
+    counts = ((answer.too_strong, "too strong"), (answer.too_inconsistent, "too inconsistent"))
     return ", ".join(f"{count} {kind}" for count, kind in counts if count)
 
 

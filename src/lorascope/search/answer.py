@@ -1,4 +1,4 @@
-"""What a search gives back, and what may narrow it."""
+"""What a search gives back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.library import StoredAdapter, StoredSignature
-from lorascope.protocol import Thresholds
+from lorascope.library import StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.search.clarity import Clarity
-from lorascope.search.ranking import Ranked
+from lorascope.search.request import Filters, Request
 
-Hidden = Literal["too strong", "too unstable"]
+Hidden = Literal["too strong", "too inconsistent"]
 
 
 @dataclass(frozen=True)
@@ -38,47 +37,38 @@ class Hit:
 class Answer:
     """Hits, best first, and what was left out.
 
-    ``hidden`` holds the best of the adapters that the thresholds leave out; ``too_strong`` and ``too_unstable`` count
-    all of them among the ``considered``. ``consistency`` is that of the query's own shifts over the prompts of P': a
-    low one means that the words mean different things in different prompts. None for queries that are no words.
-    ``vector`` is what Directions were compared with; None where nothing was asked.
+    ``query`` spells what was asked. ``hidden`` holds the best of the adapters that the thresholds leave out, if they
+    were asked for; ``too_strong`` and ``too_inconsistent`` count all of them among the ``considered``. ``vector`` is
+    what Directions were compared with; None where nothing was asked.
     """
 
+    request: Request
     query: str
-    protocol: str
+    stored: StoredProtocol
+    filters: Filters
     hits: tuple[Hit, ...]
     hidden: tuple[Hit, ...]
-    consistency: float | None
     considered: int
     too_strong: int
-    too_unstable: int
+    too_inconsistent: int
     vector: Float[np.ndarray, " d"] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def found(self) -> bool:
-        """Whether any adapter here does this, as far as can be told."""
+    def protocol(self) -> str:
+        """Name and digest of the Protocol."""
+        return str(self.stored.protocol)
+
+    @property
+    def total(self) -> int:
+        """How many adapters the whole ranking has, on all pages."""
+        return self.considered - self.left_out
+
+    @property
+    def left_out(self) -> int:
+        """How many adapters the thresholds hide."""
+        return self.too_strong + self.too_inconsistent
+
+    @property
+    def matched(self) -> bool:
+        """Whether any of the hits does what was asked, as far as can be told."""
         return any(hit.clarity in ("clear", "likely", None) for hit in self.hits)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Rows of a matrix and their scores, best first: those to show and those that thresholds hide; and counts.
-
-    ``skipped`` tells how many better ones were passed over, of both kinds.
-    """
-
-    shown: Ranked
-    hidden: Ranked
-    considered: int
-    too_strong: int
-    too_unstable: int
-    skipped: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which adapters may appear: thresholds on S and C, a base family, folders."""
-
-    thresholds: Thresholds
-    family: str = ""
-    folder: str = ""

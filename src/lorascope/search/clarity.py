@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from statistics import NormalDist
 from typing import Literal, final
 
 import numpy as np
 from jaxtyping import Float, Float32
+
+from lorascope.library import Matrix
+from lorascope.search.phrases import Phrases
+from lorascope.search.ranking import Ranked
+from lorascope.search.vectors import unit
 
 Clarity = Literal["clear", "likely", "weak"]
 CLEAR, LIKELY = 0.0001, 0.01
@@ -56,6 +62,39 @@ class Unrelated:
         chance = 1 - NormalDist().cdf(standing)
         best = 1 - (1 - chance) ** self._adapters
         return "clear" if best < CLEAR else "likely" if best < LIKELY else "weak"
+
+
+@final
+class ClarityScale:
+    """Says how clear scores are. The reference queries are encoded when they are first needed."""
+
+    def __init__(self, phrases: Phrases, matrix: Matrix) -> None:
+        """Take the phrases of a Protocol and the adapters that are ranked."""
+        self._phrases = phrases
+        self._matrix = matrix
+
+    @property
+    def ready(self) -> bool:
+        """Whether the vectors of all reference queries are known."""
+        unrelated = (*self._phrases.references, *MEANINGLESS)
+        return len(self._phrases.known(unrelated)) == len(unrelated)
+
+    def prepare(self) -> None:
+        """Encode the reference queries that are not known."""
+        _ = self._unrelated
+
+    def words(self, ranked: Ranked) -> dict[int, Clarity]:
+        """A word for each row of a ranking."""
+        if not ranked:
+            return {}
+        standing = self._unrelated.standing(self._matrix.directions[list(ranked)], np.array(list(ranked.values())))
+        return {row: self._unrelated.word(float(value)) for row, value in zip(ranked, standing, strict=True)}
+
+    @cached_property
+    def _unrelated(self) -> Unrelated:
+        count = len(self._phrases.references)
+        vectors = unit(self._phrases.rows((*self._phrases.references, *MEANINGLESS)))
+        return Unrelated(vectors[:count], vectors[count:], len(self._matrix))
 
 
 def _fisher(cosines: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

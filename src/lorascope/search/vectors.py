@@ -1,17 +1,19 @@
-"""Query vectors that were computed before, kept for all libraries in a small database among the caches."""
+"""Query vectors: their arithmetic, and those that were computed before, kept in a small database among the caches."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar, final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+
+from lorascope.errors import QueryError
 
 T = TypeVar("T")
 Known = tuple[Float32[np.ndarray, " d"], float | None]
@@ -25,6 +27,28 @@ CREATE TABLE IF NOT EXISTS vectors (
 )"""
 _HOUR = 3600.0
 _BUSY_SECONDS = 5
+_NOTHING = 1e-5
+"""A sum of vectors that is shorter than this share of the longest one is rounding."""
+
+
+def unit(vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q d"]:
+    """Vectors of length 1 in their directions; 0 stays 0."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def combined(parts: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
+    """The sum of what is asked.
+
+    Raises:
+        QueryError: nothing is left of several parts.
+    """
+    total = np.sum(parts, axis=0)
+    if len(parts) > 1 and np.linalg.norm(total) < _NOTHING * max(float(np.linalg.norm(part)) for part in parts):
+        raise QueryError(
+            "the query cancels itself out, as 'snow -snow' does: leave a part out, or give one another weight"
+        )
+    return total
 
 
 @final

@@ -15,7 +15,7 @@ from lorascope.errors import LorascopeError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, Matrix
 from lorascope.search import Searcher
-from lorascope.search.searcher import unit
+from lorascope.search.vectors import unit
 from lorascope.server.views import MATURE, plain_thresholds
 
 _DIGITS = 4

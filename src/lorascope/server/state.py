@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, final
 
-from fastapi import Depends, Request
+import fastapi
+from fastapi import Depends
 
 from lorascope.library import Library, StoredAdapter, StoredProtocol
-from lorascope.search import Hit, Searcher
-from lorascope.server.asking import Ask, Found, answered
+from lorascope.search import Answer, Example, Hit, Request, Searcher
 from lorascope.server.encoding import Encoders
 from lorascope.server.folders import Folders
 from lorascope.server.jobs import Plan
@@ -26,8 +25,9 @@ from lorascope.server.problems import Problem
 from lorascope.server.settings import Settings
 from lorascope.server.work import Work
 
-_KEPT_HITS = 5000
-"""How many hits all kept answers may have together: some 15 kB each."""
+_CACHED_HITS = 5000
+"""How many hits all cached answers may have together: some 15 kB each."""
+_MOST_PHRASES = 16
 _GRACE = 30.0
 """Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
 
@@ -46,6 +46,19 @@ class Overview:
     def empty(self) -> bool:
         """Whether nothing can be searched yet."""
         return self.adapters == 0
+
+
+@dataclass(frozen=True)
+class CachedAnswer:
+    """An answer that is given again until the library changes, and the bytes that were sent of it, by their kind."""
+
+    answer: Answer
+    encoded: dict[str, bytes] = field(default_factory=dict[str, bytes], repr=False, compare=False)
+
+    @property
+    def hits(self) -> int:
+        """How many hits it holds."""
+        return len(self.answer.hits) + len(self.answer.hidden)
 
 
 @final
@@ -67,8 +80,8 @@ class State:
         self._version: tuple[object, ...] = ()
         self._protocols: tuple[StoredProtocol, ...] = ()
         self._searchers: dict[str, Searcher] = {}
-        self._answers: OrderedDict[Ask, Found] = OrderedDict()
-        self._kept_hits = 0
+        self._answers: OrderedDict[tuple[str, Request], CachedAnswer] = OrderedDict()
+        self._cached_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
         plan = Plan(settings.library, settings.preset, settings.device, settings.download)
@@ -104,7 +117,7 @@ class State:
                 self._protocols = tuple(library.protocols.all())
                 self._searchers.clear()
                 self._answers.clear()
-                self._kept_hits = 0
+                self._cached_hits = 0
                 self._maps.clear()
                 self._overview = None
                 self._folders.forget()
@@ -142,15 +155,18 @@ class State:
         with self._lock:
             base = self._searchers.get(stored.protocol.digest)
             if base is None:
-                base = Searcher(library, protocol=stored.protocol.digest, query_encoder=self._encoders.queries)
+                base = Searcher(
+                    library,
+                    protocol=stored.protocol.digest,
+                    query_encoder=self._encoders.queries,
+                    picture_encoder=self._pictures.get,
+                )
                 _ = base.matrix.keys  # read now, while the library is this thread's
                 self._searchers[stored.protocol.digest] = base
-        mine = copy.copy(base)
-        mine.library = library
-        return mine
+        return base.bound_to(library)
 
-    def search(self, ask: Ask) -> Found:
-        """Answer, from memory if nothing has changed since.
+    def search(self, request: Request, protocol: str = "") -> CachedAnswer:
+        """Answer under one Protocol, from memory if nothing has changed since.
 
         Raises:
             Problem: something it names is not there.
@@ -159,23 +175,22 @@ class State:
         with self.library() as library:
             self.protocols(library)
             with self._lock:
-                found, version = self._answers.get(ask), self._version
-                if found is not None:
-                    self._answers.move_to_end(ask)
-                    return found
-            searcher = self.searcher(library, ask.protocol)
-            picture = self._pictures.get(library, searcher.stored, ask.image) if ask.image else None
-            found = answered(ask, searcher, picture)
+                answer, version = self._answers.get((protocol, request)), self._version
+                if answer is not None:
+                    self._answers.move_to_end((protocol, request))
+                    return answer
+            searcher = self.searcher(library, protocol)
+            _check(request, searcher)
+            answer = CachedAnswer(searcher.search(request))
         with self._lock:
             if version == self._version:
-                self._searchers[searcher.stored.protocol.digest] = searcher  # it has its reference scores by now
-                self._answers[ask] = found
-                self._kept_hits += found.hits
-                while self._kept_hits > _KEPT_HITS:
-                    self._kept_hits -= self._answers.popitem(last=False)[1].hits
-        return found
+                self._answers[protocol, request] = answer
+                self._cached_hits += answer.hits
+                while self._cached_hits > _CACHED_HITS:
+                    self._cached_hits -= self._answers.popitem(last=False)[1].hits
+        return answer
 
-    def remembered(self, ask: Ask) -> Found | None:
+    def remembered(self, request: Request, protocol: str = "") -> CachedAnswer | None:
         """The answer that was given before, if nothing has changed since; None if that is not known at once.
 
         It neither waits for another thread nor opens a library, so it may be called on the event loop.
@@ -187,15 +202,15 @@ class State:
                 return None
             with self.library() as library:
                 self.protocols(library)
-            found = self._answers.get(ask)
-            if found is not None:
-                self._answers.move_to_end(ask)
-            return found
+            answer = self._answers.get((protocol, request))
+            if answer is not None:
+                self._answers.move_to_end((protocol, request))
+            return answer
         finally:
             self._lock.release()
 
     def add_picture(self, data: bytes, protocol: str = "") -> str:
-        """Embed a picture to search by; returns the id by which an :class:`Ask` names it.
+        """Embed a picture to search by; returns the id by which a request names it.
 
         Raises:
             Problem: nothing is measured yet.
@@ -261,10 +276,24 @@ class State:
         Raises:
             Problem: the adapter has no signature under this Protocol.
         """
-        nearest = self.search(Ask(more=(key,), protocol=protocol, everything=True, limit=top))
-        opposite = self.search(Ask(less=(key,), protocol=protocol, everything=True, limit=top))
+        nearest, opposite = (
+            self.search(Request(adapters=(example,), everything=True, hidden=False, limit=top), protocol)
+            for example in (Example(key), Example(key, -1.0))
+        )
         # those are the nearest to the Direction turned round, and their scores too
         return nearest.answer.hits, tuple(replace(hit, score=-hit.score) for hit in opposite.answer.hits)
+
+
+def _check(request: Request, searcher: Searcher) -> None:
+    """Refuse adapters that are not here, and too many phrases: each takes time to encode, and others are waiting."""
+    phrases = len(request.query.terms)
+    if phrases > _MOST_PHRASES:
+        raise Problem(422, "bad-value", f"the query has {phrases} phrases", f"use at most {_MOST_PHRASES}", "q")
+    for example in request.adapters:
+        if searcher.row(example.name) is None:
+            name = f"{example.name[:80]!r} has no signature under {searcher.stored.protocol}"
+            lists = "more" if example.weight > 0 else "less"
+            raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first", lists)
 
 
 def known_adapter(library: Library, key: str) -> StoredAdapter:
@@ -279,7 +308,7 @@ def known_adapter(library: Library, key: str) -> StoredAdapter:
     return found
 
 
-async def _state(request: Request) -> State:
+async def _state(request: fastapi.Request) -> State:
     return request.app.state.lorascope
 
 

@@ -9,8 +9,7 @@ from urllib.parse import quote
 from lorascope.library import BARE, StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.report.words import summary
-from lorascope.search import Hit
-from lorascope.server.asking import Found
+from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate, Signature
 
 MATURE = 4
@@ -92,23 +91,20 @@ def plain_thresholds(thresholds: Thresholds) -> dict[str, float | None]:
     }
 
 
-def plain_found(found: Found) -> dict[str, Any]:
+def plain_answer(answer: Answer) -> dict[str, Any]:
     """A page of an answer."""
-    answer, usual = found.answer, found.stored.preset.thresholds
+    request, usual = answer.request, answer.stored.preset.thresholds
     return {
         "query": answer.query,
-        "protocol": str(found.stored.protocol),
-        "thresholds": plain_thresholds(found.thresholds),
-        "found": answer.found,
-        "consistency": answer.consistency,
+        "protocol": answer.protocol,
+        "thresholds": plain_thresholds(answer.filters.thresholds),
+        "matched": answer.matched,
         "considered": answer.considered,
         "too_strong": answer.too_strong,
-        "too_unstable": answer.too_unstable,
-        "total": found.total,
-        "offset": found.ask.offset,
-        "limit": found.ask.limit,
-        "hits": [brief_hit(hit, usual, browsing=found.ask.browsing) for hit in answer.hits],
-        "hidden": [brief_hit(hit, usual, browsing=found.ask.browsing) for hit in answer.hidden]
-        if found.ask.hidden
-        else [],
+        "too_inconsistent": answer.too_inconsistent,
+        "total": answer.total,
+        "offset": request.offset,
+        "limit": request.limit,
+        "hits": [brief_hit(hit, usual, browsing=request.browsing) for hit in answer.hits],
+        "hidden": [brief_hit(hit, usual, browsing=request.browsing) for hit in answer.hidden],
     }

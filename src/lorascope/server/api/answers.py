@@ -77,7 +77,9 @@ class HitRow(Row):
     )
     words: str = Field(description="The match and the figures in words.")
     undecided: list[str] = Field(description="Thresholds within its intervals: finer measuring may hide it.")
-    hidden: Literal["too strong", "too unstable"] | None = Field(description="Which threshold hides it, if one does.")
+    hidden: Literal["too strong", "too inconsistent"] | None = Field(
+        description="Which threshold hides it, if one does."
+    )
 
 
 class Limits(BaseModel):
@@ -101,13 +103,10 @@ class SearchPage(Page):
     query: str = Field(description="What was asked, in one spelling.")
     protocol: str = Field(description="Under which Protocol.")
     thresholds: Limits = Field(description="The thresholds that were applied.")
-    found: bool = Field(description="Whether any of these hits does what was asked, as far as can be told.")
-    consistency: float | None = Field(
-        description="How alike the words act in all prompts; null unless only words were asked."
-    )
+    matched: bool = Field(description="Whether any of these hits does what was asked, as far as can be told.")
     considered: int = Field(description="How many adapters passed the filters, before thresholds.")
     too_strong: int = Field(description="How many of them are hidden as too strong.")
-    too_unstable: int = Field(description="How many of them are hidden as too unstable.")
+    too_inconsistent: int = Field(description="How many of them are hidden as too inconsistent.")
     hits: list[HitRow] = Field(description="A part of the hits, best first.")
     hidden: list[HitRow] = Field(description="A part of what thresholds hide, best first, if it was asked for.")
 

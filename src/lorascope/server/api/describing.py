@@ -69,7 +69,7 @@ _NUMBERS = {
     "max_strength": 23.0, "measured": 26, "min_consistency": 0.05, "new": 2, "number": 1, "offset": 0, "place": 0,
     "prompts": 48, "protocols": 1, "rank": 1, "refused": 2, "score": 0.65, "seconds_left": 120.0, "seed": 42,
     "seeds": 2, "started": 1763840000.0, "strength": 17.0, "strength_high": 18.6, "strength_low": 15.5,
-    "strength_max": 23.0, "too_strong": 0, "too_unstable": 0, "total": 64, "upper": 18.6, "value": 17.0,
+    "strength_max": 23.0, "too_strong": 0, "too_inconsistent": 0, "total": 64, "upper": 18.6, "value": 17.0,
     "weight": 0.8, "x": 0.41, "y": -0.2,
 }  # fmt: skip
 """Examples of texts and numbers, each by the name of its field."""

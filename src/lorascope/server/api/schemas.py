@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lorascope.errors import HALF
-from lorascope.server.asking import Ask
+from lorascope.errors import HALF, QueryError
+from lorascope.search import Example, Request
+from lorascope.server.problems import Problem, code_of
 from lorascope.server.tries import LONGEST_PROMPT
 
 Key = Annotated[str, Field(max_length=200, examples=["sha256:..."])]
@@ -34,6 +36,22 @@ class Asked(BaseModel):
         return value
 
 
+def examples(more: Iterable[str], less: Iterable[str]) -> tuple[Example, ...]:
+    """Adapters to be like and to be unlike, each spelt ``KEY`` or ``KEY:0.5``.
+
+    Raises:
+        Problem: a weight is out of range.
+    """
+    return (*_read(more, "more"), *(-example for example in _read(less, "less")))
+
+
+def _read(texts: Iterable[str], field: str) -> list[Example]:
+    try:
+        return [Example.parse(text) for text in texts]
+    except QueryError as error:
+        raise Problem(422, code_of(error), str(error), field=field) from error
+
+
 class Search(Asked):
     """What to search for: words, adapters to be like (``more``) or unlike (``less``), a picture; all may be mixed."""
 
@@ -42,7 +60,9 @@ class Search(Asked):
         list[Key], Field(max_length=8, description="Keys of adapters to be like, as in `KEY` or `KEY:0.5`.")
     ] = []
     less: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be unlike, in the same way.")] = []
-    image: Annotated[Name, Field(description="The id that POST /images answered.")] = ""
+    image: Annotated[
+        list[Name], Field(max_length=8, description="Ids that POST /images answered, of pictures to be like.")
+    ] = []
     protocol: ProtocolName = ""
     family: Family = ""
     folder: Annotated[str, Field(max_length=4000, description="Only adapters whose path begins so.")] = ""
@@ -54,14 +74,20 @@ class Search(Asked):
     offset: Offset = 0
     limit: Limit = 48
 
-    def ask(self) -> Ask:
-        """As the state is asked."""
-        return Ask(
-            text=self.q, more=tuple(self.more), less=tuple(self.less), image=self.image, protocol=self.protocol,
-            family=self.family, folder=self.folder, max_strength=self.max_strength,
-            min_consistency=self.min_consistency, everything=self.everything, hidden=self.hidden,
-            hidden_offset=self.hidden_offset, offset=self.offset, limit=self.limit,
-        )  # fmt: skip
+    @field_validator("image", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """One picture may be given by itself."""
+        return [value] if isinstance(value, str) else value
+
+    def request(self) -> Request:
+        """The same as a searcher takes it."""
+        return Request(
+            self.q,
+            adapters=examples(self.more, self.less),
+            pictures=tuple(map(Example, self.image)),
+            **self.model_dump(exclude={"q", "more", "less", "image", "protocol"}),
+        )
 
 
 class Listing(Asked):

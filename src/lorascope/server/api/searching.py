@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from lorascope.search import Request as SearchRequest
 from lorascope.server.api.answers import ImageId, SearchPage
 from lorascope.server.api.caching import cached
 from lorascope.server.api.describing import UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import ProtocolName, Search
-from lorascope.server.asking import Ask, Found
-from lorascope.server.state import State, StateOf
-from lorascope.server.views import plain_found
+from lorascope.server.state import CachedAnswer, State, StateOf
+from lorascope.server.views import plain_answer
 
 router = APIRouter(tags=["search"])
 
@@ -31,13 +31,13 @@ _PICTURE: dict[str, Any] = {
 @router.get("/search", response_model=SearchPage, responses=errors(404, 409, 429) | UNCHANGED)
 async def search(request: Request, state: StateOf, asked: Annotated[Search, Query()]) -> Response:
     """Find adapters by what they do. Without a query: all of them, the strongest first."""
-    return await _answer(request, state, asked.ask())
+    return await _answer(request, state, asked)
 
 
 @router.post("/search", response_model=SearchPage, responses=errors_of_change(404, 409, 429) | UNCHANGED)
 async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
     """The same, for queries that are too long for an address."""
-    return await _answer(request, state, asked.ask())
+    return await _answer(request, state, asked)
 
 
 @router.post("/images", response_model=ImageId, openapi_extra=_PICTURE, responses=errors_of_change(404, 409, 429))
@@ -50,17 +50,19 @@ async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "
     return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
 
 
-async def _answer(request: Request, state: State, ask: Ask) -> Response:
-    found = state.remembered(ask)
-    if found is None or "json" not in found.kept:  # what was sent before takes no thread
-        found = await run_in_threadpool(_written, state, ask)
-    return cached(request, found.kept["json"], "application/json", zipped=found.kept["zipped"], seconds=0)
+async def _answer(request: Request, state: State, asked: Search) -> Response:
+    wanted = asked.request()
+    answer = state.remembered(wanted, asked.protocol)
+    if answer is None or not answer.encoded:  # what was sent before takes no thread
+        answer = await run_in_threadpool(_encoded, state, wanted, asked.protocol)
+    return cached(request, answer.encoded["json"], "application/json", zipped=answer.encoded["zipped"], seconds=0)
 
 
-def _written(state: State, ask: Ask) -> Found:
-    """An answer, and the bytes that are sent of it."""
-    found = state.search(ask)
-    if "json" not in found.kept:
-        data = json.dumps(plain_found(found), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        found.kept.update(zipped=gzip.compress(data, 5, mtime=0), json=data)
-    return found
+def _encoded(state: State, wanted: SearchRequest, protocol: str) -> CachedAnswer:
+    """An answer with the bytes that are sent of it."""
+    cached_answer = state.search(wanted, protocol)
+    if not cached_answer.encoded:
+        plain = plain_answer(cached_answer.answer)
+        data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        cached_answer.encoded.update(zipped=gzip.compress(data, 5, mtime=0), json=data)
+    return cached_answer

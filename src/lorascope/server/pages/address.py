@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from lorascope.server.asking import Ask, Example
+from lorascope.search import Example, Request
+from lorascope.server.api.schemas import examples
 
 PAGE = 48
 """Hits on a page."""
+_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class Address(BaseModel):
@@ -24,7 +26,7 @@ class Address(BaseModel):
     q: str = ""
     more: tuple[str, ...] = ()
     less: tuple[str, ...] = ()
-    image: str = ""
+    image: tuple[str, ...] = ()
     protocol: str = ""
     family: str = ""
     folder: str = ""
@@ -39,20 +41,17 @@ class Address(BaseModel):
         """Whether nothing is asked, so that everything is shown."""
         return not (self.q.strip() or self.more or self.less or self.image)
 
-    def ask(self) -> Ask:
-        """The same as the search understands it. Consistency 0 is the slider's left end and hides nothing."""
+    def request(self) -> Request:
+        """The same as a searcher takes it. Consistency 0 is the slider's left end and hides nothing."""
         lowest = self.min_consistency
-        return Ask(
-            text=self.q.strip(),
-            more=self.more,
-            less=self.less,
-            image=self.image,
-            protocol=self.protocol,
+        return Request(
+            self.q.strip(),
+            adapters=examples(self.more, self.less),
+            pictures=tuple(map(Example, self.image)),
             family=self.family,
             folder=self.folder,
             max_strength=self.max_strength,
             min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,
-            hidden=True,
             hidden_offset=(self.lane - 1) * PAGE,
             offset=(self.page - 1) * PAGE,
             limit=PAGE,
@@ -70,13 +69,20 @@ class Address(BaseModel):
     def examples(self) -> tuple[tuple[str, Example], ...]:
         """Adapters to be like or unlike, each with the name of its list."""
         lists = (("more", self.more), ("less", self.less))
-        return tuple((name, Example.read(text)) for name, texts in lists for text in texts)
+        return tuple((name, Example.parse(text)) for name, texts in lists for text in texts)
 
-    def weigh(self, example: Example) -> str:
-        """The same with another weight of an adapter that serves as an example."""
+    def lighter(self, example: Example) -> str:
+        """The same with the next smaller weight of an example of those that the page offers; "" if it has the least."""
+        return next((self._weigh(example, step) for step in reversed(_STEPS) if step < example.weight), "")
+
+    def heavier(self, example: Example) -> str:
+        """The same with the next larger one; "" if it has the most."""
+        return next((self._weigh(example, step) for step in _STEPS if step > example.weight), "")
+
+    def _weigh(self, example: Example, weight: float) -> str:
         lists: dict[str, list[str]] = {"more": [], "less": []}
         for name, one in self.examples:
-            lists[name].append(str(example if one.key == example.key else one))
+            lists[name].append(str(Example(one.name, weight) if one.name == example.name else one))
         return self.url(**{name: tuple(texts) for name, texts in lists.items()})
 
     def more_like(self, key: str) -> str:
@@ -93,11 +99,11 @@ class Address(BaseModel):
 
 
 def _with(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return keys if any(Example.read(other).key == key for other in keys) else (*keys, key)
+    return keys if any(Example.parse(other).name == key for other in keys) else (*keys, key)
 
 
 def _without(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(other for other in keys if Example.read(other).key != key)
+    return tuple(other for other in keys if Example.parse(other).name != key)
 
 
 def _spelt(value: Any) -> Any:

@@ -13,7 +13,7 @@ from lorascope.errors import LorascopeError
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES
 from lorascope.report.words import NOTHING, hidden_line
-from lorascope.server.asking import Found
+from lorascope.search import Answer
 from lorascope.server.pages.address import PAGE, Address
 from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling_cells
 from lorascope.server.pages.render import is_part, page
@@ -21,9 +21,6 @@ from lorascope.server.problems import Problem, problem_of
 from lorascope.server.state import State, StateOf
 
 router = APIRouter(include_in_schema=False)
-
-_VAGUE = 0.1
-"""Below this Consistency of its shifts, a query means different things in different prompts."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,11 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     context["names"] = _names(state, address)
     try:
         with state.library() as library:
-            first = state.search(address.model_copy(update={"page": 1, "lane": 1}).ask())
+            start = address.model_copy(update={"page": 1, "lane": 1})
+            first = state.search(start.request(), address.protocol).answer
             context["address"] = address = _within(first, address)
-            found = state.search(address.ask())
-            context["results"] = _results(library, found, first, address)
+            answer = state.search(address.request(), address.protocol).answer
+            context["results"] = _results(library, answer, first, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
     problem = context["problem"]
@@ -68,9 +66,9 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
         template = "search.html.jinja"
         context |= {"overview": overview, "sliders": _sliders(state, address), "examples": QUERIES}
         context["picture_types"] = ",".join(f"image/{name.lower()}" for name in FORMATS)
-    answer = page(request, template, status=status, **context)
-    answer.headers.update(headers)
-    return answer
+    response = page(request, template, status=status, **context)
+    response.headers.update(headers)
+    return response
 
 
 @router.get("/favourites")
@@ -99,44 +97,40 @@ def empty_page(request: Request, state: State) -> Response:
     return page(request, "empty.html.jinja", folders=state.folders(), running=running, library=library)
 
 
-def _results(library: Library, found: Found, first: Found, address: Address) -> Results:
+def _results(library: Library, answer: Answer, first: Answer, address: Address) -> Results:
     """``first`` is the first page of the answer, whose hits choose the cells for all pages."""
-    answer, asked = found.answer, not address.browsing
+    asked = not answer.request.browsing
     keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
-    cells = Cells.of(library, found.stored, keys)
-    best = [hit.adapter.key for hit in first.answer.hits]
-    places = telling_cells(library, best, found.vector, cells)
+    cells = Cells.of(library, answer.stored, keys)
+    best = [hit.adapter.key for hit in first.hits]
+    places = telling_cells(library, best, answer.vector, cells)
     cards = [
-        card_of_hit(hit, cells.pairs(hit.adapter.key, places), found.stored.preset.thresholds, asked=asked)
+        card_of_hit(hit, cells.pairs(hit.adapter.key, places), answer.stored.preset.thresholds, asked=asked)
         for hit in (*answer.hits, *answer.hidden)
     ]
     return Results(
         cards=cards[: len(answer.hits)],
         hidden=cards[len(answer.hits) :],
         hidden_line=hidden_line(answer),
-        told=_told(found, asked=asked),
-        hint=_hint(found, asked=asked),
-        ways_out=_ways_out(found),
-        last_page=_pages(found.total),
-        last_lane=_pages(_left_out(found)),
-        next_page=min(PAGE, found.total - PAGE * address.page),
-        next_lane=min(PAGE, _left_out(found) - PAGE * address.lane),
+        told=_told(answer, asked=asked),
+        hint=_hint(answer, asked=asked),
+        ways_out=_ways_out(answer),
+        last_page=_pages(answer.total),
+        last_lane=_pages(answer.left_out),
+        next_page=min(PAGE, answer.total - PAGE * address.page),
+        next_lane=min(PAGE, answer.left_out - PAGE * address.lane),
         tiny=cells.tiny,
         size=_size(cells),
     )
-
-
-def _left_out(found: Found) -> int:
-    return found.answer.too_strong + found.answer.too_unstable
 
 
 def _pages(hits: int) -> int:
     return max(1, -(-hits // PAGE))
 
 
-def _within(found: Found, address: Address) -> Address:
+def _within(answer: Answer, address: Address) -> Address:
     """The same, or the last page where it names one beyond: there may have been more when somebody kept it."""
-    page, lane = min(address.page, _pages(found.total)), min(address.lane, _pages(_left_out(found)))
+    page, lane = min(address.page, _pages(answer.total)), min(address.lane, _pages(answer.left_out))
     return address.model_copy(update={"page": page, "lane": lane})
 
 
@@ -145,36 +139,29 @@ def _size(cells: Cells) -> tuple[int, int]:
     return protocol.width, protocol.height
 
 
-def _told(found: Found, *, asked: bool) -> str:
+def _told(answer: Answer, *, asked: bool) -> str:
     """What was found, in one sentence. It is read out when it changes."""
-    count = f"{found.total} adapter{'' if found.total == 1 else 's'}"
-    if not found.total:
-        return "No adapter passes these filters." if _ways_out(found) else "There is no other adapter."
+    count = f"{answer.total} adapter{'' if answer.total == 1 else 's'}"
+    if not answer.total:
+        return "No adapter passes these filters." if _ways_out(answer) else "There is no other adapter."
     return f"{count}, nearest first." if asked else f"{count}, the strongest first."
 
 
-def _ways_out(found: Found) -> str:
+def _ways_out(answer: Answer) -> str:
     """What may bring hits where there are none: only filters that are set, and thresholds that hide something."""
     ways = (
-        (found.answer.too_strong, "allow more Strength"),
-        (found.answer.too_unstable, "allow less Consistency"),
-        (found.ask.family, "choose another base"),
-        (found.ask.folder, "choose another folder"),
+        (answer.too_strong, "allow more Strength"),
+        (answer.too_inconsistent, "allow less Consistency"),
+        (answer.filters.family, "choose another base"),
+        (answer.filters.folder, "choose another folder"),
     )
     return " or ".join(way for so, way in ways if so)
 
 
-def _hint(found: Found, *, asked: bool) -> str:
-    if not asked or not found.total:
+def _hint(answer: Answer, *, asked: bool) -> str:
+    if not asked or not answer.total:
         return ""
-    consistency = found.answer.consistency
-    vague = (
-        "These words mean different things in different prompts; a longer phrase may find more."
-        if consistency is not None and consistency < _VAGUE
-        else ""
-    )
-    nothing = NOTHING if found.ask.offset == 0 and not found.answer.found else ""
-    return " ".join(filter(None, (nothing, vague)))
+    return NOTHING if answer.request.offset == 0 and not answer.matched else ""
 
 
 def _names(state: State, address: Address) -> dict[str, str]:
@@ -182,7 +169,7 @@ def _names(state: State, address: Address) -> dict[str, str]:
     with state.library() as library:
         return {
             key: adapter.name
-            for key, adapter in library.adapters.get(example.key for _, example in address.examples).items()
+            for key, adapter in library.adapters.get(example.name for _, example in address.examples).items()
         }
 
 

@@ -78,7 +78,7 @@ function line([from, to], start, end) {
 const limits = () => ({ strength: Number(sliders.strength.value), consistency: Number(sliders.consistency.value) });
 const open = (slider) => Number(slider.value) === Number(slider === sliders.strength ? slider.max : slider.min);
 
-/** 0: shown, 1: too strong, 2: too unstable. As in a search, only where the whole interval lies beyond. */
+/** 0: shown, 1: too strong, 2: too inconsistent. As in a search, only where the whole interval lies beyond. */
 function fate(i, { strength, consistency }) {
   if (!open(sliders.strength) && (data.strength_low[i] ?? data.strength[i]) > strength) return 1;
   if (open(sliders.consistency)) return 0;
@@ -329,7 +329,7 @@ function tell() {
   const counts = [0, 0, 0];
   const chosen = limits();
   for (let i = 0; i < data.keys.length; i++) counts[fate(i, chosen)]++;
-  told.textContent = `${counts[0]} within the thresholds, ${counts[1]} too strong, ${counts[2]} too unstable`;
+  told.textContent = `${counts[0]} within the thresholds, ${counts[1]} too strong, ${counts[2]} too inconsistent`;
   for (const slider of Object.values(sliders)) {
     slider.closest(".field").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
   }
