@@ -12,6 +12,7 @@ hook = install_import_hook("lorascope", "beartype.beartype")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from worlds import measured_world  # noqa: E402
 
 from lorascope.library import Library  # noqa: E402
 from lorascope.measure import Bench, load_bench  # noqa: E402
@@ -40,6 +41,15 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("LORASCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LORASCOPE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a library of some shipped adapters, measured to ``glance``.
+
+    Tests that use it are in the xdist group ``world``, so that only one worker measures.
+    """
+    return measured_world(tmp_path_factory.mktemp("world") / "world.db")
 
 
 @pytest.fixture
