@@ -102,7 +102,7 @@ def main() -> None:
         bench = load_bench(Preset.load("miniature"), library, device="cpu")
         outcome = index(paths, bench, precision="full", watch=progress.watch)
     with Library(options.library) as library:
-        report(outcome, library, as_json=False)
+        report(outcome, outcome.refused, library, library.path, as_json=False)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@
     ├── ModelError
     ├── MissingExtra
     ├── OutputError
-    └── ServerError
+    ├── ServerError
+    └── UsageError
 
 An adapter error's ``code``, the middle column, is a short word that is stored with the refusal. A
 message names the thing, the value that was found and what to do about it.
@@ -57,6 +58,7 @@ __all__ = [
     "TruncatedAdapter",
     "UnknownAdapter",
     "UnreadableAdapter",
+    "UsageError",
     "WrongBase",
 ]
 
@@ -254,3 +256,10 @@ class OutputError(LorascopeError):
 
 class ServerError(LorascopeError):
     """A server that cannot be started as it was asked for."""
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+class UsageError(LorascopeError):
+    """A command line that cannot be understood: an unknown option, a missing or an empty argument."""

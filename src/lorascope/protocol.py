@@ -172,9 +172,10 @@ class Preset:
         for seed in self.seeds:
             if not -(2**63) <= seed < 2**63:
                 raise ProtocolError(f"preset {self.name!r}: seeds holds {seed}: each must fit into 64 bits")
-        for field in ("guidance", "scale"):
-            if not math.isfinite(getattr(self, field)):
-                raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: give a finite number")
+        for field, other in (("guidance", ""), ("scale", " other than 0")):
+            value = getattr(self, field)
+            if not math.isfinite(value) or (field == "scale" and not value):
+                raise ProtocolError(f"preset {self.name!r}: {field} is {value}: give a finite number{other}")
         _ = self.thresholds
         if not self.encoders:
             raise ProtocolError(f"preset {self.name!r}: encoders is empty: name at least one")
@@ -235,7 +236,7 @@ class Preset:
         except OSError as error:
             names = ", ".join(presets())
             raise ProtocolError(f"no preset {str(source)!r}: use {names}, or the path of a .toml file") from error
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolError(
                 f"preset {str(source)!r} cannot be used ({error}): compare it with one that ships, sdxl-paper.toml"
             ) from error
@@ -244,6 +245,11 @@ class Preset:
     def _from_fields(cls, fields: dict[str, Any]) -> Preset:
         name = str(fields.get("name", ""))
         kinds = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+        needed = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+        if unknown := sorted(fields.keys() - kinds):
+            raise ProtocolError(f"preset {name!r}: unknown field {unknown[0]!r}: compare it with sdxl-paper.toml")
+        if missing := sorted(needed - fields.keys()):
+            raise ProtocolError(f"preset {name!r}: field {missing[0]!r} is missing: compare it with sdxl-paper.toml")
         return cls(**{key: _checked(name, key, kinds.get(key, ""), value) for key, value in fields.items()})
 
 

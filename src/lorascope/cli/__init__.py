@@ -5,20 +5,22 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+import signal
 import sys
 import warnings
 
-from lorascope.errors import LorascopeError, OutputError
+from lorascope.errors import LorascopeError, OutputError, UsageError
 
 _STOPPED = 130
-"""The exit status into which typer turns Ctrl-C, without a word."""
+"""The exit status of Ctrl-C and of SIGTERM."""
+_EMPTY_OPTION = re.compile(r"(--[\w-]+)=")
 
 
 def main() -> None:
     """Run the command line; errors that a person can put right are one line, without a traceback."""
-    _prepare_streams()
-    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\b")  # not the person's concern
     try:
+        _prepare()
         _run()
     except LorascopeError as error:
         _fail(error, 2)
@@ -36,27 +38,58 @@ def main() -> None:
         _fail(full, 2, as_json=False)
 
 
-def _prepare_streams() -> None:
+def _prepare() -> None:
+    """Make output safe to print to, and let SIGTERM stop a run as Ctrl-C does."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # whoever called has closed it: what is printed goes nowhere
+        if getattr(sys, name) is None:  # the caller has closed it: what is printed is lost
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal of an older encoding lacks even the dash of an interval
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\b")  # not the user's concern
 
 
 def _run() -> None:
+    """Run the verb, or say what to do next; with --json, errors in the command line itself are JSON too."""
+    from typer import Abort, TyperException
+
     from lorascope.cli.app import app
 
+    _refuse_empty(sys.argv[1:])
     try:
-        app()
+        if len(sys.argv) == 1:
+            from lorascope.cli.hints import next_step
+
+            sys.stdout.write(next_step())
+        elif not _wants_json():
+            app()
+        elif status := app(standalone_mode=False):
+            sys.exit(status)
+    except TyperException as error:
+        raise UsageError(error.format_message()) from error
+    except Abort:
+        sys.exit(1)
     finally:
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where it can be told that the disk is full
+            sys.stdout.flush()  # here, where a full disk can still be reported
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse empty arguments: an unset shell variable must not mean the current folder, or the default of an option."""
+    for before, argument in zip(["lorascope", *arguments], arguments, strict=False):
+        option = _EMPTY_OPTION.fullmatch(argument)
+        if not argument or option:
+            where = option[1] if option else before
+            raise UsageError(f"the argument after {where!r} is empty: is a shell variable unset?")
+
+
+def _wants_json() -> bool:
+    return "--json" in sys.argv
 
 
 def _stopped() -> None:
-    if "lorascope.cli.output" not in sys.modules:  # nothing has begun, and what is half imported is of no more use
+    if "lorascope.cli.output" not in sys.modules:  # nothing has begun, so there is nothing to say
         sys.exit(_STOPPED)
     _fail(KeyboardInterrupt("stopped; what was measured is kept, and the same command goes on from there"), _STOPPED)
 
@@ -64,5 +97,5 @@ def _stopped() -> None:
 def _fail(error: BaseException, status: int, *, as_json: bool | None = None) -> None:
     from lorascope.cli.output import print_error
 
-    print_error(error, as_json="--json" in sys.argv if as_json is None else as_json)
+    print_error(error, as_json=_wants_json() if as_json is None else as_json)
     sys.exit(status)

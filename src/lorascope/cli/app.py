@@ -4,9 +4,11 @@ import typer
 
 from lorascope import __version__
 from lorascope.cli import data, evaluation, find, measurement, server, system
+from lorascope.cli.verb import Verb, Verbs
 
 app = typer.Typer(
     name="lorascope",
+    cls=Verbs,
     help="Measure what a LoRA really does to an image model, and find LoRAs by that.",
     epilog="Start with: lorascope demo",
     no_args_is_help=True,
@@ -23,8 +25,8 @@ for panel, verbs in (
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:
-        command = find.WordsCommand if verb is find.search else None
-        app.command(verb.__name__.rstrip("_"), cls=command, rich_help_panel=panel)(verb)
+        kind = find.WordsVerb if verb is find.search else Verb
+        app.command(verb.__name__.rstrip("_"), cls=kind, rich_help_panel=panel)(verb)
 
 
 def _version(wanted: bool) -> bool:

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from lorascope.cli import options
+from lorascope.cli.verb import Verb
 
 if TYPE_CHECKING:
     from lorascope.library import Library
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MINUS = re.compile(r"-(?!n\d+$)[^\W\d_]\S")
 
 
-class WordsCommand(TyperCommand):
+class WordsVerb(Verb):
     """A command that takes ``-people`` as words to subtract. The value of a short option comes after a space."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -157,7 +157,8 @@ def list_(
 ) -> None:
     """List the adapters of a library, strongest first; or its Protocols, runs or refused files."""
     from lorascope.cli.details import list_adapters, list_protocols, list_runs
-    from lorascope.cli.output import print_json, print_refusals
+    from lorascope.cli.output import print_json
+    from lorascope.cli.refusals import print_refusals
     from lorascope.library import Library
 
     with Library(library) as opened:

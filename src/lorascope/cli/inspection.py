@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lorascope.cli.output import out, print_table
+from lorascope.cli.output import counted, out, print_table
 
 
 def print_inspected(rows: list[dict[str, Any]]) -> None:
-    """One line a file."""
+    """One line for each file, and totals by kind."""
     shown = [
         (
             Path(row["path"]).name,
@@ -25,5 +26,15 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
     columns = ["file", "base", "format", "modules", "rank", "triggers"]
     if shown:
         print_table(columns + (["sha256"] if len(shown[0]) > len(columns) else []), shown)
+        _print_totals(rows)
     else:
         out.print("no adapter files here")
+
+
+def _print_totals(rows: list[dict[str, Any]]) -> None:
+    """``3 adapters: 2 lora, 1 loha; 3 sdxl``: each file counts once, by all kinds of modules in it."""
+    if len(rows) > 1:
+        kinds = Counter("+".join(sorted(row["kinds"])) for row in rows)
+        families = Counter(row["family"] for row in rows)
+        totals = "; ".join(", ".join(f"{n} {name}" for name, n in one.most_common()) for one in (kinds, families))
+        out.print(f"{counted(len(rows), 'adapter')}: {totals}", soft_wrap=True, highlight=False)

@@ -9,16 +9,20 @@ from lorascope.cli import options
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(help="Adapter files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Adapter files, or folders of them.")],
     digest: Annotated[
-        bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, reading all of it.")
+        bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, which reads the whole file.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Tell what adapter files are, from headers: format, base family, ranks, triggers; and which are all zero."""
+    """Show what adapter files are, from their headers: format, base family, ranks, trigger words, and all-zero files.
+
+    Exits with 1 if a file cannot be read as an adapter.
+    """
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
     from lorascope.cli.inspection import print_inspected
-    from lorascope.cli.output import print_json, print_refusals
+    from lorascope.cli.output import print_json
+    from lorascope.cli.refusals import print_refusals
     from lorascope.errors import AdapterError, UnreadableAdapter
     from lorascope.library import Refusal
     from lorascope.library.facts import adapter_facts, refusal
@@ -47,10 +51,11 @@ def inspect(
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders of adapters, or single files.")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders of adapters, or single files.")],
     precision: options.PrecisionName = "standard",
     preset: options.PresetName = "sdxl-paper",
     base: options.Base = "",
+    vae: options.Vae = "",
     encoder: options.Encoders = None,
     prompts: options.Prompts = "",
     triggers: options.Triggers = "",
@@ -67,22 +72,27 @@ def index(
     library: options.LibraryPath = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure every adapter under some folders. Interrupt it when you like: the same command goes on from there."""
-    from lorascope.cli.runs import chosen_preset, followed, loaded, print_estimate, report
-    from lorascope.library import Library
+    """Measure every adapter in some folders. Stop it whenever you like: the same command resumes where it was.
+
+    Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
+    """
+    from lorascope.cli.presets import check_library, check_models, chosen_preset
     from lorascope.protocol import Precision
 
+    # everything that can be wrong in the command is checked before models load and before a library is made
     chosen = chosen_preset(
-        preset, base=base, encoders=tuple(encoder or ()), prompts=prompts, triggers=triggers, scale=scale,
+        preset, base=base, vae=vae, encoders=tuple(encoder or ()), prompts=prompts, triggers=triggers, scale=scale,
         strength_max=max_strength, consistency_min=min_consistency,
     )  # fmt: skip
-    Precision.named(precision)  # a wrong name should not cost the loading of models
-    with Library(library, create=True) as opened:
-        bench = loaded(chosen, opened, device=device, batch=batch, compiled=compiled, download=download)
-        if dry_run:
-            print_estimate(bench, paths, precision, as_json)
-            return
-        outcome = followed(paths, bench, precision=precision, partial=partial, until=until)
-        report(outcome, opened, as_json)
-    if outcome.refused or outcome.elsewhere:
+    Precision.named(precision)
+    check_library(library)
+    check_models(chosen, download=download)
+
+    from lorascope.cli.runs import dry_run as show_costs
+    from lorascope.cli.runs import measure
+
+    how = {"device": device, "batch": batch, "compiled": compiled, "download": download}
+    if dry_run:
+        show_costs(paths, chosen, library, how, precision=precision, as_json=as_json)
+    elif not measure(paths, chosen, library, how, precision=precision, partial=partial, until=until, as_json=as_json):
         raise typer.Exit(1)

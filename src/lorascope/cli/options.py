@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from lorascope.cli.completion import precision_names, preset_names
+
 LibraryPath = Annotated[
     Path | None,
     typer.Option("--library", "-l", help="The library file. Default: the one in your data folder."),
@@ -25,17 +27,20 @@ MinConsistency = Annotated[
 ]
 ScreenStrength = Annotated[
     float | None,
-    typer.Option("--max-strength", help="Stop early where Strength is certain to be above this. Default: preset's."),
+    typer.Option(
+        "--max-strength", help="Stop early if Strength is certainly above this. Default: the preset's threshold."
+    ),
 ]
 ScreenConsistency = Annotated[
     float | None,
     typer.Option(
-        "--min-consistency", help="Stop early where Consistency is certain to be below this. Default: preset's."
+        "--min-consistency",
+        help="Stop early if Consistency is certainly below this. Default: the preset's threshold.",
     ),
 ]
 Everything = Annotated[bool, typer.Option("--everything", help="Apply no thresholds.")]
 Family = Annotated[str, typer.Option(help="Only adapters of this base family, such as sdxl.")]
-Folder = Annotated[str, typer.Option(help="Only adapters that lie under this folder.")]
+Folder = Annotated[str, typer.Option(help="Only adapters in this folder.")]
 ShowHidden = Annotated[bool, typer.Option("--hidden", help="Show what the thresholds hide, and why.")]
 Sheet = Annotated[
     Path | None,
@@ -63,14 +68,26 @@ EncodingName = Annotated[
 EveryProtocol = Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")]
 PrecisionName = Annotated[
     str,
-    typer.Option(help="glance, quick, standard or full. Each goes on from where a coarser one ended."),
+    typer.Option(
+        autocompletion=precision_names,
+        help="glance, quick, standard or full. Each continues where a coarser one ended.",
+    ),
 ]
 PresetName = Annotated[
     str,
-    typer.Option(help="sdxl-paper, sdxl-fast, sdxl-lightning, miniature, carlos-2025, or a .toml file."),
+    typer.Option(
+        autocompletion=preset_names,
+        help="sdxl-paper, sdxl-fast, sdxl-lightning, miniature, carlos-2025, or a .toml file.",
+    ),
 ]
-Base = Annotated[str, typer.Option(help="Another base model: a folder, a .safetensors checkpoint or a hub id.")]
-Encoders = Annotated[list[str] | None, typer.Option(help="Other encoders, in one pass. May be given twice.")]
+Base = Annotated[
+    str,
+    typer.Option(help="Another base model: a folder of diffusers, a .safetensors checkpoint, or a Hugging Face id."),
+]
+Vae = Annotated[str, typer.Option(help="Another VAE: a folder, a .safetensors file or a Hugging Face id.")]
+Encoders = Annotated[
+    list[str] | None, typer.Option(help="Another encoder: a folder or a Hugging Face id. Repeat it for several.")
+]
 Prompts = Annotated[str, typer.Option(help="Another prompt set: a shipped name, a .toml or a .txt file.")]
 Triggers = Annotated[str, typer.Option(help="Trigger words: on the adapter's side, both or none.")]
 Scale = Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")]
@@ -82,11 +99,11 @@ Compile = Annotated[
 
 
 def next_time(text: str) -> datetime:
-    """When the clock will next show a time of day such as 07:00."""
+    """The next time that a clock shows a time of day such as 07:00."""
     try:
         time = datetime.strptime(text, "%H:%M").time()
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time of day: give hours and minutes, such as 07:00") from error
+        raise typer.BadParameter(f"{text!r} is not a time of day: give hours and minutes, such as 07:00") from error
     now = datetime.now()
     today = datetime.combine(now, time)
     return today if today > now else today + timedelta(days=1)
@@ -94,9 +111,11 @@ def next_time(text: str) -> datetime:
 
 Until = Annotated[
     datetime | None,
-    typer.Option(
-        parser=next_time, metavar="HH:MM", help="Stop by this time of day, at a block; the next run goes on from there."
-    ),
+    typer.Option(parser=next_time, metavar="HH:MM", help="Stop before this time of day. The next run resumes there."),
 ]
-Partial = Annotated[bool, typer.Option("--partial", help="Measure adapters that match the base only in part.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Time a few images and tell hours and bytes.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Also measure adapters of which only some modules match the base model.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Render a few images and show what a run would take. Nothing is stored.")
+]

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lorascope.library import Refusal
 from lorascope.protocol import Thresholds
 from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
@@ -115,10 +114,3 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
 def counted(count: int, noun: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{count} {noun}{'s' if count != 1 else ''}"
-
-
-def print_refusals(refusals: Sequence[Refusal]) -> None:
-    """Files that were left out, each with its reason."""
-    if refusals:
-        rows = [(refusal.path, refusal.code, f"{refusal.reason}. {refusal.remedy}") for refusal in refusals]
-        print_table(("left out", "code", "why"), rows)

@@ -1,17 +1,22 @@
-"""What inspect, index and demo share: presets with changes, progress, reports."""
+"""Runs: their progress, their reports, and what they would cost."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from lorascope.cli.output import counted, err, harmless, out, print_json, print_refusals, print_table
-from lorascope.library import Library
+from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
+from lorascope.cli.refusals import print_known, print_refusals, without
+from lorascope.library import Library, Refusal, default_path
 from lorascope.measure import Bench, Event, Outcome, index, load_bench
 from lorascope.measure.estimate import Estimate, estimate
 from lorascope.measure.pace import Pace
@@ -31,7 +36,7 @@ class RunProgress:
     """
 
     def __init__(self) -> None:
-        self._pace = Pace()
+        self._pace, self._pace_of_all = Pace(), Pace()
         self._stage = "looking for files"
         self._refused = 0
         self._spoke = -_QUIET
@@ -58,12 +63,12 @@ class RunProgress:
         if event.kind == "stage":
             self._stage, self._spoke = event.text, -_QUIET
         self._refused += event.kind == "refused"
-        self._pace.follow(self._stage, event.cells, event.total, event.later)
-        left = self._pace.seconds_left
+        self._pace.follow(self._stage, event.cells, event.total, 0)
+        self._pace_of_all.follow(self._stage, event.cells, event.total, event.later)
         figures: dict[str, Any] = {
             "stage": self._stage,
             "cells": f"{event.cells} of {event.total} cells" if event.total else "",
-            "left": "" if left is None else f"{duration(left)} left",
+            "left": self._left(event.later),
             "refused": f"{counted(self._refused, 'file')} left out" if self._refused else "",
         }
         if not err.is_terminal:
@@ -77,6 +82,13 @@ class RunProgress:
             **figures,
         )
 
+    def _left(self, later: int) -> str:
+        """Time left of the stage that is shown, and of the whole run where more stages follow."""
+        left, of_all = self._pace.seconds_left, self._pace_of_all.seconds_left
+        if left is None or of_all is None:
+            return ""
+        return f"{duration(left)} left" + (f", {duration(of_all)} in all" if later else "")
+
     def _speak(self, line: str) -> None:
         now = time.monotonic()
         if now - self._spoke >= _QUIET:
@@ -84,29 +96,67 @@ class RunProgress:
             err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def measure(
+    paths: list[Path],
+    preset: Preset,
+    place: Path | None,
+    how: Mapping[str, Any],
+    *,
+    precision: str,
+    partial: bool,
+    until: datetime | None,
+    as_json: bool,
+) -> bool:
+    """Index some folders and report how it went.
+
+    Args:
+        paths: folders and files.
+        preset: what to measure.
+        place: the library; None for the default one.
+        how: device, batch size and the like.
+        precision: how precisely to measure.
+        partial: measure adapters that match the base model only in part, too.
+        until: when to stop.
+        as_json: print one JSON document.
+
+    Returns:
+        Whether all went well: no file was newly left out, and no other process is measuring one.
+    """
+    with Library(place, create=True) as library:
+        before = library.refusals.all()
+        outcome = followed(paths, loaded(preset, library, **how), precision=precision, partial=partial, until=until)
+        new = without(outcome.refused, before)
+        report(outcome, new, library, place, as_json=as_json)
+    return not new and not outcome.elsewhere
+
+
 def loaded(preset: Preset, library: Library, **how: Any) -> Bench:
     """The models of a preset, resident."""
+    if not err.is_terminal:
+        err.print("loading models")
     with err.status("loading models"):
         return load_bench(preset, library, **how)
 
 
 def followed(paths: list[Path], bench: Bench, **how: Any) -> Outcome:
-    """Index, and show how it goes."""
+    """Index, and show progress."""
     with RunProgress() as bar:
         return index(paths, bench, watch=bar.watch, **how)
 
 
-def report(outcome: Outcome, library: Library, as_json: bool) -> None:
-    """Tell how a run ended, and why each file was left out."""
+def report(outcome: Outcome, new: Sequence[Refusal], library: Library, place: Path | None, *, as_json: bool) -> None:
+    """Print how a run ended, and why files were left out: in full where that is new."""
     if as_json:
-        print_json(outcome.summary() | {"refusals": [vars(refusal) for refusal in outcome.refused]})
+        refusals = [vars(one) | {"new": one in new} for one in outcome.refused]
+        print_json(outcome.summary() | {"refusals": refusals})
         return
-    print_refusals(outcome.refused)
+    print_refusals(new)
+    print_known([one for one in outcome.refused if one not in new], place)
     print_outcome(outcome, library)
 
 
 def print_outcome(outcome: Outcome, library: Library) -> None:
-    """Tell in a sentence how a run ended."""
+    """Print in one sentence how a run ended."""
     adapters = counted(len(outcome.measured), "adapter")
     parts = [f"{adapters} measured with {outcome.cells} cells in {outcome.seconds:.0f} s"]
     parts += [f"{len(outcome.unchanged)} already known"] if outcome.unchanged else []
@@ -116,30 +166,23 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def chosen_preset(name: str, **changes: Any) -> Preset:
-    """A preset with what the person changed: fields that are None or empty stay as they are.
-
-    Raises:
-        ProtocolError: there is no such preset, or a value is out of range.
-        PromptSetError: one of its prompt sets cannot be read. Told here, it leaves no empty library.
-    """
-    chosen = dataclasses.replace(Preset.load(name), **{k: v for k, v in changes.items() if v not in (None, "", ())})
-    chosen.check_prompts()
-    return chosen
-
-
-def print_estimate(bench: Bench, paths: list[Path], precision: str, as_json: bool) -> None:
-    """Tell what a run would take."""
-    found = estimate(bench, paths)
+def dry_run(
+    paths: list[Path], preset: Preset, place: Path | None, how: Mapping[str, Any], *, precision: str, as_json: bool
+) -> None:
+    """Print what a run would take. Nothing is written: without a library, a temporary one stands in for it."""
+    with ExitStack() as opening:
+        if not (place or default_path()).exists():
+            place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
+        library = opening.enter_context(Library(place, create=True))
+        costs = estimate(loaded(preset, library, **how), paths)
     if as_json:
-        print_json([dataclasses.asdict(row) for row in found])
+        print_json([dataclasses.asdict(cost) for cost in costs])
         return
-    rows = [(e.precision, e.adapters, e.cells, _time(e.hours), _size(e.gigabytes)) for e in found]
+    rows = [(cost.precision, cost.adapters, cost.cells, _time(cost.hours), _size(cost.gigabytes)) for cost in costs]
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
-    chosen = next((e for e in found if e.precision == precision), None)
-    if chosen is not None:
-        _print_longest(chosen)
-        out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
+    chosen = next(cost for cost in costs if cost.precision == precision)
+    _print_longest(chosen)
+    out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
 
 
 def _time(hours: float) -> str:
