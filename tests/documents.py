@@ -19,22 +19,28 @@ Written by `make docs` from the program itself; a test checks that it is up to d
 
 Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `serve`
 and `study` takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ...,
-"message": ...}}`. Only what is wrong with the command line itself is always told in words. `lorascope --version` tells
-the version, `lorascope --install-completion` teaches your shell the verbs.
+"message": ...}}`. `lorascope` alone says what to do next, `lorascope --version` prints the version, and
+`lorascope --install-completion` lets your shell complete verbs, presets, precisions and names of adapters.
+`python -m lorascope` is the same program.
 
 | exit status | meaning |
 |---|---|
-| 0 | all is well |
-| 1 | done, but not with everything: files were left out, another process has some, or `doctor` found a problem |
-| 2 | it could not run; the message says why and what to do (see [troubleshooting](troubleshooting.md)) |
-| 130 | interrupted with Ctrl-C; what was measured is kept |
+| 0 | done. Files that were left out before, for the same reason, do not count |
+| 1 | done, but not with everything: files are left out that were not before, another process is measuring some, \
+`inspect` cannot read some, or `doctor` found a problem |
+| 2 | not done: something in the command is wrong or missing; the message says what to do \
+(see [troubleshooting](troubleshooting.md)) |
+| 130 | stopped by Ctrl-C or SIGTERM; what was measured is kept, and the same command resumes |
+
+What a command names is checked first: an empty argument (such as an unset shell variable), or a path, model or preset
+that does not exist, ends it before models are loaded and before a library is made.
 
 | environment variable | meaning |
 |---|---|
 | `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
-| `LORASCOPE_TOKEN` | what a caller of `serve` has to know, where no `--token-file` is given |
-| `HF_HOME`, `HF_HUB_OFFLINE` | where the Hugging Face cache lies; never ask the network even with `--download` |
+| `LORASCOPE_TOKEN` | the token that callers of `serve` must present, if no `--token-file` is given |
+| `HF_HOME`, `HF_HUB_OFFLINE` | folder of the Hugging Face cache; use no network, even with `--download` |
 
 A query is one or more phrases. `-` or `+` after a space begins another phrase, to be subtracted or added, and a phrase
 may end in a weight: `watercolor -people:0.5 +snow:2`. For words to begin with `-`, the value of a short option has to

@@ -30,13 +30,9 @@ class Ended:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
-    """Runs the whole command line in this process, where loading models is an error."""
-
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("models were loaded")
+    """Runs the whole command line in this process."""
 
     def run(*argv: str | Path) -> Ended:
-        monkeypatch.setattr("lorascope.cli.runs.loaded", never)
         monkeypatch.setattr(sys, "argv", ["lorascope", *map(str, argv)])
         status: Any = 0
         try:
@@ -58,8 +54,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
         (["index", "{folder}", "--base", ""], "the argument after '--base' is empty"),
         (["index", "{folder}", "--library="], "the argument after '--library' is empty"),
         (["search", ""], "the argument after 'search' is empty"),
-        (["index", "{folder}/none"], "'{folder}/none' does not exist"),
-        (["inspect", "{folder}/none"], "'{folder}/none' does not exist"),
+        (["index", "{folder}/none"], "{folder}/none does not exist: check"),
+        (["inspect", "{folder}/none"], "{folder}/none does not exist: check"),
         (["index", "{folder}", "--base", "{folder}/none"], "--base: no folder '{folder}/none'"),
         (["index", "{folder}", "--base", "{folder}"], "--base: {folder} holds no model_index.json"),
         (["index", "{folder}", "--base", "x.safetensors"], "--base: no file 'x.safetensors'"),
@@ -77,8 +73,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
 def test_a_wrong_input_is_named_before_anything_loads(
     run: Any, tmp_path: Path, argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("models were loaded")
+
+    monkeypatch.setattr("lorascope.cli.runs.loaded", never)
     folder = three(tmp_path / "loras")
-    monkeypatch.setenv("COLUMNS", "1000")
     more = ["--preset", "miniature"] if argv[0] == "index" and "--preset" not in argv else []
     ended = run(*[part.format(folder=folder) for part in argv], *more, "--json")
     assert ended.status == 2

@@ -64,7 +64,7 @@ def export(
 
 
 def remove(
-    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    adapter: options.AdapterName,
     library: options.LibraryPath = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: options.Json = False,

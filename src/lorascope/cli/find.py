@@ -73,7 +73,7 @@ def search(
 
 
 def similar(
-    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    adapter: options.AdapterName,
     top: options.Top = 10,
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
@@ -114,7 +114,7 @@ def _examples(library: Library, names: list[str] | None) -> list[Example]:
 
 
 def show(
-    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")],
+    adapter: options.AdapterName,
     direction: Annotated[bool, typer.Option("--direction", help="Print the Direction too (JSON only).")] = False,
     library: options.LibraryPath = None,
     as_json: options.Json = False,

@@ -9,7 +9,7 @@ from lorascope.cli import options
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Adapter files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Adapter files, or folders of them.")],
     digest: Annotated[
         bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, which reads the whole file.")
     ] = False,
@@ -20,6 +20,7 @@ def inspect(
     Exits with 1 if a file cannot be read as an adapter.
     """
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
+    from lorascope.cli.checks import check_paths
     from lorascope.cli.inspection import print_inspected
     from lorascope.cli.output import print_json
     from lorascope.cli.refusals import print_refusals
@@ -27,6 +28,7 @@ def inspect(
     from lorascope.library import Refusal
     from lorascope.library.facts import adapter_facts, refusal
 
+    check_paths(paths)
     rows: list[dict[str, Any]] = []
     refused: list[Refusal] = []
 
@@ -51,7 +53,7 @@ def inspect(
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders of adapters, or single files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders of adapters, or single files.")],
     precision: options.PrecisionName = "standard",
     preset: options.PresetName = "sdxl-paper",
     base: options.Base = "",
@@ -76,10 +78,11 @@ def index(
 
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
-    from lorascope.cli.presets import check_library, check_models, chosen_preset
+    from lorascope.cli.checks import check_library, check_models, check_paths, chosen_preset
     from lorascope.protocol import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
+    check_paths(paths)
     chosen = chosen_preset(
         preset, base=base, vae=vae, encoders=tuple(encoder or ()), prompts=prompts, triggers=triggers, scale=scale,
         strength_max=max_strength, consistency_min=min_consistency,

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
-from lorascope.cli.completion import precision_names, preset_names
+from lorascope.cli.completion import adapter_names, precision_names, preset_names
 
 LibraryPath = Annotated[
     Path | None,
     typer.Option("--library", "-l", help="The library file. Default: the one in your data folder."),
+]
+AdapterName = Annotated[
+    str,
+    typer.Argument(autocompletion=adapter_names, help="Name, path or start of the key of an adapter in the library."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ProtocolName = Annotated[

@@ -9,7 +9,7 @@ from lorascope.cli import options
 
 Folders = Annotated[
     list[Path] | None,
-    typer.Option(exists=True, file_okay=False, help="A folder that the page may index. Repeat it for several."),
+    typer.Option(help="A folder that the page may index. Repeat it for several."),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on. One that others can reach needs a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]

@@ -1,13 +1,14 @@
-"""Preset, models and library of a run, checked before anything is loaded."""
+"""Paths, preset, models and library of a run, checked before anything is loaded."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lorascope.errors import LibraryError, ModelError
+from lorascope.errors import LibraryError, ModelError, UsageError, printable
 from lorascope.library import Library, default_path
 from lorascope.models import SHIPPED, find_file, find_model
 from lorascope.protocol import Preset
@@ -26,6 +27,17 @@ def chosen_preset(name: str, **changes: Any) -> Preset:
     chosen = dataclasses.replace(Preset.load(name), **{k: v for k, v in changes.items() if v not in (None, "", ())})
     chosen.check_prompts()
     return chosen
+
+
+def check_paths(paths: Iterable[Path]) -> None:
+    """Make sure that files and folders exist; a link that leads nowhere is reported later, as a file that is left out.
+
+    Raises:
+        UsageError: one does not.
+    """
+    for path in paths:
+        if not os.path.lexists(path):
+            raise UsageError(f"{printable(str(path))} does not exist: check its spelling")
 
 
 def check_models(preset: Preset, *, download: bool) -> None:
