@@ -29,7 +29,7 @@ from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
 from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
-from lorascope.library import Library, StoredAdapter, export_carlos
+from lorascope.library import Library, StoredAdapter
 from lorascope.measure import Event, load_bench
 from lorascope.measure.index import index
 from lorascope.protocol import Preset
@@ -458,7 +458,6 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["show", "\udcff", "-l", "{measured}"], "library-error", "\\udcff is not UTF-8, so no library holds it"),
         (["list", "-l", "{evidence}"], "library-error", "instead of protocols: it is another of a library's files"),
         (["import", "{evidence}", "-l", "{tmp}/l.db"], "library-error", "it is another of a library's files"),
-        (["import", "{foreign}", "-l", "{tmp}/l.db"], "library-error", "which are not to be mixed with carlos-2025"),
         (["index", "{tmp}", "--preset", FAKE, "--prompts", "x", "-l", "{tmp}/l.db"], "prompt-set-error", "cannot rea"),
         (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
@@ -483,11 +482,10 @@ def test_errors_come_in_one_envelope(
 ) -> None:  # fmt: skip
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000, "utf-8")  # it once was a RecursionError
-    empty, foreign = tmp_path / "empty.db", tmp_path / "foreign.parquet"
+    empty = tmp_path / "empty.db"
     Library(empty, create=True).close()
     with Library(measured) as library:
-        export_carlos(library, foreign)
-        places = {"evidence": library.evidence_path, "empty": empty, "foreign": foreign}
+        places = {"evidence": library.evidence_path, "empty": empty}
     places |= {"tmp": tmp_path, "measured": measured, "deep": deep}
     error = fails([part.format(**places) for part in argv], monkeypatch, capfd)
     assert error["code"] == code
