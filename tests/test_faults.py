@@ -7,6 +7,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,17 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from fakes import MODULE, three, tint
+from fakes import MODULE, searcher, three, tint
 from safetensors.torch import save_file
 
 from lorascope.adapters import read_adapter
-from lorascope.errors import UnreadableAdapter
-from lorascope.library import Library, write_manifest
+from lorascope.errors import LibraryError, UnreadableAdapter
+from lorascope.library import Library, StoredAdapter, database, write_manifest
 from lorascope.library.leases import ended, this_process
 from lorascope.measure import Bench, index, load_bench
 from lorascope.miniature.broken import write_broken
+from lorascope.protocol import Preset
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these tests fork and kill processes, as POSIX can")
@@ -157,7 +160,7 @@ def assert_sound(place: Path) -> None:
 def test_twenty_kills_at_any_moment_leave_what_no_kill_leaves(
     tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
 ) -> None:
-    """It once took the next run a quarter of an hour to go on: the dead process still held its claims."""
+    """It once took the next run a quarter of an hour to go on: the dead process still held its leases."""
     rng = random.Random(20)
     place = tmp_path / "library.db"
     for _ in range(20):
@@ -320,7 +323,7 @@ def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Ben
     assert bench.library.refusals.all() == []
 
 
-def test_a_claim_ends_with_its_process() -> None:
+def test_a_lease_ends_with_its_process() -> None:
     host = this_process().split(":")[0]
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -330,3 +333,146 @@ def test_a_claim_ends_with_its_process() -> None:
     assert not ended(f"{host}:{os.getppid()}:1")
     assert not ended(f"another-{host}:{gone.pid}:1")
     assert not ended("somebody")
+
+
+# --- the library's own file -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign_writer(tmp_path: Path, bench: Bench) -> Iterator[subprocess.Popen[str]]:
+    """A process, not of ours, that holds the write lock of a library of three adapters."""
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "db.execute('BEGIN IMMEDIATE'); print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(bench.library.path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    process.communicate()
+
+
+def test_lists_and_searches_go_on_while_another_process_writes(
+    foreign_writer: subprocess.Popen[str], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening took the write lock once: `list` and `search` failed after a minute."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
+    with Library(bench.library.path) as library:
+        assert len(library.adapters.all()) == 3
+        assert searcher(library).text("red", top=3).hits
+        library.pictures.put("encoder", "a picture", np.ones(4, np.float32))  # only good to have: skipped
+        assert library.pictures.get("encoder", "a picture") is None
+
+
+def test_a_writer_that_waits_in_vain_names_the_process_it_waited_for(
+    foreign_writer: subprocess.Popen[str], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
+    named = f"process {foreign_writer.pid} \\(.*, since .*\\)" if sys.platform == "linux" else "another process"
+    with (
+        Library(bench.library.path) as library,
+        pytest.raises(LibraryError, match=f"{named} is writing the library. Wait for it, or stop it"),
+    ):
+        library.refusals.remove("/somewhere")
+
+
+@pytest.mark.parametrize("happening", ["deleted", "moved", "replaced"])
+def test_a_library_that_went_away_during_a_run_ends_it(tmp_path: Path, bench: Bench, happening: str) -> None:
+    """The run went on into a file that nobody could find again, and reported success."""
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    place = bench.library.path
+    if happening == "deleted":
+        place.unlink()
+    else:
+        place.rename(tmp_path / "elsewhere.db")
+    if happening == "replaced":
+        Library(place, create=True).close()
+    with pytest.raises(LibraryError, match="was deleted, moved or replaced while it was open: nothing more is written"):
+        index([tmp_path / "loras"], bench, precision="quick")
+
+
+def test_an_adapter_that_is_being_measured_cannot_be_removed(tmp_path: Path, bench: Bench) -> None:
+    index([tint(tmp_path / "red.safetensors", red=0.3)], bench, precision="glance")
+    (key,) = bench.library.adapters.all()
+    assert bench.library.leases.acquire(key, bench.scene, "elsewhere:77:1")
+    with pytest.raises(LibraryError, match=f"process 77 on elsewhere is measuring {key}. Wait for it, or stop it"):
+        bench.library.remove(key)
+    bench.library.leases.release("elsewhere:77:1")
+    bench.library.remove(key)
+    assert bench.library.adapters.all() == {}
+
+
+def test_a_signature_of_a_removed_adapter_is_an_error(tmp_path: Path, bench: Bench) -> None:
+    """It vanished without a word."""
+    index([tint(tmp_path / "red.safetensors", red=0.3)], bench, precision="glance")
+    (key,) = bench.library.adapters.all()
+    (stored,) = bench.library.signatures.get(bench.protocols[0], [key]).values()
+    bench.library.remove(key)
+    with pytest.raises(LibraryError, match=f"{key} was removed while it was being measured. Run index again"):
+        bench.library.signatures.put(bench.protocols[0], "full", {key: stored.signature})
+
+
+def test_a_clock_that_steps_back_hides_no_change(
+    tmp_path: Path, bench: Bench, preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index([three(tmp_path / "loras")], bench, precision="glance")
+    library, version = bench.library, bench.library.version()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    library.adapters.add([StoredAdapter("sha256:new", "new", "", (), {})], {})
+    assert library.version() > version
+    other = load_bench(dataclasses.replace(preset, steps=7), library)
+    other.record()
+    assert [stored.protocol.digest for stored in library.protocols.all()][0] == other.protocols[0]
+
+
+@pytest.mark.parametrize("name", ["a?b#c%41.db", "two\nlines.db", os.fsdecode(b"caf\xe9.db")])
+def test_a_library_at_any_path_is_written_and_read(tmp_path: Path, preset: Preset, name: str) -> None:
+    place = tmp_path / name
+    with Library(place, create=True) as library:
+        index([three(tmp_path / "loras")], load_bench(preset, library), precision="glance")
+    with Library(place) as library:
+        assert len(library.signatures.matrix(library.protocols.find().protocol.digest)) == 3
+        assert searcher(library).text("red", top=3).hits
+    assert place.exists()
+
+
+# --- a library of an earlier version ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A library of three adapters, made by lorascope 0.1.0: a glance at each in the fake world."""
+    for kind in ("", ".evidence"):
+        shutil.copy(HERE / "data" / f"library-0.1.0{kind}.db", tmp_path / f"old{kind}.db")
+    return tmp_path / "old.db"
+
+
+def test_a_library_of_0_1_0_is_listed_and_searched(old: Path) -> None:
+    with Library(old) as library:
+        assert sorted(adapter.name for adapter in library.adapters.all().values()) == ["blueder", "greender", "redder"]
+        assert library.adapters.find("redder").claimed("triggers") == ["zzred"]
+        assert searcher(library).similar(library.adapters.find("redder").key, top=2).hits
+        (refused,) = library.refusals.all()
+        assert refused.code == "truncated"
+
+
+def test_a_library_of_0_1_0_is_read_where_it_cannot_be_written(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = old.read_bytes()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Library(old) as library:
+        assert library.version() == 0
+        assert searcher(library).similar(library.adapters.find("redder").key, top=2).hits
+    assert old.read_bytes() == before
+
+
+def test_a_library_of_0_1_0_goes_on_being_measured(tmp_path: Path, old: Path, preset: Preset) -> None:
+    """Blocks that were measured then count: only what is missing is made."""
+    with Library(old) as library:
+        bench = load_bench(preset, library)
+        outcome = index([three(tmp_path / "loras")], bench, precision="quick")
+        keys = library.adapters.all()
+        signatures = library.signatures.get(bench.protocols[0], keys)
+        assert len(keys) == len(signatures) == 3
+        assert sum(stored.signature.cells for stored in signatures.values()) == outcome.cells + 3 * 16

@@ -18,6 +18,7 @@ from lorascope.errors import LibraryError, place_of
 from lorascope.library.database import Database
 from lorascope.library.matrix import numbers
 from lorascope.library.records import StoredAdapter
+from lorascope.library.schema import REVISE
 
 _BY_NAME = (
     "SELECT key, max(name = ?1), count(path) FROM adapters LEFT JOIN files ON adapter = id"
@@ -56,6 +57,7 @@ class Adapters:
                     " SET adapter = excluded.adapter, size = excluded.size, mtime_ns = excluded.mtime_ns",
                     [(path, row, *stamps.get(path, (0, 0))) for path in adapter.paths],
                 )
+            db.execute(REVISE)
 
     def all(self) -> dict[str, StoredAdapter]:
         """All adapters by key, in order of name."""

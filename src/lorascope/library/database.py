@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, final
 
 from lorascope.errors import LibraryError, printable
+from lorascope.library.locks import lock_holder
 from lorascope.library.schema import VERSION
 
 _PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
 _BUSY_SECONDS = 60
+_BRIEFLY = 100
+"""Milliseconds to wait for another process before something is not kept that is only good to have."""
+_UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
 
 
 @final
@@ -28,14 +32,16 @@ class Database:
 
         Args:
             path: the file.
-            schema: SQL that makes the tables. Every statement says IF NOT EXISTS: all are run at every opening.
+            schema: SQL that makes the tables and indexes; those that the file lacks are made.
             create: make the file if it does not exist.
 
         Raises:
             LibraryError: it is missing or empty (without ``create``), another kind of file, or of a newer layout.
         """
         self.path = path
+        self._place = path.absolute()
         self._connection = _connect(path, schema, create=create)
+        self._identity = self._current_identity()
 
     def close(self) -> None:
         """Close the file."""
@@ -57,12 +63,16 @@ class Database:
             connection.executemany(sql, rows)
 
     def write_if_possible(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Like :meth:`write`, of what is good to have: a read-only file goes without."""
+        """Like :meth:`write`, but does nothing where the file is read-only, or another process is writing it."""
+        self.rows(f"PRAGMA busy_timeout = {_BRIEFLY}")
         try:
             self.write(sql, rows)
         except LibraryError as error:
-            if "read-only" not in str(error):
+            cause = error.__cause__
+            if not isinstance(cause, sqlite3.Error) or cause.sqlite_errorcode & 0xFF not in _UNWRITABLE:
                 raise
+        finally:
+            self.rows(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
@@ -70,12 +80,33 @@ class Database:
         with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_place()
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _check_place(self) -> None:
+        """Refuse to write into a file that nobody will find again.
+
+        Raises:
+            LibraryError: it was deleted, moved or replaced since it was opened.
+        """
+        if self._current_identity() != self._identity:
+            raise LibraryError(
+                f"{self.path} was deleted, moved or replaced while it was open: nothing more is written."
+                " Put it back and run again, or run again to begin a new one"
+            )
+
+    def _current_identity(self) -> tuple[int, int] | None:
+        """Device and inode of what is at the path now; None if there is nothing."""
+        try:
+            status = self._place.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def snapshot(self) -> Generator[None]:
@@ -119,11 +150,12 @@ def _connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
         with _closed_on_error(connection):
             if _tables(connection) or not create:
                 _check(connection, path, schema)  # another program's database is not to be touched
-            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-            _write_ahead(connection)
+            if not _complete(connection, schema):
+                connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+                _write_ahead(connection)
+                _prepare(connection, path, schema)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            _prepare(connection, path, schema)
         return connection
 
 
@@ -144,6 +176,9 @@ def _read_only(path: Path, schema: str) -> sqlite3.Connection:
     connection = sqlite3.connect(reading(path), uri=True, isolation_level=None, check_same_thread=False)
     with _closed_on_error(connection):
         _check(connection, path, schema)
+        for statement in _missing(connection, schema):  # an older file is read as if it had them, empty
+            if "CREATE TABLE" in statement:
+                connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
     return connection
 
 
@@ -179,6 +214,9 @@ def reading(path: Path) -> str:
     return f"{path.as_uri()}?mode=ro"
 
 
+_MAKES = re.compile(r"CREATE (?:TABLE|INDEX) IF NOT EXISTS (\w+)")
+
+
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Keep a write-ahead log. SQLite does not wait here for another process that is about to do the same: we do."""
     until = time.monotonic() + _BUSY_SECONDS
@@ -199,12 +237,24 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
             _check(connection, path, schema)
         else:
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        for statement in filter(str.strip, schema.split(";")):  # an older lorascope may not have made every index
+        for statement in _missing(connection, schema):  # an older lorascope may not have made every index
             connection.execute(statement)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _complete(connection: sqlite3.Connection, schema: str) -> bool:
+    """Whether a file needs no change to be used, so that it can be opened while another process writes it."""
+    (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+    return journal == "wal" and not _missing(connection, schema)
+
+
+def _missing(connection: sqlite3.Connection, schema: str) -> list[str]:
+    """The statements of a schema that make a table or index which a file lacks."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    return [sql for sql in schema.split(";") if (name := _MAKES.search(sql)) and name[1] not in present]
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
@@ -245,6 +295,9 @@ def explained(path: Path) -> Generator[None]:
         ) from error
     except sqlite3.Error as error:
         text = str(error)
+        if "database is locked" in text:
+            holder = lock_holder(resolved(path))
+            raise LibraryError(f"{path}: {holder} is writing the library. Wait for it, or stop it") from error
         for sign, meaning in _MEANINGS.items():
             if sign in text:
                 raise LibraryError(f"{path}: {meaning}") from error
@@ -261,6 +314,5 @@ _MEANINGS = {
     "not a database": "this is no lorascope library. Give the path of one, or of a file that does not exist yet",
     "malformed": _DAMAGED,
     "Could not decode": _DAMAGED,
-    "database is locked": "another process holds the library for over a minute. Wait for it, or stop it",
     "unable to open": "the library cannot be opened. Check the path and its permissions",
 }

@@ -51,13 +51,18 @@ class Leases:
         """Take an adapter for measuring in a scene, or renew the lease; False if another process has it."""
         now = time.time()
         with self._db.transaction() as db:
-            sql = "SELECT owner FROM claims WHERE adapter = ? AND scene = ? AND owner <> ? AND until >= ?"
+            sql = "SELECT owner FROM leases WHERE adapter = ? AND scene = ? AND owner <> ? AND until >= ?"
             held = db.execute(sql, (adapter, scene, owner, now)).fetchone()
             if held is not None and not ended(held[0]):
                 return False
-            db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (adapter, scene, owner, now + SECONDS))
+            db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (adapter, scene, owner, now + SECONDS))
             return True
 
     def release(self, owner: str) -> None:
         """Give back everything that one process has taken."""
-        self._db.write("DELETE FROM claims WHERE owner = ?", [(owner,)])
+        self._db.write("DELETE FROM leases WHERE owner = ?", [(owner,)])
+
+    def holder(self, adapter: str) -> str:
+        """The process that is measuring an adapter, as :func:`this_process` names it; "" if none is."""
+        owners = self._db.rows("SELECT owner FROM leases WHERE adapter = ? AND until >= ?", (adapter, time.time()))
+        return next((owner for (owner,) in owners if not ended(owner)), "")

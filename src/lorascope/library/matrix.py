@@ -125,7 +125,9 @@ class _Kept:
 def read_matrix(db: Database, protocol: str, look_up: LookUp, note: Note | None) -> Matrix:
     """Every signature of one Protocol of a library; ``note`` is called with progress while a large one is built."""
     ids, stamps = _stamps(db, protocol)
-    name = hashlib.sha256(f"{_LAYOUT} {db.path.resolve()} {protocol}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{_LAYOUT} {db.path.resolve()} {protocol}".encode("utf-8", "surrogateescape")).hexdigest()[
+        :32
+    ]
     home = cache_dir() / "matrices" / name
     kept = _open(home) if len(ids) > IN_MEMORY else None
     places = _places(kept, ids, stamps)
@@ -197,7 +199,7 @@ def _build(db: Database, home: Path, protocol: str, ids: Int64[np.ndarray, " n"]
             for old in home.glob("[0-9a-f]*[0-9a-f]"):
                 shutil.rmtree(old, ignore_errors=True)
             partial.rename(home / digest)
-            (home / _OWNER).write_text(str(db.path.resolve()), "utf-8")
+            (home / _OWNER).write_text(str(db.path.resolve()), "utf-8", "surrogateescape")
     except OSError:
         return None
     _sweep(home.parent)
@@ -208,7 +210,7 @@ def _sweep(matrices: Path) -> None:
     """Remove what was kept of libraries that are gone. Where one cannot be asked for, it may still be there."""
     for owner in matrices.glob(f"*/{_OWNER}"):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            if not Path(owner.read_text("utf-8")).exists():
+            if not Path(owner.read_text("utf-8", "surrogateescape")).exists():
                 shutil.rmtree(owner.parent, ignore_errors=True)
 
 

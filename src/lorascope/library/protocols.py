@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from lorascope.errors import LibraryError
 from lorascope.library.database import Database
 from lorascope.library.records import StoredProtocol
+from lorascope.library.schema import REVISE
 from lorascope.protocol import Execution, Preset, Protocol
 
 
@@ -24,12 +25,15 @@ class Protocols:
         self._db = db
 
     def add(self, protocol: Protocol, preset: Preset, *, origin: str = "") -> None:
-        """Record a Protocol and make it the active one."""
-        self._db.write(
-            "INSERT INTO protocols VALUES (?, ?, ?, ?, NULL, ?) ON CONFLICT (digest)"
-            " DO UPDATE SET preset = excluded.preset, added = excluded.added",
-            [(protocol.digest, protocol.to_json(), preset.to_json(), origin, time.time())],
-        )
+        """Record a Protocol and make it the active one, also where the clock has stepped back."""
+        with self._db.transaction() as db:
+            db.execute(
+                "INSERT INTO protocols (digest, fields, preset, origin, added) VALUES"
+                " (?, ?, ?, ?, max(?, (SELECT coalesce(max(added), 0) + 0.001 FROM protocols))) ON CONFLICT (digest)"
+                " DO UPDATE SET preset = excluded.preset, added = excluded.added",
+                (protocol.digest, protocol.to_json(), preset.to_json(), origin, time.time()),
+            )
+            db.execute(REVISE)
 
     def all(self) -> list[StoredProtocol]:
         """All Protocols, the active one first."""
@@ -60,7 +64,9 @@ class Protocols:
 
     def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"]) -> None:
         """Keep the mean bare embedding, which image queries are compared with."""
-        self._db.write("UPDATE protocols SET baseline_mean = ? WHERE digest = ?", [(mean.tobytes(), protocol)])
+        with self._db.transaction() as db:
+            db.execute("UPDATE protocols SET baseline_mean = ? WHERE digest = ?", (mean.tobytes(), protocol))
+            db.execute(REVISE)
 
     def baseline_mean(self, protocol: str) -> Float32[np.ndarray, " d"] | None:
         """The mean bare embedding, or None for a library measured elsewhere."""

@@ -9,6 +9,7 @@ from typing import final
 
 from lorascope.library.database import Database
 from lorascope.library.records import Refusal
+from lorascope.library.schema import REVISE
 
 
 @final
@@ -26,7 +27,7 @@ class Refusals:
             known = db.execute("SELECT adapter, size, mtime_ns FROM files WHERE path = ?", (refusal.path,)).fetchone()
             if known is not None and _replaced(refusal.path, *known[1:]):
                 db.execute("DELETE FROM files WHERE path = ?", (refusal.path,))
-                db.execute("UPDATE adapters SET added = ? WHERE id = ?", (time.time(), known[0]))
+                db.execute(REVISE)
 
     def remove(self, *paths: str) -> None:
         """Forget refusals of files that are good now, or gone."""

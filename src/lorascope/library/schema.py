@@ -40,10 +40,11 @@ CREATE TABLE IF NOT EXISTS refusals (
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL, outcome TEXT
 );
-CREATE TABLE IF NOT EXISTS claims (
+CREATE TABLE IF NOT EXISTS leases (
     adapter TEXT NOT NULL, scene TEXT NOT NULL, owner TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (adapter, scene)
 );
+CREATE TABLE IF NOT EXISTS revisions (id INTEGER PRIMARY KEY CHECK (id = 0), number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS pictures (
     encoder TEXT NOT NULL, name TEXT NOT NULL, embedding BLOB NOT NULL, sent REAL NOT NULL, PRIMARY KEY (encoder, name)
@@ -68,3 +69,6 @@ CREATE TABLE IF NOT EXISTS floors (
     protocol TEXT NOT NULL, execution TEXT NOT NULL, floor REAL NOT NULL, PRIMARY KEY (protocol, execution)
 );
 """
+
+REVISE = "INSERT INTO revisions VALUES (0, 1) ON CONFLICT DO UPDATE SET number = number + 1"
+"""Run in every transaction that changes what searches, lists and pages show. Clocks can step back, a count cannot."""

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import final
 
 from lorascope.caches import Note
+from lorascope.errors import LibraryError
 from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.database import Database
 from lorascope.library.matrix import LookUp, Matrix, read_matrix
 from lorascope.library.records import StoredSignature
+from lorascope.library.schema import REVISE
 from lorascope.signature import Signature
 
 
@@ -31,19 +33,31 @@ class Signatures:
             protocol: the digest of their Protocol.
             precision: the Precision they were measured to, or ``screened`` and the threshold that ended it.
             signatures: the signatures.
+
+        Raises:
+            LibraryError: one of the adapters is not in the library any more; none of them is kept.
         """
         now = time.time()
-        self._db.write(
-            "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
-            " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
-            " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
-            " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
-            " consistency_high = excluded.consistency_high, direction = excluded.direction,"
-            " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
-            " stamp = excluded.stamp"
-            f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
-            [(protocol, *columns(signature), precision, now, key) for key, signature in signatures.items()],
-        )
+        with self._db.transaction() as db:
+            known = db.execute(
+                "SELECT key FROM adapters WHERE key IN (SELECT value FROM json_each(?))", [json.dumps(list(signatures))]
+            )
+            if removed := signatures.keys() - {key for (key,) in known}:
+                raise LibraryError(
+                    f"{self._db.path}: {min(removed)} was removed while it was being measured. Run index again"
+                )
+            db.executemany(
+                "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
+                " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
+                " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
+                " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
+                " consistency_high = excluded.consistency_high, direction = excluded.direction,"
+                " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
+                " stamp = excluded.stamp"
+                f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
+                [(protocol, *columns(signature), precision, now, key) for key, signature in signatures.items()],
+            )
+            db.execute(REVISE)
 
     def get(self, protocol: str, keys: Iterable[str]) -> dict[str, StoredSignature]:
         """Whole signatures by adapter key, of those that have one."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
+from lorascope.errors import LibraryError
 from lorascope.library.adapters import Adapters
 from lorascope.library.database import Database, resolved
 from lorascope.library.evidence import Evidence
@@ -16,7 +17,7 @@ from lorascope.library.previews import Previews
 from lorascope.library.protocols import Protocols
 from lorascope.library.refusals import Refusals
 from lorascope.library.runs import Runs
-from lorascope.library.schema import LIBRARY
+from lorascope.library.schema import LIBRARY, REVISE
 from lorascope.library.signatures import Signatures
 from lorascope.models import data_dir
 
@@ -88,22 +89,24 @@ class Library:
         """Whether a companion exists; a library without one can be searched, not refined."""
         return self.evidence_path.exists()
 
-    def version(self) -> tuple[tuple[str, float, int, float | None, float | None], ...]:
-        """What changes whenever signatures or Protocols do, or facts and paths of adapters.
-
-        Each Protocol with its last use, its count of signatures and the newest of them; and when what is known of an
-        adapter was written last.
-        """
-        rows = self._db.rows(
-            "SELECT digest, added, (SELECT count(*) FROM signatures WHERE protocol = digest),"
-            " (SELECT max(measured) FROM signatures WHERE protocol = digest), (SELECT max(added) FROM adapters)"
-            " FROM protocols ORDER BY added DESC"
-        )
-        return tuple(rows)
+    def version(self) -> int:
+        """A number that grows whenever Protocols, signatures, or facts and paths of adapters change."""
+        row = self._db.row("SELECT number FROM revisions")
+        return row[0] if row else 0
 
     def remove(self, key: str) -> None:
-        """Forget an adapter: its signatures, previews and evidence. The file on disk is not touched."""
+        """Forget an adapter: its signatures, previews and evidence. The file on disk is not touched.
+
+        Raises:
+            LibraryError: a process is measuring it.
+        """
         with self._db.transaction() as db:
+            if holder := self.leases.holder(key):
+                host, process, _ = f"{holder}::".split(":", 2)
+                raise LibraryError(
+                    f"{self.path}: process {process} on {host} is measuring {key}. Wait for it, or stop it"
+                )
+            db.execute(REVISE)
             db.execute("DELETE FROM previews WHERE adapter = ?", (key,))
             db.execute("DELETE FROM adapters WHERE key = ?", (key,))
             if self.has_evidence:  # within the transaction: where one of the files refuses, neither is changed
@@ -119,5 +122,6 @@ class Library:
                 db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
             unknown = "SELECT * FROM other.refusals WHERE path NOT IN (SELECT path FROM main.files)"
             db.execute(f"INSERT OR IGNORE INTO refusals {unknown}")
+            db.execute(REVISE)
         if other.has_evidence:
             self.evidence.absorb(other.evidence_path, but)
