@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lorascope.evaluation.retrievers import FILTERS, Behaviour, Hybrid, Populari
 from lorascope.evaluation.run import Remembered
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import BM25, Dense, Fuzzy, Keyword, TextModel
+from lorascope.evaluation.trec import read_runs
 from lorascope.measure import Bench, index
 from lorascope.protocol import Thresholds
 from lorascope.report.lab import plain_cell, write_findings
@@ -420,6 +422,47 @@ def test_a_text_model_with_weights_in_a_pickle_is_refused(measured: Searcher, pl
     (tmp_path / "models.toml").write_text(f'[own]\nmodel = "{folder}"\n{fields}\n', "utf-8")
     with LabStore(measured.library) as store, pytest.raises(ModelError, match="weights as a pickle"):
         Dense(corpus("snow"), TextModel.load("own", tmp_path / "models.toml"), store).scores(["snow"])
+
+
+RUNS = [JudgedQuery("red paint", "red", grades={"redder": 2}), JudgedQuery("b", "blue", grades={"bluer": 2})]
+
+
+def test_a_run_that_was_written_takes_part_when_it_is_read(measured: Searcher, tmp_path: Path) -> None:
+    with Laboratory(measured.library.path) as lab:
+        first = lab.evaluate(RUNS)
+        first.write_rankings(tmp_path / "all.run")
+        lines = [line.split() for line in (tmp_path / "all.run").read_text("utf-8").splitlines()]
+        assert ["red-paint", "Q0", first.corpus.keys[first.rankings["minilm"][0][0]], "1", "20", "minilm"] in lines
+        theirs = [" ".join([*line[:5], "theirs"]) for line in lines if line[5] == "minilm"]
+        (tmp_path / "theirs.run").write_text("\n".join(theirs), "utf-8")
+        second = lab.evaluate(RUNS, [tmp_path / "theirs.run"])
+        assert second.rankings["theirs"] == second.rankings["minilm"]
+        assert "behaviour − theirs" in str(lab.findings(second).sections[1].table)
+        with pytest.raises(QueryError, match="two retrievers are called 'behaviour'"):
+            lab.evaluate(RUNS, [tmp_path / "all.run"])
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("red-paint Q0 redder 1 2.5", "line 1 is no hit \\(it has 5 fields\\)"),
+        ("red-paint Q0 redder 1 high tag", "line 1 is no hit \\(could not convert"),
+        ("red-paint Q0 redder 1 nan tag", "line 1 is no hit \\(the score is nan\\)"),
+        ("red-paint Q0 greyer 1 2.5 tag", "line 1: there is no adapter 'greyer'"),
+        ("green Q0 redder 1 2.5 tag", "answers none of the 2 queries: their ids are such as 'red-paint'"),
+    ],
+)
+def test_a_wrong_run_is_refused_with_its_line(measured: Searcher, line: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "other.run").write_text(line, "utf-8")
+    with pytest.raises(QueryError, match=complaint):
+        read_runs(tmp_path / "other.run", Corpus.of(measured), RUNS)
+
+
+def test_the_benchmark_s_queries_are_those_of_its_version() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text("utf-8")
+    texts = "\n".join(f"{query.kind}\t{query.text}" for query in load_queries("sdxl"))
+    assert f"`{hashlib.sha256(texts.encode()).hexdigest()[:16]}`" in page, "queries changed: make a new version"
+    assert f"{len(load_queries('sdxl'))} queries" in page
 
 
 def test_everybody_takes_part_and_is_compared(measured: Searcher) -> None:

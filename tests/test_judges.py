@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +224,52 @@ class Trap:
 
     def __reduce__(self) -> object:
         return Path.touch, (Path(self._place),)
+
+
+def in_the_hub_s_layout(cache: Path, repository: str, folder: Path) -> None:
+    """Put a model where ``huggingface_hub`` keeps it: links to blobs in a snapshot, weights in shards with an index."""
+    root = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = root / "snapshots" / ("0" * 40)
+    for place in (snapshot, root / "refs", root / "blobs"):
+        place.mkdir(parents=True)
+    (root / "refs" / "main").write_text("0" * 40, "ascii")
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    where = {
+        name: f"model-0000{1 + (place >= len(names) // 2)}-of-00002.safetensors" for place, name in enumerate(names)
+    }
+    for shard in sorted(set(where.values())):
+        save_file({name: tensors[name] for name in names if where[name] == shard}, folder / shard, {"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}), "utf-8")
+    (folder / "model.safetensors").unlink()
+    for path in folder.iterdir():
+        path.rename(root / "blobs" / path.name)
+        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", path.name))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [("siglip2", tiny_siglip), ("qwen2.5-vl", tiny_qwen_vl), ("hpsv2", tiny_clip)]
+)
+def test_shipped_judges_load_from_the_hub_s_own_layout(
+    name: str, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    fields = tomllib.loads(files("lorascope").joinpath("evaluation/data/judges.toml").read_text("utf-8"))[name]
+    folder = make(tmp_path / "tiny")
+    plain = load_judge("mine", presets=presets(tmp_path, rule=fields["rule"], model=str(folder), template="{query}?"))
+    images = some_images(2, 56)
+    expected = plain.judge(images, QUERIES)
+    if "processor" in fields:  # the weights' repository has nothing but weights
+        whole = make(tmp_path / "whole")
+        in_the_hub_s_layout(tmp_path / "hub", fields["processor"], whole)
+        for path in [path for path in folder.iterdir() if path.name not in ("config.json", "model.safetensors")]:
+            path.unlink()
+    in_the_hub_s_layout(tmp_path / "hub", fields["model"], folder)
+    own = presets(tmp_path, **(fields | {"template": "{query}?"}))
+    found = load_judge("mine", presets=own).judge(images, QUERIES)
+    assert [[v.score for v in row] for row in found] == [
+        [pytest.approx(v.score, abs=1e-6) for v in row] for row in expected
+    ]
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "qwen", "reward"])

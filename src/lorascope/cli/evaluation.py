@@ -34,7 +34,11 @@ def evaluate(
     text: TextModels = None,
     text_presets: TextPresets = None,
     rankings: Annotated[
-        Path | None, typer.Option(help="Write the first 20 adapters of every ranking to this JSON lines file.")
+        Path | None,
+        typer.Option(help="Write the first 20 adapters of every ranking to this file: JSON lines, or TREC's if .run."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="What another system found, in TREC's format. May be repeated.")
     ] = None,
     judge: Annotated[
         list[str] | None,
@@ -62,7 +66,7 @@ def evaluate(
         if dry_run:
             print_plan(lab.plan(asked, judged=bool(judge), seeds=judge_seeds), as_json)
             return
-        evaluation = lab.evaluate(asked)
+        evaluation = lab.evaluate(asked, run or ())
         if rankings is not None:
             evaluation.write_rankings(rankings)
         verdicts = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lorascope.evaluation.run import Evaluation, evaluate, quiet
 from lorascope.evaluation.statistics import Clusters
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN, Dense
+from lorascope.evaluation.trec import read_runs
 from lorascope.evaluation.verdicts import Verdicts, called_for
 from lorascope.library import Library, StoredProtocol
 from lorascope.search import Searcher, load_query_encoder
@@ -136,14 +138,22 @@ class Laboratory:
         """All that are compared."""
         return lineup(self.searcher, self.corpus, self.texts(self.corpus), dense=len(self._models))
 
-    def evaluate(self, queries: Sequence[JudgedQuery]) -> Evaluation:
+    def evaluate(self, queries: Sequence[JudgedQuery], runs: Sequence[Path] = ()) -> Evaluation:
         """Let every retriever rank all adapters for every query.
 
+        Args:
+            queries: what is asked.
+            runs: what other systems found, in TREC's format; each tag takes part as a retriever.
+
         Raises:
-            QueryError: answers are known, but no adapter that the queries grade is in the library.
+            QueryError: answers are known, but no adapter that the queries grade is in the library; or a run is wrong.
             ModelError: a text model is not on this disk.
         """
-        return evaluate(self.corpus, queries, self.retrievers, self._note)
+        others = [run for path in runs for run in read_runs(path, self.corpus, queries)]
+        names = [*dict.fromkeys(one.name for one in self.retrievers), *(run.name for run in others)]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise QueryError(f"two retrievers are called {twice[0]!r}: give each run a tag of its own")
+        return evaluate(self.corpus, queries, [*self.retrievers, *others], self._note)
 
     def findings(self, evaluation: Evaluation, verdicts: Verdicts | None = None) -> Findings:
         """The main table: figures, comparisons, kinds of query, what judges say, diversity."""

@@ -55,7 +55,7 @@ def lineup(searcher: Searcher, corpus: Corpus, texts: Sequence[Retriever], *, de
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """What is compared with what: ours with every other, and every hybrid with its parts."""
-    hybrids = [name for name in names if "(" in name]
+    parts = {name: name[name.index("(") + 1 : -1].split(", ") for name in names if "(" in name}
+    hybrids = {name: halves for name, halves in parts.items() if set(halves) <= set(names)}
     others = [name for name in names if name != OURS and name not in hybrids]
-    halves = [(name, part) for name in hybrids for part in name[name.index("(") + 1 : -1].split(", ")]
-    return [(OURS, name) for name in others] + halves
+    return [(OURS, name) for name in others] + [(name, part) for name, halves in hybrids.items() for part in halves]

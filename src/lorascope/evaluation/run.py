@@ -18,6 +18,7 @@ from lorascope.evaluation.measures import Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Retriever, Scores
 from lorascope.evaluation.statistics import Clusters
+from lorascope.evaluation.trec import write_run
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -76,11 +77,17 @@ class Evaluation:
         return {retriever: figures[name] for retriever, figures in self.figures.items()}
 
     def write_rankings(self, path: Path, depth: int = 20) -> None:
-        """Write the top of every ranking, one JSON object a line: ``{"query", "retriever", "adapters": [keys]}``.
+        """Write the top of every ranking.
+
+        A file called ``.run`` gets TREC's format (:mod:`lorascope.evaluation.trec`), any other one JSON object a line:
+        ``{"query", "retriever", "adapters": [keys]}``.
 
         Raises:
             OutputError: the file cannot be written.
         """
+        if path.suffix == ".run":
+            write_run(path, self.corpus, self.queries, self.rankings, depth)
+            return
         keys = self.corpus.keys
         lines = [
             json.dumps({"query": query.text, "retriever": name, "adapters": [keys[row] for row in ranking[:depth]]})
