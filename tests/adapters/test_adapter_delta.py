@@ -13,11 +13,11 @@ from diffusers import UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_kohya
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
+from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from torch import nn
 
-from lorascope.adapters import Delta, Names, load_delta
+from lorascope.adapters import Delta, Names, load_delta, read_adapter
 from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
 
 Weights = dict[tuple[str, str], torch.Tensor]
@@ -368,8 +368,94 @@ def test_the_config_beside_a_peft_file_is_used(tmp_path: Path, names: Names, wei
     path = craft.save(tmp_path / "adapter_model.safetensors", tensors)
     base = weights["unet", f"{LINEAR}.weight"]
     torch.testing.assert_close(changed(load_delta(path, names), weights, LINEAR), base + 3 * up @ down)
-    # beside a file of any other name it is somebody else's
+    # beside a file of any other name, among others, it may be somebody else's
     torch.testing.assert_close(changed(load(tensors, names, tmp_path), weights, LINEAR), base + up @ down)
+
+
+def test_the_config_beside_a_renamed_adapter_is_used_if_it_is_the_only_one(
+    tmp_path: Path, names: Names, weights: Weights
+) -> None:
+    down, up = pair(LINEAR, weights)
+    tensors = {f"unet.{LINEAR}.lora_A.weight": down, f"unet.{LINEAR}.lora_B.weight": up}
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 6, "r": 2}')
+    path = craft.save(tmp_path / "red truck.safetensors", tensors)
+    base = weights["unet", f"{LINEAR}.weight"]
+    torch.testing.assert_close(changed(load_delta(path, names), weights, LINEAR), base + 3 * up @ down)
+    assert "alpha" not in " ".join(read_adapter(path).notes)
+    craft.save(tmp_path / "another.safetensors", tensors)
+    notes = " ".join(read_adapter(path).notes)
+    assert "adapter_config.json beside it is not used" in notes
+    assert "no alpha is stated for 1 of 1 modules; alpha = rank is assumed" in notes
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+@pytest.mark.parametrize("rooted", [False, True])
+def test_what_the_factors_held_of_the_base_before_training_is_taken_out(
+    start: str, rooted: bool, tmp_path: Path
+) -> None:
+    """Left in, it made an adapter of another direction (cosine .1 with what peft merges)."""
+    base = Tiny()
+    before = {name: value.detach().clone() for name, value in base.named_parameters()}
+    config = LoraConfig(r=2, lora_alpha=3, init_lora_weights=start, use_rslora=rooted, target_modules=["proj_in"])
+    adapted = get_peft_model(copy.deepcopy(base), config)
+    for seed, (name, value) in enumerate(adapted.named_parameters()):
+        if "lora_" in name:
+            value.data += 0.05 * noise(*value.shape, seed=seed)
+    adapted.save_pretrained(tmp_path)
+    merged = PeftModel.from_pretrained(copy.deepcopy(base), tmp_path).merge_and_unload()
+    names = Names({"unet": {name: tuple(value.shape) for name, value in before.items()}})
+    path = tmp_path / "adapter_model.safetensors"
+    delta = load_delta(path, names)
+    name = "mid.proj_in.weight"
+    after = dict(merged.named_parameters())[name].detach()
+    torch.testing.assert_close(delta.apply("unet", name, before[name], 1.0), after, atol=1e-5, rtol=1e-5)
+    half = delta.apply("unet", name, before[name], 0.5)
+    torch.testing.assert_close(half, (before[name] + after) / 2, atol=1e-5, rtol=1e-5)
+    assert any(f"({start}), which is subtracted" in note for note in read_adapter(path).notes)
+
+
+@pytest.mark.parametrize("start", ["pissa_niter_4", "loftq", "corda", "lora_ga", "something new"])
+@pytest.mark.parametrize("where", ["header", "config"])
+def test_a_start_that_cannot_be_known_is_refused(start: str, where: str, names: Names, tmp_path: Path) -> None:
+    tensors = two({}, FLAT[LINEAR], (16, 16))
+    stated = json.dumps({"unet.init_lora_weights": start})
+    metadata = {"lora_adapter_metadata": stated} if where == "header" else None
+    config: dict[str, object] | None = {"init_lora_weights": start} if where == "config" else None
+    with pytest.raises(MalformedAdapter, match=f"init_lora_weights is '{start}'.*path_initial_model"):
+        load(tensors, names, tmp_path, metadata=metadata, config=config)
+
+
+@pytest.mark.parametrize("feedforward", [["conv"], "mid.*conv", []])
+def test_ia3_on_a_square_convolution_follows_its_config(feedforward: list[str] | str, tmp_path: Path) -> None:
+    """Both axes have the same length there: guessed by shape, outputs were scaled as inputs."""
+    base = nn.ModuleDict({"mid": nn.ModuleDict({"conv": nn.Conv2d(4, 4, 3)})})
+    before = {name: value.detach().clone() for name, value in base.named_parameters()}
+    config = IA3Config(target_modules=["conv"], feedforward_modules=feedforward)
+    adapted = get_peft_model(base, config)
+    for name, value in adapted.named_parameters():
+        if "ia3_" in name:
+            value.data = noise(*value.shape)
+    tensors = {
+        key.removeprefix("base_model.model."): value for key, value in get_peft_model_state_dict(adapted).items()
+    }
+    names = Names({"unet": {name: tuple(value.shape) for name, value in before.items()}})
+    with pytest.raises(MalformedAdapter, match="which only its config tells"):
+        load(tensors, names, tmp_path)
+    delta = load(tensors, names, tmp_path, config=json.loads(json.dumps(config.to_dict(), default=list)))
+    after = dict(adapted.merge_and_unload().named_parameters())
+    for component, name in delta.targets:
+        torch.testing.assert_close(delta.apply(component, name, before[name], 1.0), after[name].detach())
+
+
+def test_glora_of_before_lycoris_2_has_its_factors_the_other_way_round(
+    names: Names, weights: Weights, tmp_path: Path
+) -> None:
+    base = weights["unet", f"{LINEAR}.weight"]
+    a1, a2, b1, b2 = noise(2, 16), noise(16, 2, seed=1), noise(2, 16, seed=2), noise(16, 2, seed=3)
+    tensors = {f"{FLAT[LINEAR]}.{n}.weight": v for n, v in {"a1": a1, "a2": a2, "b1": b1, "b2": b2}.items()}
+    tensors[f"{FLAT[LINEAR]}.alpha"] = torch.tensor(1.0)
+    expected = base + 0.5 * (base @ a2 @ a1 + b2 @ b1)
+    torch.testing.assert_close(changed(load(tensors, names, tmp_path), weights, LINEAR), expected)
 
 
 def test_the_config_that_diffusers_writes_into_the_header_is_used(

@@ -132,8 +132,10 @@ def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"lora_unet_x.oft_blocks": noise(2, 2, 2)}, "holds OFT"),
-        ({"lora_unet_x.a1.weight": noise(2, 2)}, "holds GLoRA"),
+        ({"lora_unet_x.oft_R.weight": noise(2, 6)}, "holds OFT"),
+        ({"transformer_blocks.0.qkv_proj.lora_down": noise(8, 2)}, "nunchaku"),
+        ({"unet:0:up": noise(8, 2)}, "modules are numbered"),
+        ({"base_model.model.x.vera_lambda_d": noise(2)}, "holds VeRA"),
         ({"emb_params": noise(2, 2)}, "textual inversion"),
         ({"decoder.conv_in.weight": noise(2, 2)}, "no key follows"),
         ({**cross("lora_unet_mid_block_x", 8), **cross("unet.mid_block.x", 8)}, "more than one format"),
@@ -161,6 +163,8 @@ def test_what_is_no_known_adapter_is_refused_by_name(
         ({"alpha": ()}, "changes nothing"),
         ({"lora_down.weight": (2, 8), "lora_up.weight": (8, 2), "diff": (8, 8)}, "two kinds"),
         ({"on_input": ()}, "not weight"),
+        ({"a1.weight": (8, 2)}, "has a1 but not a2, b1, b2"),
+        ({"oft_blocks": (2, 2, 4, 4)}, "oft_blocks of BOFT"),
         ({**PAIR, "alpha": (2,)}, r"alpha has the shape \[2\], which is no single number"),
         ({**PAIR, "alpha": (0,)}, "no single number"),
         ({**PAIR, "dora_scale": (8, 1), "lora_magnitude_vector": (8,)}, "both dora and magnitude"),

@@ -1,8 +1,9 @@
 """The record of one adapter file, made from its header and its sidecars alone."""
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,13 +11,16 @@ from typing import Final
 from lorascope.adapters.claims import Claims, header_claims
 from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
-from lorascope.adapters.keys import Grouped, group_keys, unsupported_kind
+from lorascope.adapters.keys import Grouped, bundled, foreign, group_keys
 from lorascope.adapters.kinds import Module, ShapeProblem, describe
-from lorascope.adapters.sidecar import sidecar_claims
+from lorascope.adapters.settings import Settings
+from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.errors import MalformedAdapter, UnknownAdapter
 
 _SCALARS: Final = frozenset({"alpha", "on_input"})
 """Parts that trainers do write as whole numbers."""
+_SHOWN: Final = 4
+"""Kinds of modules that are named for an unknown file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,8 @@ class Adapter:
         mtime_ns: When it was last changed, nanoseconds since 1970.
         format: How its keys are written: "kohya", "kohya-sgm", "lycoris", "diffusers", "peft
             base_model.model.", "diffusion_model.", "bare".
-        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "full", "ia3"; and, counted beside
-            these, the traits "dora", "tucker" and "bias".
+        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "glora", "oft", "full", "ia3"; and, counted
+            beside these, the traits "dora", "tucker" and "bias".
         family: The name of its architecture (see `lorascope.families`) or "unknown". Advice only: see `recognise`.
         ranks: Distinct ranks, sorted. Alphas are values inside tensors, so a header does not tell them.
         components: Part of the pipeline to number of modules it changes.
@@ -80,8 +84,39 @@ def read_adapter(path: Path) -> Adapter:
         keys=len(header.tensors),
         unmatched=grouped.strays,
         claims=sidecar_claims(path).otherwise(header_claims(header.metadata)),
-        notes=found.notes,
+        notes=(*found.notes, *_notes(header, grouped, modules, found, path)),
     )
+
+
+def _notes(
+    header: Header, grouped: Grouped, modules: Mapping[str, Module], found: Recognition, path: Path
+) -> Iterator[str]:
+    """Yield what a person should know of how the file is read."""
+    config = peft_config(path)
+    settings = Settings.read(header.metadata, config, path)
+    scaled = [alias for alias, module in modules.items() if module.rank is not None]
+    silent = [alias for alias in scaled if "alpha" not in grouped.modules[alias]]
+    if silent and not settings.states_alpha():
+        yield f"no alpha is stated for {len(silent)} of {len(scaled)} modules; alpha = rank is assumed (factor 1)"
+    if config is None and path.with_name("adapter_config.json").is_file():
+        yield "adapter_config.json beside it is not used: the folder holds several adapters"
+    if start := settings.starts():
+        yield f"its factors hold a part of the base weights ({start}), which is subtracted"
+    if any("dora" in parts for parts in grouped.modules.values()):
+        yield "DoRA: at scales other than 1 peft's rule is used; LyCORIS and ComfyUI interpolate the merged weight"
+    if words := bundled(grouped.strays):
+        yield f"holds embeddings, which are not applied: {', '.join(words[:5])}"
+    if found.family == "unknown":
+        yield f"holds {_summary(modules)}"
+
+
+def _summary(modules: Mapping[str, Module]) -> str:
+    """Return the commonest kinds of modules with their shapes, numbers of blocks left out."""
+    shapes: Counter[str] = Counter()
+    for alias, module in modules.items():
+        size = f" ({module.rows} x {module.columns})" if module.rows and module.columns else ""
+        shapes[re.sub(r"(?<=[._])\d+(?=[._]|$)", "*", alias) + size] += 1
+    return ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common(_SHOWN))
 
 
 def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
@@ -99,6 +134,8 @@ def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
         UnknownAdapter: No known key format, or keys of two formats or of two base families.
     """
     grouped = group_keys(header.tensors)
+    if strange := foreign(header.tensors):
+        raise UnknownAdapter(path, f"holds {strange[0]}", strange[1])
     if not grouped.modules or all(naming(alias) == "unknown" for alias in grouped.modules):
         raise _unknown(grouped, path)
     modules: dict[str, Module] = {}
@@ -132,11 +169,11 @@ def sha256_of(data: bytes | bytearray | memoryview) -> str:
 
 
 def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
-    if kind := unsupported_kind(grouped.strays):
-        return UnknownAdapter(path, f"holds {kind}, which is not supported", "LoRA, LoHa, LoKr, IA3, diffs are")
     keys = (*grouped.modules, *grouped.strays)
     first = ", ".join(repr(key) for key in keys[:3]) or "there are none"
-    return UnknownAdapter(path, f"no key follows a known adapter format: {first}", "A whole model goes to --base")
+    whole = all(key.endswith((".weight", ".bias")) for key in keys)
+    remedy = "A whole model goes to --base" if whole else "Convert it to the names of kohya, diffusers or peft"
+    return UnknownAdapter(path, f"no key follows a known adapter format: {first}", remedy)
 
 
 def _check_dtypes(header: Header, parts: Mapping[str, str], path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
@@ -13,17 +14,20 @@ from lorascope.adapters.forms import (
     Decomposed,
     Difference,
     Form,
+    Generalised,
     Hadamard,
     Kronecker,
+    LessStart,
     LowRank,
     Rescaled,
+    Rotated,
     Tensors,
     Tucker,
     scaling,
 )
-from lorascope.adapters.kinds import Module
+from lorascope.adapters.kinds import Module, glora_is_turned
 from lorascope.adapters.names import Names, Target
-from lorascope.adapters.settings import Settings
+from lorascope.adapters.settings import CONVERT, Settings
 from lorascope.errors import MalformedAdapter
 
 Key = tuple[str, str]
@@ -60,13 +64,15 @@ def build(
     forms: dict[Key, Form] = {}
     unused: list[str] = []
     factor = _factor(maker, parts, module, targets[0])
-    addition = _addition(parts, module, factor)
+    addition = _less_start(maker, alias, _addition(parts, module, factor), parts, targets)
     for target in targets:
         weight = (target.component, f"{target.module}.weight")
         if addition is not None:
             forms[weight] = _weight_form(maker, alias, parts, addition, target)
         elif module.kind == "ia3":
             forms |= _ia3(maker, alias, parts, target)
+        elif module.kind == "oft":
+            forms[weight] = _oft(maker, alias, parts, target)
     for part, scale in (("diff_b", 1.0), ("up_bias", factor)):
         if part in parts:
             made = _biases(maker, alias, parts[part], scale, targets)
@@ -80,7 +86,11 @@ def _factor(maker: Build, parts: Tensors, module: Module, target: Target) -> flo
     config = maker.settings.of(target.component)
     own = float(parts["alpha"]) if "alpha" in parts else None
     if own is not None:
-        return scaling(own, module.rank, rank_stabilised=False)
+        # LyCORIS stores an alpha that already holds the root of the rank, but for these two
+        rooted = maker.settings.rooted
+        if rooted and module.kind == "lokr" and module.rank is None:
+            return abs(own) ** (1 / 3)  # it stores rank^1.5 and uses rank^0.5
+        return scaling(own, module.rank, rooted and module.kind == "glora")
     # a LoKr of two whole factors has no rank of its own; peft still divides by the one in its config
     rank = module.rank if module.rank is not None or module.kind != "lokr" else config.rank
     return scaling(config.alpha_of(target.module), rank, config.rank_stabilised)
@@ -91,6 +101,10 @@ def _addition(parts: Tensors, module: Module, factor: float) -> Addition | None:
         return Hadamard({part: tensor for part, tensor in parts.items() if part.startswith("hada_")}, factor)
     if module.kind == "lokr":
         return Kronecker({part: tensor for part, tensor in parts.items() if part.startswith("lokr_")}, factor)
+    if module.kind == "glora":
+        order = ("a2", "a1", "b2", "b1") if glora_is_turned(parts["a1"].shape, parts["a2"].shape) else _GLORA
+        a1, a2, b1, b2 = (parts[part] for part in order)
+        return Generalised(a1.flatten(1), a2.flatten(1), b1.flatten(1), b2, factor)
     if "diff" in parts:
         return Difference(parts["diff"])
     if "down" not in parts:
@@ -98,6 +112,23 @@ def _addition(parts: Tensors, module: Module, factor: float) -> Addition | None:
     if "mid" in parts:
         return Tucker(parts["down"], parts["mid"], parts["up"], factor)
     return LowRank(parts["down"], parts["up"], factor)
+
+
+_GLORA: Final = ("a1", "a2", "b1", "b2")
+
+
+def _less_start(
+    maker: Build, alias: str, addition: Addition | None, parts: Tensors, targets: tuple[Target, ...]
+) -> Addition | None:
+    """Take out of an addition what its factors held of the base weight before training."""
+    start = maker.settings.of(targets[0].component).start
+    if not start or not isinstance(addition, LowRank):
+        return addition
+    shape = maker.names.shape(targets[0].component, f"{targets[0].module}.weight") or ()
+    if len(shape) != 2 or targets[0].rows is not None or "magnitude" in parts or "dora" in parts:
+        reason = f"module {alias!r} began as a part of the base weight ({start}), and not in a plain matrix"
+        raise MalformedAdapter(maker.path, reason, CONVERT)
+    return LessStart(addition, start)
 
 
 def _weight_form(maker: Build, alias: str, parts: Tensors, addition: Addition, target: Target) -> Form:
@@ -153,7 +184,7 @@ def _ia3(maker: Build, alias: str, parts: Tensors, target: Target) -> dict[Key, 
     shape = maker.names.shape(*key) or ()
     ours = parts.get("weight")
     vector = ours if ours is not None else parts["ia3_l"].float() - 1
-    by_input = len(shape) > 1 and _ia3_by_input(parts, vector, shape)
+    by_input = len(shape) > 1 and _ia3_by_input(maker, alias, parts, target, shape)
     channels = math.prod(shape[1:2]) if by_input else math.prod(shape[:1])
     if target.rows is not None or vector.numel() != channels:
         raise _misfit(maker, alias, "IA3 vector", vector, channels)
@@ -164,11 +195,34 @@ def _ia3(maker: Build, alias: str, parts: Tensors, target: Target) -> dict[Key, 
     return forms
 
 
-def _ia3_by_input(parts: Mapping[str, Tensor], vector: Tensor, shape: tuple[int, ...]) -> bool:
+def _ia3_by_input(
+    maker: Build, alias: str, parts: Mapping[str, Tensor], target: Target, shape: tuple[int, ...]
+) -> bool:
     if "on_input" in parts:
         return bool(parts["on_input"].float().any())
-    # peft: (1, in, ...) for feed-forward layers, (out, 1, ...) for the others
-    return vector.dim() > 1 and vector.shape[0] == 1 and vector.numel() == shape[1]
+    stated = maker.settings.of(target.component).is_feedforward(target.module)
+    if stated is not None:
+        return stated
+    vector = parts["ia3_l"]
+    if vector.dim() == 2 and vector.shape[0] != vector.shape[1]:
+        return vector.shape[0] == 1  # peft: (1, in) for feed-forward layers, (out, 1) for the others
+    if vector.numel() == shape[0] == shape[1]:
+        reason = f"module {alias!r} scales inputs or outputs, which only its config tells (feedforward_modules)"
+        raise MalformedAdapter(maker.path, reason, "Put its adapter_config.json beside it")
+    return vector.numel() == shape[1]
+
+
+def _oft(maker: Build, alias: str, parts: Tensors, target: Target) -> Form:
+    shape = maker.names.shape(target.component, f"{target.module}.weight") or ()
+    blocks = parts["oft_blocks"]
+    if target.rows is not None or len(shape) < 2 or blocks.shape[0] * blocks.shape[1] != shape[0]:
+        raise _misfit(maker, alias, "OFT blocks", blocks, shape[0] if shape else 0)
+    rescale = parts.get("rescale")
+    if rescale is not None and rescale.numel() != shape[0]:
+        raise _misfit(maker, alias, "a rescale", rescale, shape[0])
+    return Rotated(
+        blocks, float(parts["alpha"]) if "alpha" in parts else 0.0, rescale if rescale is None else rescale.reshape(-1)
+    )
 
 
 def _misfit(maker: Build, alias: str, what: str, tensor: Tensor, expected: int) -> MalformedAdapter:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 SAFETENSORS: Final = ".safetensors"
-CANDIDATES: Final = (SAFETENSORS, ".pt", ".ckpt", ".bin", ".pth")
+ADAPTERS: Final = (SAFETENSORS, ".sft")
+CANDIDATES: Final = (*ADAPTERS, ".pt", ".ckpt", ".bin", ".pth")
 """Pickles are listed too, so that they can be named and refused instead of silently left out."""
 
 Report = Callable[[Path, str], None]

@@ -3,11 +3,11 @@
 W0 is the base weight seen as a matrix of out x (in * kernel), s the scale at which the adapter is used, a its
 alpha and r its rank; a missing alpha means a = r. LoRA: Hu et al., arXiv 2106.09685. LoCon, LoHa, LoKr,
 Tucker and full diff: LyCORIS, Yeh et al., arXiv 2309.14859. DoRA: Liu et al., arXiv 2402.09353. IA3: Liu et
-al., arXiv 2205.05638. rsLoRA: Kalajdzievski, arXiv 2312.03732.
+al., arXiv 2205.05638. rsLoRA: Kalajdzievski, arXiv 2312.03732. GLoRA: Chavan et al., arXiv 2306.07967.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -153,6 +153,83 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Generalised:
+    """GLoRA as LyCORIS trains it: ``dW = (a / r) * (W0 @ a1 @ a2 + b1 @ b2)``, over the input channels."""
+
+    a1: Float[Tensor, "inputs rank"]
+    a2: Float[Tensor, "rank inputs"]
+    b1: Float[Tensor, "out rank"]
+    b2: Float[Tensor, "rank ..."]
+    factor: float
+
+    def add_to(self, weight: Matrix, scale: float, rows: Rows | None) -> None:
+        """Multiply what is in ``weight`` before anything is added to it."""
+        a1, a2 = (part.flatten(1).to(weight.device, torch.float32) for part in (self.a1, self.a2))
+        untouched = weight.reshape(weight.shape[0], a1.shape[0], -1)
+        seen = torch.einsum("oik,ir,rj->ojk", untouched, a1, a2).reshape(weight.shape)
+        weight.add_(seen, alpha=scale * self.factor)
+        LowRank(self.b2, self.b1, self.factor).add_to(weight, scale, rows)
+
+    def acts(self) -> bool:
+        """Tell whether one of the two products is other than zero."""
+        return self.factor != 0 and (_nonzero(self.a1, self.a2) or _nonzero(self.b1, self.b2))
+
+
+@dataclass(frozen=True, slots=True)
+class LessStart:
+    """PiSSA and OLoRA: ``dW = (a / r) * up @ down - P``, P the part of W0 that the factors held before training.
+
+    P is the best approximation of W0 of the adapter's rank (PiSSA: Meng et al., arXiv 2404.02948), or the product of
+    the first columns and rows of its QR decomposition, times a / r (OLoRA: Büyükakyüz, arXiv 2406.01775).
+    """
+
+    addition: LowRank
+    start: str
+
+    def add_to(self, weight: Matrix, scale: float, rows: Rows | None) -> None:
+        """Compute P from what is in ``weight``, which must be all of W0."""
+        start = _START[self.start](weight, self.addition)
+        self.addition.add_to(weight, scale, rows)
+        weight.sub_(start, alpha=scale)
+
+    def acts(self) -> bool:
+        """Return True: only with W0 could it be known that nothing was trained."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """OFT (Qiu et al., arXiv 2306.07280) as kohya and LyCORIS train it: blocks of output channels are rotated.
+
+    Each block is turned by ``R = (1 + Q) (1 - Q)^-1`` with ``Q = b - b^T``: ``W = (s R + (1 - s))^T W0``. If the file
+    has a constraint (its alpha), |Q| is at most the constraint times the number of output channels.
+    """
+
+    blocks: Float[Tensor, "number size size"]
+    constraint: float
+    rescale: Float[Tensor, " out"] | None = None
+
+    def apply(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
+        """Rotate, then rescale each output channel if the adapter does."""
+        number, size, _ = self.blocks.shape
+        blocks = self.blocks.to(base.device, torch.float32)
+        skew = blocks - blocks.transpose(1, 2)
+        limit, norm = self.constraint * number * size, float(torch.linalg.vector_norm(skew)) + 1e-8
+        if 0 < limit < norm:
+            skew = skew * (limit / norm)
+        one = torch.eye(size, device=base.device)
+        turn = scale * ((one + skew) @ torch.linalg.inv(one - skew)) + (1 - scale) * one
+        turned = torch.einsum("knm,kn...->km...", turn, base.view(number, size, *base.shape[1:])).reshape(base.shape)
+        if self.rescale is None:
+            return turned
+        return turned * self.rescale.to(base.device, torch.float32).reshape(-1, *[1] * (base.dim() - 1))
+
+    def acts(self) -> bool:
+        """Tell whether any block turns, or any channel is rescaled."""
+        return _nonzero(self.blocks - self.blocks.transpose(1, 2)) or self.rescale is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     """Any addition at work: ``W = W0 + s * dW``."""
 
@@ -220,6 +297,19 @@ class Rescaled:
         return _nonzero(self.change)
 
 
+def _principal(weight: Matrix, addition: LowRank) -> Matrix:
+    rank = addition.down.shape[0]
+    left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    return (left[:, :rank] * values[:rank]) @ right[:rank]
+
+
+def _first_of_qr(weight: Matrix, addition: LowRank) -> Matrix:
+    rank = addition.down.shape[0]
+    q, r = torch.linalg.qr(weight)
+    return addition.factor * q[:, :rank] @ r[:rank]
+
+
+_START: Final[Mapping[str, Callable[[Matrix, LowRank], Matrix]]] = {"pissa": _principal, "olora": _first_of_qr}
 _TINY: Final = torch.finfo(torch.float32).tiny
 
 

@@ -30,12 +30,19 @@ _FLUX_DOUBLE: Final[Mapping[str, tuple[str, ...]]] = {
     "txt_mlp.2": ("ff_context.net.2",),
     "img_mod.lin": ("norm1.linear",),
     "txt_mod.lin": ("norm1_context.linear",),
+    "processor.qkv_lora1": _ATTENTION,
+    "processor.qkv_lora2": _ADDED,
+    "processor.proj_lora1": ("attn.to_out.0",),
+    "processor.proj_lora2": ("attn.to_add_out",),
 }
 _FLUX_SINGLE: Final[Mapping[str, tuple[str, ...]]] = {
     "linear1": (*_ATTENTION, "proj_mlp"),
     "linear2": ("proj_out",),
     "modulation.lin": ("norm.linear",),
+    "processor.qkv": _ATTENTION,
+    "processor.proj": ("proj_out",),
 }
+"""``processor`` is in XLabs' names: its LoRA stands beside the weight that the authors' code calls qkv or proj."""
 _FLUX_ENDS: Final = {
     "img_in": "x_embedder",
     "txt_in": "context_embedder",

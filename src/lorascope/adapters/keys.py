@@ -5,6 +5,7 @@ part that the tensor plays in it, here "down". Which weight of the base model an
 of `names`.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,16 +39,32 @@ _PARTS: Final[Mapping[str, str]] = {
     "ia3_l": "ia3_l",
     "on_input": "on_input",
     "weight": "weight",
+    **{f"{name}.weight": name for name in ("a1", "a2", "b1", "b2", "bm")},
+    "oft_blocks": "oft_blocks",
+    "rescale": "rescale",
 }
 
 _NAMED: Final[Mapping[str, str]] = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 """What peft writes before an adapter's own name, as in ``lora_A.default.weight``."""
 
-_UNSUPPORTED: Final[Mapping[str, str]] = {
-    "oft_": "OFT", "boft_": "BOFT", "a1.weight": "GLoRA", "b1.weight": "GLoRA", "vera_lambda_": "VeRA",
-    "lora_embedding_": "LoRA of an embedding", "lokr_t1": "LoKr with t1",
-    "string_to_param": "textual inversion", "emb_params": "textual inversion", "clip_l": "textual inversion",
-}  # fmt: skip
+_FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
+    (r"transformer_blocks\.\d+\.(?:qkv_proj|out_proj|mlp_fc\d)\w*\.lora_(?:down|up)$",
+     "a LoRA that nunchaku packed for its quantised models", "Use the file that it was converted from"),
+    (r"(?:text_encoder|unet):\d+:(?:up|down)$",
+     "the first layout of LoRA files (cloneofsimo's), in which modules are numbered and have no names",
+     "Convert it to the names of kohya or diffusers with the tool that made it"),
+    (r"\.oft_[RS](?:\.|$)", "OFT as peft and OneTrainer write it, which is not supported", "Export it as LoRA"),
+    (r"\.boft_", "BOFT, which is not supported", "Export it as LoRA"),
+    (r"\.vera_lambda_", "VeRA, which is not supported", "Export it as LoRA"),
+    (r"\.lora_embedding_", "LoRA of an embedding, which is not supported", "Train it without the embedding"),
+    (r"\.lokr_t1$", "LoKr with t1, which is not supported", "Export it as LoRA"),
+    (r"^(?:string_to_param|emb_params$|clip_[lg]$)", "a textual inversion, not an adapter",
+     "Use it as an embedding; LoRA, LoHa, LoKr, OFT, GLoRA, IA3 and differences are measured"),
+)  # fmt: skip
+"""Keys of files that are known and cannot be read: what they are, and what to do."""
+
+_BUNDLED: Final = "bundle_emb."
+_XLABS: Final = tuple(f".processor.{name}_lora{number}" for name in ("qkv", "proj") for number in (1, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +111,19 @@ def group_keys(keys: Iterable[str]) -> Grouped:
     return Grouped(modules, tuple(strays))
 
 
-def unsupported_kind(keys: Iterable[str]) -> str | None:
-    """Name the kind of adapter that stray keys belong to, if it is one that is known but not supported."""
+def foreign(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Name the kind of file that keys belong to and say what to do, if it is known but cannot be read."""
     for key in keys:
-        tail = ".".join(key.rsplit(".", 2)[-2:])
-        for mark, kind in _UNSUPPORTED.items():
-            if mark in tail:
-                return kind
+        for mark, kind, remedy in _FOREIGN:
+            if re.search(mark, key):
+                return kind, remedy
     return None
+
+
+def bundled(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the embeddings that OneTrainer and others put into an adapter's file."""
+    names = (key.removeprefix(_BUNDLED).rpartition(".")[0] for key in keys if key.startswith(_BUNDLED))
+    return tuple(dict.fromkeys(names))
 
 
 def _split_chain(key: str, pieces: list[str]) -> tuple[str, str] | None:
@@ -110,6 +132,8 @@ def _split_chain(key: str, pieces: list[str]) -> tuple[str, str] | None:
         return pieces[0], part
     if len(pieces) >= 3 and pieces[-2] in {"down", "up"}:
         owner = key[: -len(f".{pieces[-2]}.weight")]
+        if owner.endswith(_XLABS):
+            return owner, pieces[-2]
         for ending in ("_lora", ".lora", ".lora_linear_layer"):
             if owner.endswith(ending):
                 return owner[: -len(ending)], pieces[-2]

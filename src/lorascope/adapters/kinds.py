@@ -22,7 +22,7 @@ class Module:
     """What the shapes of one module's parts imply.
 
     Attributes:
-        kind: "lora", "locon", "loha", "lokr", "full" or "ia3".
+        kind: "lora", "locon", "loha", "lokr", "glora", "oft", "full" or "ia3".
         traits: Any of "dora", "tucker", "bias".
         rank: The inner width, or None where there is none.
         rows: Height of the weight it changes, seen as a matrix; None if it changes the bias only.
@@ -162,10 +162,39 @@ def _ia3(shapes: Shapes) -> Module:
     return Module("ia3")
 
 
+def _glora(shapes: Shapes) -> Module:
+    a1, a2, b1, b2 = _need(shapes, "a1", "a2", "b1", "b2")
+    if "bm" in shapes:
+        raise ShapeProblem("has a core (bm), which no trainer writes for GLoRA")
+    _flat(shapes, "a1", "a2")
+    if glora_is_turned(a1, a2):
+        a1, a2, b1, b2 = a2, a1, b2, b1
+    _same(a1[1], a2[0], "a1 and a2")
+    _same(b1[1], b2[0], "b1 and b2")
+    _flat(shapes, "b1")
+    inputs = a2[1]
+    return Module("glora", (), a2[0], b1[0], math.prod(b2[1:]), inputs)
+
+
+def glora_is_turned(a1: Shape, a2: Shape) -> bool:
+    """Tell LyCORIS' two layouts apart: until 2.0, a1 and b1 were the factors on the right, (rank, in)."""
+    return a1[0] < a1[1] and a2[0] > a2[1]
+
+
+def _oft(shapes: Shapes) -> Module:
+    blocks = shapes["oft_blocks"]
+    if len(blocks) != 3 or blocks[1] != blocks[2] or 0 in blocks:
+        kind = " of BOFT" if len(blocks) == 4 else ""
+        raise ShapeProblem(f"has oft_blocks{kind} of shape {list(blocks)}; (blocks, size, size) is read")
+    return Module("oft", (), None, blocks[0] * blocks[1])
+
+
 _MARKS: Final[Mapping[str, frozenset[str]]] = {
     "lora": frozenset({"down", "up", "mid"}),
     "loha": frozenset(f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")),
     "lokr": frozenset(f"lokr_{name}" for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")),
+    "glora": frozenset({"a1", "a2", "b1", "b2", "bm"}),
+    "oft": frozenset({"oft_blocks", "rescale"}),
     "full": frozenset({"diff"}),
     "ia3": frozenset({"ia3_l", "on_input", "weight"}),
 }
@@ -186,6 +215,8 @@ _READERS: Final[Mapping[str, Callable[[Shapes], Module]]] = {
     "lora": _lora,
     "loha": _loha,
     "lokr": _lokr,
+    "glora": _glora,
+    "oft": _oft,
     "full": _full,
     "ia3": _ia3,
 }

@@ -14,8 +14,12 @@ from lorascope.errors import MalformedAdapter
 _AT_A_DOT = r"(?:.*\.)?{}"
 _HIGHEST = 1e9
 """Of an alpha or a rank. Trainers write at most thousands; a factor beyond float32 would be infinite."""
-_HARMLESS_STARTS = frozenset({"true", "false", "gaussian", "eva", "orthogonal"})
+_HARMLESS_STARTS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "mica"})
 """Values of ``init_lora_weights`` that leave the base weight as it is: B is zero, or B A is, before training."""
+_KNOWN_STARTS = frozenset({"", "pissa", "olora"})
+"""Values that say which part of the base weight the factors held before training, so that it can be subtracted."""
+CONVERT = "Save it from peft with path_initial_model_for_weight_conversion, which makes a plain LoRA of it"
+_YES = frozenset({"true", "1", "yes"})
 
 
 class _SettingProblem(Exception):
@@ -64,6 +68,8 @@ class Settings:
 
     default: Config
     components: Mapping[str, Config]
+    rooted: bool = False
+    """Whether LyCORIS' ``rs_lora`` was on: then it divided by the root of the rank while training."""
 
     def of(self, component: str) -> Config:
         """Return the config of a component."""
@@ -73,17 +79,19 @@ class Settings:
     def read(metadata: Mapping[str, str], config: Mapping[str, object] | None, path: Path) -> "Settings":
         """Read the header first and peft's file after it.
 
-        LyCORIS' ``rs_lora`` is no setting of the file: it stores the alpha that gives the right factor when it is
-        divided by the rank, as every alpha in a file is.
+        LyCORIS' ``rs_lora`` changes nothing for most kinds: the alpha that is stored with it gives the right factor
+        when it is divided by the rank, as every alpha in a file is.
 
         Args:
             metadata: The header's free text. diffusers keeps peft's configs in ``lora_adapter_metadata``,
-                with each key led by its component ("unet.lora_alpha").
+                with each key led by its component ("unet.lora_alpha"); LyCORIS keeps its options in
+                ``ss_network_args``.
             config: The content of peft's ``adapter_config.json``, if there is one.
             path: The file, for messages.
 
         Raises:
-            MalformedAdapter: An alpha is no number, or none that any trainer writes.
+            MalformedAdapter: An alpha is no number, or none that any trainer writes; or the factors hold a part of
+                the base weight that cannot be known.
         """
         stated = _object(metadata.get("lora_adapter_metadata"))
         components: dict[str, dict[str, object]] = {}
@@ -93,9 +101,23 @@ class Settings:
                 components.setdefault(component, {})[name] = value
         try:
             default = _config(config) if config else _config(stated)
-            return Settings(default, {name: _config(values) for name, values in components.items()})
+            made = {name: _config(values) for name, values in components.items()}
         except _SettingProblem as problem:
             raise MalformedAdapter(path, f"its config has {problem}", "Export it again from its trainer") from problem
+        for one in (default, *made.values()):
+            if one.start not in _KNOWN_STARTS:
+                reason = f"its factors hold a part of the base weights (init_lora_weights is {one.start!r:.80})"
+                raise MalformedAdapter(path, f"{reason}, which cannot be computed from them", CONVERT)
+        option = _object(metadata.get("ss_network_args")).get("rs_lora")
+        return Settings(default, made, option is True or str(option).lower() in _YES)
+
+    def states_alpha(self) -> bool:
+        """Tell whether any config has an alpha."""
+        return any(one.alpha is not None or one.alphas for one in (self.default, *self.components.values()))
+
+    def starts(self) -> str:
+        """Return what the factors were before training, if that was a part of the base weights."""
+        return next((one.start for one in (self.default, *self.components.values()) if one.start), "")
 
 
 def _config(values: Mapping[str, object]) -> Config:

@@ -7,11 +7,13 @@ otherwise ignored: it must never stop a measurement.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
 from lorascope.adapters.claims import Claim, Claims, number_claim, text_claim, weight_claim, words_claim
+from lorascope.adapters.folder import ADAPTERS
 from lorascope.errors import MalformedAdapter
 
 MAX_SIDECAR: Final = 20_000_000
@@ -37,20 +39,26 @@ def sidecar_claims(path: Path) -> Claims:
 def peft_config(path: Path) -> dict[str, object] | None:
     """Return the ``adapter_config.json`` that peft lays beside an adapter, or None.
 
-    It holds the alpha of every module, which peft does not write into the tensors' file. Only a file by peft's own
-    name has one: in a folder of many adapters, it would be unclear whose it is.
+    It holds the alpha of every module, which peft does not write into the tensors' file. It belongs to the file by
+    peft's own name, or to the only adapter in the folder: among many, it would be unclear whose it is.
 
     Raises:
         MalformedAdapter: It is there and cannot be read. Without its alpha, another adapter would be measured.
     """
-    if path.name != "adapter_model.safetensors":
-        return None
+    beside = path.with_name("adapter_config.json")
     try:
-        content = _load(path.with_name("adapter_config.json"))
+        if not beside.is_file() or not (path.name == "adapter_model.safetensors" or _is_alone(path)):
+            return None
+        content = _load(beside)
     except (OSError, ValueError, RecursionError) as error:
         reason = f"the adapter_config.json beside it, which has its alpha, cannot be read: {error}"
         raise MalformedAdapter(path, reason, "Download both files again") from error
     return dict(content) if content is not None else None
+
+
+def _is_alone(path: Path) -> bool:
+    names = os.listdir(path.parent)  # noqa: PTH208 - only the names are needed
+    return [name for name in names if name.lower().endswith(ADAPTERS)] == [path.name]
 
 
 def _tail(name: str) -> str:
