@@ -25,7 +25,7 @@ import numpy as np
 Clock = Literal["wall", "cpu"]
 _STATUS = Path("/proc/self/status")
 _BYTES = 1 if sys.platform == "darwin" else 1024
-"""The unit in which getrusage tells memory."""
+"""The unit of memory in getrusage."""
 
 
 @dataclass(frozen=True)

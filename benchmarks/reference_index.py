@@ -1,4 +1,4 @@
-"""The published way to measure an adapter, as its description tells it, to be measured against.
+"""The published way to measure an adapter, after its description, to compare with.
 
 The adapter is put on at run time by diffusers. For every prompt the pipeline draws its seeds in batches of four, which
 are saved as PNG; then every picture is read again, prepared and embedded by CLIP from transformers, and its embedding

@@ -1,4 +1,4 @@
-"""The published way to answer a query, as its description tells it, to be measured against.
+"""The published way to answer a query, after its description, to compare with.
 
 For every query the 280 retrieval prompts are encoded anew, alone and with the query behind them; then the rows of a
 data frame are filtered and scored one after the other, and sorted. Written for this project; no code of the authors is

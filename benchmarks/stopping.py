@@ -97,10 +97,10 @@ def _lost(queries: Queries, world: World, stops: Stops) -> Losses:
 
 
 def _under(world: World, thresholds: Thresholds, stops: Stops, lost: Losses) -> list[str]:
-    """All that is told of stopping under some thresholds."""
+    """All tables about stopping under some thresholds."""
     limits = f"Strength up to {thresholds.strength_max:.4g}, Consistency from {thresholds.consistency_min:.3g}.\n"
-    told = [_cells(world, thresholds, stops), _truths(stops), _widths(stops), _decisions(world, thresholds, stops)]
-    return [limits, *told, _losses(lost)]
+    tables = [_cells(world, thresholds, stops), _truths(stops), _widths(stops), _decisions(world, thresholds, stops)]
+    return [limits, *tables, _losses(lost)]
 
 
 def _goals(world: World, stops: Stops, lost: Losses) -> str:
@@ -115,7 +115,7 @@ def _goals(world: World, stops: Stops, lost: Losses) -> str:
         rows.append((name, f"{cells:.0f}", *goal, f"{mean:+.4f}", f"{most:.2f}", _met(mean <= most)))
     note = (
         "Cells for the median adapter that passes the preset's thresholds, and nDCG@5 lost, mean over orders; both are"
-        " told in full below.\n\n"
+        " shown in full below.\n\n"
     )
     return note + table(("precision", "cells", "at most", "met", "nDCG@5 lost", "at most", "met"), rows)
 

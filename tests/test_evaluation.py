@@ -82,7 +82,7 @@ def test_queries_with_the_same_best_answer_belong_together() -> None:
         ("q.json", '[{"text": "a"}, 5]', "q.json, entry 2: 5 is no object"),
         ("q.csv", "text\na", "q.csv has no column 'query' (its columns: text)"),
         ("q.csv", "query,adapter,grade\na,b", "q.csv, line 2 has more or fewer fields than the first line"),
-        ("q.csv", "query,adapter,grade\na,b,1\na,b,2", "line 3: the id 'a' stands there twice"),
+        ("q.csv", "query,adapter,grade\na,b,1\na,b,2", "line 3: the id 'a' is there twice"),
         ("q.csv", "query,adapter,grade\na,b,much", "line 2: the grade is 'much': write 0 to 4"),
         ("q.csv", "query,adapter,grade\n,b,1", "line 2: the text is ''"),
         ("q.jsonl", r'{"text": "a", "id": "caf\udce9"}', r"line 1: the id 'caf\udce9' holds '\udce9'"),
@@ -153,7 +153,7 @@ def corpus(*descriptions: str, names: tuple[str, ...] = (), downloads: tuple[int
 
 def test_a_corpus_finds_adapters_by_name_or_key_and_says_which_are_missing() -> None:
     some = corpus("", "", "", names=("snow", "twice", "ink"))
-    assert some.find("snow") == some.adapters.find("sha256:snow") == "sha256:snow"
+    assert some.find("snow") == some.find("sha256:snow") == "sha256:snow"
     assert some.find("fog") is None
     queries = [JudgedQuery("1", "a", grades={"snwo": 1, "snow": 2, "qqqq": 1})]
     assert some.unknown(queries) == ["snwo (did you mean snow?)", "qqqq"]

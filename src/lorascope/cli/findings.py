@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from lorascope.cli.output import counted, err, out, print_json, print_table
-from lorascope.evaluation import Findings, Plan
+from lorascope.evaluation import EvaluationPlan, Findings
 from lorascope.evaluation.findings import Value
 from lorascope.evaluation.statistics import Interval
 from lorascope.report.lab import plain_cell
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # loads torch
     from lorascope.evaluation.pictures import RenderCost
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
+def print_plan(plan: EvaluationPlan, as_json: bool) -> None:
     """Print what an evaluation would do and take."""
     if as_json:
         print_json(asdict(plan))

@@ -27,8 +27,8 @@ def krippendorff_alpha(units: Iterable[Sequence[Hashable]]) -> float | None:
         units: the answers that each question got, by however many people.
 
     Returns:
-        1 for full agreement, 0 for what chance gives, below 0 for less; None where nobody can disagree: fewer than
-        two answers to every question, or the same answer to all of them.
+        1 for full agreement, 0 for what chance gives, below 0 for less; None where disagreement is impossible:
+        fewer than two answers to every question, or the same answer to all of them.
     """
     compared = [Counter(unit) for unit in units if len(unit) > 1]
     totals = sum(compared, Counter[Hashable]())

@@ -35,7 +35,7 @@ EXPERIMENTS: Final = {"ablations": True, "metadata": True, "sight": False, "name
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """What an evaluation would do and take.
 
     Attributes:
@@ -166,7 +166,7 @@ class Laboratory:
             dense = f"{named} (all-MiniLM-L6-v2) stands for the dense text models of the paper, which are larger."
         return main_findings(evaluation, consistencies, dense, verdicts)
 
-    def plan(self, queries: Sequence[JudgedQuery], *, judged: bool = False, seeds: int = 1) -> Plan:
+    def plan(self, queries: Sequence[JudgedQuery], *, judged: bool = False, seeds: int = 1) -> EvaluationPlan:
         """What an evaluation would take. Only with ``judged`` are the queries asked, to know which images are needed.
 
         Args:
@@ -184,7 +184,7 @@ class Laboratory:
                     one.find()
             except LorascopeError as error:
                 missing[one.name] = str(error)
-        return Plan(
+        return EvaluationPlan(
             len(queries),
             Clusters([query.cluster for query in queries]).count,
             sum(bool(query.grades) for query in queries),

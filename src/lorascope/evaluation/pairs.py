@@ -75,7 +75,7 @@ def draw_up(rankings: Path, ours: str, other: str) -> Study:
         found.setdefault(retriever, {}).setdefault(query, keys[:_BEST])
     for name in (ours, other):
         if name not in found:
-            raise QueryError(f"{rankings} holds no rankings of {name!r}, but of {', '.join(found) or 'nobody'}")
+            raise QueryError(f"{rankings} holds no rankings of {name!r}, but of {', '.join(found) or 'none'}")
     both = [(query, keys, found[other].get(query, ())) for query, keys in found[ours].items()]
     pairs = tuple(StudyPair(query, one, another) for query, one, another in both if one and another and one != another)
     if not pairs:

@@ -148,8 +148,8 @@ class Studio:
         cells = self._missing(key)
         if not cells:
             return
-        worn, bare = self._bench.words(triggers)
-        words = bare if delta is None else worn
+        adapted, bare = self._bench.words(triggers)
+        words = bare if delta is None else adapted
         images = self._bench.pictures([prompt + words for prompt, _ in cells], [seed for _, seed in cells], delta)
         found = [_picture(prompt, seed, image) for (prompt, seed), image in zip(cells, images, strict=True)]
         self._store.put_pictures(self._protocol.scene, key, found)

@@ -27,7 +27,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and what stands for half of a character."""
 
 Entry = tuple[str, Mapping[str, Any]]
-"""A place in a file, in words, and the fields that stand there."""
+"""A place in a file, in words, and the fields there."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def readable(place: str, what: str, value: object) -> str:
     Args:
         place: the file and the line, for the message.
         what: what the text is.
-        value: what stands there.
+        value: what the file has there.
 
     Raises:
         QueryError: it is no text, or holds a control character or half of a character.
@@ -171,7 +171,7 @@ def readable(place: str, what: str, value: object) -> str:
     if not isinstance(value, str):
         raise QueryError(f"{place}: {what} is {shown(value)}: write a text")
     if found := _UNFIT.search(value):
-        raise QueryError(f"{place}: {what} {shown(value)} holds {found[0]!r}, which nobody can read: leave it out")
+        raise QueryError(f"{place}: {what} {shown(value)} holds {found[0]!r}, which cannot be read: leave it out")
     return value
 
 
@@ -232,7 +232,7 @@ def _merged(source: str | Path, rows: Iterator[tuple[str, dict[str, str]]]) -> l
         repeated = not query.grades or set(known.grades) & set(query.grades)
         if known.text != query.text or repeated:
             raise QueryError(
-                f"{place}: the id {query.id!r} stands there twice: give each query its own, once an adapter"
+                f"{place}: the id {query.id!r} is there twice: give each query its own, and each adapter once"
             )
         found[query.id] = replace(known, grades={**known.grades, **query.grades})
     return list(found.values())

@@ -40,7 +40,7 @@ class Retriever(Protocol):
 
 @final
 class Behaviour:
-    """What adapters do: the search of lorascope itself. Its name tells what differs from the default search."""
+    """The search of lorascope itself. Its name says what differs from the default search."""
 
     def __init__(self, searcher: Searcher, encoding: Encoding = "suffix", filters: Filter = "both") -> None:
         """Choose a query encoding, and which of the Protocol's thresholds apply."""

@@ -67,7 +67,7 @@ class Fuzzy:
 
 @final
 class BM25:
-    """BM25 (Lucene's variant, k1 = 1.5, b = .75) over name and description, English words stemmed by nobody."""
+    """BM25 (Lucene's variant, k1 = 1.5, b = .75) over name and description, without stemming."""
 
     name = "bm25"
 

@@ -52,7 +52,7 @@ def write_run(
 
 
 @final
-class Run:
+class TrecRun:
     """What another system found, as a retriever. Its rankings are by score, as trec_eval reads a run."""
 
     def __init__(self, name: str, rows: Mapping[str, Float[np.ndarray, " adapters"]], size: int) -> None:
@@ -65,7 +65,7 @@ class Run:
         return np.stack([self._rows.get(text, self._nothing) for text in texts])
 
 
-def read_runs(path: Path, corpus: Corpus, queries: Sequence[JudgedQuery]) -> list[Run]:
+def read_runs(path: Path, corpus: Corpus, queries: Sequence[JudgedQuery]) -> list[TrecRun]:
     """The runs of a file, one for each tag. Queries that are not asked are passed over.
 
     Args:
@@ -93,7 +93,7 @@ def read_runs(path: Path, corpus: Corpus, queries: Sequence[JudgedQuery]) -> lis
         raise QueryError(
             f"{path} answers none of the {len(queries)} queries: their ids are such as {next(iter(asked))!r}"
         )
-    return [Run(tag, rows, len(corpus)) for tag, rows in found.items()]
+    return [TrecRun(tag, rows, len(corpus)) for tag, rows in found.items()]
 
 
 def _lines(path: Path) -> list[str]:

@@ -148,7 +148,7 @@ def _seeds(bed: Bed) -> Iterator[Section]:
     """How many seeds a prompt needs, where prompts were measured with several."""
     most = max((int(np.bincount(prompts).max()) for prompts, _ in bed.cells.values()), default=0)
     if most < 2:
-        text = "Nobody was measured with two seeds of one prompt: `index --precision full` would."
+        text = "No adapter was measured with two seeds of one prompt: `index --precision full` does that."
         yield Section("How many seeds in P", text)
         return
     sizes = list(_doubling(most))
@@ -204,7 +204,7 @@ def _encoders(bed: Bed) -> Iterator[Section]:
         searcher = Searcher(library, protocol=stored.protocol.digest)
         figures = evaluate(Corpus.of(searcher), bed.queries, [Behaviour(searcher, filters="none")]).measure(MAIN)
         rows.append((stored.protocol.encoder, stored.adapters, *map(bed.interval, figures.values())))
-    yield Section(heading, "The same pictures, other eyes.", FindingsTable(("encoder", "adapters", MAIN), tuple(rows)))
+    yield Section(heading, "Same images, different encoder.", FindingsTable(("encoder", "adapters", MAIN), tuple(rows)))
 
 
 def _variants(bed: Bed) -> Iterator[Section]:

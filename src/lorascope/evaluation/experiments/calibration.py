@@ -136,8 +136,8 @@ def _by_queries(searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuer
     text = (
         f"Best on all queries: Strength at most {_said(best.strength_max)} ({_said(low[0])} to {_said(high[0])}),"
         f" Consistency at least {_said(best.consistency_min)} ({_said(low[1])} to {_said(high[1])}). What that gains is"
-        f" told by {_FOLDS}-fold cross-validation over groups of queries: each part is ranked with the thresholds that"
-        " the other parts chose."
+        f" estimated by {_FOLDS}-fold cross-validation over groups of queries: each part is ranked with the thresholds"
+        " that the other parts chose."
     )
     return Section("By labelled queries", text, FindingsTable(("thresholds", MAIN, "gain"), rows))
 

@@ -65,7 +65,7 @@ def _differences(evaluation: Evaluation, judged: Judged) -> Section:
 
 
 def _agreement(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
-    """Rank correlation over retrievers, and whether each judge tells right from wrong for one query."""
+    """Rank correlation over retrievers, and how often each judge scores a right adapter above a wrong one."""
     means = {one.judge: [float(one.raw[name].mean()) for name in evaluation.retrievers] for one in verdicts}
     if evaluation.figures:
         means[_QRELS] = [float(evaluation.figures[name][MAIN].mean()) for name in evaluation.retrievers]

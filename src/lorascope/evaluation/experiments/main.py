@@ -170,5 +170,8 @@ def _ambiguous(evaluation: Evaluation, consistencies: Sequence[float | None]) ->
         MAIN,
         (Series("queries", tuple(map(float, x)), tuple(map(float, y))),),
     )
-    text = f"Rank correlation (Spearman) of the query's own Consistency with {MAIN}: {said}. Above 0: a low one warns."
+    text = (
+        f"Rank correlation (Spearman) of the query's own Consistency with {MAIN}: {said}. Only one clearly above"
+        " 0 would make a low Consistency a warning."
+    )
     return Section("Are ambiguous queries the bad ones?", text, None, (chart,))

@@ -139,7 +139,7 @@ def metadata_findings(
 
 @final
 class _Knob:
-    """Turns descriptions worse and looks at what becomes of everybody."""
+    """Makes descriptions worse and measures every retriever on them."""
 
     def __init__(
         self,
@@ -185,11 +185,11 @@ class _Knob:
             for place in order[: round(share * len(order))].tolist():
                 chosen[place] = kinds[int(np.flatnonzero(order == place)[0]) % len(kinds)]
             corpus = self._corpus.described(self._descriptions.decayed(chosen, draw))
-            for name, scores in self._everybody(corpus):
+            for name, scores in self._all_scores(corpus):
                 found.setdefault(name, []).append(self._qrels.main(scores))
         return {name: np.mean(draws, axis=0) for name, draws in found.items()}
 
-    def _everybody(self, corpus: Corpus) -> list[tuple[str, Scores]]:
+    def _all_scores(self, corpus: Corpus) -> list[tuple[str, Scores]]:
         texts = [(text.name, text.scores(self._asked)) for text in self._texts(corpus)]
         first, scores = texts[0]
         hybrid = Hybrid("sum", (), corpus).fused([self._scores, scores])

@@ -60,7 +60,7 @@ def _map(corpus: Corpus, found: Mapping[str, Unseen]) -> Section:
         if chosen:
             series.append(Series(name, tuple(o.strength for o in chosen), tuple(o.moved for o in chosen)))
     names = dict(zip(corpus.keys, corpus.names, strict=True))
-    flagged = ", ".join(names[key] for key, one in found.items() if one.flag) or "nobody"
+    flagged = ", ".join(names[key] for key, one in found.items() if one.flag) or "none"
     chart = Chart("points", "How far embeddings and pictures move", "Strength", "distance of pictures", tuple(series))
     text = f"Flagged: {flagged}. Their pictures move more than 2.5 robust standard deviations beyond what is usual."
     return Section("Pictures against embeddings", text, None, (chart,) if series else ())
@@ -91,8 +91,8 @@ def _warning(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], sc
     }
     rows: list[tuple[Value, ...]] = []
     for name, values in signs.items():
-        told = len(keys) > 3 and np.ptp(values) > 0 and np.ptp(figures) > 0
-        rho = spearman(values, figures) if told else None
+        enough = len(keys) > 3 and np.ptp(values) > 0 and np.ptp(figures) > 0
+        rho = spearman(values, figures) if enough else None
         rows.append((name, float(rho.statistic) if rho else None, float(rho.pvalue) if rho else None))
     text = f"Rank correlation over {len(keys)} adapters of each sign with the {MAIN} of the queries they answer best."
     return Section("Does anything warn of it?", text, FindingsTable(("sign", "Spearman", "p"), tuple(rows)))

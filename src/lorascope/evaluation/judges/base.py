@@ -34,7 +34,7 @@ class Judge(Protocol):
 
     @property
     def encoder(self) -> str:
-        """The digest of its weights, by which it is told from the encoder that measured the library."""
+        """The digest of its weights, to tell it from the encoder that measured the library."""
         ...
 
     def judge(self, images: UInt8[np.ndarray, "n h w 3"], queries: Sequence[str]) -> list[list[Verdict]]:
