@@ -9,9 +9,10 @@ import numpy as np
 
 from miniature.backgrounds import BACKGROUNDS
 from miniature.captions import describe
+from miniature.effects import FAMILIES
 from miniature.objects import CATEGORIES, KINDS
 from miniature.scenes import COLOURS, RELATIONS, Scene, Thing
-from miniature.vocabulary import WHERE
+from miniature.vocabulary import WHERE, WORDS
 
 PER_CATEGORY = 28
 
@@ -74,13 +75,19 @@ def judged() -> Prompts:
     return {name: {first[name].first.kind: [describe(first[name])]} for name in CATEGORIES}
 
 
+def vocabulary() -> Prompts:
+    """The words for effects, by family: what adapters are described in."""
+    return {family: {name: list(WORDS[name]) for name in names if name in WORDS} for family, names in FAMILIES.items()}
+
+
 def write(folder: Path) -> None:
-    """Write the four files."""
+    """Write the five files."""
     index, query, _ = sets()
     _write(folder / "miniature-index.toml", "miniature-index", index)
     _write(folder / "miniature-query.toml", "miniature-query", query)
     _write(folder / "miniature-judged.toml", "miniature-judged", judged())
     _write(folder / "miniature-reference.toml", "miniature-reference", reference())
+    _write(folder / "miniature-vocabulary.toml", "miniature-vocabulary", vocabulary())
 
 
 def _write(path: Path, name: str, categories: dict[str, dict[str, list[str]]]) -> None:

@@ -150,6 +150,7 @@ class Preset:
     query_prompts: str = "query"
     reference: str = "reference"
     judged_prompts: str = "judged"
+    vocabulary: str = "vocabulary"
     seeds: tuple[int, ...]
     noise: NoiseRule = "cell"
     block_size: int = 32
@@ -191,7 +192,7 @@ class Preset:
         Raises:
             PromptSetError: one cannot be read.
         """
-        for source in (self.prompts, self.query_prompts, self.reference, self.judged_prompts):
+        for source in (self.prompts, self.query_prompts, self.reference, self.judged_prompts, self.vocabulary):
             PromptSet.load(source)
 
     def grid(self) -> Grid:

@@ -19,7 +19,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from lorascope.evaluation.pairs import Study, StudyPair
+from lorascope.evaluation.pairs import Pair, Study
 from lorascope.library import Library
 from lorascope.server import Settings, create_app
 from lorascope.server.post import Start
@@ -120,7 +120,7 @@ def server(library_file: Path, loras: Path) -> Iterator[str]:
         keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
     pairs = library_file.with_name("pairs.json")
     one, other = (keys["rose"], keys["grey00"]), (keys["leaf"], keys["sea"])
-    Study("suffix", "query", (StudyPair("red", one, other),)).write(pairs)
+    Study("suffix", "query", (Pair("red", one, other),)).write(pairs)
     with serving(Settings(library=library_file, folders=(loras,), study=pairs)) as address:
         yield address
 

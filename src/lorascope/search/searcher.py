@@ -123,6 +123,10 @@ class Searcher:
         """The vector q' of one phrase."""
         return self._phrases.vectors([phrase], encoding)[phrase][0]
 
+    def vectors(self, phrases: Sequence[str]) -> Float32[np.ndarray, "phrases d"]:
+        """The vectors of several phrases, each of length 1. Those that were encoded before are not encoded again."""
+        return unit(self._phrases.rows(phrases))
+
     def consistency(self, phrase: str) -> float | None:
         """The Consistency of a phrase's shifts over the prompts of P'."""
         return self._phrases.vectors([phrase])[phrase][1]
