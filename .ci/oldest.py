@@ -17,7 +17,7 @@ def main() -> None:
     """One requirement a line."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     tested = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
-    for dependency in project["dependencies"]:
+    for dependency in (*project["dependencies"], *project["optional-dependencies"].get("measure", ())):
         name, floor, marker = re.fullmatch(r"([\w-]+)>=([\w.]+)(;.*)?", dependency.replace(" ", "", 1)).groups()
         if name not in TOOLS:
             print(f"{name}=={floor}{marker or ''}")

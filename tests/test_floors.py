@@ -34,8 +34,8 @@ FIXED = [
 def floors() -> dict[str, tuple[int, ...]]:
     """The oldest allowed version of each dependency, those of the extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["parquet"], *extras["lab"], *extras["faiss"]]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "dev"]
+    lines = [line for part in (project["dependencies"], *extras) for line in part if not line.startswith("lorascope")]
     return {name: version(floor) for name, floor in (re.findall(r"^([\w-]+)>=([\d.]+)", line)[0] for line in lines)}
 
 

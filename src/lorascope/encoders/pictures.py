@@ -50,7 +50,9 @@ def embed_picture(
             upright = _upright(picture)
     except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
         raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except QueryError:
+        raise
+    except Exception as error:  # decoders raise errors of many kinds; AVIF's raises RuntimeError
         raise QueryError(f"{name} cannot be read as a picture ({error}): {_REMEDY}") from error
     if isinstance(encoder, str):
         encoder = load_picture_encoder(encoder, download=download)
