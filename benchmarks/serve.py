@@ -31,7 +31,7 @@ from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, Stor
 from lorascope.measure import load_bench
 from lorascope.miniature import adapters_path, truth
 from lorascope.search.vectors import unit
-from lorascope.server.mapping import principal_axes
+from lorascope.server.map_data import principal_axes
 
 TITLE = "The server"
 NOTE = """Server and clients share the machine. 50 clients ask the shipped world's library for a minute: at once again

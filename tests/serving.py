@@ -17,16 +17,16 @@ from lorascope.grid import PromptSet
 from lorascope.library import Library
 from lorascope.measure import index, load_bench
 from lorascope.protocol import Preset
-from lorascope.server import Settings, create_app
-from lorascope.server.jobs import Plan
-from lorascope.server.post import Task
-from lorascope.server.worker import work
+from lorascope.server import ServerSettings, create_app
+from lorascope.server.job_pipe import Task
+from lorascope.server.jobs import ModelConfig
+from lorascope.server.model_process import work
 
 HERE = "http://localhost"
 """Where test clients think the server is: a name that it goes by."""
 
 
-def start_thread(pipe: Connection, plan: Plan) -> Task:
+def start_thread(pipe: Connection, plan: ModelConfig) -> Task:
     """Begin a worker in a thread of this process."""
 
     def task() -> None:
@@ -66,7 +66,7 @@ def measured(place: Path, *folders: Path, precision: str = "quick") -> Path:
 def serving(place: Path, *folders: Path, **settings: Any) -> Generator[TestClient]:
     """A client of a server over one library."""
     preset = str(small_world(place.parent))
-    app = create_app(Settings(library=place, folders=folders, preset=preset, **settings), start=start_thread)
+    app = create_app(ServerSettings(library=place, folders=folders, preset=preset, **settings), start=start_thread)
     with TestClient(app, base_url=HERE, follow_redirects=False) as client:
         yield client
 

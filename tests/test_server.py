@@ -22,7 +22,7 @@ from lorascope.library import BARE, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
 from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
-from lorascope.server.state import State
+from lorascope.server.shared_state import SharedState
 from lorascope.server.views import is_mature, mature_level
 
 API = "/api/v1"
@@ -108,11 +108,13 @@ def test_what_was_answered_is_given_again_without_waiting_until_the_library_chan
 ) -> None:
     place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
     with serving(place) as client:
-        state: State = client.app.state.lorascope
+        state: SharedState = client.app.state.lorascope
         first = client.get(f"{API}/search?q=red").content
         searched: list[Request] = []
-        search = State.search
-        monkeypatch.setattr(State, "search", lambda self, *asked: searched.append(asked[0]) or search(self, *asked))
+        search = SharedState.search
+        monkeypatch.setattr(
+            SharedState, "search", lambda self, *asked: searched.append(asked[0]) or search(self, *asked)
+        )
         assert client.get(f"{API}/search?q=red").content == first
         assert searched == []
         ask = Search(q="red").request()

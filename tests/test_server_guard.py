@@ -26,7 +26,7 @@ from starlette.requests import HTTPConnection
 from uvicorn.server import ServerState
 
 from lorascope.errors import ServerError
-from lorascope.server import Settings, access, connection, encoding, guard
+from lorascope.server import ServerSettings, access, connection, encoders, guard
 from lorascope.server.access import COOKIE, Access
 from lorascope.server.settings import is_loopback
 
@@ -187,7 +187,7 @@ def test_a_site_that_is_named_needs_the_token_and_never_uses_the_cookie(library:
 @pytest.mark.parametrize("origin", ["*", "gallery.example", "https://gallery.example/", "HTTPS://a.b", "null", ""])
 def test_what_is_no_origin_is_told(tmp_path: Path, origin: str) -> None:
     with pytest.raises(ServerError, match="is no origin: write scheme, host and port as browsers do"):
-        Settings(library=tmp_path / "library.db", origins=(origin,))
+        ServerSettings(library=tmp_path / "library.db", origins=(origin,))
 
 
 # --- the token --------------------------------------------------------------------------------------------------
@@ -309,16 +309,16 @@ def test_sessions_end_and_cannot_be_made_up(client: TestClient, monkeypatch: pyt
 def test_what_others_can_reach_needs_a_token(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "192.168.1.5", "box.local", "::"):
         with pytest.raises(ServerError, match="needs a token: give --token-file, or set LORASCOPE_TOKEN"):
-            Settings(library=tmp_path / "library.db", host=host)
-        assert Settings(library=tmp_path / "library.db", host=host, token=TOKEN).token
+            ServerSettings(library=tmp_path / "library.db", host=host)
+        assert ServerSettings(library=tmp_path / "library.db", host=host, token=TOKEN).token
     with pytest.raises(ServerError, match="the token has 5 characters: use at least 16"):
-        Settings(library=tmp_path / "library.db", token="short")
+        ServerSettings(library=tmp_path / "library.db", token="short")
     assert [host for host in ("127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost") if not is_loopback(host)] == []
 
 
 def test_folders_that_are_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="--folder .*nothing is no folder: give one that exists"):
-        Settings(library=tmp_path / "library.db", folders=(tmp_path / "nothing",))
+        ServerSettings(library=tmp_path / "library.db", folders=(tmp_path / "nothing",))
 
 
 # --- what answers say -------------------------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def test_requests_under_way_are_not_ended_for_an_equal(newcomer: str) -> None:
 
 
 def test_who_waits_for_the_encoder_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MOST", 1)
+    monkeypatch.setattr(encoders, "MOST", 1)
     place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
     turn = threading.Event()
     with serving(place) as client, ThreadPoolExecutor(1) as pool:

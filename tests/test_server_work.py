@@ -29,7 +29,7 @@ from lorascope.library import Library
 from lorascope.library.leases import this_process
 from lorascope.measure import Bench, StopRun, index, load_bench
 from lorascope.protocol import Preset
-from lorascope.server import Settings, create_app
+from lorascope.server import ServerSettings, create_app
 from lorascope.server.folders import Folders
 from lorascope.server.jobs import Progress
 from lorascope.server.problems import Problem
@@ -401,11 +401,11 @@ SERVER = """
 import multiprocessing, sys, time
 from pathlib import Path
 from fastapi.testclient import TestClient
-from lorascope.server import Settings, create_app
+from lorascope.server import ServerSettings, create_app
 
 if __name__ == "__main__":
     library, folder, preset = map(Path, sys.argv[1:])
-    app = create_app(Settings(library=library, folders=(folder,), preset=str(preset)))
+    app = create_app(ServerSettings(library=library, folders=(folder,), preset=str(preset)))
     with TestClient(app, base_url="http://localhost") as client:
         number = client.post("/api/v1/runs", json={"precision": "full"}).json()["id"]
         while not client.get(f"/api/v1/runs/{number}").json()["cells"]:
@@ -426,7 +426,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[byt
 
 def finish(place: Path, folder: Path, number: int) -> dict[str, tuple[bytes, int]]:
     """Resume a run on a new server; what the library holds at its end."""
-    settings = Settings(library=place, folders=(folder,), preset=str(FAKE))
+    settings = ServerSettings(library=place, folders=(folder,), preset=str(FAKE))
     with TestClient(create_app(settings, start=start_thread), base_url=HERE) as client:
         run = client.get(f"{RUNS}/{number}").json()
         assert (run["state"], run["resumable"]) == ("interrupted", True)
@@ -438,7 +438,7 @@ def finish(place: Path, folder: Path, number: int) -> dict[str, tuple[bytes, int
 def test_a_killed_worker_is_told_and_nothing_is_lost(
     tmp_path: Path, folder: Path, undisturbed: dict[str, tuple[bytes, int]]
 ) -> None:
-    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(FAKE))
+    settings = ServerSettings(library=tmp_path / "library.db", folders=(folder,), preset=str(FAKE))
     with TestClient(create_app(settings), base_url=HERE) as client:
         number = start(client, precision="full")
         while not client.get(f"{RUNS}/{number}").json()["cells"]:

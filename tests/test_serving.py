@@ -12,13 +12,13 @@ from typer.testing import CliRunner, Result
 
 from lorascope.cli import listener
 from lorascope.cli.app import app
-from lorascope.server import Settings
+from lorascope.server import ServerSettings
 
 
 @pytest.fixture(autouse=True)
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, int]]:
-    """Settings and port of each server that would have run; each is ended by Ctrl-C at once."""
-    found: list[tuple[Settings, int]] = []
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServerSettings, int]]:
+    """ServerSettings and port of each server that would have run; each is ended by Ctrl-C at once."""
+    found: list[tuple[ServerSettings, int]] = []
 
     def run(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
         state = self.config.app.state.lorascope  # type: ignore[union-attr]
@@ -38,7 +38,7 @@ def serve(tmp_path: Path, *argv: str, status: int = 0) -> Result:
     return result
 
 
-def test_it_says_where_it_is_and_ends_by_ctrl_c(tmp_path: Path, served: list[tuple[Settings, int]]) -> None:
+def test_it_says_where_it_is_and_ends_by_ctrl_c(tmp_path: Path, served: list[tuple[ServerSettings, int]]) -> None:
     output = serve(tmp_path).stdout
     ((settings, port),) = served
     assert f"lorascope is at http://127.0.0.1:{port}/" in output
@@ -48,7 +48,7 @@ def test_it_says_where_it_is_and_ends_by_ctrl_c(tmp_path: Path, served: list[tup
 
 
 def test_what_others_can_reach_gets_a_token_that_is_shown_once(
-    tmp_path: Path, served: list[tuple[Settings, int]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: list[tuple[ServerSettings, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = serve(tmp_path, "--host", "0.0.0.0", "--name", "box.local").stdout
     (settings, port) = served[-1]
@@ -76,7 +76,7 @@ def test_what_others_can_reach_gets_a_token_that_is_shown_once(
     ],
 )
 def test_what_cannot_be_is_told(
-    tmp_path: Path, argv: list[str], message: str, served: list[tuple[Settings, int]]
+    tmp_path: Path, argv: list[str], message: str, served: list[tuple[ServerSettings, int]]
 ) -> None:
     assert message in str(serve(tmp_path, *argv, status=1).exception)
     assert served == []
@@ -85,7 +85,7 @@ def test_what_cannot_be_is_told(
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_a_file_without_a_token_is_told(
-    tmp_path: Path, host: str, text: str, served: list[tuple[Settings, int]]
+    tmp_path: Path, host: str, text: str, served: list[tuple[ServerSettings, int]]
 ) -> None:
     """On loopback the server once ran without a token then; elsewhere it said that no file was given."""
     file = tmp_path / "token"
@@ -97,7 +97,7 @@ def test_a_file_without_a_token_is_told(
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
 def test_a_token_file_that_others_can_read_is_warned_about(
-    tmp_path: Path, served: list[tuple[Settings, int]], mode: int, *, warned: bool
+    tmp_path: Path, served: list[tuple[ServerSettings, int]], mode: int, *, warned: bool
 ) -> None:
     file = tmp_path / "token"
     file.write_text("a token from a file", "utf-8")
@@ -115,7 +115,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 
 
 def test_the_page_is_opened_in_a_window_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[tuple[Settings, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[tuple[ServerSettings, int]]
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(listener.webbrowser, "open", opened.append)
@@ -129,7 +129,7 @@ def test_the_page_is_opened_in_a_window_only(
 
 
 def test_the_demo_ends_with_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[tuple[Settings, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[tuple[ServerSettings, int]]
 ) -> None:
     def demonstrate(folder: Path, *_: Any, **__: Any) -> Path:
         (folder / "loras").mkdir(parents=True)

@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lorascope.evaluation.pairs import Pair, Study
 from lorascope.library import Library
-from lorascope.server import Settings, create_app
-from lorascope.server.post import Start
+from lorascope.server import ServerSettings, create_app
+from lorascope.server.job_pipe import Start
 from tests.fakes import tint
 from tests.serving import measured, start_thread
 
@@ -60,7 +60,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serving(settings: Settings, port: int = 0, start: Start = start_thread) -> Iterator[str]:
+def serving(settings: ServerSettings, port: int = 0, start: Start = start_thread) -> Iterator[str]:
     """A server in a thread, with a worker in another; gives its address."""
     app = create_app(settings, start=start)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", timeout_graceful_shutdown=2))
@@ -121,7 +121,7 @@ def server(library_file: Path, loras: Path) -> Iterator[str]:
     pairs = library_file.with_name("pairs.json")
     one, other = (keys["rose"], keys["grey00"]), (keys["leaf"], keys["sea"])
     Study("suffix", "query", (Pair("red", one, other),)).write(pairs)
-    with serving(Settings(library=library_file, folders=(loras,), study=pairs)) as address:
+    with serving(ServerSettings(library=library_file, folders=(loras,), study=pairs)) as address:
         yield address
 
 

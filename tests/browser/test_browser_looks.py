@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from lorascope.library import Library
-from lorascope.server import Settings
+from lorascope.server import ServerSettings
 from tests.browser.conftest import DESKTOP, LARGE, PHONE, Visit, barriers, keep, serving
 from tests.fakes import tint
 from tests.serving import measured
@@ -81,7 +81,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
     place = measured(folder / "library.db", folder / "loras", precision="glance")
     with Library(place) as library:
         keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
-    with serving(Settings(library=place, folders=(folder / "loras",))) as address:
+    with serving(ServerSettings(library=place, folders=(folder / "loras",))) as address:
         yield address, names, [keys[name] for name in names]
 
 
@@ -136,7 +136,7 @@ def test_a_page_that_is_not_there_says_so(visit: Visit) -> None:
 
 
 def test_an_empty_library_says_what_to_do(visit: Visit, loras: Path, tmp_path: Path) -> None:
-    with serving(Settings(library=tmp_path / "empty.db", folders=(loras,))) as address:
+    with serving(ServerSettings(library=tmp_path / "empty.db", folders=(loras,))) as address:
         page = visit("/", base=address)
         keep(page, "empty")
         assert "56 files wait to be measured" in page.inner_text("main")
@@ -144,7 +144,7 @@ def test_an_empty_library_says_what_to_do(visit: Visit, loras: Path, tmp_path: P
         page.get_by_role("link", name="Go and measure them").click()
         assert page.get_by_role("button", name="56 new files: index").is_visible()
         page.goto("about:blank")  # a page that listens notices that the server goes
-    with serving(Settings(library=tmp_path / "bare.db")) as address:
+    with serving(ServerSettings(library=tmp_path / "bare.db")) as address:
         assert "lorascope serve --folder" in visit("/", base=address).inner_text("main")
         page = visit("/work", base=address, size=PHONE)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-from lorascope.server import Settings
-from lorascope.server.jobs import Plan
-from lorascope.server.post import Task
+from lorascope.server import ServerSettings
+from lorascope.server.job_pipe import Task
+from lorascope.server.jobs import ModelConfig
 from tests.browser.conftest import PHONE, Visit, barriers, keep, ready, serving
 from tests.fakes import tint
 from tests.serving import small_world, start_thread
@@ -171,7 +171,7 @@ def test_files_are_measured_and_a_prompt_tried_with_the_keyboard(visit: Visit, t
     folder = tmp_path / "loras"
     for colour in ("red", "blue"):
         tint(folder / f"{colour}der.safetensors", **{colour: 0.3})
-    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
+    settings = ServerSettings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
     with serving(settings) as address:
         page = visit("/work", base=address)
         tab_to(page, str(folder))
@@ -466,7 +466,7 @@ def test_work_from_new_files_to_results(visit: Visit, tmp_path: Path) -> None:
     for number in range(6):
         tint(folder / f"new{number}.safetensors", red=0.1 + 0.02 * number)
     folder.joinpath("broken.safetensors").write_text("<html>", "utf-8")
-    settings = Settings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
+    settings = ServerSettings(library=tmp_path / "library.db", folders=(folder,), preset=str(small_world(tmp_path)))
     with serving(settings) as address:
         page = visit("/work", base=address)
         page.get_by_role("button", name="7 new files: index").click()
@@ -482,7 +482,7 @@ def test_work_from_new_files_to_results(visit: Visit, tmp_path: Path) -> None:
 
 
 def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Path) -> None:
-    settings = Settings(library=tmp_path / "library.db", folders=(loras,), preset=str(small_world(tmp_path)))
+    settings = ServerSettings(library=tmp_path / "library.db", folders=(loras,), preset=str(small_world(tmp_path)))
     with serving(settings) as address:
         page = visit("/work", base=address)
         page.get_by_label("Precision").select_option("full")
@@ -530,12 +530,12 @@ def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:
 def test_a_try_survives_a_server_that_is_gone_for_a_while(visit: Visit, library_file: Path) -> None:
     go_on = threading.Event()
 
-    def start_late(pipe: Connection, plan: Plan) -> Task:
+    def start_late(pipe: Connection, plan: ModelConfig) -> Task:
         thread = threading.Thread(target=lambda: go_on.wait() and start_thread(pipe, plan).join(), daemon=True)
         thread.start()
         return thread
 
-    with serving(Settings(library=library_file), start=start_late) as address:
+    with serving(ServerSettings(library=library_file), start=start_late) as address:
         page = visit("/?q=red", base=address, forgiven="Failed to")
         page.get_by_text("Try my own prompt on the first 4").click()
         page.get_by_label("Your prompt").fill("a blue boat")
@@ -576,7 +576,7 @@ def test_without_javascript_the_pages_still_work(visit: Visit) -> None:
 
 
 def test_the_work_page_waits_for_a_server_that_restarts(visit: Visit, loras: Path, tmp_path: Path) -> None:
-    settings = Settings(library=tmp_path / "library.db", folders=(loras,))
+    settings = ServerSettings(library=tmp_path / "library.db", folders=(loras,))
     with serving(settings) as address:
         page = visit("/work", base=address, forgiven="ERR_", size=PHONE)
         port = int(address.rpartition(":")[2])
@@ -587,7 +587,7 @@ def test_the_work_page_waits_for_a_server_that_restarts(visit: Visit, loras: Pat
 
 
 def test_a_token_is_asked_for(visit: Visit, library_file: Path) -> None:
-    with serving(Settings(library=library_file, token="a-token-of-some-length")) as address:
+    with serving(ServerSettings(library=library_file, token="a-token-of-some-length")) as address:
         page = visit("/map", base=address, forgiven="401")
         keep(page, "login")
         assert barriers(page) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from lorascope.server import Settings
+from lorascope.server import ServerSettings
 from tests.browser.conftest import Visit, keep, serving
 
 pytestmark = pytest.mark.xdist_group("world")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("world")
 @pytest.fixture
 def address(world: Path) -> Iterator[str]:
     """A server over some of the shipped adapters."""
-    with serving(Settings(library=world)) as found:
+    with serving(ServerSettings(library=world)) as found:
         yield found
 
 

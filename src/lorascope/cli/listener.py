@@ -13,7 +13,7 @@ from pathlib import Path
 from lorascope.cli.output import err, out
 from lorascope.errors import ServerError
 from lorascope.protocol import Preset
-from lorascope.server.settings import Settings, is_loopback
+from lorascope.server.settings import ServerSettings, is_loopback
 
 _VARIABLE = "LORASCOPE_TOKEN"
 _MOST_CONNECTIONS = 256
@@ -43,7 +43,7 @@ def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
     return secrets.token_urlsafe(32), True
 
 
-def run(settings: Settings, *, open_page: bool, show_token: bool = False) -> None:
+def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) -> None:
     """Serve until Ctrl-C, which lets a run end at its next block.
 
     Raises:

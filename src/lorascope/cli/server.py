@@ -47,10 +47,10 @@ def serve(
     """Open a page on which to search, look and compare, and an API for other tools. Ctrl-C ends it."""
     from lorascope.cli.listener import chosen_token, run
     from lorascope.library import default_path
-    from lorascope.server.settings import Settings
+    from lorascope.server.settings import ServerSettings
 
     token, made = chosen_token(host, token_file)
-    settings = Settings(
+    settings = ServerSettings(
         library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
         names=tuple(name or ()), origins=tuple(allow_origin or ()), preset=preset, device=device, study=study,
         download=download,

@@ -24,9 +24,9 @@ def demo(
     place = demonstrate(folder, precision, as_json=as_json)
     if serve or (serve is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()):
         from lorascope.cli.listener import run
-        from lorascope.server.settings import Settings
+        from lorascope.server.settings import ServerSettings
 
-        run(Settings(library=place, folders=(folder / "loras",)), open_page=True)
+        run(ServerSettings(library=place, folders=(folder / "loras",)), open_page=True)
 
 
 def doctor(library: options.LibraryPath = None, as_json: options.Json = False) -> None:

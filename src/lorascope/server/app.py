@@ -18,19 +18,19 @@ from lorascope import __version__
 from lorascope.errors import LorascopeError
 from lorascope.server import api, login, pages
 from lorascope.server.access import Access
-from lorascope.server.encoding import MOST, Encoders
+from lorascope.server.encoders import MOST, Encoders
 from lorascope.server.guard import Guard
-from lorascope.server.post import Start, start_process
+from lorascope.server.job_pipe import Start, start_process
 from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
-from lorascope.server.settings import Settings
-from lorascope.server.state import State
+from lorascope.server.settings import ServerSettings
+from lorascope.server.shared_state import SharedState
 
 _SMALLEST_GZIP = 1024
 _THREADS = MOST + 32
 """Those that wait for the encoder leave some for requests that need none."""
 
 
-def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
+def create_app(settings: ServerSettings, *, start: Start = start_process) -> FastAPI:
     """A server over one library.
 
     Args:
@@ -40,7 +40,7 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
     Raises:
         LibraryError: the library cannot be opened or made.
     """
-    state = State(settings, Encoders(download=settings.download), start)
+    state = SharedState(settings, Encoders(download=settings.download), start)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -66,7 +66,7 @@ def create_app(settings: Settings, *, start: Start = start_process) -> FastAPI:
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
     """Add what every request passes through. The last one added comes first."""
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
     app.add_middleware(Guard, settings=settings, access=app.state.access, answer=_answer)

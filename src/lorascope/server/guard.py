@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.settings import Settings
+from lorascope.server.settings import ServerSettings
 
 LOGIN = "/login"
 _PUBLIC = "/static/"
@@ -56,7 +56,7 @@ class Guard:
     """ASGI middleware that refuses what is not allowed."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, access: Access, answer: Callable[[Request, Problem], Response]
+        self, app: ASGIApp, settings: ServerSettings, access: Access, answer: Callable[[Request, Problem], Response]
     ) -> None:
         """Protect ``app``.
 

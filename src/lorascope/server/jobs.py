@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelConfig:
     """What a worker needs to load its models."""
 
     library: Path
@@ -36,7 +36,7 @@ class EndRun:
 
 
 @dataclass(frozen=True)
-class Wearer:
+class TriedAdapter:
     """An adapter that is to be tried: its key, and where the library last saw its file."""
 
     key: str
@@ -51,7 +51,7 @@ class TryJob:
     id: str
     prompt: str
     seeds: int
-    wearers: tuple[Wearer, ...]
+    adapters: tuple[TriedAdapter, ...]
 
 
 # --- from the worker ------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunEnded:
     """A run came to its end, or was ended; ``error`` tells why it could not go on."""
 
     run: int
@@ -107,4 +107,4 @@ class TryEnded:
 
 
 ToWorker = IndexJob | EndRun | TryJob
-FromWorker = Progress | Ended | Column | TryEnded
+FromWorker = Progress | RunEnded | Column | TryEnded

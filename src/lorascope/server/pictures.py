@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from lorascope.library import Library, StoredProtocol
-from lorascope.server.encoding import Encoders
+from lorascope.server.encoders import Encoders
 from lorascope.server.problems import Problem
 
 _LATEST = 200

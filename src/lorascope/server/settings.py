@@ -15,7 +15,7 @@ PORT = 8642
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """Where the library lies, what may be done, and who may ask.
 
     Attributes:

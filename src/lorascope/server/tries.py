@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lorascope.library import StoredAdapter
-from lorascope.server.jobs import Column, TryJob, Wearer
+from lorascope.server.jobs import Column, TriedAdapter, TryJob
 from lorascope.server.problems import Problem
 
 MOST_ADAPTERS = 4
@@ -42,7 +42,7 @@ class _Try:
 
     def plain(self) -> dict[str, Any]:
         """As the API tells it."""
-        heads = [("", "without"), *((wearer.key, wearer.name) for wearer in self.job.wearers)]
+        heads = [("", "without"), *((adapter.key, adapter.name) for adapter in self.job.adapters)]
         return {
             "id": self.job.id,
             "state": self.state,
@@ -108,8 +108,8 @@ class Tries:
         if self.waiting >= _WAITING:
             problem = f"{_WAITING} tries are waiting already"
             raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
-        wearers = tuple(Wearer(adapter.key, adapter.name, adapter.paths) for adapter in adapters)
-        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, wearers))
+        tried = tuple(TriedAdapter(adapter.key, adapter.name, adapter.paths) for adapter in adapters)
+        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, tried))
         with self._lock:
             self._kept[one.job.id] = one
         self._send(one.job)

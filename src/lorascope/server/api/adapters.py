@@ -11,12 +11,20 @@ from fastapi.responses import JSONResponse, Response
 from lorascope.library import BARE, StoredAdapter, StoredSignature
 from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
-from lorascope.server.api.answers import AdapterPage, Cell, HitRow, KnownAdapter, Neighbours, SignatureRow, Table
-from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import PICTURE, UNCHANGED, errors
+from lorascope.server.api.answers import (
+    AdapterPage,
+    HitRow,
+    KnownAdapter,
+    MapTable,
+    Neighbours,
+    PinnedCell,
+    SignatureRow,
+)
+from lorascope.server.api.cache import cached
+from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors
 from lorascope.server.api.schemas import Listing, ProtocolName
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf, known_adapter
+from lorascope.server.shared_state import StateOf, known_adapter
 from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
 from lorascope.signature import CategoryProfile
 
@@ -103,7 +111,7 @@ def neighbours(state: StateOf, key: AdapterKey, protocol: ProtocolName = "", lim
     return Neighbours(nearest=nearest, opposite=opposite)
 
 
-@router.get("/adapters/{key}/previews", response_model=list[Cell], responses=errors(404, 409))
+@router.get("/adapters/{key}/previews", response_model=list[PinnedCell], responses=errors(404, 409))
 def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> list[dict[str, Any]]:
     """The pinned cells of an adapter, each with the address of its picture without and with it."""
     with state.library() as library:
@@ -137,7 +145,7 @@ def bare_preview(request: Request, state: StateOf, place: Place, protocol: Proto
     return _picture(request, state, BARE, place, protocol)
 
 
-@router.get("/map", response_model=Table, responses=errors(404, 409, 429) | UNCHANGED)
+@router.get("/map", response_model=MapTable, responses=errors(404, 409, 429) | UNCHANGED)
 def all_adapters(request: Request, state: StateOf, protocol: ProtocolName = "") -> Response:
     """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
     drawn = state.map(protocol)

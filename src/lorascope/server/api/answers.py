@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lorascope.signature import Accuracy, CategoryProfile
 
-State = Literal[
+RunState = Literal[
     "waiting", "loading", "running", "pausing", "cancelling", "paused", "done", "cancelled", "failed", "interrupted",
     "elsewhere",
 ]  # fmt: skip
@@ -61,13 +61,13 @@ class Figures(BaseModel):
     )
 
 
-class Row(Figures):
+class MeasuredAdapter(Figures):
     """An adapter and its figures."""
 
     adapter: BriefAdapter = Field(description="The adapter.")
 
 
-class HitRow(Row):
+class HitRow(MeasuredAdapter):
     """A hit; ``score`` is None if nothing in particular was asked for."""
 
     rank: int = Field(description="Its place in the whole answer, from 1 on.")
@@ -115,14 +115,14 @@ class AdapterPage(Page):
     """Adapters of one Protocol."""
 
     protocol: str = Field(description="Under which Protocol.")
-    adapters: list[Row] = Field(description="A part of the list, in the order that was asked for.")
+    adapters: list[MeasuredAdapter] = Field(description="A part of the list, in the order that was asked for.")
 
 
 class RunRow(BaseModel):
     """A run."""
 
     id: int = Field(description="Its number.")
-    state: State = Field(description="How it stands; `elsewhere` means in another process.")
+    state: RunState = Field(description="How it stands; `elsewhere` means in another process.")
     folders: list[str] = Field(description="The folders that it looks into.")
     precision: str = Field(description="To which precision it measures.")
     partial: bool = Field(description="Whether adapters that match the base model only in part are measured too.")
@@ -164,7 +164,7 @@ class TryRow(BaseModel):
     error: Fault | None = Field(description="Why it failed, if it did.")
 
 
-class Table(BaseModel):
+class MapTable(BaseModel):
     """The map, in columns."""
 
     protocol: str = Field(description="Under which Protocol.")
@@ -235,7 +235,7 @@ class Neighbours(BaseModel):
     opposite: list[HitRow] = Field(description="Those that do most nearly the opposite, the most opposite first.")
 
 
-class Cell(BaseModel):
+class PinnedCell(BaseModel):
     """A pinned cell with the addresses of its pictures; ``bare_url`` is None where the bare one is not kept."""
 
     place: int = Field(description="Which of the pinned cells it is.")

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 
 from lorascope import __version__
 from lorascope.server.api.answers import Health, ProtocolRow
-from lorascope.server.api.describing import errors
-from lorascope.server.state import StateOf
+from lorascope.server.api.openapi import errors
+from lorascope.server.shared_state import StateOf
 from lorascope.server.views import plain_thresholds
 
 router = APIRouter(tags=["facts"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lorascope.errors import HALF, QueryError
+from lorascope.errors import HALF
 from lorascope.search import Example, Request
-from lorascope.server.problems import Problem, code_of
+from lorascope.server.examples import examples
 from lorascope.server.tries import LONGEST_PROMPT
 
 Key = Annotated[str, Field(max_length=200, examples=["sha256:..."])]
@@ -34,22 +33,6 @@ class Asked(BaseModel):
         if any(isinstance(text, str) and HALF.search(text) for text in texts):
             raise ValueError("it holds half a character")
         return value
-
-
-def examples(more: Iterable[str], less: Iterable[str]) -> tuple[Example, ...]:
-    """Adapters to be like and to be unlike, each spelt ``KEY`` or ``KEY:0.5``.
-
-    Raises:
-        Problem: a weight is out of range.
-    """
-    return (*_read(more, "more"), *(-example for example in _read(less, "less")))
-
-
-def _read(texts: Iterable[str], field: str) -> list[Example]:
-    try:
-        return [Example.parse(text) for text in texts]
-    except QueryError as error:
-        raise Problem(422, code_of(error), str(error), field=field) from error
 
 
 class Search(Asked):

@@ -6,9 +6,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-from lorascope.server.pages import adapter, atlas, comparing, searching, trying, working
+from lorascope.server.pages import adapter, atlas, comparison, search, tries, work
 from lorascope.server.pages.render import STATIC, page
-from lorascope.server.pages.studying import StudyPages
+from lorascope.server.pages.study import StudyPages
 from lorascope.server.problems import Problem
 
 __all__ = ["install", "login_page", "problem_page"]
@@ -16,7 +16,7 @@ __all__ = ["install", "login_page", "problem_page"]
 
 def install(app: FastAPI) -> None:
     """Add every page, and the files that they load."""
-    for part in (searching, adapter, comparing, atlas, trying, working):
+    for part in (search, adapter, comparison, atlas, tries, work):
         app.include_router(part.router)
     if study := app.state.lorascope.settings.study:
         app.include_router(StudyPages(study).router)
@@ -26,7 +26,7 @@ def install(app: FastAPI) -> None:
 def problem_page(request: Request, problem: Problem) -> Response:
     """What a person sees where something went wrong, or where there is nothing yet."""
     if problem.code == "empty-library":
-        return searching.empty_page(request, request.app.state.lorascope)
+        return search.empty_page(request, request.app.state.lorascope)
     answer = page(request, "problem.html.jinja", status=problem.status, problem=problem)
     answer.headers.update(problem.headers)
     return answer

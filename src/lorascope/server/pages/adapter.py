@@ -20,7 +20,7 @@ from lorascope.server.pages.cards import Card, Cells, card, ranged
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf, known_adapter
+from lorascope.server.shared_state import StateOf, known_adapter
 from lorascope.signature import CategoryProfile, Signature
 
 router = APIRouter(include_in_schema=False)

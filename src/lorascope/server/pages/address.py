@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from lorascope.search import Example, Request
-from lorascope.server.api.schemas import examples
+from lorascope.server.examples import examples
 
 PAGE = 48
 """Hits on a page."""

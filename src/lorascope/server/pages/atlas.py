@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from lorascope.library import Matrix
-from lorascope.server.mapping import ENOUGH
+from lorascope.server.map_data import ENOUGH
 from lorascope.server.pages.cards import card
 from lorascope.server.pages.render import page
-from lorascope.server.state import StateOf
+from lorascope.server.shared_state import StateOf
 
 router = APIRouter(include_in_schema=False)
 

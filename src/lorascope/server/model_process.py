@@ -15,7 +15,18 @@ from lorascope.library import Library
 from lorascope.measure import Bench, Event, StopRun, index, load_bench
 from lorascope.measure.queue import trigger_words
 from lorascope.protocol import Preset
-from lorascope.server.jobs import Column, Ended, EndRun, FromWorker, IndexJob, Plan, Progress, TryEnded, TryJob, Wearer
+from lorascope.server.jobs import (
+    Column,
+    EndRun,
+    FromWorker,
+    IndexJob,
+    ModelConfig,
+    Progress,
+    RunEnded,
+    TriedAdapter,
+    TryEnded,
+    TryJob,
+)
 from lorascope.server.problems import Problem, problem_of
 
 _USUAL = "sdxl-paper"
@@ -23,16 +34,16 @@ _SCAN_SECONDS = 0.2
 """Files are found by the thousand in a second; so often is it told how many."""
 
 
-def run(pipe: Connection, plan: Plan) -> None:
+def run(pipe: Connection, plan: ModelConfig) -> None:
     """The process: work until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which says when to end
     work(pipe, plan)
 
 
-def work(pipe: Connection, plan: Plan) -> None:
+def work(pipe: Connection, plan: ModelConfig) -> None:
     """Do the jobs that come through the pipe, one after the other, until its other end is closed."""
     with Library(plan.library, create=True) as library:
-        worker = _Worker(pipe, plan, library)
+        worker = ModelProcess(pipe, plan, library)
         while (job := worker.next()) is not None:
             worker.do(job)
 
@@ -46,10 +57,10 @@ def chosen_preset(library: Library, name: str) -> Preset:
 
 
 @final
-class _Worker:
+class ModelProcess:
     """Jobs in, tidings out. A try that arrives during a run is done between two of its blocks."""
 
-    def __init__(self, pipe: Connection, plan: Plan, library: Library) -> None:
+    def __init__(self, pipe: Connection, plan: ModelConfig, library: Library) -> None:
         self._pipe = pipe
         self._plan = plan
         self._library = library
@@ -92,14 +103,14 @@ class _Worker:
     # --- Runs -----------------------------------------------------------------------------------------------------
 
     def _index(self, job: IndexJob) -> None:
-        watcher = _Follower(self, job.run)
+        watcher = _ProgressReporter(self, job.run)
         try:
             outcome = index(
                 job.paths, self._loaded(), precision=job.precision, partial=job.partial, watch=watcher, number=job.run
             )
-            self._tell(Ended(job.run, outcome.summary()))
+            self._tell(RunEnded(job.run, outcome.summary()))
         except LorascopeError as error:
-            self._tell(Ended(job.run, {"finished": False}, problem_of(error).plain()))
+            self._tell(RunEnded(job.run, {"finished": False}, problem_of(error).plain()))
 
     def between(self, progress: Progress) -> None:
         """Between two blocks: tell how it goes, do what cannot wait.
@@ -127,8 +138,8 @@ class _Worker:
             bench = self._loaded()
             seeds = bench.preset.seeds[: job.seeds]
             self._tell(Column(job.id, 0, seeds, tuple(bench.draw(job.prompt, "", seeds))))
-            for place, wearer in enumerate(job.wearers, 1):
-                self._tell(_worn(bench, job, place, wearer, seeds))
+            for place, adapter in enumerate(job.adapters, 1):
+                self._tell(_try_column(bench, job, place, adapter, seeds))
             self._tell(TryEnded(job.id))
         except StopRun:  # the server is gone
             raise
@@ -136,10 +147,10 @@ class _Worker:
             self._tell(TryEnded(job.id, _failure(error)))
 
 
-def _worn(bench: Bench, job: TryJob, place: int, wearer: Wearer, seeds: tuple[int, ...]) -> Column:
+def _try_column(bench: Bench, job: TryJob, place: int, adapter: TriedAdapter, seeds: tuple[int, ...]) -> Column:
     """One column; an adapter that cannot be put on says why, and the others are tried."""
     try:
-        path, data = _file(wearer)
+        path, data = _file(adapter)
         delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
         words = trigger_words(read_adapter(path).claims)
         return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)), bench.preset.scale)
@@ -155,28 +166,30 @@ def _failure(error: Exception) -> dict[str, Any]:
     return Problem(500, "try-failed", reason, "try again; if it fails again, report it").plain()
 
 
-def _file(wearer: Wearer) -> tuple[Path, bytes]:
+def _file(adapter: TriedAdapter) -> tuple[Path, bytes]:
     """The adapter's file: the first of its paths where it is still the one that was measured."""
     changed: ChangedAdapter | None = None
-    for path in map(Path, wearer.paths):
+    for path in map(Path, adapter.paths):
         try:
             data = path.read_bytes()
         except OSError:
             continue
-        if f"sha256:{sha256_of(data)}" == wearer.key:
+        if f"sha256:{sha256_of(data)}" == adapter.key:
             return path, data
         changed = ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
     if changed is not None:
         raise changed
-    places = ", ".join(wearer.paths) or "nowhere: it was imported"
-    raise UnreadableAdapter(wearer.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now")
+    places = ", ".join(adapter.paths) or "nowhere: it was imported"
+    raise UnreadableAdapter(
+        adapter.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now"
+    )
 
 
 @final
-class _Follower:
+class _ProgressReporter:
     """Turns the events of a run into tidings. It counts adapters by name, which is all that an event tells of them."""
 
-    def __init__(self, worker: _Worker, run: int) -> None:
+    def __init__(self, worker: ModelProcess, run: int) -> None:
         self._worker = worker
         self._run = run
         self._stage = "scan"

@@ -10,8 +10,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Protocol, final, runtime_checkable
 
-from lorascope.server.jobs import FromWorker, Plan, ToWorker
-from lorascope.server.worker import run
+from lorascope.server.jobs import FromWorker, ModelConfig, ToWorker
+from lorascope.server.model_process import run
 
 _IDLE_SECONDS = 300.0
 """How long an idle worker keeps its models loaded."""
@@ -28,10 +28,10 @@ class Task(Protocol):
         ...
 
 
-Start = Callable[[Connection, Plan], Task]
+Start = Callable[[Connection, ModelConfig], Task]
 
 
-def start_process(pipe: Connection, plan: Plan) -> Task:
+def start_process(pipe: Connection, plan: ModelConfig) -> Task:
     """Begin a worker in a process of its own; spawned, because torch's threads do not survive a fork."""
     process = get_context("spawn").Process(target=run, args=(pipe, plan), name="lorascope-worker", daemon=True)
     process.start()
@@ -40,12 +40,12 @@ def start_process(pipe: Connection, plan: Plan) -> Task:
 
 
 @final
-class Post:
+class JobPipe:
     """Sends jobs, and calls back with what comes."""
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ModelConfig,
         start: Start,
         lock: threading.RLock,
         *,

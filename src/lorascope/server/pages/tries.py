@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from lorascope.server.pages.cards import tag_weight
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf
+from lorascope.server.shared_state import StateOf
 from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)

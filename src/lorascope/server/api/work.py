@@ -12,11 +12,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from lorascope.server.api.answers import FolderRow, RefusalPage, RunRow, TryRow
-from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import EVENTS, PICTURE, UNCHANGED, errors, errors_of_change
+from lorascope.server.api.cache import cached
+from lorascope.server.api.openapi import EVENTS, PICTURE, UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import NewRun, NewTry, Part
 from lorascope.server.problems import Problem
-from lorascope.server.state import State, StateOf
+from lorascope.server.shared_state import SharedState, StateOf
 
 router = APIRouter(tags=["work"])
 
@@ -93,7 +93,7 @@ async def events(request: Request, state: StateOf) -> Response:
     return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _stream(state: State) -> AsyncGenerator[str]:
+async def _stream(state: SharedState) -> AsyncGenerator[str]:
     listeners, quiet = state.work.listeners, None
     with listeners.listening() as changed:
         while not (listeners.closed or state.ending()):

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from lorascope.protocol import PRECISIONS
 from lorascope.report.words import duration
 from lorascope.server.pages.render import page
-from lorascope.server.state import State, StateOf
+from lorascope.server.shared_state import SharedState, StateOf
 
 router = APIRouter(include_in_schema=False)
 
@@ -73,7 +73,7 @@ def steer(state: StateOf, number: int, what: Literal["pause", "resume", "cancel"
     return RedirectResponse("/work", 303)
 
 
-def _progress(state: State) -> dict[str, Any]:
+def _progress(state: SharedState) -> dict[str, Any]:
     snapshot = state.work.snapshot()
     run = snapshot["run"]
     return {

@@ -15,15 +15,15 @@ from fastapi import Depends
 
 from lorascope.library import Library, StoredAdapter, StoredProtocol
 from lorascope.search import Answer, Example, Hit, Request, Searcher
-from lorascope.server.encoding import Encoders
+from lorascope.server.encoders import Encoders
 from lorascope.server.folders import Folders
-from lorascope.server.jobs import Plan
-from lorascope.server.mapping import MapData, draw_map
+from lorascope.server.job_pipe import Start
+from lorascope.server.jobs import ModelConfig
+from lorascope.server.map_data import MapData, draw_map
 from lorascope.server.pictures import Pictures
-from lorascope.server.post import Start
 from lorascope.server.problems import Problem
-from lorascope.server.settings import Settings
-from lorascope.server.work import Work
+from lorascope.server.settings import ServerSettings
+from lorascope.server.work_queue import WorkQueue
 
 _CACHED_HITS = 5000
 """How many hits all cached answers may have together: some 15 kB each."""
@@ -62,10 +62,10 @@ class CachedAnswer:
 
 
 @final
-class State:
+class SharedState:
     """One library, served to many threads. ``ending`` tells whether the server is about to stop."""
 
-    def __init__(self, settings: Settings, encoders: Encoders, start: Start) -> None:
+    def __init__(self, settings: ServerSettings, encoders: Encoders, start: Start) -> None:
         """Open the library, making it if it is not there; ``start`` begins the worker when there is work.
 
         Raises:
@@ -84,8 +84,8 @@ class State:
         self._cached_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
-        plan = Plan(settings.library, settings.preset, settings.device, settings.download)
-        self.work = Work(plan, settings.folders, self.library, start)
+        plan = ModelConfig(settings.library, settings.preset, settings.device, settings.download)
+        self.work = WorkQueue(plan, settings.folders, self.library, start)
         self.tries = self.work.tries
         self.ending: Callable[[], bool] = lambda: False
 
@@ -308,9 +308,9 @@ def known_adapter(library: Library, key: str) -> StoredAdapter:
     return found
 
 
-async def _state(request: fastapi.Request) -> State:
+async def _state(request: fastapi.Request) -> SharedState:
     return request.app.state.lorascope
 
 
-StateOf = Annotated[State, Depends(_state)]
+StateOf = Annotated[SharedState, Depends(_state)]
 """The state, as the argument of an endpoint."""

@@ -20,7 +20,7 @@ from lorascope.library import Library
 from lorascope.server.pages.cards import Cells, Pair
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
-from lorascope.server.state import StateOf
+from lorascope.server.shared_state import StateOf
 from lorascope.server.views import is_mature
 from lorascope.server.votes import QUESTIONS, WANTED, Answer, Question, Vote, Votes, ours_is_left
 
@@ -32,7 +32,7 @@ Person = Annotated[str | None, Cookie(alias="study", max_length=64, pattern="^[A
 
 
 @dataclass(frozen=True)
-class Row:
+class QuestionResult:
     """What came of one question."""
 
     question: str
@@ -137,7 +137,7 @@ class StudyPages:
             writer.writerow([vote.pair, query, vote.question, people[vote.person], vote.answer])
         return Response(file.getvalue(), media_type="text/csv; charset=utf-8")
 
-    def _row(self, question: str, text: str, votes: Sequence[Vote]) -> Row:
+    def _row(self, question: str, text: str, votes: Sequence[Vote]) -> QuestionResult:
         mine = [vote for vote in votes if vote.question == question]
         counts = Counter(vote.answer for vote in mine)
         units: dict[int, list[str]] = {}
@@ -145,7 +145,7 @@ class StudyPages:
             units.setdefault(vote.pair, []).append(vote.answer)
         names = {"ours": self._study.ours, "other": self._study.other, "tie": "neither"}
         majorities = Counter(_majority(answers) for answers in units.values())
-        return Row(
+        return QuestionResult(
             text,
             tuple(
                 (name, counts[key], counts[key] / max(len(mine), 1), wilson(counts[key], len(mine)))

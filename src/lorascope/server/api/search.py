@@ -12,10 +12,10 @@ from fastapi.responses import Response
 
 from lorascope.search import Request as SearchRequest
 from lorascope.server.api.answers import ImageId, SearchPage
-from lorascope.server.api.caching import cached
-from lorascope.server.api.describing import UNCHANGED, errors, errors_of_change
+from lorascope.server.api.cache import cached
+from lorascope.server.api.openapi import UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import ProtocolName, Search
-from lorascope.server.state import CachedAnswer, State, StateOf
+from lorascope.server.shared_state import CachedAnswer, SharedState, StateOf
 from lorascope.server.views import plain_answer
 
 router = APIRouter(tags=["search"])
@@ -50,7 +50,7 @@ async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "
     return {"image": await run_in_threadpool(state.add_picture, data, protocol)}
 
 
-async def _answer(request: Request, state: State, asked: Search) -> Response:
+async def _answer(request: Request, state: SharedState, asked: Search) -> Response:
     wanted = asked.request()
     answer = state.remembered(wanted, asked.protocol)
     if answer is None or not answer.encoded:  # what was sent before takes no thread
@@ -58,7 +58,7 @@ async def _answer(request: Request, state: State, asked: Search) -> Response:
     return cached(request, answer.encoded["json"], "application/json", zipped=answer.encoded["zipped"], seconds=0)
 
 
-def _encoded(state: State, wanted: SearchRequest, protocol: str) -> CachedAnswer:
+def _encoded(state: SharedState, wanted: SearchRequest, protocol: str) -> CachedAnswer:
     """An answer with the bytes that are sent of it."""
     cached_answer = state.search(wanted, protocol)
     if not cached_answer.encoded:

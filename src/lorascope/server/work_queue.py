@@ -13,9 +13,19 @@ from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure.index import request_of
 from lorascope.protocol import Precision
-from lorascope.server.jobs import Column, Ended, EndRun, FromWorker, IndexJob, Plan, Progress, ToWorker, TryJob
+from lorascope.server.job_pipe import JobPipe, Start
+from lorascope.server.jobs import (
+    Column,
+    EndRun,
+    FromWorker,
+    IndexJob,
+    ModelConfig,
+    Progress,
+    RunEnded,
+    ToWorker,
+    TryJob,
+)
 from lorascope.server.listeners import Listeners
-from lorascope.server.post import Post, Start
 from lorascope.server.problems import Problem, problem_of
 from lorascope.server.runs import Run, Wish, how_it_ended, stored_run
 from lorascope.server.tries import Tries
@@ -26,10 +36,10 @@ Libraries = Callable[[], AbstractContextManager[Library]]
 
 
 @final
-class Work:
+class WorkQueue:
     """What is under way, what waits, and how both are told. Every method may be called by any thread."""
 
-    def __init__(self, plan: Plan, folders: Sequence[Path], libraries: Libraries, start: Start) -> None:
+    def __init__(self, plan: ModelConfig, folders: Sequence[Path], libraries: Libraries, start: Start) -> None:
         """Nothing is loaded before the first job.
 
         Args:
@@ -43,7 +53,7 @@ class Work:
         self._folders = tuple(folders)
         self._libraries = libraries
         self._lock = threading.RLock()
-        self._post = Post(plan, start, self._lock, told=self._told, lost=self._lost, idle=self._idle)
+        self._post = JobPipe(plan, start, self._lock, told=self._told, lost=self._lost, idle=self._idle)
         self._waiting: deque[Run] = deque()
         self._current: Run | None = None
         self._last: dict[str, Any] | None = None
@@ -201,7 +211,7 @@ class Work:
             if isinstance(message, Progress):
                 if self._current is not None:
                     self._current.follow(message)
-            elif isinstance(message, Ended):
+            elif isinstance(message, RunEnded):
                 self._ended(message.outcome, message.error)
             elif isinstance(message, Column):
                 self.tries.column(message)

@@ -18,7 +18,7 @@ from lorascope.server.pages.address import PAGE, Address
 from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling_cells
 from lorascope.server.pages.render import is_part, page
 from lorascope.server.problems import Problem, problem_of
-from lorascope.server.state import State, StateOf
+from lorascope.server.shared_state import SharedState, StateOf
 
 router = APIRouter(include_in_schema=False)
 
@@ -91,7 +91,7 @@ def favourites(
     return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=address)
 
 
-def empty_page(request: Request, state: State) -> Response:
+def empty_page(request: Request, state: SharedState) -> Response:
     """What to do while nothing is measured."""
     running, library = state.work.snapshot()["run"], state.settings.library
     return page(request, "empty.html.jinja", folders=state.folders(), running=running, library=library)
@@ -164,7 +164,7 @@ def _hint(answer: Answer, *, asked: bool) -> str:
     return NOTHING if answer.request.offset == 0 and not answer.matched else ""
 
 
-def _names(state: State, address: Address) -> dict[str, str]:
+def _names(state: SharedState, address: Address) -> dict[str, str]:
     """The names of the adapters that serve as examples."""
     with state.library() as library:
         return {
@@ -173,7 +173,7 @@ def _names(state: State, address: Address) -> dict[str, str]:
         }
 
 
-def _sliders(state: State, address: Address) -> dict[str, dict[str, float]]:
+def _sliders(state: SharedState, address: Address) -> dict[str, dict[str, float]]:
     """Range, step, default and value of each threshold's slider, from what the library holds."""
     with state.library() as library:
         searcher = state.searcher(library, address.protocol)

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from lorascope.library import Matrix
 from lorascope.server.pages.cards import Cells, Pair, card
 from lorascope.server.pages.render import page
-from lorascope.server.state import StateOf
+from lorascope.server.shared_state import StateOf
 
 router = APIRouter(include_in_schema=False)
 
