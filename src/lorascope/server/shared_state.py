@@ -77,7 +77,7 @@ class SharedState:
         self._folders = Folders(settings.folders)
         self._free: list[Library] = [Library(settings.library, create=True)]
         self._lock = threading.RLock()
-        self._version: tuple[object, ...] = ()
+        self._version = -1
         self._protocols: tuple[StoredProtocol, ...] = ()
         self._searchers: dict[str, Searcher] = {}
         self._answers: OrderedDict[tuple[str, Request], CachedAnswer] = OrderedDict()
