@@ -155,3 +155,26 @@ def test_dotless_names_beside_dotted_ones_are_one_format(tmp_path: Path) -> None
     modules = {"double_blocks.0.img_attn.qkv": (9216, 3072), "img_in": (3072, 128)}
     found = record(tmp_path, modules)
     assert (found.family, found.format) == ("flux", "bare")
+
+
+def test_the_lineage_is_the_best_claim_that_fits_the_shapes(tmp_path: Path) -> None:
+    folder = tmp_path / "Illustrious"
+    folder.mkdir()
+    modules = {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k": (1280, 2048)}
+    by_folder = record(folder, modules).claims.lineage
+    assert by_folder is not None
+    assert (by_folder.value, by_folder.source) == ("illustrious", "folder Illustrious")
+    (folder / "x.civitai.info").write_text('{"baseModel": "Pony"}')
+    by_site = record(folder, modules).claims.lineage
+    assert by_site is not None
+    assert by_site.value == "pony"
+    by_header = record(folder, modules, ss_sd_model_name="noobaiXL_v1.safetensors").claims.lineage
+    assert by_header is not None
+    assert (by_header.value, by_header.source) == ("noobai", "header ss_sd_model_name")
+
+
+def test_a_base_that_the_shapes_contradict_is_noted_and_no_lineage(tmp_path: Path) -> None:
+    (tmp_path / "x.civitai.info").write_text('{"baseModel": "Flux.1 D"}')
+    found = record(tmp_path, {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k": (1280, 2048)})
+    assert found.claims.lineage is None
+    assert any("says 'Flux.1 D', but its names and shapes are those of SDXL" in note for note in found.notes)

@@ -87,3 +87,22 @@ def test_a_very_deep_tree_is_searched(tmp_path: Path) -> None:
         deep = deep / "d"
     lay(deep, "x.safetensors")
     assert len(list(scan([tmp_path]))) == 1
+
+
+def test_links_out_of_the_named_folders_are_reported_and_not_followed(tmp_path: Path) -> None:
+    lay(tmp_path, "mine/x.safetensors", "other/y.safetensors", "other/deep/z.safetensors")
+    (tmp_path / "mine" / "folder").symlink_to(tmp_path / "other" / "deep")
+    (tmp_path / "mine" / "file.safetensors").symlink_to(tmp_path / "other" / "y.safetensors")
+    (tmp_path / "mine" / "notes.txt").symlink_to("/etc/hostname")
+    reported: list[str] = []
+    assert found(tmp_path / "mine", lambda path, _: reported.append(path.name)) == ["x.safetensors"]
+    assert sorted(reported) == ["file.safetensors", "folder"]
+    everything = [path.name for path in scan([tmp_path / "mine"], follow_links=True)]
+    assert everything == ["file.safetensors", "x.safetensors", "z.safetensors"]
+    both = [path.name for path in scan([tmp_path / "mine", tmp_path / "other" / "deep"])]
+    assert both == ["x.safetensors", "z.safetensors"]
+
+
+def test_sft_is_an_ending_of_adapters(tmp_path: Path) -> None:
+    lay(tmp_path, "a.sft", "b.SFT")
+    assert found(tmp_path) == ["a.sft", "b.SFT"]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorascope.adapters import parse_header, read_header
+from lorascope.adapters import parse_header, read_file, read_header
 from lorascope.errors import (
     AdapterError,
     BadHeader,
@@ -44,6 +44,26 @@ def test_only_the_header_of_a_large_file_is_read(tmp_path: Path) -> None:
         file.write(craft.raw({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}))
         file.truncate(file.tell() + size)
     assert read_header(path).tensors["a"].stop == size
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """16 GB that took up 44 KB on the disk were read into memory."""
+    size = 16 * 2**30
+    path = tmp_path / "holes.safetensors"
+    with path.open("wb") as file:
+        file.write(craft.raw({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}))
+        file.truncate(file.tell() + size)
+    with pytest.raises(TruncatedAdapter, match="bytes long, of which .* are on the disk"):
+        read_header(path)
+    with pytest.raises(TruncatedAdapter, match="are on the disk"):
+        read_file(path)
+
+
+def test_a_shape_of_absurdly_many_axes_is_refused_at_once() -> None:
+    """Their product took time that grew with the square of their number."""
+    axes = [2**62] * 200_000
+    with pytest.raises(BadHeader, match="the entry of tensor 'a' is invalid|does not fill"):
+        parse_header(craft.raw({"a": {"dtype": "F16", "shape": axes, "data_offsets": [0, 0]}}))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lorascope.adapters import peft_config, sidecar_claims
+from lorascope.adapters import Claim, alternatives, peft_config, sha256, sidecar_claims
 from lorascope.adapters.sidecar import MAX_SIDECAR
 from lorascope.errors import MalformedAdapter
 
@@ -139,3 +139,127 @@ def test_a_file_name_with_dots_keeps_all_but_its_extension(tmp_path: Path) -> No
 
 def test_no_sidecar_claims_nothing(tmp_path: Path) -> None:
     assert sidecar_claims(tmp_path / "x.safetensors").notes == ()
+
+
+def whole_model(digest: str) -> dict[str, object]:
+    files = [{"hashes": {"SHA256": digest}}]
+    versions = [
+        {"id": 2, "baseModel": "Flux.1 D", "trainedWords": ["other"], "files": [{"hashes": {"SHA256": "0" * 64}}]},
+        {"id": 1, "baseModel": "Pony", "trainedWords": ["mine"], "files": files},
+    ]
+    return {"id": 7, "name": "Snowfall", "nsfw": True, "nsfwLevel": 1, "tags": ["snow"], "modelVersions": versions}
+
+
+def test_of_a_whole_model_the_version_with_the_files_digest_counts(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"some bytes")
+    (tmp_path / "x.json").write_text(json.dumps(whole_model(sha256(path).upper())))
+    claims = sidecar_claims(path)
+    assert claims.triggers is not None
+    assert claims.triggers.value == ("mine",)
+    assert claims.lineage is not None
+    assert claims.lineage.value == "pony"
+    assert claims.title is not None
+    assert claims.nsfw_level is not None
+    assert (claims.title.value, claims.nsfw_level.value) == ("Snowfall", 16)
+
+
+def test_a_whole_model_without_the_file_tells_of_the_model_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"some bytes")
+    (tmp_path / "x.json").write_text(json.dumps(whole_model("1" * 64)))
+    claims = sidecar_claims(path)
+    assert (claims.triggers, claims.base_model) == (None, None)
+    assert claims.notes == ("x.json: none of its versions has this file's SHA-256",)
+
+
+def test_swarm_ui_keeps_the_fields_of_a_header(tmp_path: Path) -> None:
+    fields = {"modelspec.title": "Snowfall", "modelspec.trigger_phrase": "snwfll", "modelspec.author": "somebody"}
+    (tmp_path / "x.swarm.json").write_text(json.dumps(fields))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.title == Claim("Snowfall", "x.swarm.json: modelspec.title")
+    assert claims.triggers == Claim(("snwfll",), "x.swarm.json: modelspec.trigger_phrase")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_sidecars_are_read_in_every_encoding_that_tools_write(encoding: str, tmp_path: Path) -> None:
+    text = json.dumps({"activation text": "café"}, ensure_ascii=False)
+    (tmp_path / "x.json").write_bytes(text.encode(encoding))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.triggers is not None
+    assert claims.triggers.value == ("café",)
+
+
+@pytest.mark.parametrize(
+    ("tips", "weight"),
+    [
+        ({"strength": 0.7, "strength_min": 0.1, "strength_max": 0.3}, 0.7),
+        ({"strength_min": 0.6, "strength_max": 1.0}, 0.8),
+        ({"strength_range": "0.6-0.8"}, 0.7),
+    ],
+)
+def test_usage_tips_are_json_within_a_text(tips: object, weight: float, tmp_path: Path) -> None:
+    (tmp_path / "x.metadata.json").write_text(json.dumps({"usage_tips": json.dumps(tips)}))
+    claim = sidecar_claims(tmp_path / "x.safetensors").weight
+    assert claim is not None
+    assert claim.value == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("nothing", ["Unknown", "Other", "", "none"])
+def test_a_base_that_nobody_chose_hides_no_other(nothing: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"sd version": nothing}))
+    (tmp_path / "x.civitai.info").write_text(json.dumps({"baseModel": "Illustrious"}))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.base_model == Claim("Illustrious", "x.civitai.info: baseModel")
+    assert claims.lineage == Claim("illustrious", "x.civitai.info: baseModel")
+
+
+def test_a_sites_lineage_goes_before_a_tools(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"sd version": "Pony"}))
+    (tmp_path / "x.civitai.info").write_text(json.dumps({"baseModel": "NoobAI"}))
+    assert sidecar_claims(tmp_path / "x.safetensors").lineage == Claim("noobai", "x.civitai.info: baseModel")
+
+
+def test_the_strictest_mark_counts_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "x.metadata.json").write_text(json.dumps({"preview_nsfw_level": 2}))
+    (tmp_path / "x.civitai.info").write_text(json.dumps({"nsfwLevel": 1, "model": {"nsfw": True}}))
+    claim = sidecar_claims(tmp_path / "x.safetensors").nsfw_level
+    assert claim is not None
+    assert claim.value == 16
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (["<lora:zxq_v1:0.8>", "zxq, <lora:zxq_v1:1>", "(zxq dress:1.2)"], ("zxq", "zxq dress")),
+        (["((glow))", "miku (vocaloid)", r"saber \(fate\)"], ("glow", "miku (vocaloid)", r"saber \(fate\)")),
+        (["<hypernet:a:1>"], None),
+    ],
+)
+def test_trigger_words_come_without_tags_and_weights(
+    written: list[str], words: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    """A tag among the trained words once went into prompts and so changed signatures."""
+    (tmp_path / "x.civitai.info").write_text(json.dumps({"trainedWords": written}))
+    claim = sidecar_claims(tmp_path / "x.safetensors").triggers
+    assert (claim and claim.value) == words
+
+
+def test_lists_of_words_are_alternatives_to_each_other() -> None:
+    assert alternatives(("zxq", "red dress, hat", "armour, helmet")) == ("red dress, hat", "armour, helmet")
+    assert alternatives(("zxq", "one, two")) == ()
+
+
+@pytest.mark.parametrize("words", [["w"] * 200_000, ["w" * 1_000_000]])
+def test_an_absurd_number_of_words_is_ignored_and_named(words: list[str], tmp_path: Path) -> None:
+    """200,000 words once took 3 GB and never ended."""
+    (tmp_path / "x.civitai.info").write_text(json.dumps({"trainedWords": words}))
+    claims = sidecar_claims(tmp_path / "x.safetensors")
+    assert claims.triggers is None
+    assert claims.notes[0].startswith("x.civitai.info ignored: x.civitai.info: trainedWords has more than")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no devices among its files")
+def test_a_sidecar_that_is_a_device_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "x.civitai.info").symlink_to("/dev/zero")
+    assert sidecar_claims(tmp_path / "x.safetensors").notes == ("x.civitai.info ignored: not a regular file",)

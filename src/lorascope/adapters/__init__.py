@@ -7,7 +7,7 @@ for.
 from typing import TYPE_CHECKING
 
 from lorascope.adapters.adapter import Adapter, read_adapter, sha256, sha256_of
-from lorascope.adapters.claims import Claim, Claims
+from lorascope.adapters.claims import Claim, Claims, alternatives
 from lorascope.adapters.digest import tensors_digest
 from lorascope.adapters.folder import scan
 from lorascope.adapters.header import Header, parse_header, read_file, read_header
@@ -29,6 +29,7 @@ __all__ = [
     "Parameter",
     "Target",
     "all_zero",
+    "alternatives",
     "load_delta",
     "parse_header",
     "peft_config",

@@ -4,11 +4,11 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lorascope.adapters.claims import Claims, header_claims
+from lorascope.adapters.claims import Claim, Claims, header_claims, lineage_claim
 from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
 from lorascope.adapters.keys import Grouped, bundled, foreign, group_keys
@@ -16,6 +16,7 @@ from lorascope.adapters.kinds import Module, ShapeProblem, describe
 from lorascope.adapters.settings import Settings
 from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.errors import MalformedAdapter, UnknownAdapter
+from lorascope.families import architecture, named, title_of
 
 _SCALARS: Final = frozenset({"alpha", "on_input"})
 """Parts that trainers do write as whole numbers."""
@@ -71,6 +72,7 @@ def read_adapter(path: Path) -> Adapter:
         raise unreadable(path, error) from error
     grouped, modules = survey(header, path)
     found = _recognise(header, modules, path)
+    claims = _claims(header, path, found)
     counts = Counter(label for module in modules.values() for label in (module.kind, *module.traits))
     return Adapter(
         path=path,
@@ -83,9 +85,36 @@ def read_adapter(path: Path) -> Adapter:
         components=components(modules, found.family),
         keys=len(header.tensors),
         unmatched=grouped.strays,
-        claims=sidecar_claims(path).otherwise(header_claims(header.metadata)),
-        notes=(*found.notes, *_notes(header, grouped, modules, found, path)),
+        claims=claims,
+        notes=(*found.notes, *_notes(header, grouped, modules, found, path), *_contradictions(claims, found)),
     )
+
+
+def _claims(header: Header, path: Path, found: Recognition) -> Claims:
+    """Collect all claims; of the lineage, what the file shows or says goes before sites, sidecars and folders."""
+    try:
+        own = header_claims(header.metadata)
+    except ValueError as error:
+        own = Claims(notes=(f"claims of the header ignored: {error}",))
+    beside = sidecar_claims(path)
+    folder = path.absolute().parent.name
+    shown = Claim(found.lineage, "its shapes") if found.lineage else None
+    offered = (shown, own.lineage, beside.lineage, lineage_claim(Claim(folder, f"folder {folder}")))
+    fitting = (claim for claim in offered if claim and _is_of(claim.value, found.family))
+    return replace(beside.otherwise(own), lineage=next(fitting, None))
+
+
+def _is_of(lineage: str, family: str) -> bool:
+    row = architecture(family)
+    return row is not None and any(one.name == lineage for one in row.lineages)
+
+
+def _contradictions(claims: Claims, found: Recognition) -> Iterator[str]:
+    """Yield what is said of the base model and cannot be."""
+    said = claims.base_model
+    meant = named(said.value) if said else None
+    if said and meant and found.family not in {meant[0].name, "unknown"} and not said.source.startswith("header"):
+        yield f"{said.source} says {said.value!r:.80}, but its names and shapes are those of {title_of(found.family)}"
 
 
 def _notes(

@@ -13,22 +13,27 @@ CANDIDATES: Final = (*ADAPTERS, ".pt", ".ckpt", ".bin", ".pth")
 Report = Callable[[Path, str], None]
 
 
-def scan(paths: Iterable[Path], report: Report | None = None) -> Iterator[Path]:
+def scan(paths: Iterable[Path], report: Report | None = None, *, follow_links: bool = False) -> Iterator[Path]:
     """Yield every file that may be an adapter, each once, in sorted order.
 
-    Folders are searched to any depth. Links are followed, to files and to folders, and a folder that is met
-    again, by a loop or by two links, is searched once. Hidden files and folders are left out.
+    Folders are searched to any depth. Links are followed, to files and to folders, as long as they stay in the
+    folders that are named; a folder that is met again, by a loop or by two links, is searched once. Hidden files and
+    folders are left out.
 
     Args:
         paths: Files and folders. A file that is named here is yielded whatever it is called, even if it is
             missing: opening it says why.
-        report: Called with a folder that cannot be read, and why; by default such folders are passed over.
+        report: Called with what is left out (a folder that cannot be read, a link that leads elsewhere), and why; by
+            default it is passed over.
+        follow_links: Follow links that lead out of the folders that are named, too.
     """
     seen: set[tuple[int, int]] = set()
     given: set[Path] = set()
-    for path in paths:
+    listed = list(paths)
+    roots = None if follow_links else tuple(os.path.realpath(path) for path in listed if _is_given_folder(path))
+    for path in listed:
         if _is_given_folder(path):
-            for found in _walk(path, seen, report or _ignore):
+            for found in _walk(path, seen, report or _ignore, roots):
                 if found not in given:
                     given.add(found)
                     yield found
@@ -48,7 +53,7 @@ def _ignore(_path: Path, _reason: str) -> None:
     return
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], report: Report) -> Iterator[Path]:
+def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...] | None) -> Iterator[Path]:
     """Search one folder and those below it, with a stack instead of recursion: folders can be very deep."""
     stack = [os.fspath(folder)]
     while stack:
@@ -59,12 +64,25 @@ def _walk(folder: Path, seen: set[tuple[int, int]], report: Report) -> Iterator[
                 continue
             seen.add(identity)
             with os.scandir(here) as listing:
-                entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda entry: entry.name)
+                inside = (entry for entry in listing if entry.name[0] != "." and _stays(entry, roots, report))
+                entries = sorted(inside, key=lambda entry: entry.name)
         except OSError as error:
             report(Path(here), error.strerror or str(error))
             continue
         yield from (Path(entry.path) for entry in entries if _is_candidate(entry))
         stack.extend(entry.path for entry in reversed(entries) if _is_folder(entry, report))
+
+
+def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...] | None, report: Report) -> bool:
+    """Tell whether an entry is, or links to, something in one of the folders that are named."""
+    if roots is None or not entry.is_symlink():
+        return True
+    target = os.path.realpath(entry.path)
+    if any(target == root or target.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
+        return True
+    if _is_folder(entry, report) or entry.name.lower().endswith(CANDIDATES):
+        report(Path(entry.path), "it links to a place outside of the folders that are named; name that place, too")
+    return False
 
 
 def _is_candidate(entry: "os.DirEntry[str]") -> bool:
