@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import clarity
 from benchmarks.machine import describe
 from lorascope import Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
@@ -29,7 +30,6 @@ from lorascope.evaluation.statistics import Interval, compare
 from lorascope.evaluation.store import LabStore
 from lorascope.measure import Bench, load_bench
 from lorascope.miniature import adapters_path, truth
-from lorascope.search import Request
 from lorascope.signature import Accuracy, Estimate
 
 Rows = list[Sequence[object]]
@@ -58,7 +58,7 @@ def report() -> str:
             "## Against search in names and descriptions\n",
             _against_text(searcher),
             "## Clarity\n",
-            _clarity(searcher),
+            clarity.section(searcher),
             "## Signatures\n",
             _claims(searcher),
             _halves(bench),
@@ -169,24 +169,6 @@ def _interval(interval: Interval) -> str:
 
 def _span(interval: Interval) -> str:
     return f"{interval.lower:.3f} to {interval.upper:.3f}" if interval.known else "–"
-
-
-def _clarity(searcher: Searcher) -> str:
-    """How often the best hit is called clear, likely or weak, for effects that are here and that are not."""
-    rows: Rows = []
-    queries = truth()["queries"]
-    groups = {
-        "some adapter does this": [query["text"] for query in queries if query["kind"] != "unseen"],
-        "the same, in words that the encoder never saw": [q["text"] for q in queries if q["kind"] == "unseen"],
-        "none does": truth()["unanswered"],
-    }
-    for group, texts in groups.items():
-        words = [searcher.search(Request(text, limit=1, everything=True)).hits[0].clarity for text in texts]
-        rows.append(
-            (group, len(texts), *(f"{words.count(word) / len(words):.0%}" for word in ("clear", "likely", "weak")))
-        )
-    note = "What the best hit is called, over all queries. The two levels were chosen on an earlier, easier world.\n\n"
-    return note + _table(("queries", "n", "clear", "likely", "weak"), rows)
 
 
 def _signatures(searcher: Searcher) -> dict[str, Signature]:

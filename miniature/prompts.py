@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,20 +53,29 @@ def _joined(scene: Scene, turn: int, rng: np.random.Generator) -> Scene:
 
 
 def reference(seed: int = 8) -> dict[str, dict[str, list[str]]]:
-    """About 120 short phrases of scenes, which no adapter is about: they tell how unrelated words score."""
+    """Short phrases of scenes, which no adapter is about: they tell how unrelated words score."""
     rng = np.random.default_rng(seed)
     kinds = [kind for trio in CATEGORIES.values() for kind in trio]
-    turns = rng.permutation(len(kinds))
-    coloured = [f"{list(COLOURS)[turn % len(COLOURS)]} {kind}" for turn, kind in zip(turns, kinds, strict=True)]
-    placed = [f"{kind} {list(WHERE.values())[turn % len(WHERE)]}" for turn, kind in zip(turns, kinds, strict=True)]
+    colours, places = list(COLOURS), list(WHERE.values())
+    first, *others = (rng.permutation(len(kinds)) for _ in range(4))  # the first turn gives the first phrases of each
+
+    def coloured(turns: Iterable[int]) -> list[str]:
+        return [f"{colours[turn % len(colours)]} {kind}" for turn, kind in zip(turns, kinds, strict=True)]
+
+    def placed(things: list[str], turns: Iterable[int]) -> list[str]:
+        return [f"{thing} {places[turn % len(places)]}" for turn, thing in zip(turns, things, strict=True)]
+
     groups = {
         "objects": kinds,
-        "colours": list(COLOURS),
-        "places": list(WHERE.values()),
-        "coloured objects": coloured,
-        "objects in places": placed,
-    }
-    return {"phrases": groups}
+        "colours": colours,
+        "places": places,
+        "coloured objects": [*coloured(first), *coloured(others[0])],
+        "objects in places": [*placed(kinds, first), *placed(kinds, others[0])],
+        "coloured objects in places": [
+            *placed(coloured(others[1]), others[2]), *placed(coloured(others[2]), others[1])
+        ],
+    }  # fmt: skip
+    return {"phrases": {name: list(dict.fromkeys(texts)) for name, texts in groups.items()}}
 
 
 def judged() -> Prompts:

@@ -21,7 +21,7 @@ from lorascope.library import Library, StoredAdapter
 from lorascope.measure import Bench, index
 from lorascope.protocol import Preset, Protocol
 from lorascope.search import Example, Query, Request, Searcher, Term
-from lorascope.search.clarity import MEANINGLESS, Unrelated
+from lorascope.search.clarity import NullDistribution
 from lorascope.signature import Accuracy, Estimate, Signature
 
 # --- queries ------------------------------------------------------------------------------------------------------
@@ -294,35 +294,40 @@ def test_an_effect_s_own_word_is_clear_and_an_unrelated_one_is_not(tmp_path: Pat
         assert len(answer.hits) == 3  # they are shown all the same
 
 
-def test_clarity_allows_for_the_choice_of_the_best_of_many() -> None:
-    draw = np.random.default_rng(0)
-
-    def units(count: int) -> np.ndarray:
-        rows = draw.normal(size=(count, 32)).astype(np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    references, nothing = units(400), np.zeros((1, 32), np.float32)
-    for adapters in (1, 10, 1000):
-        directions = units(adapters)
-        unrelated = Unrelated(references, nothing, adapters)
-        words = [
-            unrelated.word(float(unrelated.standing(directions, directions @ query).max())) for query in units(300)
-        ]
-        assert words.count("clear") <= 1  # 1 in 10,000 is meant
-        assert words.count("clear") + words.count("likely") <= 15  # 1 in 100 is meant
-    assert unrelated.word(4.0) != "clear"
-    assert Unrelated(references, nothing, 1).word(4.0) == "clear"
+def units(count: int, seed: int) -> np.ndarray:
+    """Directions or queries of unit length, drawn at random."""
+    rows = np.random.default_rng(seed).normal(size=(count, 32)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_a_score_that_any_string_without_meaning_would_get_is_weak() -> None:
-    axes = np.eye(16, dtype=np.float32)
-    references = np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32) * 0.1 + axes[0]
-    references /= np.linalg.norm(references, axis=1, keepdims=True)
-    near = (0.6 * axes[1] + 0.8 * axes[2])[None]
-    unrelated = Unrelated(references, near, 1)
-    for score, word in ((0.59, "weak"), (0.61, "clear")):
-        (standing,) = unrelated.standing(axes[1:2], np.array([score]))
-        assert unrelated.word(float(standing)) == word
+@pytest.mark.parametrize("adapters", [1, 10, 1000])
+def test_unrelated_queries_are_seldom_clear_however_many_adapters_there_are(adapters: int) -> None:
+    directions = units(adapters, 1)
+    null = NullDistribution(units(300, 2), directions, adapters)
+    best = [directions @ query for query in units(600, 3)]
+    words = [null.word(float(null.standings(directions, scores)[scores.argmax()])) for scores in best]
+    assert words.count("clear") <= 18  # 1 in 100 is meant
+    assert words.count("clear") + words.count("likely") <= 60  # 1 in 20 is meant
+
+
+def test_a_sample_of_adapters_stands_for_all_of_them() -> None:
+    directions, references = units(8000, 1), units(300, 2)
+    whole, sample = (NullDistribution(references, directions[:size], 8000) for size in (8000, 1000))
+    assert whole.chance(4.0) == pytest.approx(sample.chance(4.0), rel=0.5)
+
+
+def test_a_few_references_that_adapters_answer_leave_clear_within_reach() -> None:
+    directions, references = units(50, 1), units(300, 2)
+    answered = 0.6 * directions[:9] + 0.8 * references[:9]
+    null = NullDistribution(np.concatenate([references, answered]), directions, 50)
+    assert (null.word(6.0), null.word(1.0)) == ("clear", "weak")
+
+
+def test_no_hit_is_called_clearer_than_a_better_one(crowd: Library) -> None:
+    order = ["clear", "likely", "weak"]
+    for text in ("red", "green light", "something else"):
+        places = [order.index(str(hit.clarity)) for hit in searcher(crowd).search(Request(text, limit=200)).hits]
+        assert places == sorted(places)
 
 
 # --- Protocols ----------------------------------------------------------------------------------------------------
@@ -402,7 +407,7 @@ def test_query_vectors_are_kept_and_the_encoder_is_not_asked_twice(
     assert asked == ["red", "green"]
     searcher(crowd).search(Request("green"))
     assert asked.count("green") == 1
-    assert len(asked) == 2 + len(PromptSet.load("reference")) + len(MEANINGLESS)
+    assert len(asked) == 2 + len(PromptSet.load("reference")) + len(PromptSet.load("unrelated"))
     crowd.close()
     with Library(crowd.path) as again:
         look = Searcher(again, query_encoder=lambda _: pytest.fail("the encoder was loaded"))
