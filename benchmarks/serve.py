@@ -8,13 +8,14 @@ import hashlib
 import io
 import re
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -115,11 +116,38 @@ def _under_load(library: Path) -> Iterator[Measurement]:
 
         yield from load(0.0, again).figures("repeated queries, no pause", 50)
         yield from load(1.0, again).figures("repeated queries, pauses", 50)
+        with _locked(library):
+            yield from load(1.0, again).figures("repeated queries, another process holds the write lock", 100)
+        with _index(library):
+            yield from load(1.0, again).figures("repeated queries, while new adapters are measured", 100)
         middle = process.memory_info().rss
         yield from load(0.0, lambda: _search(f"a drawing of {next(numbers)} cats")).figures("new queries, no pause")
         after = process.memory_info().rss
     note = f"{before / 2**20:.0f} before all of it, {middle / 2**20:.0f} before the new queries"
     yield Figure(name="memory of the server, afterwards", value=after / 2**20, unit="MiB", note=note)
+
+
+@contextmanager
+def _locked(library: Path) -> Generator[None]:
+    """Hold the write lock of a library."""
+    with closing(sqlite3.connect(library, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        yield
+        held.execute("ROLLBACK")
+
+
+@contextmanager
+def _index(library: Path) -> Generator[None]:
+    """Measure the shipped adapters of a library on by another process, until the end of the block."""
+    command = [sys.executable, "-m", "lorascope", "index", str(adapters_path()), "--preset", "miniature"]
+    command += ["--precision", "full", "--library", str(library)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield
+        assert process.poll() is None, "it ended too early to be measured"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 async def _load(address: tuple[str, int], pause: float, path: Callable[[], str]) -> Load:

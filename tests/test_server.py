@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -578,3 +581,35 @@ def test_a_wrong_method_is_told_the_right_ones(client: TestClient, method: str, 
 @pytest.mark.parametrize("query", ["🦊🎨", "e\u0301te\u0301 \u202etxet", "red\x00\x07green", "' OR 1=1 --", "<script>"])
 def test_odd_words_are_words(client: TestClient, query: str) -> None:
     assert get(client, "/search", q=query, everything=True)["total"] == 4
+
+
+def test_everything_can_be_read_while_another_process_writes(place: Path) -> None:
+    """Opening a library once waited for the write lock: a minute, and then an error."""
+    held = sqlite3.connect(place, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    try:
+        with serving(place) as client, ThreadPoolExecutor(16) as pool:  # more threads than libraries are open
+            paths = ["search?q=red", "search?q=blue", "adapters", "health", "runs", "refusals", "map"] * 6
+            answers = list(pool.map(lambda path: client.get(f"{API}/{path}"), paths))
+        assert {answer.status_code for answer in answers} == {200}
+    finally:
+        held.execute("ROLLBACK")
+        held.close()
+
+
+def test_no_library_is_opened_on_the_event_loop(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[bool] = []
+    opened = Library.__init__
+
+    def counted(self: Library, *given: Any, **named: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            loops.append(asyncio.get_running_loop() is not None)
+        opened(self, *given, **named)
+
+    with serving(place) as client:
+        client.get(f"{API}/search?q=red")
+        monkeypatch.setattr(Library, "__init__", counted)
+        client.app.state.lorascope._free.clear()  # type: ignore[attr-defined]
+        for path in ("search?q=red", "search?q=red", "adapters"):
+            assert client.get(f"{API}/{path}").status_code == 200
+    assert loops == []
