@@ -16,6 +16,7 @@ from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.adapters.zero import all_zero
 
 if TYPE_CHECKING:
+    from lorascope.adapters.cosine import similarity
     from lorascope.adapters.delta import Coverage, Delta, Parameter, load_delta
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "sha256",
     "sha256_of",
     "sidecar_claims",
+    "similarity",
     "tensors_digest",
 ]
 
@@ -52,4 +54,8 @@ def __getattr__(name: str) -> object:
         from lorascope.adapters import delta
 
         return getattr(delta, name)
+    if name == "similarity":
+        from lorascope.adapters.cosine import similarity
+
+        return similarity
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

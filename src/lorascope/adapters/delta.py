@@ -75,6 +75,10 @@ class Delta:
         """Every parameter that it changes, sorted."""
         return tuple(self._forms)
 
+    def form(self, component: str, parameter: str) -> Form:
+        """Return how one parameter is changed; KeyError if it is not, see `targets`."""
+        return self._forms[Parameter(component, parameter)]
+
     def apply(self, component: str, parameter: str, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
         """Return a parameter as the adapter makes it.
 
@@ -90,7 +94,7 @@ class Delta:
         Raises:
             KeyError: If the adapter does not change this parameter; see `targets`.
         """
-        form = self._forms[Parameter(component, parameter)]
+        form = self.form(component, parameter)
         with torch.no_grad():
             own = base.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
             return form.apply(own, scale) if scale != 0 else own
