@@ -97,10 +97,13 @@ def _fill(path: Path, size: int) -> None:
             ((i, f"sha256:{i:064x}", f"adapter {i}") for i in range(size)),
         )
         db.executemany(
-            "INSERT INTO files VALUES (?, ?, 0, 0)", ((f"{folders[i]}/{i}.safetensors", i) for i in range(size))
+            "INSERT INTO files (path, adapter, size, mtime_ns) VALUES (?, ?, 0, 0)",
+            ((f"{folders[i]}/{i}.safetensors", i) for i in range(size)),
         )
         db.executemany(
-            "INSERT INTO signatures VALUES (?, ?, 4480, ?3, ?3, ?3, ?4, ?4, ?4, ?5, '{}', 'full', 0, random())",
+            "INSERT INTO signatures (adapter, protocol, cells, strength, strength_low, strength_high, consistency,"
+            " consistency_low, consistency_high, direction, figures, precision, measured, stamp)"
+            " VALUES (?, ?, 4480, ?3, ?3, ?3, ?4, ?4, ?4, ?5, '{}', 'full', 0, random())",
             ((i, protocol.digest, float(strength[i]), float(consistency[i]), rows[i].tobytes()) for i in range(size)),
         )
     db.close()

@@ -18,6 +18,9 @@ from lorascope.errors import PromptSetError
 PREVIEWS = 12
 """How many cells, the first of every grid, have their pictures kept for every adapter."""
 
+_LARGEST = 50_000_000
+"""Bytes of a prompt set: a hundred thousand prompts of 500 characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -79,8 +82,8 @@ class PromptSet:
         try:
             if isinstance(source, str) and shipped.is_file():
                 return _from_toml(str(source), shipped.read_text("utf-8"))
-            text = Path(source).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = _read(Path(source))
+        except (OSError, ValueError) as error:  # UnicodeDecodeError is one
             raise PromptSetError(
                 f"cannot read the prompt set {str(source)!r} ({error}): give a shipped name or a .toml or .txt file"
             ) from error
@@ -88,6 +91,14 @@ class PromptSet:
             return _from_toml(Path(source).stem, text)
         lines = [line.strip() for line in text.splitlines()]
         return cls(Path(source).stem, tuple(Prompt(line, "all", "all") for line in lines if line))
+
+
+def _read(path: Path) -> str:
+    """The text of a file: a library of somebody else may name a device, or a file without end."""
+    size = path.stat().st_size
+    if not path.is_file() or size > _LARGEST:
+        raise OSError(f"it is no file, or has over {_LARGEST} bytes")
+    return path.read_text("utf-8")
 
 
 def _from_toml(name: str, text: str) -> PromptSet:
@@ -157,6 +168,16 @@ class Grid:
     def block(self, index: int) -> tuple[Cell, ...]:
         """The cells of one block."""
         return self.cells[index * self.block_size : (index + 1) * self.block_size]
+
+    @property
+    def looks(self) -> list[int]:
+        """After how many blocks a sequential measurement looks: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ...
+
+        Four for each doubling: so few blocks are measured in vain, and the limits of Strength and Consistency, which
+        every look widens, stay narrow. The last look is at the whole grid.
+        """
+        found = {step * 2**power for power in range(self.blocks.bit_length()) for step in (1, 2, 3, 4, 5, 6, 7)}
+        return sorted({blocks for blocks in found if blocks < self.blocks} | {self.blocks})
 
     def blocks_for(self, cells: int) -> int:
         """The fewest blocks that hold at least this many cells, and never more than there are."""

@@ -1,5 +1,6 @@
 """import, export, remove: libraries in and out."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -22,22 +23,30 @@ def import_(
     """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
     from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
-    from lorascope.library import Library, merge, published
+    from lorascope.library import ForeignLibrary, Library, merge, published
 
     if not source.endswith((".db", ".parquet")):
         raise LibraryError(f"{source!r} is neither .parquet nor .db: those are what can be imported")
     if not source.endswith(".db") and not source.startswith(("https://", "http://")) and not Path(source).is_file():
         raise LibraryError(f"no file at {source}: give the published library, an export, or an https address of one")
-    # the source comes first: one that is wrong leaves no empty library
-    checked = Library(source) if source.endswith(".db") else published(source, insecure=insecure)
-    with checked as theirs, Library(library, create=True) as opened:
-        count = merge(theirs.path, opened) if isinstance(theirs, Library) else theirs.into(opened)
-        _tell(
-            as_json,
-            f"{counted(count, 'adapter')} read from {source} into {opened.path}",
-            read=count,
-            library=str(opened.path),
+    if source.endswith(".db"):
+        with ForeignLibrary(Path(source)) as theirs:
+            theirs.check()  # a source that is wrong leaves no empty library
+        with Library(library, create=True) as opened:
+            merged = merge(Path(source), opened)
+        left_out = f", {merged.reworded} left out (measured with other trigger words)" if merged.reworded else ""
+        words = (
+            f"{counted(merged.adapters, 'adapter')} read from {source} into {opened.path}:"
+            f" {counted(merged.recomputed, 'signature')} computed from its evidence, {merged.claimed} taken as claims"
+            f"{left_out}"
         )
+        counts = dataclasses.asdict(merged)
+        _tell(as_json, words, read=counts.pop("adapters"), library=str(opened.path), **counts)
+        return
+    with published(source, insecure=insecure) as theirs, Library(library, create=True) as opened:
+        count = theirs.into(opened)
+        words = f"{counted(count, 'adapter')} read from {source} into {opened.path}"
+        _tell(as_json, words, read=count, library=str(opened.path))
 
 
 def export(

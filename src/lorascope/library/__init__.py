@@ -2,6 +2,7 @@
 
 from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
+from lorascope.library.foreign import ForeignLibrary
 from lorascope.library.matrix import Matrix
 from lorascope.library.previews import BARE
 from lorascope.library.published import export_carlos, import_carlos, published
@@ -14,15 +15,17 @@ from lorascope.library.records import (
     StoredSignature,
 )
 from lorascope.library.store import Library, default_path
-from lorascope.library.transfer import merge, write_manifest
+from lorascope.library.transfer import Merged, merge, write_manifest
 
 __all__ = [
     "BARE",
     "Block",
     "Directions",
     "Evidence",
+    "ForeignLibrary",
     "Library",
     "Matrix",
+    "Merged",
     "Pin",
     "Preview",
     "Refusal",

@@ -53,7 +53,7 @@ class Adapters:
                 )
                 (row,) = db.execute("SELECT id FROM adapters WHERE key = ?", (adapter.key,)).fetchone()
                 db.executemany(
-                    "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE"
+                    "INSERT INTO files (path, adapter, size, mtime_ns) VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE"
                     " SET adapter = excluded.adapter, size = excluded.size, mtime_ns = excluded.mtime_ns",
                     [(path, row, *stamps.get(path, (0, 0))) for path in adapter.paths],
                 )

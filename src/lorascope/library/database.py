@@ -14,7 +14,8 @@ from typing import Any, final
 
 from lorascope.errors import LibraryError, printable
 from lorascope.library.locks import lock_holder
-from lorascope.library.schema import VERSION
+from lorascope.library.schema import VERSION, VERSIONS
+from lorascope.library.seals import intact, seal, seal_rows, sealed_tables
 
 _PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
 _BUSY_SECONDS = 60
@@ -42,6 +43,7 @@ class Database:
         self._place = path.absolute()
         self._connection = _connect(path, schema, create=create)
         self._identity = self._current_identity()
+        self._sealed = dict(sealed_tables(self._connection))
 
     def close(self) -> None:
         """Close the file."""
@@ -56,6 +58,32 @@ class Database:
         """The first row that a query gives, or None."""
         with explained(self.path):
             return self._connection.execute(sql, values).fetchone()
+
+    def intact_rows(self, table: str, columns: str, where: str, values: Sequence[Any]) -> list[Any]:
+        """Rows of one table.
+
+        Raises:
+            LibraryError: one of them is damaged.
+        """
+        rows = self.rows(f"SELECT {self.intact(table)}, {columns} FROM {table} {where}", values)
+        self.check(all(intact for intact, *_ in rows), f"a row of {table}")
+        return [row[1:] for row in rows]
+
+    def intact(self, table: str, alias: str = "") -> str:
+        """SQL: whether a row of a table is as it was written. One without a seal, of an earlier version, counts as."""
+        return intact(self._sealed[table], alias or table) if table in self._sealed else "1"
+
+    def check(self, intact: bool | int, what: str) -> None:
+        """Refuse a row that is not as it was written.
+
+        Raises:
+            LibraryError: it is damaged.
+        """
+        if not intact:
+            raise LibraryError(
+                f"{self.path}: {what} is damaged: `lorascope verify` names all that is, and with --repair drops it, so"
+                " that the next index measures it again"
+            )
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each row of values, in one transaction."""
@@ -76,7 +104,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
-        """All of it or nothing: commits at the end, rolls back on any error."""
+        """All of it or nothing: commits at the end, rolls back on any error. Within another one, it is part of that."""
+        if self._connection.in_transaction:
+            yield self._connection
+            return
         with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -118,17 +149,6 @@ class Database:
             finally:
                 self._connection.execute("COMMIT")
 
-    @contextmanager
-    def attached(self, other: Path) -> Generator[sqlite3.Connection]:
-        """A transaction in which the tables of another file can be read, as ``other.TABLE``."""
-        with explained(other):
-            self._connection.execute("ATTACH DATABASE ? AS other", [reading(other)])
-        try:
-            with self.transaction() as connection:
-                yield connection
-        finally:
-            self._connection.execute("DETACH DATABASE other")
-
 
 def _connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
     with explained(path):
@@ -156,6 +176,7 @@ def _connect(path: Path, schema: str, *, create: bool) -> sqlite3.Connection:
                 _prepare(connection, path, schema)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
+            seal_rows(connection)
         return connection
 
 
@@ -176,9 +197,16 @@ def _read_only(path: Path, schema: str) -> sqlite3.Connection:
     connection = sqlite3.connect(reading(path), uri=True, isolation_level=None, check_same_thread=False)
     with _closed_on_error(connection):
         _check(connection, path, schema)
+        connection.create_function("seal", -1, seal, deterministic=True)
+        lacking: dict[str, list[str]] = {}
         for statement in _missing(connection, schema):  # an older file is read as if it had them, empty
             if "CREATE TABLE" in statement:
                 connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+            elif added := _ADDS.search(statement):
+                lacking.setdefault(added[1], []).append(f"{added[3]} AS {added[2]}")
+        for table, columns in lacking.items():
+            if table in _tables(connection):
+                connection.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {', '.join(columns)} FROM main.{table}")
     return connection
 
 
@@ -215,6 +243,7 @@ def reading(path: Path) -> str:
 
 
 _MAKES = re.compile(r"CREATE (?:TABLE|INDEX) IF NOT EXISTS (\w+)")
+_ADDS = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+) .*DEFAULT (.*)")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -235,10 +264,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     try:
         if _tables(connection):
             _check(connection, path, schema)
-        else:
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        for statement in _missing(connection, schema):  # an older lorascope may not have made every index
+        for statement in _missing(connection, schema):  # an older lorascope may not have made all of them
             connection.execute(statement)
+        if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            connection.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -252,9 +281,22 @@ def _complete(connection: sqlite3.Connection, schema: str) -> bool:
 
 
 def _missing(connection: sqlite3.Connection, schema: str) -> list[str]:
-    """The statements of a schema that make a table or index which a file lacks."""
+    """The statements of a schema that make a table, an index or a column which a file lacks."""
     present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    return [sql for sql in schema.split(";") if (name := _MAKES.search(sql)) and name[1] not in present]
+    missing: list[str] = []
+    for sql in schema.split(";"):
+        if made := _MAKES.search(sql):
+            lacking = made[1] not in present
+        else:
+            added = _ADDS.search(sql)
+            lacking = added is not None and added[2] not in _columns(connection, added[1])
+        if lacking:
+            missing.append(sql)
+    return missing
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")}
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
@@ -270,7 +312,7 @@ def _check(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     tables = _tables(connection)
     if not tables and not found:
         raise LibraryError(f"{path} is empty: make a library of it with `lorascope index FOLDER --library {path}`")
-    if found != VERSION:
+    if found not in VERSIONS:
         raise LibraryError(
             f"{path} has layout {found}, this lorascope reads layout {VERSION}: "
             + ("it is not a lorascope library" if found == 0 else "use the lorascope that made it, or a newer one")
@@ -293,6 +335,8 @@ def explained(path: Path) -> Generator[None]:
         raise LibraryError(
             f"{path}: {printable(error.object)} is not UTF-8, so no library holds it: give another name or a key"
         ) from error
+    except UnicodeDecodeError as error:
+        raise LibraryError(f"{path}: {_DAMAGED}") from error
     except sqlite3.Error as error:
         text = str(error)
         if "database is locked" in text:
@@ -314,5 +358,6 @@ _MEANINGS = {
     "not a database": "this is no lorascope library. Give the path of one, or of a file that does not exist yet",
     "malformed": _DAMAGED,
     "Could not decode": _DAMAGED,
+    "user-defined function raised": _DAMAGED,  # text that is no UTF-8 on its way to a seal
     "unable to open": "the library cannot be opened. Check the path and its permissions",
 }

@@ -5,9 +5,10 @@ Embeddings are stored as float16, and rounded to it before anything is computed 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import final
 
@@ -18,6 +19,12 @@ from lorascope.library.database import Database
 from lorascope.library.schema import EVIDENCE
 
 _NO_END = 2**31
+_JOINED = {"blocks": "b", "baselines": "a", "floors": "f"}
+_USABLE = (
+    "EXISTS (SELECT 1 FROM baselines a JOIN floors f USING (protocol, execution) WHERE"
+    " (a.protocol, a.execution, a.words, a.block) = (blocks.protocol, blocks.execution, blocks.words, blocks.block))"
+)
+"""SQL: a block has the bare arm that it was measured against."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +57,28 @@ class Evidence:
         """Close the file."""
         self._db.close()
 
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """All that is written within is kept, or none of it."""
+        with self._db.transaction():
+            yield
+
     def put_baseline(
         self, protocol: str, execution: str, words: str, block: int, embeddings: Float16[np.ndarray, "n d"]
     ) -> None:
         """Keep the bare embeddings of one block."""
         with self._db.transaction() as db:
             db.execute(
-                "INSERT INTO baselines VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO baselines (protocol, execution, words, block, embeddings) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (protocol, execution, words, block, embeddings.tobytes()),
             )
 
     def baseline(self, protocol: str, execution: str, words: str, block: int) -> Float16[np.ndarray, " flat"] | None:
         """The bare embeddings of one block, flat, or None."""
-        row = self._db.row(
-            "SELECT embeddings FROM baselines WHERE (protocol, execution, words, block) = (?, ?, ?, ?)",
-            (protocol, execution, words, block),
-        )
-        return None if row is None else np.frombuffer(row[0], np.float16)
+        where = "WHERE (protocol, execution, words, block) = (?, ?, ?, ?)"
+        rows = self._db.intact_rows("baselines", "embeddings", where, (protocol, execution, words, block))
+        return np.frombuffer(rows[0][0], np.float16) if rows else None
 
     def put_thumbnails(
         self, scene: str, execution: str, words: str, block: int, pixels: UInt8[np.ndarray, "n 3 s s"]
@@ -74,27 +86,30 @@ class Evidence:
         """Keep the bare pictures of one block, small."""
         with self._db.transaction() as db:
             db.execute(
-                "INSERT INTO thumbnails VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO thumbnails (scene, execution, words, block, pixels) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (scene, execution, words, block, pixels.tobytes()),
             )
 
     def thumbnails(self, scene: str, execution: str, words: str, block: int) -> UInt8[np.ndarray, " flat"] | None:
         """The small bare pictures of one block, flat, or None."""
-        row = self._db.row(
-            "SELECT pixels FROM thumbnails WHERE (scene, execution, words, block) = (?, ?, ?, ?)",
-            (scene, execution, words, block),
-        )
-        return None if row is None else np.frombuffer(row[0], np.uint8)
+        where = "WHERE (scene, execution, words, block) = (?, ?, ?, ?)"
+        rows = self._db.intact_rows("thumbnails", "pixels", where, (scene, execution, words, block))
+        return np.frombuffer(rows[0][0], np.uint8) if rows else None
 
     def put_floor(self, protocol: str, execution: str, floor: float) -> None:
         """Keep the noise floor of a Protocol under an Execution; the first one measured stays."""
         with self._db.transaction() as db:
-            db.execute("INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (protocol, execution, floor))
+            db.execute(
+                "INSERT INTO floors (protocol, execution, floor) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (protocol, execution, floor),
+            )
 
     def floor(self, protocol: str, execution: str) -> float | None:
         """The noise floor, or None where it was not measured yet."""
-        row = self._db.row("SELECT floor FROM floors WHERE (protocol, execution) = (?, ?)", (protocol, execution))
-        return None if row is None else row[0]
+        where = "WHERE (protocol, execution) = (?, ?)"
+        rows = self._db.intact_rows("floors", "floor", where, (protocol, execution))
+        return rows[0][0] if rows else None
 
     def put_block(
         self,
@@ -105,19 +120,37 @@ class Evidence:
         found: Sequence[tuple[str, Float16[np.ndarray, "n d"]]],
         moved: Float32[np.ndarray, " n"],
     ) -> None:
-        """Keep one block of an adapter under each of several Protocols, all or none."""
+        """Keep one block of an adapter under each of several Protocols, all or none.
+
+        A block that is there stays, unless the bare arm that it was measured against was lost.
+        """
         self._db.write(
-            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO blocks (adapter, protocol, block, execution, words, embeddings, moved)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET execution = excluded.execution,"
+            f" words = excluded.words, embeddings = excluded.embeddings, moved = excluded.moved WHERE NOT {_USABLE}",
             [
                 (adapter, protocol, block, execution, words, embeddings.tobytes(), moved.tobytes())
                 for protocol, embeddings in found
             ],
         )
 
+    def put_foreign(self, adapter: str, protocol: str, words: str, block: Block) -> None:
+        """Keep a block of another library with its own bare arm, which no block that is measured here will meet.
+
+        Its Execution is marked with a digest of that arm, so that one library's blocks never meet another's arm either.
+        """
+        arm = blake2b(repr(block.noise_floor).encode() + block.bare.tobytes(), digest_size=8).hexdigest()
+        execution = f"{block.execution[:10]}~{arm}"
+        with self.transaction():
+            self.put_floor(protocol, execution, block.noise_floor)
+            self.put_baseline(protocol, execution, words, block.index, block.bare)
+            self.put_block(adapter, block.index, execution, words, [(protocol, block.adapted)], block.moved)
+
     def blocks(self, adapter: str, protocol: str, first: int = 0, end: int = _NO_END) -> list[Block]:
         """The unbroken run of blocks from ``first`` on, before ``end``, each with the baseline of its own Execution."""
         rows = self._db.rows(
-            "SELECT b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
+            f"SELECT {' AND '.join(self._db.intact(table, alias) for table, alias in _JOINED.items())},"
+            " b.block, b.embeddings, a.embeddings, b.moved, f.floor, b.execution FROM blocks b"
             " JOIN baselines a ON a.protocol = b.protocol AND a.execution = b.execution"
             "  AND a.words = b.words AND a.block = b.block"
             " JOIN floors f ON f.protocol = b.protocol AND f.execution = b.execution"
@@ -125,9 +158,10 @@ class Evidence:
             (adapter, protocol, first, end),
         )
         found: list[Block] = []
-        for place, (index, adapted, bare, moved, floor, execution) in enumerate(rows, first):
+        for place, (intact, index, adapted, bare, moved, floor, execution) in enumerate(rows, first):
             if index != place:
                 break
+            self._db.check(intact, f"block {index} of {adapter[:19]}, or its baseline,")
             distances = np.frombuffer(moved, np.float32)
             shape = (len(distances), -1)
             worn, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
@@ -148,16 +182,3 @@ class Evidence:
         """Forget an adapter's blocks."""
         with self._db.transaction() as db:
             db.execute("DELETE FROM blocks WHERE adapter = ?", (adapter,))
-
-    def absorb(self, other: Path, but: Iterable[str]) -> None:
-        """Take over every row of another library's evidence that is not here yet. Doing it twice changes nothing.
-
-        Args:
-            other: the companion of that library.
-            but: adapters whose blocks are left where they are.
-        """
-        with self._db.attached(other) as db:
-            for table in ("floors", "baselines", "thumbnails"):
-                db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
-            taken = "SELECT * FROM other.blocks WHERE adapter NOT IN (SELECT value FROM json_each(?))"
-            db.execute(f"INSERT OR IGNORE INTO blocks {taken}", [json.dumps(list(but))])

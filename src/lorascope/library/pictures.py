@@ -25,7 +25,8 @@ class Pictures:
     def put(self, encoder: str, name: str, embedding: Float32[np.ndarray, " d"]) -> None:
         """Keep an embedding, and forget the oldest ones over the limit."""
         self._db.write_if_possible(
-            "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", [(encoder, name, embedding.tobytes(), time.time())]
+            "INSERT OR REPLACE INTO pictures (encoder, name, embedding, sent) VALUES (?, ?, ?, ?)",
+            [(encoder, name, embedding.tobytes(), time.time())],
         )
         self._db.write_if_possible(
             "DELETE FROM pictures WHERE rowid IN (SELECT rowid FROM pictures ORDER BY sent DESC LIMIT -1 OFFSET ?)",

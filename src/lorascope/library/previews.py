@@ -24,25 +24,22 @@ class Previews:
     def put(self, scene: str, adapter: str, previews: Iterable[Preview]) -> None:
         """Keep pictures of an adapter, or of the bare model (``BARE``)."""
         self._db.write(
-            "INSERT INTO previews VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO previews (scene, adapter, place, prompt, seed, webp) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
             [(scene, adapter, p.place, p.prompt, p.seed, p.webp) for p in previews],
         )
 
     def all(self, scene: str, adapter: str) -> list[Preview]:
         """The pictures of an adapter, in order of the pinned cells."""
-        rows = self._db.rows(
-            "SELECT place, prompt, seed, webp FROM previews WHERE scene = ? AND adapter = ? ORDER BY place",
-            [scene, adapter],
-        )
+        where = "WHERE scene = ? AND adapter = ? ORDER BY place"
+        rows = self._db.intact_rows("previews", "place, prompt, seed, webp", where, [scene, adapter])
         return [Preview(*row) for row in rows]
 
     def get(self, scene: str, adapter: str, place: int) -> Preview | None:
         """One picture of an adapter, or of the bare model (``BARE``)."""
-        row = self._db.row(
-            "SELECT place, prompt, seed, webp FROM previews WHERE (scene, adapter, place) = (?, ?, ?)",
-            [scene, adapter, place],
-        )
-        return Preview(*row) if row else None
+        where = "WHERE (scene, adapter, place) = (?, ?, ?)"
+        rows = self._db.intact_rows("previews", "place, prompt, seed, webp", where, [scene, adapter, place])
+        return Preview(*rows[0]) if rows else None
 
     def pins(self, scene: str, adapters: Iterable[str]) -> dict[str, dict[int, Pin]]:
         """Which pictures there are of some adapters, without reading them: place to prompt and seed, in order."""

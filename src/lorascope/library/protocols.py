@@ -24,13 +24,19 @@ class Protocols:
         """Read and write through a library's connection."""
         self._db = db
 
-    def add(self, protocol: Protocol, preset: Preset, *, origin: str = "") -> None:
-        """Record a Protocol and make it the active one, also where the clock has stepped back."""
+    def add(self, protocol: Protocol, preset: Preset, *, origin: str = "", active: bool = True) -> None:
+        """Record a Protocol and make it the active one, also where the clock has stepped back.
+
+        Without ``active`` it becomes the one that was used longest ago, if there are others.
+        """
+        used = "max(?, (SELECT coalesce(max(added), 0) + 0.001 FROM protocols))"
+        if not active:
+            used = "coalesce((SELECT min(added) - 0.001 FROM protocols), ?)"
         with self._db.transaction() as db:
             db.execute(
-                "INSERT INTO protocols (digest, fields, preset, origin, added) VALUES"
-                " (?, ?, ?, ?, max(?, (SELECT coalesce(max(added), 0) + 0.001 FROM protocols))) ON CONFLICT (digest)"
-                " DO UPDATE SET preset = excluded.preset, added = excluded.added",
+                f"INSERT INTO protocols (digest, fields, preset, origin, added) VALUES (?, ?, ?, ?, {used})"
+                " ON CONFLICT (digest)"
+                " DO UPDATE SET fields = excluded.fields, preset = excluded.preset, added = excluded.added",
                 (protocol.digest, protocol.to_json(), preset.to_json(), origin, time.time()),
             )
             db.execute(REVISE)
@@ -76,7 +82,7 @@ class Protocols:
     def put_plane(self, protocol: str, basis: Float32[np.ndarray, "2 d"]) -> None:
         """Keep the plane in which a Protocol's Directions are drawn. The first one stays: maps do not change."""
         self._db.write_if_possible(
-            "INSERT INTO planes VALUES (?, ?) ON CONFLICT DO NOTHING", [(protocol, basis.tobytes())]
+            "INSERT INTO planes (protocol, basis) VALUES (?, ?) ON CONFLICT DO NOTHING", [(protocol, basis.tobytes())]
         )
 
     def plane(self, protocol: str) -> Float32[np.ndarray, "2 d"] | None:
@@ -86,7 +92,7 @@ class Protocols:
 
     def add_execution(self, execution: Execution) -> None:
         """Record how a run computes: hardware, software and batch."""
-        sql = "INSERT INTO executions VALUES (?, ?) ON CONFLICT DO NOTHING"
+        sql = "INSERT INTO executions (digest, fields) VALUES (?, ?) ON CONFLICT DO NOTHING"
         self._db.write(sql, [(execution.digest, execution.to_json())])
 
     def execution(self, digest: str) -> Execution:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -95,17 +96,27 @@ class Published:
             raise LibraryError(f"{self._source}: row {place} ({str(row['model_name'])!r:.80}) {error}") from error
 
     def into(self, library: Library) -> int:
-        """Take all of it over into a library; returns how many adapters there are. Idempotent.
+        """Take all of it over into a library, as claims; returns how many adapters there are. Idempotent.
 
         Raises:
-            LibraryError: the library cannot be written.
+            LibraryError: the library cannot be written, or has Directions of another width under this Protocol.
         """
-        count = 0
-        library.protocols.add(self.protocol, self.preset, origin=self._source)
-        for adapter, signature, precision in self.rows():
-            library.adapters.add([adapter], {})
-            library.signatures.put(self.protocol.digest, precision, {adapter.key: signature})
-            count += 1
+        count, digest = 0, self.protocol.digest
+        origin = f"{self._source} ({time.strftime('%Y-%m-%d')})"
+        with library.transaction():
+            if digest not in {stored.protocol.digest for stored in library.protocols.all()}:
+                library.protocols.add(self.protocol, self.preset, origin=self._source, active=not self._own)
+            for adapter, signature, precision in self.rows():
+                width = library.signatures.width(digest) or len(signature.direction)
+                if len(signature.direction) != width:
+                    raise LibraryError(
+                        f"{self._source}: the Direction of {adapter.name!r:.80} has {len(signature.direction)}"
+                        f" dimensions, others under its Protocol have {width}: nothing was imported"
+                    )
+                if not self._own or not library.adapters.get([adapter.key]):
+                    library.adapters.add([adapter], {})
+                library.signatures.put(digest, precision, {adapter.key: signature}, origin=origin, claimed=True)
+                count += 1
         return count
 
 

@@ -42,12 +42,15 @@ class StoredAdapter:
 class StoredSignature:
     """A signature with the Precision it was measured to and when (seconds since 1970).
 
-    The precision may also be ``screened`` with a threshold, see :data:`lorascope.protocol.SCREENED`.
+    The precision may also be ``screened`` with a threshold, see :data:`lorascope.protocol.SCREENED`. ``origin`` says
+    where it was imported from and when, "" if it was measured here; ``claimed`` that no evidence here backs it.
     """
 
     signature: Signature
     precision: str
     measured: float
+    origin: str = ""
+    claimed: bool = False
 
     @property
     def screened(self) -> str:

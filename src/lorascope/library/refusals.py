@@ -23,7 +23,10 @@ class Refusals:
     def add(self, refusal: Refusal) -> None:
         """Record that a file is left out, and why. An adapter whose file it replaced has no file there any more."""
         with self._db.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", (*astuple(refusal), time.time()))
+            db.execute(
+                "INSERT OR REPLACE INTO refusals (path, code, reason, remedy, at) VALUES (?, ?, ?, ?, ?)",
+                (*astuple(refusal), time.time()),
+            )
             known = db.execute("SELECT adapter, size, mtime_ns FROM files WHERE path = ?", (refusal.path,)).fetchone()
             if known is not None and _replaced(refusal.path, *known[1:]):
                 db.execute("DELETE FROM files WHERE path = ?", (refusal.path,))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
+VERSIONS = (2, 3)
+"""The layouts that can be read. A file of version 2 is given the columns that it lacks when it can be written."""
 
 LIBRARY = """
 CREATE TABLE IF NOT EXISTS protocols (
@@ -49,7 +51,21 @@ CREATE TABLE IF NOT EXISTS planes (protocol TEXT PRIMARY KEY, basis BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS pictures (
     encoder TEXT NOT NULL, name TEXT NOT NULL, embedding BLOB NOT NULL, sent REAL NOT NULL, PRIMARY KEY (encoder, name)
 );
+ALTER TABLE signatures ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE signatures ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE protocols ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE executions ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE adapters ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE files ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE signatures ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE previews ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE refusals ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE runs ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE planes ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE pictures ADD COLUMN seal BLOB DEFAULT NULL;
 """
+"""Made by version 2, with what version 3 added: a seal for each row (see :mod:`lorascope.library.seals`), and for each
+signature its origin ("" if it was measured here) and whether it is a claim, which no evidence here backs."""
 
 EVIDENCE = """
 CREATE TABLE IF NOT EXISTS blocks (
@@ -68,6 +84,10 @@ CREATE TABLE IF NOT EXISTS thumbnails (
 CREATE TABLE IF NOT EXISTS floors (
     protocol TEXT NOT NULL, execution TEXT NOT NULL, floor REAL NOT NULL, PRIMARY KEY (protocol, execution)
 );
+ALTER TABLE blocks ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE baselines ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE thumbnails ADD COLUMN seal BLOB DEFAULT NULL;
+ALTER TABLE floors ADD COLUMN seal BLOB DEFAULT NULL;
 """
 
 REVISE = "INSERT INTO revisions VALUES (0, 1) ON CONFLICT DO UPDATE SET number = number + 1"

@@ -26,13 +26,26 @@ class Signatures:
         self._db = db
         self._look_up = look_up
 
-    def put(self, protocol: str, precision: str, signatures: Mapping[str, Signature]) -> None:
+    def put(
+        self,
+        protocol: str,
+        precision: str,
+        signatures: Mapping[str, Signature],
+        *,
+        origin: str = "",
+        claimed: bool = False,
+    ) -> None:
         """Keep signatures by adapter key. One of fewer cells, or a coarser one of as many, never replaces another.
+
+        A claim never replaces what is backed by evidence here, which replaces any claim. Where a signature that came
+        from elsewhere with its evidence is refined here, its origin stays.
 
         Args:
             protocol: the digest of their Protocol.
             precision: the Precision they were measured to, or ``screened`` and the threshold that ended it.
             signatures: the signatures.
+            origin: where they came from; "" if they were measured here.
+            claimed: they are what another library says, without evidence.
 
         Raises:
             LibraryError: one of the adapters is not in the library any more; none of them is kept.
@@ -47,29 +60,48 @@ class Signatures:
                     f"{self._db.path}: {min(removed)} was removed while it was being measured. Run index again"
                 )
             db.executemany(
-                "INSERT INTO signatures SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
+                "INSERT INTO signatures (adapter, protocol, cells, strength, strength_low, strength_high, consistency,"
+                " consistency_low, consistency_high, direction, figures, precision, measured, origin, claimed, stamp)"
+                " SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
                 " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
                 " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
                 " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
                 " consistency_high = excluded.consistency_high, direction = excluded.direction,"
                 " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
-                " stamp = excluded.stamp"
-                f" WHERE excluded.cells > cells OR (excluded.cells = cells AND {FINER})",
-                [(protocol, *columns(signature), precision, now, key) for key, signature in signatures.items()],
+                " origin = CASE WHEN excluded.origin = '' AND NOT claimed THEN origin ELSE excluded.origin END,"
+                " claimed = excluded.claimed, stamp = excluded.stamp"
+                " WHERE excluded.claimed < claimed OR (excluded.claimed = claimed"
+                f" AND (excluded.cells > cells OR (excluded.cells = cells AND {FINER})))",
+                [
+                    (protocol, *columns(signature), precision, now, origin, claimed, key)
+                    for key, signature in signatures.items()
+                ],
             )
             db.execute(REVISE)
 
     def get(self, protocol: str, keys: Iterable[str]) -> dict[str, StoredSignature]:
-        """Whole signatures by adapter key, of those that have one."""
+        """Whole signatures by adapter key, of those that have one.
+
+        Raises:
+            LibraryError: one of them is damaged.
+        """
         rows = self._db.rows(
-            "SELECT key, direction, figures, precision, measured FROM signatures JOIN adapters ON adapter = id"
+            "SELECT key, direction, figures, precision, measured, origin, claimed,"
+            f" {self._db.intact('signatures')} FROM signatures JOIN adapters ON adapter = id"
             " WHERE protocol = ? AND key IN (SELECT value FROM json_each(?))",
             [protocol, json.dumps(list(keys))],
         )
+        for key, *_, intact in rows:
+            self._db.check(intact, f"the signature of {key[:19]}")
         return {
-            key: StoredSignature(restore(direction, figures), precision, measured)
-            for key, direction, figures, precision, measured in rows
+            key: StoredSignature(restore(direction, figures), precision, measured, origin, bool(claimed))
+            for key, direction, figures, precision, measured, origin, claimed, _ in rows
         }
+
+    def width(self, protocol: str) -> int | None:
+        """How many dimensions the Directions of a Protocol have; None if there are none."""
+        row = self._db.row("SELECT length(direction) / 4 FROM signatures WHERE protocol = ? LIMIT 1", [protocol])
+        return row[0] if row else None
 
     def precisions(self, protocol: str) -> dict[str, str]:
         """To which Precision each adapter key was measured, or by which threshold it was screened."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import final
@@ -112,16 +113,8 @@ class Library:
             if self.has_evidence:  # within the transaction: where one of the files refuses, neither is changed
                 self.evidence.remove(key)
 
-    def absorb(self, other: Library, but: Iterable[str] = ()) -> None:
-        """Take over another library's executions, previews and evidence, where this one has none.
-
-        The evidence of some adapters may stay where it is: ``but``.
-        """
-        with self._db.attached(other.path) as db:
-            for table in ("executions", "previews"):
-                db.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
-            unknown = "SELECT * FROM other.refusals WHERE path NOT IN (SELECT path FROM main.files)"
-            db.execute(f"INSERT OR IGNORE INTO refusals {unknown}")
-            db.execute(REVISE)
-        if other.has_evidence:
-            self.evidence.absorb(other.evidence_path, but)
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """All that is written within, into both files, is kept, or none of it."""
+        with self._db.transaction(), self.evidence.transaction() if self.has_evidence else nullcontext():
+            yield

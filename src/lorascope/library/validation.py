@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -241,3 +242,82 @@ def _shown(value: object) -> str:
         return f"{type(value).__name__} of {len(value)}"
     found = repr(value)
     return found if len(found) <= 80 else f"{found[:77]}..."
+
+
+def facts(value: object) -> dict[str, Any]:
+    """What is known of an adapter besides its signatures; facts that this version does not know are left behind."""
+    found = json_object(value, "the facts of an adapter")
+    plain(found, "the facts of an adapter")
+    kept = {name: item for name, item in found.items() if name in _FACTS and item is not None}
+    for name, item in kept.items():
+        if not _FACTS[name](item):
+            raise LibraryError(f"the fact {name} is {_shown(item)}, which is no such fact")
+    if not kept.keys() >= _FILE_FACTS:  # they are read together
+        kept = {name: item for name, item in kept.items() if name not in _FILE_FACTS}
+    return kept
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_mapping(of: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(of, value.values()))
+
+
+def _is_claims(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(claim, dict)
+        and claim.keys() == {"value", "source"}
+        and _is_text(claim["source"])
+        and name in _CLAIMS
+        and _CLAIMS[name](claim["value"])
+        for name, claim in value.items()
+    )
+
+
+def _is_spectrum(value: object) -> bool:
+    names = {"norm", "stable_rank", "text", "attention", "changed", "worn_as"}
+    return (
+        isinstance(value, dict)
+        and value.keys() == names
+        and all(_is_text(item) if name == "worn_as" else _is_number(item) for name, item in value.items())
+    )
+
+
+_CLAIMS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("title", "description", "base_model"), _is_text),
+    **dict.fromkeys(("triggers", "tags"), _is_texts),
+    **dict.fromkeys(("nsfw_level", "civitai_model", "civitai_version"), _is_count),
+    "weight": _is_number,
+}
+_FILE_FACTS = {"format", "kinds", "ranks", "components", "size"}
+_FACTS: dict[str, Callable[[object], bool]] = {
+    "format": _is_text,
+    "kinds": _is_mapping(_is_count),
+    "ranks": lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    "components": _is_mapping(_is_count),
+    "size": _is_count,
+    "claims": _is_claims,
+    "read_from": _is_text,
+    "worn": _is_mapping(_is_text),
+    "modules_matched": _is_count,
+    "modules_total": _is_count,
+    "unmatched": _is_texts,
+    "prompts_cut": _is_count,
+    "spectrum": _is_spectrum,
+    "folder_name": _is_text,
+    "downloads": _is_count,
+}

@@ -1,0 +1,69 @@
+"""Signatures computed anew from the blocks of the evidence, and whether they are what is stored."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from lorascope.errors import PromptSetError
+from lorascope.grid import Grid
+from lorascope.library.codec import columns
+from lorascope.library.evidence import Block
+from lorascope.library.records import StoredProtocol
+from lorascope.moments import Moments
+from lorascope.signature import Signature
+
+_CLOSE = 1e-6
+"""Sums over the same cells may differ in their last digits between processors."""
+
+
+def grid_of(stored: StoredProtocol) -> Grid | None:
+    """The grid that a Protocol was measured on; None if its prompts are not here."""
+    try:
+        grid = stored.preset.grid()
+    except PromptSetError:
+        return None
+    protocol = stored.protocol
+    return grid if (grid.prompts.digest, grid.seeds) == (protocol.prompts, protocol.seeds) else None
+
+
+def add_block(moments: Moments | None, block: Block, grid: Grid) -> Moments:
+    """Fold one block into the Moments of an adapter; None stands for no cells yet."""
+    if moments is None:
+        moments = Moments.empty(len(grid.prompts), len(grid.seeds), block.adapted.shape[1])
+    prompts = np.array([cell.prompt for cell in grid.block(block.index)])
+    moments.add(prompts, block.effects, noise_floor=block.noise_floor)
+    return moments
+
+
+def recomputed(moments: Moments, grid: Grid, stored: Signature | None) -> Signature:
+    """The Signature of some cells. Its intervals allow for as many looks as those of what is stored, if that is known.
+
+    A measurement that stops by its intervals looks often, ``glance`` and ``full`` do not.
+    """
+    looks = (max(1, len(grid.looks) - 1), 1)
+    options = [Signature.from_moments(moments, grid.prompts.categories, looks=number) for number in looks]
+    return next((option for option in options if stored is not None and agree(option, stored)), options[0])
+
+
+def agree(one: Signature, other: Signature) -> bool:
+    """Whether two signatures are the same but for rounding."""
+    if one.direction.shape != other.direction.shape:
+        return False
+    close = _CLOSE * float(np.abs(one.direction).max(initial=0.0)) + 1e-9
+    if not np.allclose(one.direction, other.direction, rtol=1e-5, atol=close):
+        return False
+    return _agree(*(json.loads(columns(signature)[-1]) for signature in (one, other)))
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_agree(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_agree, one, other))
+    if isinstance(one, float) and isinstance(other, int | float):
+        return one == other or math.isclose(one, other, rel_tol=_CLOSE, abs_tol=1e-9)
+    return one == other
