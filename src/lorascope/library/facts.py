@@ -25,6 +25,7 @@ def adapter_facts(adapter: Adapter) -> dict[str, Any]:
         "components": dict(adapter.components),
         "size": adapter.size,
         "claims": claims,
+        "notes": [printable(note) for note in (*adapter.notes, *adapter.claims.notes)],
     }
 
 
