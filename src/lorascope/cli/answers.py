@@ -1,4 +1,4 @@
-"""Answers of a search: asked for under some Protocols, and printed."""
+"""Answers of a search under one or several Protocols."""
 
 from __future__ import annotations
 
@@ -15,20 +15,37 @@ from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import borrowed_thresholds
 from lorascope.report.plain import plain_answer
 from lorascope.search import Answer, Request, Searcher, load_query_encoder
+from lorascope.search.phrases import check_encoder
 
 
-def ask(library: Library, protocols: Sequence[str], request: Request, *, download: bool = False) -> list[Answer]:
-    """Search under each of some Protocols; encoders may be fetched, if asked."""
+def ask(
+    library: Library, protocols: Sequence[str], request: Request, *, location: str = "", download: bool = False
+) -> list[Answer]:
+    """Search under each of some Protocols.
+
+    Args:
+        library: what is searched.
+        protocols: names or digests of Protocols.
+        request: what is asked.
+        location: where the encoder is now, instead of where it was when the library was measured.
+        download: fetch encoders that are not on this disk.
+
+    Raises:
+        LibraryError: the encoder is another one than the signatures were measured with.
+    """
 
     def embed(_: Library, stored: StoredProtocol, name: str) -> Float32[ndarray, " d"]:
+        from lorascope.encoders.load import load_picture_encoder
         from lorascope.encoders.pictures import embed_picture
 
-        return embed_picture(Path(name), stored.protocol.encoder, download=download)
+        encoder = load_picture_encoder(location or stored.protocol.encoder, download=download)
+        check_encoder(stored.protocol, encoder.digest, location or stored.protocol.encoder)
+        return embed_picture(Path(name), encoder)
 
     with CacheProgress() as progress:
 
         def encoder(stored: StoredProtocol) -> Shifts:
-            return load_query_encoder(stored, download=download, note=progress.note)
+            return load_query_encoder(stored, location=location, download=download, note=progress.note)
 
         answers: list[Answer] = []
         for protocol in protocols:
@@ -53,7 +70,7 @@ def present(library: Library, answers: list[Answer], *, hidden: bool, sheet: Pat
         return
     for answer in answers:
         usual = answer.stored.preset.thresholds
-        print_answer(answer, show_hidden=hidden)
+        print_answer(answer, library.path, show_hidden=hidden)
         if answer.left_out and (note := borrowed_thresholds(answer.stored.protocol, usual)):
             err.print(note, style="yellow", highlight=False, markup=False)
     if path is not None:

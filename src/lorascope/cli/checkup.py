@@ -1,4 +1,4 @@
-"""What `lorascope doctor` looks at."""
+"""The checks of `lorascope doctor`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "tokenizers", 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """The result of one check."""
 
     state: Literal["ok", "note", "problem"]
     what: str
@@ -28,7 +28,7 @@ class Check:
 
 
 def checks(library: Path | None) -> list[Check]:
-    """Everything worth knowing about this installation. Nothing is fetched and nothing is changed."""
+    """All checks. Nothing is fetched and nothing is changed."""
     found = [Check("ok", "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     found += [_package(name) for name in _PACKAGES]
     found += [_device(), _extra("pyarrow", "parquet", "import and export of parquet files")]
@@ -46,7 +46,7 @@ def _package(name: str) -> Check:
 
 
 def _device() -> Check:
-    """The GPU in use; a CPU build of torch beside an NVIDIA card is the commonest trap."""
+    """The GPU in use. A CPU build of torch beside an NVIDIA card is the most common mistake."""
     import torch
 
     if torch.cuda.is_available():

@@ -16,11 +16,11 @@ def import_(
     ],
     library: options.LibraryPath = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Fetch over http, which anybody on the way can read and change.")
+        bool, typer.Option("--insecure", help="Allow http, which anyone on the network can read and change.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Take over the published CARLoS library, or merge another library into this one. Twice changes nothing."""
+    """Import the published CARLoS library, or merge another library into this one. Importing again changes nothing."""
     from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
     from lorascope.library import ForeignLibrary, Library, merge, published
@@ -57,7 +57,7 @@ def export(
     protocol: options.ProtocolName = "",
     as_json: options.Json = False,
 ) -> None:
-    """Write signatures in the authors' layout, or a manifest of what was let in and what was left out, and why."""
+    """Export signatures in the authors' layout, or a manifest of what was measured and what was left out, and why."""
     from lorascope.cli.output import counted
     from lorascope.errors import LibraryError
     from lorascope.library import Library, export_carlos, write_manifest

@@ -1,4 +1,4 @@
-"""What `lorascope demo` does, step by step."""
+"""The steps of `lorascope demo`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lorascope.search import Answer, Request, Searcher
 
 
 def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
-    """Index the shipped world, ask three questions, write their pictures; tell each step, or print JSON at the end.
+    """Index the shipped world, ask three questions, write their pictures; print each step, or JSON at the end.
 
     Answers come after the first look at every adapter, and once more when all are measured to the Precision.
 
@@ -44,7 +44,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
             print_outcome(outcome, library)
             _suggest("Why files were left out", "list", "--refused", library=library.path)
             out.print("\n[bold]3.[/] Now ask what they do:\n")
-            _print(answers)
+            _print(answers, library.path)
         say.print(f"[bold]4.[/] Pictures, without and with each of them: {sheet.as_uri()}\n", soft_wrap=True)
         if goal.name != "glance":
             hours = max(0.0, costs[goal.name].hours - costs["glance"].hours)
@@ -53,7 +53,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
             answers, sheet = _ask(library, folder)
             if not as_json:
                 print_outcome(outcome, library)
-                _print(answers)
+                _print(answers, library.path)
     if as_json:
         print_json({"run": outcome.summary(), "answers": list(map(plain_answer, answers)), "sheet": str(sheet)})
     else:
@@ -77,14 +77,14 @@ def _ask(library: Library, folder: Path) -> tuple[list[Answer], Path]:
     return answers, write_sheet(folder / "answers.html", answers, library)
 
 
-def _print(answers: list[Answer]) -> None:
+def _print(answers: list[Answer], library: Path) -> None:
     for answer in answers:
-        print_answer(answer, show_hidden=False)
+        print_answer(answer, library, show_hidden=False)
         out.print()
 
 
 def _suggest(why: str, *argv: str | Path, library: Path) -> None:
-    """A command to go on with."""
+    """Print a command to try next."""
     out.print(f"{why}: {command(*argv, library=library)}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
 from lorascope.errors import LibraryError
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
@@ -13,7 +14,7 @@ _GONE = "gone"
 
 
 def print_adapter(adapter: StoredAdapter) -> None:
-    """What the file is and what its metadata claims."""
+    """Print what the file is and what its metadata claims."""
     facts = adapter.facts
     rows = [("name", adapter.name), ("key", adapter.key), ("family", adapter.family)]
     rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
@@ -48,7 +49,7 @@ def _from_file(key: str) -> bool:
 
 
 def overlooked(library: Library, stored: StoredProtocol, key: str) -> bool:
-    """Whether the encoder may miss what an adapter does. Damaged evidence is told, and hides nothing else."""
+    """Whether the encoder may miss what an adapter does. Damaged evidence is reported, and the rest is still shown."""
     from lorascope.evaluation.unseen import unseen
 
     try:
@@ -121,7 +122,8 @@ def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
     shown = [(*row[:4], row[4] if "@" in row[4] else row[4][7:19], row[5])[: len(columns)] for row in rows]
     print_table(columns, shown, str(stored.protocol))
     if refused := len(library.refusals.all()):
-        out.print(f"[dim]{counted(refused, 'file')} left out: lorascope list --refused[/]")
+        reasons = command("list", "--refused", library=library.path)
+        out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)
 
 
 def list_protocols(library: Library, as_json: bool) -> None:

@@ -35,6 +35,7 @@ def search(
     unlike: options.Unlike = None,
     top: options.Top = 10,
     encoding: options.EncodingName = "suffix",
+    encoder: options.EncoderLocation = "",
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
     every_protocol: options.EveryProtocol = False,
@@ -68,7 +69,7 @@ def search(
         )  # fmt: skip
         measured = [str(s.protocol) for s in opened.protocols.all() if s.adapters] if every_protocol else []
         names = measured or [protocol]  # of a library without signatures, searching says what to do
-        answers = ask(opened, names, request, download=download)
+        answers = ask(opened, names, request, location=encoder, download=download)
         present(opened, answers, hidden=hidden, sheet=sheet, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from lorascope.library import Library, default_path
 
 
 def command(*arguments: str | Path, library: Path | None = None) -> str:
-    """A call of lorascope as this process was called, with ``--library`` where that was given.
+    """A call of lorascope as this process was called, with ``--library`` unless it is the default one.
 
     >>> command("search", "pencil drawing", library=Path("my.db"))  # doctest: +SKIP
     "lorascope search 'pencil drawing' --library my.db"
@@ -21,7 +21,7 @@ def command(*arguments: str | Path, library: Path | None = None) -> str:
         program = ["python", "-m", "lorascope"]
     else:  # in a virtual environment it may not be on the path
         program = ["lorascope" if shutil.which("lorascope") else sys.argv[0]]
-    where = [] if library is None else ["--library", str(library)]
+    where = [] if library in (None, default_path()) else ["--library", str(library)]
     return shlex.join([*program, *map(str, arguments), *where])
 
 

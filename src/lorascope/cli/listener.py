@@ -1,4 +1,4 @@
-"""Runs the server until Ctrl-C."""
+"""The server process, from its socket to its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_SECONDS = 5
 
 
 def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
-    """The token, and whether it was made just now: from a file, the environment, or made where one is needed.
+    """The token from a file or the environment, or a new one if the address needs one; and whether it is new.
 
     Raises:
         ServerError: the file cannot be read, or is empty.
@@ -44,7 +44,7 @@ def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
 
 
 def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) -> None:
-    """Serve until Ctrl-C, which lets a run end at its next block.
+    """Serve until Ctrl-C or SIGTERM. A run in progress ends at its next block.
 
     Raises:
         ServerError: the address cannot be had.
@@ -78,7 +78,7 @@ def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) 
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Listen before the server runs, so that its port is known and whoever comes early waits."""
+    """Listen before the server runs, so that its port is known and early connections wait."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family)
     try:

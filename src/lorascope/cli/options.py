@@ -50,7 +50,7 @@ Sheet = Annotated[
     Path | None,
     typer.Option(help="Write the hits' pictures, without and with each adapter, to this HTML file."),
 ]
-Download = Annotated[bool, typer.Option("--download", help="Fetch models that are not on this disk.")]
+Download = Annotated[bool, typer.Option("--download", help="Download models that are not on this disk.")]
 Words = Annotated[
     list[str] | None,
     typer.Argument(
@@ -58,16 +58,24 @@ Words = Annotated[
         help="What the adapter should do: pencil drawing, watercolor -people:0.5, -people.",
     ),
 ]  # fmt: skip
-Pictures = Annotated[list[Path] | None, typer.Option("--image", help="A picture to be like. May be given twice.")]
+Pictures = Annotated[list[Path] | None, typer.Option("--image", help="A picture to be like. Repeat it for several.")]
 Like = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="ADAPTER", help="An adapter to be like, by name or key, as in NAME or NAME:0.5. May be given twice."
+        metavar="ADAPTER", autocompletion=adapter_names,
+        help="An adapter to be like, by name or key, as in NAME or NAME:0.5. Repeat it for several.",
     ),
-]
+]  # fmt: skip
 Unlike = Annotated[list[str] | None, typer.Option(metavar="ADAPTER", help="An adapter to be unlike, in the same way.")]
 EncodingName = Annotated[
     str, typer.Option(help="How words become a vector: suffix, prefix, both, query, query-minus-empty.")
+]
+EncoderLocation = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        help="Folder of the Protocol's encoder, where it is not where it was when the library was measured.",
+    ),
 ]
 EveryProtocol = Annotated[bool, typer.Option("--all", help="Answer for every Protocol, in one lane each.")]
 PrecisionName = Annotated[

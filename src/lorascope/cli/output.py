@@ -7,12 +7,14 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lorascope.cli.hints import command
 from lorascope.protocol import Thresholds
 from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
@@ -20,8 +22,8 @@ from lorascope.signature import Estimate
 
 out = Console(emoji=False)  # a query or a name may hold ":cat:"
 err = Console(stderr=True, emoji=False)
-_NO_MEMBER = "No adapter is of that --family and under that --folder: `lorascope list` shows all."
-_ALONE = "There is no other adapter under this Protocol to compare it with: `lorascope index FOLDER` measures more."
+_NO_MEMBER = "No adapter is of that --family and under that --folder. This lists all: "
+_ALONE = "There is no other adapter under this Protocol to compare it with. This measures more: "
 _COMMANDS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 
 
@@ -46,7 +48,7 @@ def _finite(data: Any) -> Any:
 
 
 def print_error(error: BaseException, *, as_json: bool = False) -> None:
-    """The one way errors are shown."""
+    """Print an error, in words or as JSON."""
     if as_json:
         kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
         print_json({"error": {"code": getattr(error, "code", kind), "message": str(error)}})
@@ -74,12 +76,15 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
 
 
-def print_answer(answer: Answer, *, show_hidden: bool) -> None:
-    """Hits as a table."""
+def print_answer(answer: Answer, library: Path, *, show_hidden: bool) -> None:
+    """Print hits as a table, or which command on the library helps."""
     thresholds, filters = answer.stored.preset.thresholds, answer.filters
     title = f"{answer.query}  ({answer.considered} adapters, {answer.protocol})"
     if not answer.considered:
-        out.print(f"[yellow]{_NO_MEMBER if filters.family or filters.folder else _ALONE}[/]")
+        narrowed = filters.family or filters.folder
+        arguments = ("list",) if narrowed else ("index", "FOLDER")
+        line = (_NO_MEMBER if narrowed else _ALONE) + command(*arguments, library=library)
+        out.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
         return
     if answer.hits and not answer.matched:
         out.print(f"[yellow]{NOTHING}[/]")

@@ -18,11 +18,12 @@ _QUIET = 10.0
 
 @final
 class CacheProgress:
-    """A bar that appears when a cache begins to be built, and vanishes at the end of the block."""
+    """A bar that appears when a cache begins to be built, and vanishes at the end; without a terminal, lines."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._line = _lines()
 
     def __enter__(self) -> CacheProgress:
         return self
@@ -33,10 +34,13 @@ class CacheProgress:
 
     def note(self, what: str, done: int, total: int) -> None:
         """Show how much is built; each new name gets a bar of its own."""
+        from lorascope.cli.output import err
+
+        if not err.is_terminal:
+            self._line(what, done, total)
+            return
         if self._progress is None:
             from rich.progress import Progress
-
-            from lorascope.cli.output import err
 
             self._progress = Progress(console=err, transient=True)
             self._progress.start()
@@ -47,7 +51,7 @@ class CacheProgress:
 
 @contextmanager
 def step_progress() -> Generator[Note]:
-    """A bar that follows the steps of the lab; where there is no terminal, a line now and then."""
+    """A bar that follows the steps of the lab; without a terminal, a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lorascope.cli.output import err

@@ -25,14 +25,14 @@ from lorascope.report.words import duration
 
 _LONGEST = 20
 _QUIET = 60.0
-"""Seconds between two lines where nothing can be drawn, as in the log of a cluster's job."""
+"""Seconds between two lines without a terminal, as in the log of a batch job."""
 
 
 @final
 class RunProgress:
     """Shows a run: stage, cells, time left, files left out, adapter. Bar and adapter give way where it is narrow.
 
-    Where there is no terminal it writes a line for each stage, and one a minute.
+    Without a terminal it writes a line for each stage, and one every minute.
     """
 
     def __init__(self) -> None:

@@ -11,23 +11,25 @@ Folders = Annotated[
     list[Path] | None,
     typer.Option(help="A folder that the page may index. Repeat it for several."),
 ]
-Host = Annotated[str, typer.Option(help="Address to listen on. One that others can reach needs a token.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Host = Annotated[str, typer.Option(help="Address to listen on. One that other machines can reach needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 Names = Annotated[
     list[str] | None,
-    typer.Option(help="A host name by which others reach this server, such as that of a proxy. May be given twice."),
+    typer.Option(help="A host name of this server, such as that of a proxy. Repeat it for several."),
 ]
 Origins = Annotated[
     list[str] | None,
-    typer.Option(help="A site whose pages may use the API, such as https://gallery.example. May be given twice."),
+    typer.Option(help="A site whose pages may use the API, such as https://gallery.example. Repeat it for several."),
 ]
 TokenFile = Annotated[
-    Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or one is made.")
+    Path | None, typer.Option(help="A file that holds the token. Default: LORASCOPE_TOKEN, or a new one if needed.")
 ]
 PresetName = Annotated[
     str, typer.Option(help="How to measure, as with index. Default: as the library was last measured.")
 ]
-Study = Annotated[Path | None, typer.Option(help="Pairs of a blind study, as `study` writes them. It opens at /study.")]
+Study = Annotated[
+    Path | None, typer.Option(help="Pairs of a blind study, written by `study`. The page for it is /study.")
+]
 
 
 def serve(
@@ -44,7 +46,7 @@ def serve(
     download: options.Download = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Open a page on which to search, look and compare, and an API for other tools. Ctrl-C ends it."""
+    """Serve a page to search, look and compare, and an API for other tools, until Ctrl-C."""
     from lorascope.cli.listener import chosen_token, run
     from lorascope.library import default_path
     from lorascope.server.settings import ServerSettings

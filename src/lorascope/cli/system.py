@@ -10,15 +10,15 @@ from lorascope.cli import options
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put the demo's files.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder for the demo's files.")] = Path("demo"),
     precision: options.PrecisionName = "quick",
     serve: Annotated[
         bool | None,
-        typer.Option("--serve/--no-serve", help="Open the page at the end. Default: if a terminal is attached."),
+        typer.Option("--serve/--no-serve", help="Open the page at the end. Default: in a terminal."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Run the main job on the small world that ships: index a folder, ask three questions, open the page."""
+    """Try it on the small models that ship: measure a folder of LoRAs, ask three questions, open the page."""
     from lorascope.cli.demonstration import demonstrate
 
     place = demonstrate(folder, precision, as_json=as_json)
@@ -30,7 +30,7 @@ def demo(
 
 
 def doctor(library: options.LibraryPath = None, as_json: options.Json = False) -> None:
-    """Tell what this installation has and lacks: device, versions, models, library."""
+    """Check this installation: device, versions, models, library. Exits with 1 if there is a problem."""
     from lorascope.cli.checkup import checks
     from lorascope.cli.output import print_json, print_table
 

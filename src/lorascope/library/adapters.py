@@ -99,7 +99,9 @@ class Adapters:
         names = [name for (name,) in self._db.rows("SELECT DISTINCT name FROM adapters ORDER BY name")]
         near = [name for name in names if text.lower() in name.lower()][:5] or get_close_matches(text, names, 5)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise LibraryError(f"{self._db.path} has no adapter {text!r}: `lorascope list` shows all.{hint}")
+        raise LibraryError(
+            f"{self._db.path} has no adapter {text!r}: `lorascope list --library {self._db.path}` shows all.{hint}"
+        )
 
     def number(self, key: str) -> int | None:
         """The library's number of an adapter, which its row of a matrix names."""

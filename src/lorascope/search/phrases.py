@@ -15,6 +15,7 @@ from lorascope.errors import LibraryError
 from lorascope.grid import PromptSet
 from lorascope.library import StoredProtocol
 from lorascope.models import cache_dir
+from lorascope.protocol import Protocol
 from lorascope.search.vectors import Known, QueryVectors
 
 _FEW = 8
@@ -83,8 +84,16 @@ def _encode(encoder: Shifts, text: str, encoding: Encoding) -> Known:
     return shifts.mean(0), consistency(shifts.astype(np.float64))
 
 
-def load_query_encoder(stored: StoredProtocol, *, download: bool = False, note: Note | None = None) -> Shifts:
+def load_query_encoder(
+    stored: StoredProtocol, *, location: str = "", download: bool = False, note: Note | None = None
+) -> Shifts:
     """The query encoder of a Protocol, checked against the one its signatures were measured with.
+
+    Args:
+        stored: the Protocol.
+        location: where the encoder is now; "" looks where it was when the library was measured.
+        download: fetch an encoder that is not on this disk.
+        note: is called with progress while the prefix cache is built.
 
     Raises:
         ModelError: it is not on this disk.
@@ -94,10 +103,19 @@ def load_query_encoder(stored: StoredProtocol, *, download: bool = False, note: 
     from lorascope.encoders.suffix import QueryEncoder
 
     protocol = stored.protocol
-    encoder = load_text_encoder(protocol.encoder, download=download)
-    if protocol.encoder_digest not in ("", encoder.digest):
-        raise LibraryError(
-            f"{protocol} was measured with an encoder of digest {protocol.encoder_digest}, but {protocol.encoder} is"
-            f" now {encoder.digest}: put the former one back, or index again"
-        )
+    encoder = load_text_encoder(location or protocol.encoder, download=download)
+    check_encoder(protocol, encoder.digest, location or protocol.encoder)
     return QueryEncoder(encoder, PromptSet.load(stored.preset.query_prompts), note)
+
+
+def check_encoder(protocol: Protocol, digest: str, location: str) -> None:
+    """Make sure that an encoder is the one of a Protocol.
+
+    Raises:
+        LibraryError: it is another one.
+    """
+    if protocol.encoder_digest not in ("", digest):
+        raise LibraryError(
+            f"{protocol} was measured with an encoder of digest {protocol.encoder_digest}, but {location} is"
+            f" now {digest}: put the former one back, or index again"
+        )

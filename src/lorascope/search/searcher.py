@@ -70,7 +70,9 @@ class Searcher:
         self.stored = library.protocols.find(protocol)
         self.matrix: Matrix = library.signatures.matrix(self.stored.protocol.digest, note)
         if not len(self.matrix):
-            raise LibraryError(f"{library.path} holds no signatures yet: run `lorascope index FOLDER` first")
+            raise LibraryError(
+                f"{library.path} holds no signatures yet: run `lorascope index FOLDER --library {library.path}` first"
+            )
         self.ranker = Ranker(self.matrix)
         self._phrases = Phrases(self.stored, query_encoder, note)
         self._clarity = ClarityScale(self._phrases, self.matrix)
