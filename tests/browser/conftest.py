@@ -19,7 +19,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from lorascope.evaluation.pairs import Pair, Study
+from lorascope.evaluation.pairs import Study, StudyPair
 from lorascope.library import Library
 from lorascope.server import ServerSettings, create_app
 from lorascope.server.job_pipe import Start
@@ -120,7 +120,7 @@ def server(library_file: Path, loras: Path) -> Iterator[str]:
         keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
     pairs = library_file.with_name("pairs.json")
     one, other = (keys["rose"], keys["grey00"]), (keys["leaf"], keys["sea"])
-    Study("suffix", "query", (Pair("red", one, other),)).write(pairs)
+    Study("suffix", "query", (StudyPair("red", one, other),)).write(pairs)
     with serving(ServerSettings(library=library_file, folders=(loras,), study=pairs)) as address:
         yield address
 

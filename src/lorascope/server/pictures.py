@@ -1,4 +1,4 @@
-"""Pictures that people search by: each is embedded once, and asked for by the digest of its bytes."""
+"""QueryPictures that people search by: each is embedded once, and asked for by the digest of its bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LATEST = 200
 
 
 @final
-class Pictures:
+class QueryPictures:
     """Embeddings of pictures by their id. They lie in the library, so that addresses outlive the server."""
 
     def __init__(self, encoders: Encoders) -> None:

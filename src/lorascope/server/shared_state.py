@@ -20,7 +20,7 @@ from lorascope.server.folders import Folders
 from lorascope.server.job_pipe import Start
 from lorascope.server.jobs import ModelConfig
 from lorascope.server.map_data import MapData, draw_map
-from lorascope.server.pictures import Pictures
+from lorascope.server.pictures import QueryPictures
 from lorascope.server.problems import Problem
 from lorascope.server.settings import ServerSettings
 from lorascope.server.work_queue import WorkQueue
@@ -73,7 +73,7 @@ class SharedState:
         """
         self.settings = settings
         self._encoders = encoders
-        self._pictures = Pictures(encoders)
+        self._pictures = QueryPictures(encoders)
         self._folders = Folders(settings.folders)
         self._free: list[Library] = [Library(settings.library, create=True)]
         self._lock = threading.RLock()
