@@ -234,9 +234,9 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
         digest = library.protocols.find().protocol.digest
         signature = next(iter(library.signatures.get(digest, library.adapters.all()).values())).signature
         protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
-        library.add_protocol(protocol, changed)
-        library.add_adapters([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
-        library.put_signatures(protocol.digest, "full", {"sha256:x": signature})
+        library.protocols.add(protocol, changed)
+        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
+        library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     lanes = answer("search", "red", "-l", place, "--all")["answers"]
     assert [len(lane["hits"]) for lane in lanes] == [1, 3]
     assert lanes[0]["protocol"] == str(protocol)

@@ -8,6 +8,7 @@ from typing import Any
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
 from lorascope.errors import LibraryError
+from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 
 _GONE = "gone"
@@ -31,7 +32,7 @@ def print_adapter(adapter: StoredAdapter) -> None:
     if facts.get("prompts_cut"):
         rows.append(("prompts cut", f"{facts['prompts_cut']} are too long for the base model with the trigger words"))
     for name, claim in facts.get("claims", {}).items():
-        value = claim["value"] if isinstance(claim["value"], str) else str(claim["value"])
+        value = plain_text(claim["value"]) if isinstance(claim["value"], str) else str(claim["value"])
         rows.append((f"claims {name}", f"{value[:300]}  ({claim['source']})"))
     print_table(("", ""), rows)
 

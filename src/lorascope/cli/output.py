@@ -27,6 +27,9 @@ _ALONE = "There is no other adapter under this Protocol to compare it with. This
 _COMMANDS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 
 
+_INTERVAL = re.compile(r" \(-?[\d.]+–-?[\d.]+\)$")
+
+
 def harmless(text: str) -> str:
     """Text for a terminal: characters by which a name could move the cursor or turn the text around are spelt out."""
     return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
@@ -35,7 +38,8 @@ def harmless(text: str) -> str:
 def print_json(data: Any) -> None:
     """One JSON document on standard output, in ASCII where that cannot print everything."""
     everything = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(json.dumps(_finite(data), ensure_ascii=not everything, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(_finite(data), ensure_ascii=not everything, indent=1, allow_nan=False)
+    sys.stdout.write(_COMMANDS.sub(lambda command: f"\\u{ord(command[0]):04x}", text) + "\n")
 
 
 def _finite(data: Any) -> Any:
@@ -57,23 +61,45 @@ def print_error(error: BaseException, *, as_json: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """A plain table; numbers are right-aligned."""
+    """A plain table; in a pipe, lines of cells between tabs, the first with the names of the columns.
+
+    On a screen, numbers are right-aligned, and where the table is too wide, intervals are left out first.
+    """
     rows = list(rows)
+    if not out.is_terminal:
+        cells = [columns, *([_cell(value) for value in row] for row in rows)]
+        sys.stdout.write("".join("\t".join(line) + "\n" for line in cells))
+        return
+    table = _table(columns, rows, title)
+    if out.measure(table).maximum > out.width:
+        table = _table(columns, [[_without_interval(value) for value in row] for row in rows], title)
+    out.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> Table:
     table = Table(
         title=escape(harmless(title)) or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
     )
     for place, column in enumerate(columns):
         numeric = bool(rows) and isinstance(rows[0][place], int | float)
-        table.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
+        last = place == len(columns) - 1
+        justify = "right" if numeric else "left"
+        table.add_column(escape(column), justify=justify, overflow="fold", no_wrap=not last)
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row))
-    out.print(table)
+    return table
 
 
 def _cell(value: Any) -> str:
+    """One line, whatever a name holds."""
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
+    text = f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _without_interval(value: Any) -> Any:
+    return _INTERVAL.sub("", value) if isinstance(value, str) else value
 
 
 def print_answer(answer: Answer, library: Path, *, show_hidden: bool) -> None:
@@ -90,8 +116,20 @@ def print_answer(answer: Answer, library: Path, *, show_hidden: bool) -> None:
         out.print(f"[yellow]{NOTHING}[/]")
     rows = [_row(hit, thresholds) for hit in answer.hits + (answer.hidden if show_hidden else ())]
     print_table(("", "adapter", "score", "Strength", "Consistency", "in words"), rows, title)
+    if answer.hits:
+        _print_use(answer.hits[0])
     if (line := hidden_line(answer)) and not show_hidden:
         out.print(f"[dim]Left out by thresholds: {line}. --hidden shows them, --everything ranks them.[/]")
+
+
+def _print_use(hit: Hit) -> None:
+    """What a person types next, for the best hit."""
+    adapter = hit.adapter
+    if out.is_terminal and adapter.paths:
+        words = ", ".join(adapter.claimed("triggers") or ())
+        tag = f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
+        line = "  ".join(filter(None, (f"{hit.rank}: {adapter.paths[0]}", tag, words)))
+        out.print(harmless(line), style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
 def _row(hit: Hit, thresholds: Thresholds) -> tuple[Any, ...]:
@@ -117,5 +155,6 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{count} {noun}{'s' if count != 1 else ''}"
+    """``1 file``, ``2 files``, ``2 queries``."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
