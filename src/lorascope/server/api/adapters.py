@@ -18,22 +18,24 @@ from lorascope.server.api.answers import (
     MapTable,
     Neighbours,
     PinnedCell,
+    Profile,
     SignatureRow,
 )
 from lorascope.server.api.cache import cached
 from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors
-from lorascope.server.api.schemas import Listing, ProtocolName
+from lorascope.server.api.schemas import KEY, Listing, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter
 from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
-from lorascope.signature import CategoryProfile
 
 router = APIRouter(tags=["adapters"])
 
-AdapterKey = Annotated[str, Path(max_length=200, description="`sha256:...` or `civitai:MODEL@VERSION`.")]
-Few = Annotated[int, Query(ge=1, le=100, description="How many of each to tell at most.")]
-WithDirection = Annotated[bool, Query(description="Tell the Direction, too.")]
-Place = Annotated[int, Path(ge=0, le=10_000, description="Which of the pinned cells.")]
+AdapterKey = Annotated[
+    str, Path(max_length=200, description="`sha256:...` or `civitai:MODEL@VERSION`.", examples=[KEY])
+]
+Few = Annotated[int, Query(ge=1, le=100, description="The most to return of each kind.")]
+WithDirection = Annotated[bool, Query(description="Return the Direction too.")]
+Place = Annotated[int, Path(ge=0, le=10_000, description="The number of the pinned cell.", examples=[0])]
 
 
 @router.get("/adapters", response_model=AdapterPage, responses=errors(404, 409))
@@ -95,7 +97,7 @@ def signature(
     return plain_signature(_signature(state, key, protocol), direction=direction)
 
 
-@router.get("/adapters/{key}/categories", response_model=list[CategoryProfile], responses=errors(404, 409))
+@router.get("/adapters/{key}/categories", response_model=list[Profile], responses=errors(404, 409))
 def categories(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> list[dict[str, Any]]:
     """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
     return list(plain_signature(_signature(state, key, protocol))["categories"])

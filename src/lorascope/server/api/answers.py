@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lorascope.server.api.schemas import KEY
 from lorascope.signature import Accuracy, CategoryProfile
 
+_STRENGTH = {"value": 17.0, "lower": 15.5, "upper": 18.6}
+_CONSISTENCY = {"value": 0.31, "lower": 0.28, "upper": 0.34}
+_ACCURACY = {
+    "strength": _STRENGTH,
+    "consistency": _CONSISTENCY,
+    "agreement": {"value": 0.98, "lower": 0.95, "upper": 1.0},
+}
+_PROFILE = {"category": "people", "cells": 48, "strength": 17.0, "consistency": 0.31, "alignment": 0.93}
+Profile = Annotated[CategoryProfile, Field(examples=[_PROFILE])]
 RunState = Literal[
     "waiting", "loading", "running", "pausing", "cancelling", "paused", "done", "cancelled", "failed", "interrupted",
     "elsewhere",
@@ -17,9 +27,14 @@ RunState = Literal[
 class Fault(BaseModel):
     """What went wrong, and what to do."""
 
-    code: str = Field(description="A short word for programs.")
-    message: str = Field(description="What is the matter, with the value that was found.")
-    remedy: str | None = Field(description="What to do; null where the message says it.")
+    code: str = Field(description="A short word for programs.", examples=["queue-full"])
+    message: str = Field(
+        description="What is the matter, with the value that was found.",
+        examples=["64 others are waiting for the encoder"],
+    )
+    remedy: str | None = Field(
+        description="What to do; null where the message says it.", examples=["try again in a moment"]
+    )
     field: str | None = Field(description="Which part of the request is meant, if one is.")
 
 
@@ -32,20 +47,25 @@ class Envelope(BaseModel):
 class Ranged(BaseModel):
     """A figure and its 95% interval."""
 
-    value: float | None = Field(description="The figure; null where it is not known.")
-    lower: float | None = Field(description="The lower end of its 95% interval.")
-    upper: float | None = Field(description="The upper end of its 95% interval.")
+    value: float | None = Field(description="The figure; null where it is not known.", examples=[17.0])
+    lower: float | None = Field(description="The lower end of its 95% interval.", examples=[15.5])
+    upper: float | None = Field(description="The upper end of its 95% interval.", examples=[18.6])
 
 
 class BriefAdapter(BaseModel):
     """An adapter in a list."""
 
-    key: str = Field(description="By which every other request names it: `sha256:...` or `civitai:MODEL@VERSION`.")
-    name: str = Field(description="Its name.")
-    family: str = Field(description="Its base family, such as sdxl.")
-    paths: list[str] = Field(description="Where its file lies; several where equal files do.")
-    triggers: list[str] = Field(description="The words that are said to call it up.")
-    weight: float | None = Field(description="The weight that is recommended for it, if one is.")
+    key: str = Field(
+        description="By which every other request names it: `sha256:...` or `civitai:MODEL@VERSION`.", examples=[KEY]
+    )
+    name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
+    paths: list[str] = Field(
+        description="Where its file lies; several where equal files do.",
+        examples=[["/home/me/loras/pencil_sketch_v1.safetensors"]],
+    )
+    triggers: list[str] = Field(description="The words that are said to call it up.", examples=[["pencil sketch"]])
+    weight: float | None = Field(description="The weight that is recommended for it, if one is.", examples=[0.8])
     mature: bool = Field(description="Whether its pictures may be for adults only.")
     mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
 
@@ -53,11 +73,18 @@ class BriefAdapter(BaseModel):
 class Figures(BaseModel):
     """The figures of a signature, in short."""
 
-    strength: Ranged = Field(description="How much it changes pictures: its effects' mean length, in CLIP units.")
-    consistency: Ranged = Field(description="How alike its effects are: their mean cosine, at most 1.")
-    cells: int = Field(description="On how many pairs of pictures, without and with it, the figures rest.")
+    strength: Ranged = Field(
+        description="How much it changes pictures: its effects' mean length, in CLIP units.", examples=[_STRENGTH]
+    )
+    consistency: Ranged = Field(
+        description="How alike its effects are: their mean cosine, at most 1.", examples=[_CONSISTENCY]
+    )
+    cells: int = Field(
+        description="On how many pairs of pictures, without and with it, the figures rest.", examples=[48]
+    )
     precision: str = Field(
-        description="To which precision it was measured, or `screened` with the threshold that ended it."
+        description="To which precision it was measured, or `screened` with the threshold that ended it.",
+        examples=["quick"],
     )
 
 
@@ -70,13 +97,20 @@ class MeasuredAdapter(Figures):
 class HitRow(MeasuredAdapter):
     """A hit; ``score`` is None if nothing in particular was asked for."""
 
-    rank: int = Field(description="Its place in the whole answer, from 1 on.")
-    score: float | None = Field(description="The cosine of its Direction with what was asked; null if nothing was.")
-    clarity: Literal["clear", "likely", "weak"] | None = Field(
-        description="Whether the score stands out from those of unrelated words; null where nobody can tell."
+    rank: int = Field(description="Its place in the whole answer, from 1 on.", examples=[1])
+    score: float | None = Field(
+        description="The cosine of its Direction with what was asked; null if nothing was.", examples=[0.65]
     )
-    words: str = Field(description="The match and the figures in words.")
-    undecided: list[str] = Field(description="Thresholds within its intervals: finer measuring may hide it.")
+    clarity: Literal["clear", "likely", "weak"] | None = Field(
+        description="Whether the score stands out from those of unrelated words; null where nobody can tell.",
+        examples=["likely"],
+    )
+    words: str = Field(
+        description="The match and the figures in words.", examples=["a likely match; strong, rock-steady"]
+    )
+    undecided: list[str] = Field(
+        description="Thresholds within its intervals: finer measuring may hide it.", examples=[["strength"]]
+    )
     hidden: Literal["too strong", "too inconsistent"] | None = Field(
         description="Which threshold hides it, if one does."
     )
@@ -85,28 +119,28 @@ class HitRow(MeasuredAdapter):
 class Limits(BaseModel):
     """Thresholds; None hides nothing."""
 
-    strength_max: float | None = Field(description="Adapters that are stronger are hidden.")
-    consistency_min: float | None = Field(description="Adapters that are less consistent are hidden.")
+    strength_max: float | None = Field(description="Adapters that are stronger are hidden.", examples=[23.0])
+    consistency_min: float | None = Field(description="Adapters that are less consistent are hidden.", examples=[0.05])
 
 
 class Page(BaseModel):
     """A part of a longer list."""
 
-    total: int = Field(description="How many there are in the whole list.")
-    offset: int = Field(description="How many come before this part.")
-    limit: int = Field(description="How many a part holds at most.")
+    total: int = Field(description="How many there are in the whole list.", examples=[26])
+    offset: int = Field(description="How many come before this part.", examples=[0])
+    limit: int = Field(description="How many a part holds at most.", examples=[48])
 
 
 class SearchPage(Page):
     """An answer."""
 
-    query: str = Field(description="What was asked, in one spelling.")
-    protocol: str = Field(description="Under which Protocol.")
+    query: str = Field(description="What was asked, in one spelling.", examples=["pencil drawing"])
+    protocol: str = Field(description="Under which Protocol.", examples=["miniature-4df4cfbf8e"])
     thresholds: Limits = Field(description="The thresholds that were applied.")
     matched: bool = Field(description="Whether any of these hits does what was asked, as far as can be told.")
-    considered: int = Field(description="How many adapters passed the filters, before thresholds.")
-    too_strong: int = Field(description="How many of them are hidden as too strong.")
-    too_inconsistent: int = Field(description="How many of them are hidden as too inconsistent.")
+    considered: int = Field(description="How many adapters passed the filters, before thresholds.", examples=[26])
+    too_strong: int = Field(description="How many of them are hidden as too strong.", examples=[0])
+    too_inconsistent: int = Field(description="How many of them are hidden as too inconsistent.", examples=[0])
     hits: list[HitRow] = Field(description="A part of the hits, best first.")
     hidden: list[HitRow] = Field(description="A part of what thresholds hide, best first, if it was asked for.")
 
@@ -114,29 +148,30 @@ class SearchPage(Page):
 class AdapterPage(Page):
     """Adapters of one Protocol."""
 
-    protocol: str = Field(description="Under which Protocol.")
+    protocol: str = Field(description="Under which Protocol.", examples=["miniature-4df4cfbf8e"])
     adapters: list[MeasuredAdapter] = Field(description="A part of the list, in the order that was asked for.")
 
 
 class RunRow(BaseModel):
     """A run."""
 
-    id: int = Field(description="Its number.")
+    id: int = Field(description="Its number.", examples=[1])
     state: RunState = Field(description="How it stands; `elsewhere` means in another process.")
-    folders: list[str] = Field(description="The folders that it looks into.")
-    precision: str = Field(description="To which precision it measures.")
+    folders: list[str] = Field(description="The folders that it looks into.", examples=[["/home/me/loras"]])
+    precision: str = Field(description="To which precision it measures.", examples=["quick"])
     partial: bool = Field(description="Whether adapters that match the base model only in part are measured too.")
-    started: float = Field(description="When it was asked for, in seconds since 1970.")
+    started: float = Field(description="When it was asked for, in seconds since 1970.", examples=[1763840000.0])
     finished: float | None = Field(description="When it ended, in seconds since 1970.")
-    stage: str = Field(description="What is being done, such as `first look` or `refining`.")
-    adapter: str = Field(description="The adapter that is being measured.")
-    cells: int = Field(description="How many cells of this stage are done.")
-    total: int = Field(description="How many cells this stage has.")
+    stage: str = Field(description="What is being done, such as `first look` or `refining`.", examples=["refining"])
+    adapter: str = Field(description="The adapter that is being measured.", examples=["pencil_sketch_v1"])
+    cells: int = Field(description="How many cells of this stage are done.", examples=[48])
+    total: int = Field(description="How many cells this stage has.", examples=[64])
     seconds_left: float | None = Field(
-        description="Seconds until its end at this stage's pace, but for bare pictures; null if unknown."
+        description="Seconds until its end at this stage's pace, but for bare pictures; null if unknown.",
+        examples=[120.0],
     )
-    refused: int = Field(description="How many files it left out.")
-    measured: int = Field(description="How many adapters it has pictures of so far.")
+    refused: int = Field(description="How many files it left out.", examples=[2])
+    measured: int = Field(description="How many adapters it has pictures of so far.", examples=[26])
     error: Fault | None = Field(description="Why it failed, if it did.")
     resumable: bool = Field(description="Whether it can be resumed.")
 
@@ -144,22 +179,30 @@ class RunRow(BaseModel):
 class TryColumn(BaseModel):
     """The pictures of one adapter; of the bare base model where the key is empty."""
 
-    key: str = Field(description="The adapter's key; empty for the bare base model.")
-    name: str = Field(description="The adapter's name.")
-    images: list[str] = Field(description="Addresses of its pictures, one for each seed.")
-    weight: float | None = Field(description="The weight that it was drawn with: the one at which all are measured.")
+    key: str = Field(description="The adapter's key; empty for the bare base model.", examples=[KEY])
+    name: str = Field(description="The adapter's name.", examples=["pencil_sketch_v1"])
+    images: list[str] = Field(
+        description="Addresses of its pictures, one for each seed.", examples=[["/api/v1/tries/b2xhZGRlcg/images/0"]]
+    )
+    weight: float | None = Field(
+        description="The weight that it was drawn with: the one at which all are measured.", examples=[0.8]
+    )
     error: Fault | None = Field(description="Why there are no pictures, if there are none.")
 
 
 class TryRow(BaseModel):
     """A try."""
 
-    id: str = Field(description="By which it is asked for.")
+    id: str = Field(description="By which it is asked for.", examples=["b2xhZGRlcg"])
     state: Literal["waiting", "working", "done", "failed"] = Field(description="How it stands.")
-    prompt: str = Field(description="The prompt, with single spaces.")
-    seeds: list[int] = Field(description="The seeds of each column's pictures; empty until the first column is done.")
-    done: int = Field(description="How many columns are done.")
-    total: int = Field(description="How many columns there are: one for each adapter, and one without any.")
+    prompt: str = Field(description="The prompt, with single spaces.", examples=["a lighthouse at night"])
+    seeds: list[int] = Field(
+        description="The seeds of each column's pictures; empty until the first column is done.", examples=[[42, 1234]]
+    )
+    done: int = Field(description="How many columns are done.", examples=[2])
+    total: int = Field(
+        description="How many columns there are: one for each adapter, and one without any.", examples=[2]
+    )
     columns: list[TryColumn] = Field(description="The pictures without any adapter, then with each.")
     error: Fault | None = Field(description="Why it failed, if it did.")
 
@@ -167,25 +210,32 @@ class TryRow(BaseModel):
 class MapTable(BaseModel):
     """The map, in columns."""
 
-    protocol: str = Field(description="Under which Protocol.")
-    digest: str = Field(description="The Protocol's digest.")
+    protocol: str = Field(description="Under which Protocol.", examples=["miniature-4df4cfbf8e"])
+    digest: str = Field(description="The Protocol's digest.", examples=["4df4cfbf8e"])
     thresholds: Limits = Field(description="The Protocol's thresholds.")
     axes: dict[str, tuple[str, str]] | None = Field(
-        description="The phrases that lie farthest to the low and the high end of `x` and of `y`, if known."
+        description="The phrases that lie farthest to the low and the high end of `x` and of `y`, if known.",
+        examples=[{"x": ["a pencil drawing", "an oil painting"], "y": ["a person", "a landscape"]}],
     )
-    families: list[str] = Field(description="The base families; `family` counts into this list.")
-    keys: list[str] = Field(description="The adapters' keys.")
-    names: list[str] = Field(description="The adapters' names.")
-    family: list[int] = Field(description="The place of each one's family in `families`, from 0 on.")
-    strength: list[float | None] = Field(description="Each one's Strength.")
-    strength_low: list[float | None] = Field(description="The lower ends of its 95% intervals.")
-    strength_high: list[float | None] = Field(description="The upper ends of its 95% intervals.")
-    consistency: list[float | None] = Field(description="Each one's Consistency.")
-    consistency_low: list[float | None] = Field(description="The lower ends of its 95% intervals.")
-    consistency_high: list[float | None] = Field(description="The upper ends of its 95% intervals.")
-    x: list[float | None] | None = Field(description="Each one's place across; null until there are 12.")
-    y: list[float | None] | None = Field(description="Each one's place upwards; null until there are 12.")
-    mature: list[int] = Field(description="1 where the pictures may be for adults only, else 0.")
+    families: list[str] = Field(
+        description="The base families; `family` counts into this list.", examples=[["miniature"]]
+    )
+    keys: list[str] = Field(description="The adapters' keys.", examples=[[KEY]])
+    names: list[str] = Field(description="The adapters' names.", examples=[["pencil_sketch_v1"]])
+    family: list[int] = Field(description="The place of each one's family in `families`, from 0 on.", examples=[[0]])
+    strength: list[float | None] = Field(description="Each one's Strength.", examples=[[17.0]])
+    strength_low: list[float | None] = Field(description="The lower ends of its 95% intervals.", examples=[[15.5]])
+    strength_high: list[float | None] = Field(description="The upper ends of its 95% intervals.", examples=[[18.6]])
+    consistency: list[float | None] = Field(description="Each one's Consistency.", examples=[[0.31]])
+    consistency_low: list[float | None] = Field(description="The lower ends of its 95% intervals.", examples=[[0.28]])
+    consistency_high: list[float | None] = Field(description="The upper ends of its 95% intervals.", examples=[[0.34]])
+    x: list[float | None] | None = Field(
+        description="Each one's place across; null until there are 12.", examples=[[0.41]]
+    )
+    y: list[float | None] | None = Field(
+        description="Each one's place upwards; null until there are 12.", examples=[[-0.2]]
+    )
+    mature: list[int] = Field(description="1 where the pictures may be for adults only, else 0.", examples=[[0]])
 
 
 class KnownAdapter(BaseModel):
@@ -193,10 +243,13 @@ class KnownAdapter(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    key: str = Field(description="By which every other request names it.")
-    name: str = Field(description="Its name.")
-    family: str = Field(description="Its base family, such as sdxl.")
-    paths: list[str] = Field(description="Where its file lies; several where equal files do.")
+    key: str = Field(description="By which every other request names it.", examples=[KEY])
+    name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
+    paths: list[str] = Field(
+        description="Where its file lies; several where equal files do.",
+        examples=[["/home/me/loras/pencil_sketch_v1.safetensors"]],
+    )
     mature: bool = Field(description="Whether its pictures may be for adults only.")
     mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
     signatures: dict[str, SignatureRow] = Field(description="What was measured, by the name of the Protocol.")
@@ -205,26 +258,35 @@ class KnownAdapter(BaseModel):
 class SignatureRow(BaseModel):
     """Every figure of a signature; the Direction if it was asked for."""
 
-    strength: float = Field(description="How much it changes pictures: its effects' mean length, in CLIP units.")
+    strength: float = Field(
+        description="How much it changes pictures: its effects' mean length, in CLIP units.", examples=[17.0]
+    )
     consistency: float | None = Field(
-        description="How alike its effects are: their mean cosine; null with fewer than two cells."
+        description="How alike its effects are: their mean cosine; null with fewer than two cells.", examples=[0.31]
     )
     active_consistency: float | None = Field(
-        description="The same over the active cells alone; null where there is no pair of them."
+        description="The same over the active cells alone; null where there is no pair of them.", examples=[0.31]
     )
-    active_share: float = Field(description="The share of active cells, those with an effect above the noise floor.")
-    magnitude: float = Field(description="The length of its mean effect, without what chance adds.")
-    cells: int = Field(description="How many cells were seen.")
-    prompts: int = Field(description="How many different prompts they belong to.")
-    grid: Accuracy = Field(description="How near the figures are to those of the Protocol's full grid.")
-    new_prompts: Accuracy = Field(description="How near they are to those of other prompts of the same kind.")
-    categories: list[CategoryProfile] = Field(description="What it does to the prompts of each category.")
+    active_share: float = Field(
+        description="The share of active cells, those with an effect above the noise floor.", examples=[0.97]
+    )
+    magnitude: float = Field(description="The length of its mean effect, without what chance adds.", examples=[11.2])
+    cells: int = Field(description="How many cells were seen.", examples=[48])
+    prompts: int = Field(description="How many different prompts they belong to.", examples=[48])
+    grid: Accuracy = Field(
+        description="How near the figures are to those of the Protocol's full grid.", examples=[_ACCURACY]
+    )
+    new_prompts: Accuracy = Field(
+        description="How near they are to those of other prompts of the same kind.", examples=[_ACCURACY]
+    )
+    categories: list[Profile] = Field(description="What it does to the prompts of each category.")
     precision: str = Field(
-        description="To which precision it was measured, or `screened` with the threshold that ended it."
+        description="To which precision it was measured, or `screened` with the threshold that ended it.",
+        examples=["quick"],
     )
-    measured: float = Field(description="When, in seconds since 1970.")
+    measured: float = Field(description="When, in seconds since 1970.", examples=[26])
     direction: list[float] | None = Field(
-        default=None, description="The Direction, its mean effect, if it was asked for."
+        default=None, description="The Direction, its mean effect, if it was asked for.", examples=[[0.12]]
     )
 
 
@@ -238,58 +300,68 @@ class Neighbours(BaseModel):
 class PinnedCell(BaseModel):
     """A pinned cell with the addresses of its pictures; ``bare_url`` is None where the bare one is not kept."""
 
-    place: int = Field(description="Which of the pinned cells it is.")
-    prompt: str = Field(description="Its prompt.")
-    seed: int = Field(description="Its seed.")
-    url: str = Field(description="The address of the picture with the adapter.")
-    bare_url: str | None = Field(description="The address of the picture without it; null where that is not kept.")
+    place: int = Field(description="Which of the pinned cells it is.", examples=[0])
+    prompt: str = Field(description="Its prompt.", examples=["a lighthouse at night"])
+    seed: int = Field(description="Its seed.", examples=[42])
+    url: str = Field(
+        description="The address of the picture with the adapter.", examples=["/api/v1/adapters/KEY/previews/0"]
+    )
+    bare_url: str | None = Field(
+        description="The address of the picture without it; null where that is not kept.",
+        examples=["/api/v1/bare/previews/0"],
+    )
 
 
 class ImageId(BaseModel):
     """By which a picture goes into a search."""
 
-    image: str = Field(description="The `image` of a search.")
+    image: str = Field(description="The `image` of a search.", examples=["7cbcf50d2f4b0e6a8d9c1b3a5e7f9012"])
 
 
 class Health(BaseModel):
     """What the server holds and does."""
 
     status: Literal["ok"] = Field(description="Always `ok`: whoever cannot answer says so by an error.")
-    version: str = Field(description="The version of lorascope.")
-    adapters: int = Field(description="How many adapters are measured under the active Protocol.")
-    protocols: int = Field(description="How many Protocols have signatures.")
+    version: str = Field(description="The version of lorascope.", examples=["0.1.0"])
+    adapters: int = Field(description="How many adapters are measured under the active Protocol.", examples=[26])
+    protocols: int = Field(description="How many Protocols have signatures.", examples=[1])
     work: Literal["idle", "starting", "running", "stopping"] = Field(description="What the worker does.")
 
 
 class ProtocolRow(BaseModel):
     """A Protocol that has signatures; ``fields`` holds all that decides what they mean."""
 
-    name: str = Field(description="Its name, by which requests ask for it.")
-    digest: str = Field(description="The digest of its fields, which names it too.")
-    adapters: int = Field(description="How many adapters are measured under it.")
+    name: str = Field(description="Its name, by which requests ask for it.", examples=["miniature-4df4cfbf8e"])
+    digest: str = Field(description="The digest of its fields, which names it too.", examples=["4df4cfbf8e"])
+    adapters: int = Field(description="How many adapters are measured under it.", examples=[26])
     origin: str | None = Field(description="Where its signatures were measured; null for here.")
     thresholds: Limits = Field(description="Its preset's thresholds.")
-    fields: dict[str, Any] = Field(description="All that decides what its signatures mean.")
+    fields: dict[str, Any] = Field(
+        description="All that decides what its signatures mean.",
+        examples=[{"name": "miniature", "triggers": "adapter"}],
+    )
 
 
 class FolderRow(BaseModel):
     """A folder that may be indexed, and how many of its files are known, left out and new."""
 
-    id: int = Field(description="By which a run names it.")
-    path: str = Field(description="Where it lies.")
-    files: int = Field(description="How many files it has that may be adapters.")
-    known: int = Field(description="How many of them are measured, and have not changed since.")
-    refused: int = Field(description="How many of them were left out.")
-    new: int = Field(description="How many of them are to be measured.")
+    id: int = Field(description="By which a run names it.", examples=[0])
+    path: str = Field(description="Where it lies.", examples=["/home/me/loras"])
+    files: int = Field(description="How many files it has that may be adapters.", examples=[28])
+    known: int = Field(description="How many of them are measured, and have not changed since.", examples=[24])
+    refused: int = Field(description="How many of them were left out.", examples=[2])
+    new: int = Field(description="How many of them are to be measured.", examples=[2])
 
 
 class Refused(BaseModel):
     """A file that was left out."""
 
-    path: str = Field(description="The file.")
-    code: str = Field(description="A short word for programs, which docs/troubleshooting.md explains.")
-    reason: str = Field(description="Why it was left out.")
-    remedy: str = Field(description="What to do.")
+    path: str = Field(description="The file.", examples=["/home/me/loras/broken.safetensors"])
+    code: str = Field(
+        description="A short word for programs, which docs/troubleshooting.md explains.", examples=["not-safetensors"]
+    )
+    reason: str = Field(description="Why it was left out.", examples=["it is no safetensors file"])
+    remedy: str = Field(description="What to do.", examples=["Download it again"])
 
 
 class RefusalPage(Page):

@@ -11,17 +11,19 @@ from lorascope.search import Example, Request
 from lorascope.server.examples import examples
 from lorascope.server.tries import LONGEST_PROMPT
 
-Key = Annotated[str, Field(max_length=200, examples=["sha256:..."])]
+KEY = "sha256:ad0e82e2c4f5d1b7a9e36f0b5c8d7e6f1a2b3c4d5e6f708192a3b4c5d6e7f809"
+"""An adapter's key, for examples."""
+Key = Annotated[str, Field(max_length=200, examples=[KEY])]
 Name = Annotated[str, Field(max_length=200)]
 ProtocolName = Annotated[Name, Field(description="A Protocol by name or digest; the active one by default.")]
 Family = Annotated[Name, Field(description="Only adapters of this base family, such as sdxl.")]
-Offset = Annotated[int, Field(ge=0, le=10_000_000, description="How many to pass over.")]
-Limit = Annotated[int, Field(ge=1, le=200, description="How many to tell at most.")]
+Offset = Annotated[int, Field(ge=0, le=10_000_000, description="How many to skip.")]
+Limit = Annotated[int, Field(ge=1, le=200, description="The most to return.")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
-    """Strict: a field that is not known is an error, so that a misspelt one is not passed over."""
+    """Strict: an unknown field is an error, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,6 +40,8 @@ class Asked(BaseModel):
 class Search(Asked):
     """What to search for: words, adapters to be like (``more``) or unlike (``less``), a picture; all may be mixed."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"q": "pencil drawing", "limit": 12}]})
+
     q: Annotated[str, Field(description="Words, as in `watercolor -people:0.5`.", examples=["pencil drawing"])] = ""
     more: Annotated[
         list[Key], Field(max_length=8, description="Keys of adapters to be like, as in `KEY` or `KEY:0.5`.")
@@ -52,7 +56,7 @@ class Search(Asked):
     max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     everything: Annotated[bool, Field(description="Apply no thresholds.")] = False
-    hidden: Annotated[bool, Field(description="Tell the hits that thresholds hide, too; at most `limit`.")] = False
+    hidden: Annotated[bool, Field(description="Return the hits that thresholds hide too, at most `limit`.")] = False
     hidden_offset: Annotated[Offset, Field(description="The same as `offset`, for hits that thresholds hide.")] = 0
     offset: Offset = 0
     limit: Limit = 48
@@ -96,6 +100,8 @@ class Part(Asked):
 
 class NewRun(Asked):
     """A run over some of the folders that were named at start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"precision": "quick"}]})
 
     folders: Annotated[
         list[int] | None, Field(min_length=1, max_length=100, description="Ids of /folders; by default all.")

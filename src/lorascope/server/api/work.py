@@ -20,9 +20,9 @@ from lorascope.server.shared_state import SharedState, StateOf
 
 router = APIRouter(tags=["work"])
 
-Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.")]
-TryId = Annotated[str, Path(max_length=64, description="The id that POST /tries answered.")]
-ImageNumber = Annotated[int, Path(ge=0, le=100, description="As the try tells it in the address of the picture.")]
+Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.", examples=[1])]
+TryId = Annotated[str, Path(max_length=64, description="The id that POST /tries returned.", examples=["b2xhZGRlcg"])]
+ImageNumber = Annotated[int, Path(ge=0, le=100, description="The number in the address of the picture.", examples=[0])]
 _APART = 0.25
 """Seconds between two looks: a page need not know more often."""
 _HEARTBEAT = 60
