@@ -15,7 +15,7 @@ from benchmarks.harness import Figure, Measurement, Side, repeat, take_turns
 from benchmarks.models import sdxl_lora, sdxl_parts
 from lorascope import Library, Preset, index
 from lorascope.adapters import Names, load_delta, sha256_of
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path
 
 _ADAPTERS, _ROUNDS = 8, 5
@@ -49,13 +49,13 @@ def _indexing(preset: Preset, folder: Path, ahead: bool) -> Callable[[], object]
     folder.mkdir()
     paths = sorted(adapters_path().glob("*.safetensors"))[: _ADAPTERS + 1]
     library = Library(folder / "library.db", create=True)
-    bench = load_bench(preset, library, device="cpu")
-    index(paths[:1], bench, precision="glance")
+    worker = load_worker(preset, device="cpu")
+    index(paths[:1], worker, library, precision="glance")
     if not ahead:  # in the process of this side alone
-        mock.patch.object(import_module("lorascope.measure.index"), "read_ahead", _in_turn).start()
+        mock.patch.object(import_module("lorascope.measure.run"), "read_ahead", _in_turn).start()
 
     def work() -> None:
-        index(paths[1:], bench, precision="glance")
+        index(paths[1:], worker, library, precision="glance")
         for key in library.adapters.all():
             library.remove(key)
 

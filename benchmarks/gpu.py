@@ -16,7 +16,8 @@ from benchmarks.models import clip_vit_b32, sdxl_lora, sdxl_pipeline
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset
 from lorascope.adapters import load_delta, sha256_of
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
+from lorascope.measure import measurement as measuring
 from lorascope.measure.stopping import expected_cells
 from lorascope.protocol import PRECISIONS
 
@@ -87,17 +88,19 @@ def _preset(name: str, folder: Path, *, small: bool) -> Preset:
 
 
 def _ours(preset: Preset, folder: Path, device: str) -> float:
-    """Seconds an image of a first block, from file to stored cells through the workbench that `index` uses.
+    """Seconds an image of a first block, from file to stored cells through the same steps as `index`.
 
     The bare images are known.
     """
     with tempfile.TemporaryDirectory(dir=folder) as name, Library(Path(name) / "gpu.db", create=True) as library:
-        bench = load_bench(preset, library, device=device)
-        path = sdxl_lora(folder, bench._generator.shapes)
+        worker = load_worker(preset, device=device)
+        measurement = measuring.Measurement(worker, library)
+        measurement.record()
+        path = sdxl_lora(folder, worker.shapes)
         for turn in ("first", "second"):  # the first one draws the bare images, too, and warms up
             began = time.perf_counter()
             data = path.read_bytes()
-            bench.measure(f"{turn} {sha256_of(data)}", load_delta(data, bench.names), "", 0)
+            measurement.measure(f"{turn} {sha256_of(data)}", load_delta(data, measurement.names), "", 0)
         return (time.perf_counter() - began) / preset.block_size
 
 

@@ -24,8 +24,8 @@ from lorascope.adapters import Names, load_delta
 from lorascope.encoders.dual import DualEncoder
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
-from lorascope.measure import Bench
-from lorascope.measure.queue import trigger_words
+from lorascope.library.words import suffix
+from lorascope.measure.local import LocalWorker
 from lorascope.miniature import adapters_path
 
 TITLE = "Images with adapters"
@@ -112,9 +112,14 @@ def _reference(preset: Preset, folder: Path) -> Callable[[], object]:
 
     def work() -> None:
         path = next(paths)
-        reference.adapter(path, trigger_words(read_adapter(path).claims))
+        reference.adapter(path, _words(path))
 
     return work
+
+
+def _words(path: Path) -> str:
+    triggers = read_adapter(path).claims.triggers
+    return suffix(triggers.value if triggers else (), "all")
 
 
 def _ours(preset: Preset, folder: Path) -> Callable[[], object]:
@@ -124,13 +129,18 @@ def _ours(preset: Preset, folder: Path) -> Callable[[], object]:
     place, paths = folder / "ours", _paths()
     place.mkdir()
     with Library(place / "known.db", create=True) as library:
-        index([adapters_path() / "royal.safetensors"], Bench(preset, generator, [encoder], library), precision="full")
+        index(
+            [adapters_path() / "royal.safetensors"],
+            LocalWorker(preset, generator, [encoder]),
+            library,
+            precision="full",
+        )
 
     def work() -> None:
         for kind in ("db", "evidence.db"):
             shutil.copy(place / f"known.{kind}", place / f"now.{kind}")
         with Library(place / "now.db") as library:
-            index([next(paths)], Bench(preset, generator, [encoder], library), precision="full")
+            index([next(paths)], LocalWorker(preset, generator, [encoder]), library, precision="full")
 
     return work
 
@@ -159,7 +169,7 @@ def _generator(preset: Preset, levers: Levers) -> tuple[Any, Any]:
     if not levers.merged:
         generator._pipe.load_lora_weights(path.parent, weight_name=path.name)
         return generator, None
-    worn = generator.wearing(load_delta(path, Names(generator.shapes)), 1.0)
+    worn = generator.with_component(load_delta(path, Names(generator.shapes)), 1.0)
     worn.__enter__()
     return generator, worn
 

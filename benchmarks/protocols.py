@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.harness import Figure, Measurement, processor_seconds
 from lorascope import Library, Preset, Signature, index
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path
 
 TITLE = "Fewer steps, and steps that reuse"
@@ -47,13 +47,13 @@ def _signatures(place: Path, *, steps: int = 0, reusing: bool = False) -> tuple[
     path.write_text("\n".join(texts[:: len(texts) // _PROMPTS][:_PROMPTS]), "utf-8")
     preset = dataclasses.replace(preset, prompts=str(path), seeds=_SEEDS, steps=steps or preset.steps)
     with Library(place, create=True) as library:
-        bench = load_bench(preset, library, device="cpu")
+        worker = load_worker(preset, device="cpu")
         if reusing:
-            _Reusing(bench._generator._pipe.unet)
+            _Reusing(worker._generator._pipe.unet)
         began = processor_seconds()
-        index([adapters_path()], bench, precision="full")
+        index([adapters_path()], worker, library, precision="full")
         used = processor_seconds() - began
-        stored = library.signatures.get(bench.protocols[0], library.adapters.all())
+        stored = library.signatures.get(worker.protocols[0].digest, library.adapters.all())
         return [stored[key].signature for key in sorted(stored)], used
 
 

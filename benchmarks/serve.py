@@ -29,7 +29,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks.harness import Figure, Measurement, at_most
 from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path, truth
 from lorascope.search.vectors import unit
 from lorascope.server.map_data import principal_axes
@@ -303,7 +303,7 @@ def _miniature(folder: Path) -> Path:
     """The shipped adapters, glanced at."""
     place = folder / "library.db"
     with Library(place, create=True) as library:
-        index([adapters_path()], load_bench(Preset.load("miniature"), library, device="cpu"), precision="glance")
+        index([adapters_path()], load_worker(Preset.load("miniature"), device="cpu"), library, precision="glance")
     return place
 
 

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.harness import Figure, Measurement, repeat
 from lorascope import Library, Preset, Request, Searcher, index, read_adapter
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path
 
 TITLE = "First steps"
@@ -52,10 +52,10 @@ def _first_answer(folder: Path) -> Iterator[Measurement]:
     """From a warm start (models loaded) to the first ranked answer over every adapter."""
     began = time.perf_counter()
     with Library(folder / "first.db", create=True) as library:
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
+        worker = load_worker(Preset.load("miniature"), device="cpu")
         loaded = time.perf_counter()
         yield Figure(name="loading the miniature's models", value=loaded - began, unit="s")
-        outcome = index([adapters_path()], bench, precision="glance")
+        outcome = index([adapters_path()], worker, library, precision="glance")
         Searcher(library).search(Request("pencil drawing"))
         name = f"first answer over {len(outcome.measured)} adapters, models loaded"
         yield Figure(name=name, value=time.perf_counter() - loaded, unit="s")

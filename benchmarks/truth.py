@@ -20,7 +20,7 @@ import numpy as np
 
 from lorascope import Grid, Library, Moments, Preset, Signature, index
 from lorascope.cli.runs import RunProgress, report
-from lorascope.measure import load_bench
+from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path, truth
 from lorascope.protocol import Thresholds
 
@@ -99,8 +99,8 @@ def main() -> None:
     names = sample() if options.sample else sorted(truth()["adapters"])
     paths = [adapters_path() / f"{name}.safetensors" for name in names]
     with Library(options.library, create=True) as library, RunProgress() as progress:
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
-        outcome = index(paths, bench, precision="full", watch=progress.watch)
+        worker = load_worker(Preset.load("miniature"), device="cpu")
+        outcome = index(paths, worker, library, precision="full", watch=progress.watch)
     with Library(options.library) as library:
         report(outcome, outcome.refused, library, library.path, as_json=False)
 

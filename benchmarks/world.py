@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import clarity
 from benchmarks.machine import describe
-from lorascope import Library, Moments, Preset, Searcher, Signature, index
+from lorascope import Grid, Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.experiments.main import main_findings
 from lorascope.evaluation.findings import Value
@@ -28,7 +28,7 @@ from lorascope.evaluation.retrievers import every_behaviour, random_orders
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import Interval, compare
 from lorascope.evaluation.store import LabStore
-from lorascope.measure import Bench, load_bench
+from lorascope.measure import Worker, load_worker
 from lorascope.miniature import adapters_path, truth
 from lorascope.signature import Accuracy, Estimate
 
@@ -42,8 +42,8 @@ LOOKED = (
 def report() -> str:
     """Measure the world and describe it, as Markdown."""
     with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "world.db", create=True) as library:
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
-        outcome = index([adapters_path()], bench, precision="standard")
+        worker = load_worker(Preset.load("miniature"), device="cpu")
+        outcome = index([adapters_path()], worker, library, precision="standard")
         searcher = Searcher(library)
         parts = [
             "# What the shipped world shows\n",
@@ -61,7 +61,7 @@ def report() -> str:
             clarity.section(searcher),
             "## Signatures\n",
             _claims(searcher),
-            _halves(bench),
+            _halves(worker, library),
         ]
         parts += ["## Two Executions\n", _executions(Path(folder)), "## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
@@ -234,17 +234,17 @@ def _nearest(searcher: Searcher, name: str) -> tuple[str, float]:
     return searcher.matrix.names[best], round(float(scores[best]), 3)
 
 
-def _halves(bench: Bench) -> str:
+def _halves(worker: Worker, library: Library) -> str:
     """Signatures from two disjoint halves of the prompts: do they differ by no more than their intervals allow?"""
     rng = np.random.default_rng(0)
-    order = rng.permutation(len(bench.grid.prompts))
+    order = rng.permutation(len(worker.preset.grid().prompts))
     halves = np.array_split(order, 2)
     inside = {"Strength": 0, "Consistency": 0, "Direction": 0}
     angles: list[float] = []
-    protocol = bench.protocols[0]
-    keys = list(bench.library.adapters.all())
+    protocol = worker.protocols[0].digest
+    keys = list(library.adapters.all())
     for key in keys:
-        one, other = (_half(bench, key, protocol, set(half.tolist())) for half in halves)
+        one, other = (_half(worker.preset.grid(), library, key, protocol, set(half.tolist())) for half in halves)
         inside["Strength"] += _agree(one.new_prompts, other.new_prompts, "strength")
         inside["Consistency"] += _agree(one.new_prompts, other.new_prompts, "consistency")
         cosine = float(
@@ -268,7 +268,7 @@ def _executions(folder: Path) -> str:
     found: list[dict[str, Signature]] = []
     for batch in (16, 4):
         with Library(folder / f"batch-{batch}.db", create=True) as library:
-            index(paths, load_bench(Preset.load("miniature"), library, device="cpu", batch=batch), precision="glance")
+            index(paths, load_worker(Preset.load("miniature"), device="cpu", batch=batch), library, precision="glance")
             found.append(_signatures(Searcher(library)))
     pairs = [(found[0][name], found[1][name]) for name in found[0]]
     angle = max(
@@ -285,13 +285,13 @@ def _executions(folder: Path) -> str:
     return note + _table(("figure", "difference"), rows)
 
 
-def _half(bench: Bench, key: str, protocol: str, prompts: set[int]) -> Signature:
+def _half(grid: Grid, library: Library, key: str, protocol: str, prompts: set[int]) -> Signature:
     moments: Moments | None = None
-    for block in bench.library.evidence.blocks(key, protocol):
-        cells = np.array([cell.prompt for cell in bench.grid.block(block.index)])
+    for block in library.evidence.blocks(key, protocol):
+        cells = np.array([cell.prompt for cell in grid.block(block.index)])
         chosen = np.array([prompt in prompts for prompt in cells])
         if moments is None:
-            moments = Moments.empty(len(bench.grid.prompts), len(bench.grid.seeds), block.adapted.shape[1])
+            moments = Moments.empty(len(grid.prompts), len(grid.seeds), block.adapted.shape[1])
         moments.add(cells[chosen], block.effects[chosen], noise_floor=block.noise_floor)
     assert moments is not None
     return Signature.from_moments(moments)

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 from worlds import measured_world  # noqa: E402
 
 from lorascope.library import Library  # noqa: E402
-from lorascope.measure import Bench, load_bench  # noqa: E402
+from lorascope.measure import Worker, load_worker  # noqa: E402
 from lorascope.protocol import Preset  # noqa: E402
 
 torch.set_num_threads(1)
@@ -66,6 +66,6 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 
 @pytest.fixture
-def bench(preset: Preset, library: Library) -> Bench:
-    """A workbench with the fakes."""
-    return load_bench(preset, library)
+def worker(preset: Preset) -> Worker:
+    """A worker with the fakes."""
+    return load_worker(preset)

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from lorascope.grid import PromptSet
 from lorascope.library import Library
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 from lorascope.server import ServerSettings, create_app
 from lorascope.server.job_pipe import Task
@@ -58,7 +58,7 @@ def measured(place: Path, *folders: Path, precision: str = "quick") -> Path:
     place.parent.mkdir(exist_ok=True)
     preset = Preset.load(small_world(place.parent))
     with Library(place, create=True) as library:
-        index(folders, load_bench(preset, library), precision=precision)
+        index(folders, load_worker(preset), library, precision=precision)
     return place
 
 

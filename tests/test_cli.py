@@ -30,7 +30,7 @@ from lorascope.errors import OutputError, ProtocolError
 from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
 from lorascope.library import Library, StoredAdapter
-from lorascope.measure import Event, load_bench
+from lorascope.measure import Event, load_worker
 from lorascope.measure.index import index
 from lorascope.protocol import Preset
 from lorascope.signature import Signature
@@ -75,7 +75,7 @@ def measured(folder: Path) -> Path:
     """The path of a library of three adapters, glanced at."""
     place = folder.parent / "measured.db"
     with Library(place, create=True) as library:
-        index([folder], load_bench(Preset.load(FAKE), library), precision="quick")
+        index([folder], load_worker(Preset.load(FAKE)), library, precision="quick")
     return place
 
 
@@ -648,6 +648,6 @@ def test_a_wrong_precision_is_told_before_any_model_is_loaded(tmp_path: Path, mo
     def never(*_: object, **__: object) -> None:
         raise AssertionError("models were loaded")
 
-    monkeypatch.setattr("lorascope.measure.load_bench", never)
+    monkeypatch.setattr("lorascope.measure.load_worker", never)
     result = CliRunner().invoke(app, ["index", str(tmp_path), "--precision", "best", "-l", str(tmp_path / "l.db")])
     assert isinstance(result.exception, ProtocolError)

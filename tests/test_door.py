@@ -31,8 +31,9 @@ def test_the_door_is_sorted_complete_and_open() -> None:
 
 def test_the_door_is_what_it_was() -> None:
     assert lorascope.__all__ == [
-        "Adapter", "Answer", "Bench", "Example", "Grid", "Hit", "Library", "LorascopeError", "Moments", "Outcome",
-        "Preset", "PromptSet", "Protocol", "Query", "Request", "Searcher", "Signature", "index", "read_adapter",
+        "Adapter", "Answer", "Example", "Grid", "Hit", "Library", "LorascopeError", "Moments", "Outcome",
+        "Preset", "PromptSet", "Protocol", "Query", "Request", "Searcher", "Signature", "Worker", "index",
+        "load_worker", "read_adapter",
     ]  # fmt: skip
 
 
@@ -85,7 +86,8 @@ def test_everything_else_in_a_protocol_counts(protocol: Protocol, name: str) -> 
     value: Any = getattr(protocol, name)
     changes: dict[type, Any] = {str: f"{value}x", int: 77, float: 0.77, tuple: (1, 2)}
     other = dataclasses.replace(
-        protocol, **{name: {"triggers": "both", "noise": "batch-4"}.get(name) or changes[type(value)]}
+        protocol,
+        **{name: {"triggers": "both", "alternatives": "first", "noise": "batch-4"}.get(name) or changes[type(value)]},
     )
     assert other.digest != protocol.digest
     assert len(other.differences(protocol)) == 1

@@ -22,7 +22,8 @@ from lorascope.evaluation.run import Remembered
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import BM25, Dense, Fuzzy, Keyword, TextModel
 from lorascope.evaluation.trec import read_runs
-from lorascope.measure import Bench, index
+from lorascope.library import Library
+from lorascope.measure import Worker, index
 from lorascope.protocol import Thresholds
 from lorascope.report.lab import plain_cell, write_findings
 from lorascope.search import Request, Searcher
@@ -179,10 +180,10 @@ def test_what_a_retriever_leaves_out_is_in_no_ranking() -> None:
 
 
 @pytest.fixture
-def measured(bench: Bench, tmp_path: Path) -> Searcher:
+def measured(worker: Worker, library: Library, tmp_path: Path) -> Searcher:
     """Three adapters that tint pictures."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    return searcher(bench.library)
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    return searcher(library)
 
 
 def test_behaviour_is_the_search_itself(measured: Searcher) -> None:

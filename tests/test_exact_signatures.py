@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from lorascope.library import Library
-from lorascope.measure import Event, StopRun, index, load_bench
+from lorascope.measure import Event, StopRun, index, load_worker
 from lorascope.miniature import adapters_path
 from lorascope.protocol import Preset
 from lorascope.signature import Signature
@@ -61,13 +61,19 @@ def measured(folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     stage = ""
     with Library(folder / "library.db", create=True) as library:
-        bench = load_bench(Preset.load("miniature"), library, device="cpu")
+        worker = load_worker(Preset.load("miniature"), device="cpu")
         for name in NAMES:
-            index([adapters_path() / f"{name}.safetensors"], bench, precision="quick", watch=stop_after_two_blocks)
+            index(
+                [adapters_path() / f"{name}.safetensors"],
+                worker,
+                library,
+                precision="quick",
+                watch=stop_after_two_blocks,
+            )
         adapters = library.adapters.all()
-        stored = library.signatures.get(bench.protocols[0], adapters)
+        stored = library.signatures.get(worker.protocols[0].digest, adapters)
         signatures = {adapters[key].name: plain(one.signature) for key, one in stored.items()}
-        return {"execution": bench.execution, "processor": processor(), "signatures": dict(sorted(signatures.items()))}
+        return {"execution": worker.execution, "processor": processor(), "signatures": dict(sorted(signatures.items()))}
 
 
 def direction(figures: dict[str, Any]) -> np.ndarray:

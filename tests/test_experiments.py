@@ -29,7 +29,7 @@ from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.text import BM25
 from lorascope.evaluation.unseen import unseen
 from lorascope.library import Library, StoredAdapter
-from lorascope.measure import Bench, index
+from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Thresholds, borrowed_thresholds
 from lorascope.report.lab import write_findings
 from lorascope.search import Searcher
@@ -39,10 +39,10 @@ QUERIES = [JudgedQuery(c, c, grades={f"{c}der": 2}) for c in COLOURS]
 
 
 @pytest.fixture
-def measured(bench: Bench, tmp_path: Path) -> Searcher:
+def measured(worker: Worker, library: Library, tmp_path: Path) -> Searcher:
     """Three adapters that tint pictures, eight blocks each."""
-    index([three(tmp_path / "loras")], bench, precision="quick")
-    return searcher(bench.library)
+    index([three(tmp_path / "loras")], worker, library, precision="quick")
+    return searcher(library)
 
 
 def table(findings: Findings, heading: str) -> FindingsTable:

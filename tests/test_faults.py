@@ -27,7 +27,7 @@ from lorascope.adapters import read_adapter
 from lorascope.errors import LibraryError, UnreadableAdapter
 from lorascope.library import Library, StoredAdapter, database, write_manifest
 from lorascope.library.leases import ended, this_process
-from lorascope.measure import Bench, index, load_bench
+from lorascope.measure import Worker, index, load_worker
 from lorascope.miniature.broken import write_broken
 from lorascope.protocol import Preset
 
@@ -258,17 +258,19 @@ def test_broken_files_are_listed_and_the_good_ones_measured(tmp_path: Path, comm
     assert all(refusal.reason and refusal.remedy for refusal in refusals.values())
 
 
-def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(tmp_path: Path, bench: Bench) -> None:
+def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
     """It can be read but not stored: it once ended the run with the traceback of a UnicodeEncodeError."""
     folder = three(tmp_path / "loras")
     try:
         (folder / "redder.safetensors").rename(folder / os.fsdecode(b"caf\xe9.safetensors"))
     except OSError:
         pytest.skip("this file system takes names in UTF-8 only")
-    outcome = index([folder], bench, precision="glance")
+    outcome = index([folder], worker, library, precision="glance")
     assert outcome.finished
     assert len(outcome.measured) == 2
-    (refused,) = bench.library.refusals.all()
+    (refused,) = library.refusals.all()
     assert (refused.path, refused.code) == (str(folder / "caf\\udce9.safetensors"), "unreadable")
     assert (refused.reason, refused.remedy) == ("its name, or that of its folder, is not UTF-8", "Rename it")
     (odd,) = folder.glob("caf*")
@@ -277,7 +279,9 @@ def test_a_name_in_an_older_encoding_is_one_file_that_is_left_out(tmp_path: Path
     assert str(told.value).encode("utf-8")
 
 
-def test_a_header_that_holds_what_is_no_text_is_one_file_that_is_left_out(tmp_path: Path, bench: Bench) -> None:
+def test_a_header_that_holds_what_is_no_text_is_one_file_that_is_left_out(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
     """JSON may spell half of a character: as the name of a module it once ended the run, since no library holds it."""
     folder = three(tmp_path / "loras")
     path = folder / "odd.safetensors"
@@ -288,39 +292,41 @@ def test_a_header_that_holds_what_is_no_text_is_one_file_that_is_left_out(tmp_pa
     header = json.loads(data[8 : 8 + length])
     text = json.dumps({name.replace("odd", "\ud800"): entry for name, entry in header.items()}).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    outcome = index([folder], bench, precision="glance")
+    outcome = index([folder], worker, library, precision="glance")
     assert outcome.finished
     assert len(outcome.measured) == 3
-    (refused,) = bench.library.refusals.all()
+    (refused,) = library.refusals.all()
     assert refused == outcome.refused[0]
     assert "\\ud800" in refused.reason
 
 
-def test_trigger_words_that_are_no_text_are_spelt_out(tmp_path: Path, bench: Bench) -> None:
+def test_trigger_words_that_are_no_text_are_spelt_out(tmp_path: Path, worker: Worker, library: Library) -> None:
     path = tint(tmp_path / "loras" / "red.safetensors", red=0.2)
     path.with_suffix(".json").write_text('{"activation text": "r\\ud8003d"}', "utf-8")
-    both = load_bench(dataclasses.replace(bench.preset, triggers="both"), bench.library)
-    assert len(index([path], both, precision="glance").measured) == 1
+    both = load_worker(dataclasses.replace(worker.preset, triggers="both"))
+    assert len(index([path], both, library, precision="glance").measured) == 1
 
 
-def test_a_manifest_is_written_whatever_was_asked(tmp_path: Path, bench: Bench) -> None:
+def test_a_manifest_is_written_whatever_was_asked(tmp_path: Path, worker: Worker, library: Library) -> None:
     """A path that is no UTF-8 once stayed among the runs, and no manifest could be written any more."""
     odd = tmp_path / "N\udcff"
-    index([odd], bench, precision="glance")
-    assert bench.library.runs.all()[0]["request"]["paths"] == [f"{tmp_path}/N\\udcff"]
-    bench.library.runs.start({"paths": [str(odd)]})  # as an earlier version noted it
-    write_manifest(bench.library, tmp_path / "manifest.json")
+    index([odd], worker, library, precision="glance")
+    assert library.runs.all()[0]["request"]["paths"] == [f"{tmp_path}/N\\udcff"]
+    library.runs.start({"paths": [str(odd)]})  # as an earlier version noted it
+    write_manifest(library, tmp_path / "manifest.json")
     manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     assert manifest["runs"][0]["request"]["paths"] == [str(odd)]
 
 
-def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, bench: Bench) -> None:
+def test_a_good_file_of_that_name_is_no_longer_listed(tmp_path: Path, worker: Worker, library: Library) -> None:
     path = tmp_path / "loras" / "red.safetensors"
     tint(path)  # all zero
-    assert [refusal.code for refusal in index([path.parent], bench, precision="glance").refused] == ["no-effect"]
+    assert [refusal.code for refusal in index([path.parent], worker, library, precision="glance").refused] == [
+        "no-effect"
+    ]
     tint(path, red=0.3)
-    assert index([path.parent], bench, precision="glance").refused == []
-    assert bench.library.refusals.all() == []
+    assert index([path.parent], worker, library, precision="glance").refused == []
+    assert library.refusals.all() == []
 
 
 def test_a_lease_ends_with_its_process() -> None:
@@ -339,14 +345,14 @@ def test_a_lease_ends_with_its_process() -> None:
 
 
 @pytest.fixture
-def foreign_writer(tmp_path: Path, bench: Bench) -> Iterator[subprocess.Popen[str]]:
+def foreign_writer(tmp_path: Path, worker: Worker, library: Library) -> Iterator[subprocess.Popen[str]]:
     """A process, not of ours, that holds the write lock of a library of three adapters."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
     script = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
         "db.execute('BEGIN IMMEDIATE'); print('locked', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", script, str(bench.library.path)]
+    command = [sys.executable, "-c", script, str(library.path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "locked\n"
@@ -355,11 +361,11 @@ def foreign_writer(tmp_path: Path, bench: Bench) -> Iterator[subprocess.Popen[st
 
 
 def test_lists_and_searches_go_on_while_another_process_writes(
-    foreign_writer: subprocess.Popen[str], bench: Bench, monkeypatch: pytest.MonkeyPatch
+    foreign_writer: subprocess.Popen[str], worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening took the write lock once: `list` and `search` failed after a minute."""
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
-    with Library(bench.library.path) as library:
+    with Library(library.path) as library:
         assert len(library.adapters.all()) == 3
         assert searcher(library).text("red", top=3).hits
         library.pictures.put("encoder", "a picture", np.ones(4, np.float32))  # only good to have: skipped
@@ -367,22 +373,24 @@ def test_lists_and_searches_go_on_while_another_process_writes(
 
 
 def test_a_writer_that_waits_in_vain_names_the_process_it_waited_for(
-    foreign_writer: subprocess.Popen[str], bench: Bench, monkeypatch: pytest.MonkeyPatch
+    foreign_writer: subprocess.Popen[str], worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
     named = f"process {foreign_writer.pid} \\(.*, since .*\\)" if sys.platform == "linux" else "another process"
     with (
-        Library(bench.library.path) as library,
+        Library(library.path) as library,
         pytest.raises(LibraryError, match=f"{named} is writing the library. Wait for it, or stop it"),
     ):
         library.refusals.remove("/somewhere")
 
 
 @pytest.mark.parametrize("happening", ["deleted", "moved", "replaced"])
-def test_a_library_that_went_away_during_a_run_ends_it(tmp_path: Path, bench: Bench, happening: str) -> None:
+def test_a_library_that_went_away_during_a_run_ends_it(
+    tmp_path: Path, worker: Worker, library: Library, happening: str
+) -> None:
     """The run went on into a file that nobody could find again, and reported success."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    place = bench.library.path
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    place = library.path
     if happening == "deleted":
         place.unlink()
     else:
@@ -390,39 +398,39 @@ def test_a_library_that_went_away_during_a_run_ends_it(tmp_path: Path, bench: Be
     if happening == "replaced":
         Library(place, create=True).close()
     with pytest.raises(LibraryError, match="was deleted, moved or replaced while it was open: nothing more is written"):
-        index([tmp_path / "loras"], bench, precision="quick")
+        index([tmp_path / "loras"], worker, library, precision="quick")
 
 
-def test_an_adapter_that_is_being_measured_cannot_be_removed(tmp_path: Path, bench: Bench) -> None:
-    index([tint(tmp_path / "red.safetensors", red=0.3)], bench, precision="glance")
-    (key,) = bench.library.adapters.all()
-    assert bench.library.leases.acquire(key, bench.scene, "elsewhere:77:1")
+def test_an_adapter_that_is_being_measured_cannot_be_removed(tmp_path: Path, worker: Worker, library: Library) -> None:
+    index([tint(tmp_path / "red.safetensors", red=0.3)], worker, library, precision="glance")
+    (key,) = library.adapters.all()
+    assert library.leases.acquire(key, worker.protocols[0].scene, "elsewhere:77:1")
     with pytest.raises(LibraryError, match=f"process 77 on elsewhere is measuring {key}. Wait for it, or stop it"):
-        bench.library.remove(key)
-    bench.library.leases.release("elsewhere:77:1")
-    bench.library.remove(key)
-    assert bench.library.adapters.all() == {}
+        library.remove(key)
+    library.leases.release("elsewhere:77:1")
+    library.remove(key)
+    assert library.adapters.all() == {}
 
 
-def test_a_signature_of_a_removed_adapter_is_an_error(tmp_path: Path, bench: Bench) -> None:
+def test_a_signature_of_a_removed_adapter_is_an_error(tmp_path: Path, worker: Worker, library: Library) -> None:
     """It vanished without a word."""
-    index([tint(tmp_path / "red.safetensors", red=0.3)], bench, precision="glance")
-    (key,) = bench.library.adapters.all()
-    (stored,) = bench.library.signatures.get(bench.protocols[0], [key]).values()
-    bench.library.remove(key)
+    index([tint(tmp_path / "red.safetensors", red=0.3)], worker, library, precision="glance")
+    (key,) = library.adapters.all()
+    (stored,) = library.signatures.get(worker.protocols[0].digest, [key]).values()
+    library.remove(key)
     with pytest.raises(LibraryError, match=f"{key} was removed while it was being measured. Run index again"):
-        bench.library.signatures.put(bench.protocols[0], "full", {key: stored.signature})
+        library.signatures.put(worker.protocols[0].digest, "full", {key: stored.signature})
 
 
 def test_a_clock_that_steps_back_hides_no_change(
-    tmp_path: Path, bench: Bench, preset: Preset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, worker: Worker, library: Library, preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    library, version = bench.library, bench.library.version()
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    library, version = library, library.version()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     library.adapters.add([StoredAdapter("sha256:new", "new", "", (), {})], {})
     assert library.version() > version
-    other = load_bench(dataclasses.replace(preset, steps=7), library)
+    other = load_worker(dataclasses.replace(preset, steps=7))
     other.record()
     assert [stored.protocol.digest for stored in library.protocols.all()][0] == other.protocols[0]
 
@@ -431,7 +439,7 @@ def test_a_clock_that_steps_back_hides_no_change(
 def test_a_library_at_any_path_is_written_and_read(tmp_path: Path, preset: Preset, name: str) -> None:
     place = tmp_path / name
     with Library(place, create=True) as library:
-        index([three(tmp_path / "loras")], load_bench(preset, library), precision="glance")
+        index([three(tmp_path / "loras")], load_worker(preset), library, precision="glance")
     with Library(place) as library:
         assert len(library.signatures.matrix(library.protocols.find().protocol.digest)) == 3
         assert searcher(library).text("red", top=3).hits
@@ -470,9 +478,9 @@ def test_a_library_of_0_1_0_is_read_where_it_cannot_be_written(old: Path, monkey
 def test_a_library_of_0_1_0_goes_on_being_measured(tmp_path: Path, old: Path, preset: Preset) -> None:
     """Blocks that were measured then count: only what is missing is made."""
     with Library(old) as library:
-        bench = load_bench(preset, library)
-        outcome = index([three(tmp_path / "loras")], bench, precision="quick")
+        worker = load_worker(preset)
+        outcome = index([three(tmp_path / "loras")], worker, library, precision="quick")
         keys = library.adapters.all()
-        signatures = library.signatures.get(bench.protocols[0], keys)
+        signatures = library.signatures.get(worker.protocols[0].digest, keys)
         assert len(keys) == len(signatures) == 3
         assert sum(stored.signature.cells for stored in signatures.values()) == outcome.cells + 3 * 16

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ from lorascope.evaluation.pictures import Sitting, Studio, pixels
 from lorascope.evaluation.retrievers import Behaviour, Random
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.verdicts import NOBODY, Judged, called_for, right_over_wrong
-from lorascope.library import BARE
-from lorascope.measure import Bench, index
+from lorascope.library import BARE, Library
+from lorascope.measure import Worker, index
+from lorascope.measure.local import LocalWorker
 from lorascope.protocol import Preset
 
 QUERIES = ("pencil drawing", "snow", "a crown")
@@ -346,57 +348,56 @@ def test_a_wrong_judge_is_named(tmp_path: Path) -> None:
 # --- images and verdicts ------------------------------------------------------------------------------------------
 
 
+Lab = tuple[Worker, Library, LabStore, Evaluation]
+
+
 @pytest.fixture
-def lab(bench: Bench, tmp_path: Path) -> tuple[Bench, LabStore, Evaluation]:
+def lab(worker: Worker, library: Library, tmp_path: Path) -> Lab:
     """Three adapters that tint pictures, and what two retrievers find among them."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    look = searcher(bench.library)
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    look = searcher(library)
     corpus = Corpus.of(look)
     queries = [JudgedQuery(c, c, grades={f"{c}der": 2}) for c in COLOURS]
     found = evaluate(corpus, queries, [Behaviour(look), Random(corpus, 0)])
-    return bench, LabStore(bench.library), found
+    return worker, library, LabStore(library), found
 
 
-def studio(bench: Bench, store: LabStore, seeds: int = 1) -> tuple[Studio, Sitting]:
-    sitting = Sitting.of(bench.preset, seeds)
-    return Studio(store, bench.library.protocols.find().protocol, sitting, lambda: bench), sitting
+def studio(worker: Worker, library: Library, store: LabStore, seeds: int = 1) -> tuple[Studio, Sitting]:
+    sitting = Sitting.of(worker.preset, seeds)
+    return Studio(store, library.protocols.find().protocol, sitting, lambda: worker), sitting
 
 
-def test_images_are_made_once_for_an_adapter(
-    lab: tuple[Bench, LabStore, Evaluation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench, store, found = lab
-    made, sitting = studio(bench, store)
-    adapters = bench.library.adapters.get(called_for(found))
+def test_images_are_made_once_for_an_adapter(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, library, store, found = lab
+    made, sitting = studio(worker, library, store)
+    adapters = library.adapters.get(called_for(found))
     cost = made.cost(list(adapters))
     assert (cost.adapters, cost.cells, cost.images) == (3, 10, 40)  # three, and the bare model
     assert cost.gigabytes > 0
     assert made.make(adapters) == []
     assert made.cost(list(adapters)).images == 0
-    monkeypatch.setattr(Bench, "pictures", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(LocalWorker, "images", lambda *_, **__: pytest.fail("made again"))
     assert made.make(adapters) == []
     row = found.corpus.names.index("redder")
-    bare, red = (pixels(store.pictures(bench.scene, key)) for key in (BARE, found.corpus.keys[row]))
+    bare, red = (pixels(store.pictures(worker.protocols[0].scene, key)) for key in (BARE, found.corpus.keys[row]))
     assert bare.shape == red.shape == (10, 8, 8, 3)
     assert red[..., 0].mean() > bare[..., 0].mean() + 5
     assert red[..., 2] == pytest.approx(bare[..., 2], abs=1)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(
-    lab: tuple[Bench, LabStore, Evaluation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench, store, found = lab
-    made, _ = studio(bench, store)
-    adapters = bench.library.adapters.get(called_for(found))
-    render, calls = Bench.pictures, []
+def test_an_interrupted_run_goes_on_where_it_was(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, library, store, found = lab
+    made, _ = studio(worker, library, store)
+    adapters = library.adapters.get(called_for(found))
+    render, calls = LocalWorker.images, []
 
-    def failing(self: Bench, *cells: object) -> np.ndarray:
+    def failing(self: LocalWorker, *cells: Any, **how: Any) -> np.ndarray:
         calls.append(cells)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return render(self, *cells)
+        return render(self, *cells, **how)
 
-    monkeypatch.setattr(Bench, "pictures", failing)
+    monkeypatch.setattr(LocalWorker, "images", failing)
     with pytest.raises(KeyboardInterrupt):
         made.make(adapters)
     assert made.make(adapters) == []
@@ -404,16 +405,14 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert made.cost(list(adapters)).images == 0
 
 
-def test_an_adapter_that_is_gone_is_named_and_the_others_are_judged(
-    lab: tuple[Bench, LabStore, Evaluation], tmp_path: Path
-) -> None:
-    bench, store, found = lab
+def test_an_adapter_that_is_gone_is_named_and_the_others_are_judged(lab: Lab, tmp_path: Path) -> None:
+    worker, library, store, found = lab
     (tmp_path / "loras" / "redder.safetensors").unlink()
-    made, sitting = studio(bench, store)
-    (reason,) = made.make(bench.library.adapters.get(called_for(found)))
+    made, sitting = studio(worker, library, store)
+    (reason,) = made.make(library.adapters.get(called_for(found)))
     assert "redder" in reason
-    assert "it is not on this disk. Put it back" in reason
-    judged = Panel(store, bench.library.protocols.find().protocol, sitting).judged(eye(), found)
+    assert "its file is gone" in reason
+    judged = Panel(store, library.protocols.find().protocol, sitting).judged(eye(), found)
     assert {row for _, row in judged.pairs} == set(range(3)) - {found.corpus.names.index("redder")}
     assert np.isfinite(np.stack(list(judged.raw.values()))).all()
 
@@ -428,11 +427,11 @@ def test_judged_prompts_are_held_out(preset: Preset) -> None:
         assert len(Sitting.of(Preset.load(name), 1).prompts) == 10
 
 
-def test_images_of_another_base_model_are_refused(lab: tuple[Bench, LabStore, Evaluation]) -> None:
-    bench, store, _ = lab
-    other = dataclasses.replace(bench.library.protocols.find().protocol, base_digest="other")
+def test_images_of_another_base_model_are_refused(lab: Lab) -> None:
+    worker, library, store, _ = lab
+    other = dataclasses.replace(library.protocols.find().protocol, base_digest="other")
     with pytest.raises(LibraryError, match="the base model is another one now than"):
-        Studio(store, other, Sitting.of(bench.preset, 1), lambda: bench).make({})
+        Studio(store, other, Sitting.of(worker.preset, 1), lambda: worker).make({})
 
 
 def eye() -> CosineJudge:
@@ -458,52 +457,52 @@ class Counting:
         return [[Verdict(float(image.mean())) for _ in queries] for image in images]
 
 
-def panel(lab: tuple[Bench, LabStore, Evaluation]) -> Panel:
-    bench, store, found = lab
-    made, sitting = studio(bench, store)
-    made.make(bench.library.adapters.get(called_for(found)))
-    return Panel(store, bench.library.protocols.find().protocol, sitting)
+def panel(lab: Lab) -> Panel:
+    worker, library, store, found = lab
+    made, sitting = studio(worker, library, store)
+    made.make(library.adapters.get(called_for(found)))
+    return Panel(store, library.protocols.find().protocol, sitting)
 
 
-def test_no_score_is_paid_for_twice(lab: tuple[Bench, LabStore, Evaluation]) -> None:
+def test_no_score_is_paid_for_twice(lab: Lab) -> None:
     sitting = panel(lab)
     first, again = Counting(), Counting()
-    judged = sitting.judged(first, lab[2])
+    judged = sitting.judged(first, lab[3])
     assert first.asked == 4 * 10 * 3  # each adapter and the bare model, ten prompts, three queries
-    assert sitting.judged(again, lab[2]).raw["random"] == pytest.approx(judged.raw["random"])
+    assert sitting.judged(again, lab[3]).raw["random"] == pytest.approx(judged.raw["random"])
     assert again.asked == 0
 
 
-def test_a_judge_that_runs_out_of_memory_gets_smaller_batches(lab: tuple[Bench, LabStore, Evaluation]) -> None:
+def test_a_judge_that_runs_out_of_memory_gets_smaller_batches(lab: Lab) -> None:
     sitting = panel(lab)
-    small = sitting.judged(Counting(most=3), lab[2])
-    large = sitting.judged(Counting(identity="counting-2"), lab[2])
+    small = sitting.judged(Counting(most=3), lab[3])
+    large = sitting.judged(Counting(identity="counting-2"), lab[3])
     assert small.pairs == large.pairs
     with pytest.raises(ModelError, match="does not hold counting and one image: use --device cpu or a smaller judge"):
-        sitting.judged(Counting(most=0, identity="counting-3"), lab[2])
+        sitting.judged(Counting(most=0, identity="counting-3"), lab[3])
 
 
-def test_judges_see_what_retrievers_found(lab: tuple[Bench, LabStore, Evaluation]) -> None:
-    judged = panel(lab).judged(eye(), lab[2])
+def test_judges_see_what_retrievers_found(lab: Lab) -> None:
+    judged = panel(lab).judged(eye(), lab[3])
     assert not judged.independent  # it is the encoder that measured them
-    share = right_over_wrong(judged, lab[2])
+    share = right_over_wrong(judged, lab[3])
     assert share is not None
     assert share.value == 1.0
-    assert blind(lab[2], [judged]) == []
+    assert blind(lab[3], [judged]) == []
     normalised = np.stack(list(judged.normalised.values()))
     assert (normalised.min(), normalised.max()) == (0, 1)
     assert NOBODY in judged.raw
-    headings = [section.heading for section in judge_sections(lab[2], [judged])]
+    headings = [section.heading for section in judge_sections(lab[3], [judged])]
     assert headings == ["What judges see", "Differences, by eye", "Do the judges agree?"]
 
 
-def test_a_judge_that_throws_coins_is_named(lab: tuple[Bench, LabStore, Evaluation]) -> None:
-    judged = panel(lab).judged(eye(), lab[2])
+def test_a_judge_that_throws_coins_is_named(lab: Lab) -> None:
+    judged = panel(lab).judged(eye(), lab[3])
     backwards = Judged("backwards", judged.raw, {pair: -score for pair, score in judged.pairs.items()}, True)
-    assert blind(lab[2], [backwards, judged]) == ["backwards"]
+    assert blind(lab[3], [backwards, judged]) == ["backwards"]
 
 
-def test_missing_hits_count_as_the_bare_model(lab: tuple[Bench, LabStore, Evaluation]) -> None:
-    found = dataclasses.replace(lab[2], rankings={"nothing": [[], [], []], "all": lab[2].rankings["random"]})
+def test_missing_hits_count_as_the_bare_model(lab: Lab) -> None:
+    found = dataclasses.replace(lab[3], rankings={"nothing": [[], [], []], "all": lab[3].rankings["random"]})
     judged = panel(lab).judged(eye(), found)
     assert judged.raw["nothing"] == pytest.approx(judged.raw[NOBODY])

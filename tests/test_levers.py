@@ -23,8 +23,9 @@ from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.pristine import PristineWeights
 from lorascope.generators.texts import Texts
 from lorascope.library import Library
-from lorascope.measure import Bench, index, load_bench
+from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.ahead import read_ahead
+from lorascope.measure.measurement import Measurement
 from lorascope.protocol import Preset
 
 
@@ -72,10 +73,12 @@ def test_an_error_comes_where_its_item_is_asked_for() -> None:
     assert list(read_ahead([], read)) == []
 
 
-def test_a_file_that_cannot_be_read_does_not_stop_those_after_it(tmp_path: Path, bench: Bench) -> None:
+def test_a_file_that_cannot_be_read_does_not_stop_those_after_it(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
     folder = three(tmp_path / "loras")
     (folder / "h.safetensors").write_bytes(b"no adapter")
-    outcome = index([folder], bench, precision="quick")
+    outcome = index([folder], worker, library, precision="quick")
     assert (len(outcome.measured), len(outcome.refused), outcome.finished) == (3, 1, True)
 
 
@@ -86,14 +89,14 @@ def test_a_run_stops_in_time_and_goes_on_to_the_same_bits(
     tmp_path: Path, preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, blocks = three(tmp_path / "loras"), 0
-    measure = Bench.measure
+    measure = Measurement.measure
 
-    def counted(self: Bench, *args: Any) -> None:
+    def counted(self: Measurement, *args: Any) -> None:
         nonlocal blocks
         blocks += 1
         measure(self, *args)
         if blocks == 2:  # the clock jumps
-            monkeypatch.setattr(sys.modules["lorascope.measure.index"], "datetime", Tomorrow)
+            monkeypatch.setattr(sys.modules["lorascope.measure.run"], "datetime", Tomorrow)
 
     class Tomorrow(datetime):
         @classmethod
@@ -103,24 +106,24 @@ def test_a_run_stops_in_time_and_goes_on_to_the_same_bits(
     found = []
     for name, until in (("whole", datetime.max), ("parts", datetime(9997, 1, 1))):
         with Library(tmp_path / f"{name}.db", create=True) as library:
-            bench = load_bench(preset, library)
+            worker = load_worker(preset)
             if name == "parts":
-                monkeypatch.setattr(Bench, "measure", counted)
-                stopped = index([folder], bench, precision="quick", until=until)
+                monkeypatch.setattr(Measurement, "measure", counted)
+                stopped = index([folder], worker, library, precision="quick", until=until)
                 monkeypatch.undo()
                 assert (stopped.finished, blocks) == (False, 2)
                 assert stopped.left > 0
                 assert stopped.summary()["left"] == stopped.left
-            assert index([folder], bench, precision="quick").finished
-            signatures = library.signatures.get(bench.protocols[0], library.adapters.all())
+            assert index([folder], worker, library, precision="quick").finished
+            signatures = library.signatures.get(worker.protocols[0].digest, library.adapters.all())
             found.append({key: stored.signature.direction.tobytes() for key, stored in signatures.items()})
     assert found[0] == found[1]
 
 
-def test_a_run_whose_time_is_over_measures_nothing(tmp_path: Path, bench: Bench) -> None:
-    outcome = index([three(tmp_path / "loras")], bench, until=datetime.now() - timedelta(minutes=1))
+def test_a_run_whose_time_is_over_measures_nothing(tmp_path: Path, worker: Worker, library: Library) -> None:
+    outcome = index([three(tmp_path / "loras")], worker, library, until=datetime.now() - timedelta(minutes=1))
     assert (outcome.measured, outcome.cells, outcome.finished) == ([], 0, False)
-    assert outcome.left == 3 * bench.grid.block_size
+    assert outcome.left == 3 * worker.preset.grid().block_size
 
 
 def test_a_time_of_day_is_the_next_one() -> None:
@@ -171,7 +174,7 @@ def test_copies_on_the_device_restore_the_same_bits(tmp_path: Path) -> None:
     before, worn = layer.weight.clone(), []
     for copies in (torch.device("cpu"), torch.device("cpu", 0)):
         weights = PristineWeights({"unet": tree}, copies=copies)
-        with weights.wearing(delta, 0.7):
+        with weights.with_component(delta, 0.7):
             worn.append(layer.weight.clone())
         assert torch.equal(layer.weight, before)
     assert torch.equal(worn[0], worn[1])
@@ -220,7 +223,7 @@ def test_adapters_come_and_go_without_compiling_anew(tmp_path: Path, monkeypatch
     assert once > 0
     for size in (0.3, 0.5):
         path = kohya(tmp_path / f"{size}.safetensors", compiled, size=size)
-        with compiled.wearing(load_delta(path, Names(compiled.shapes)), 1.0):
+        with compiled.with_component(load_delta(path, Names(compiled.shapes)), 1.0):
             assert (compiled.render(PROMPTS, SEEDS) - bare).abs().max() > 1e-4
     assert torch.equal(compiled.render(PROMPTS, SEEDS), bare)
     assert counter.frame_count == once
@@ -257,7 +260,7 @@ def test_an_accelerator_becomes_part_of_the_base(tmp_path: Path, base: Path, gen
     path = kohya(tmp_path / "turbo.safetensors", generator)
     fast = DiffusionGenerator(preset_for("sdxl", base, accelerator=str(path)))
     assert fast.digest != generator.digest
-    with generator.wearing(load_delta(path, Names(generator.shapes)), 1.0):
+    with generator.with_component(load_delta(path, Names(generator.shapes)), 1.0):
         worn = generator.render(PROMPTS, SEEDS)
     assert torch.equal(fast.render(PROMPTS, SEEDS), worn)
 

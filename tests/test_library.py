@@ -19,7 +19,7 @@ from fakes import searcher, three, tint
 from lorascope.errors import LibraryError
 from lorascope.library import BARE, Library, Preview, Refusal, StoredAdapter, database, default_path, merge
 from lorascope.library.codec import columns, restore
-from lorascope.measure import Bench, index, load_bench
+from lorascope.measure import Worker, index, load_worker
 from lorascope.moments import Moments
 from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.search import Example, Request
@@ -334,16 +334,18 @@ def test_looking_into_an_empty_file_makes_no_library_of_it(tmp_path: Path) -> No
     Library(path).close()
 
 
-def test_a_library_has_one_set_of_companions_by_whatever_name_it_is_opened(tmp_path: Path, bench: Bench) -> None:
+def test_a_library_has_one_set_of_companions_by_whatever_name_it_is_opened(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
     """Opened through a link, it once got a second file of evidence beside the link, and all was measured again."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
-    link.symlink_to(bench.library.path)
+    link.symlink_to(library.path)
     with Library(link) as again:
-        assert again.evidence_path == bench.library.evidence_path
+        assert again.evidence_path == library.evidence_path
         again.remove(again.adapters.find("redder").key)
-    assert len(bench.library.evidence.distances(bench.protocols[0])) == 2
+    assert len(library.evidence.distances(worker.protocols[0].digest)) == 2
     assert [path.name for path in link.parent.iterdir()] == ["link.db"]
 
 
@@ -374,7 +376,7 @@ def locked(request: pytest.FixtureRequest, tmp_path: Path, preset: Preset) -> It
     """A measured library that cannot be written. Permission bits do not bind every user: SQLite is told, too."""
     place = tmp_path / "locked" / "library.db"
     with Library(place, create=True) as library:
-        index([three(tmp_path / "loras")], load_bench(preset, library), precision="quick")
+        index([three(tmp_path / "loras")], load_worker(preset), library, precision="quick")
         assert searcher(library).search(Request("red")).hits
     with pytest.MonkeyPatch.context() as patch:
         locked = place if request.param == "the file" else place.parent
@@ -405,7 +407,7 @@ def test_writing_into_a_locked_library_is_refused_with_the_remedy(
     with Library(locked) as library:
         key = library.adapters.find("redder").key
         with pytest.raises(LibraryError, match=message):
-            index([tmp_path], load_bench(preset, library))
+            index([tmp_path], load_worker(preset), library)
         with pytest.raises(LibraryError, match=message):
             library.remove(key)
         with pytest.raises(LibraryError, match=message):
@@ -474,20 +476,22 @@ def test_a_path_that_cannot_even_be_looked_up_is_a_clear_error(tmp_path: Path) -
 FULL = "the disk is full. Free some space and run again: what was stored is intact"
 
 
-def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(tmp_path: Path, preset: Preset, bench: Bench) -> None:
+def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(
+    tmp_path: Path, preset: Preset, worker: Worker, library: Library
+) -> None:
     folder = three(tmp_path / "loras")
-    index([folder / "redder.safetensors"], bench, precision="glance")
-    library, evidence = bench.library, bench.library.evidence._db
+    index([folder / "redder.safetensors"], worker, library, precision="glance")
+    library, evidence = library, library.evidence._db
     (pages,) = evidence.row("PRAGMA page_count")
     evidence.rows(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(LibraryError, match=FULL):
-        index([folder], bench, precision="full")
+        index([folder], worker, library, precision="full")
     assert evidence.row("PRAGMA integrity_check") == ("ok",)
-    assert library.signatures.precisions(bench.protocols[0])[library.adapters.find("redder").key] == "glance"
+    assert library.signatures.precisions(worker.protocols[0].digest)[library.adapters.find("redder").key] == "glance"
     evidence.rows("PRAGMA max_page_count = 1000000")
-    assert index([folder], bench, precision="full").finished
+    assert index([folder], worker, library, precision="full").finished
     with Library(tmp_path / "other.db", create=True) as other:
-        index([folder], load_bench(preset, other), precision="full")
+        index([folder], load_worker(preset), other, precision="full")
         assert measured(other) == measured(library)
 
 
@@ -520,11 +524,11 @@ def elsewhere(tmp_path: Path, preset: Preset) -> Path:
     folder = tmp_path / "theirs"
     place = tmp_path / "elsewhere.db"
     with Library(place, create=True) as other:
-        bench = load_bench(preset, other)
-        index([tint(folder / "red.safetensors", red=0.2)], bench, precision="full")
-        index([tint(folder / "green.safetensors", green=0.2)], bench, precision="glance")
+        worker = load_worker(preset)
+        index([tint(folder / "red.safetensors", red=0.2)], worker, other, precision="full")
+        index([tint(folder / "green.safetensors", green=0.2)], worker, other, precision="glance")
         (folder / "bad.safetensors").write_bytes(b"")
-        index([folder / "bad.safetensors"], bench, precision="glance")
+        index([folder / "bad.safetensors"], worker, other, precision="glance")
     return place
 
 
@@ -564,25 +568,27 @@ def contents(library: Library) -> dict[str, Any]:
     return found
 
 
-def test_of_two_signatures_that_of_more_cells_wins(elsewhere: Path, tmp_path: Path, bench: Bench) -> None:
+def test_of_two_signatures_that_of_more_cells_wins(
+    elsewhere: Path, tmp_path: Path, worker: Worker, library: Library
+) -> None:
     theirs = tmp_path / "theirs"
-    index([theirs / "red.safetensors"], bench, precision="glance")
-    index([theirs / "green.safetensors"], bench, precision="full")
-    merge(elsewhere, bench.library)
-    keys = {key: adapter.name for key, adapter in bench.library.adapters.all().items()}
-    precisions = bench.library.signatures.precisions(bench.protocols[0])
+    index([theirs / "red.safetensors"], worker, library, precision="glance")
+    index([theirs / "green.safetensors"], worker, library, precision="full")
+    merge(elsewhere, library)
+    keys = {key: adapter.name for key, adapter in library.adapters.all().items()}
+    precisions = library.signatures.precisions(worker.protocols[0].digest)
     assert {keys[key]: precision for key, precision in precisions.items()} == {"red": "full", "green": "full"}
 
 
 def test_a_merged_library_is_refined_from_where_the_other_one_was(
-    elsewhere: Path, tmp_path: Path, bench: Bench, preset: Preset
+    elsewhere: Path, tmp_path: Path, worker: Worker, library: Library, preset: Preset
 ) -> None:
-    merge(elsewhere, bench.library)
-    outcome = index([tmp_path / "theirs" / "green.safetensors"], bench, precision="full")
-    assert outcome.cells == len(bench.grid) - bench.grid.block_size
+    merge(elsewhere, library)
+    outcome = index([tmp_path / "theirs" / "green.safetensors"], worker, library, precision="full")
+    assert outcome.cells == len(worker.preset.grid()) - worker.preset.grid().block_size
     with Library(tmp_path / "whole.db", create=True) as whole:
-        index([tmp_path / "theirs"], load_bench(preset, whole), precision="full")
-        assert measured(bench.library) == measured(whole)
+        index([tmp_path / "theirs"], load_worker(preset), whole, precision="full")
+        assert measured(library) == measured(whole)
 
 
 def test_merging_leaves_thresholds_and_what_is_active_as_they_were(
@@ -599,36 +605,38 @@ def test_merging_leaves_thresholds_and_what_is_active_as_they_were(
     assert library.protocols.all()[1].preset == mine
 
 
-def test_merging_never_mixes_trigger_words_within_a_signature(tmp_path: Path, bench: Bench, preset: Preset) -> None:
+def test_merging_never_mixes_trigger_words_within_a_signature(
+    tmp_path: Path, worker: Worker, library: Library, preset: Preset
+) -> None:
     """The other library's words and blocks once came beside one's own, so that refining would have mixed both."""
     path = tint(tmp_path / "loras" / "red.safetensors", red=0.2)
     sidecar = path.with_suffix(".json")
     sidecar.write_text('{"activation text": "ink"}', "utf-8")
-    index([path], bench, precision="glance")
+    index([path], worker, library, precision="glance")
     sidecar.write_text('{"activation text": "oil"}', "utf-8")
     with Library(tmp_path / "theirs.db", create=True) as theirs:
-        index([path], load_bench(preset, theirs), precision="full")
-        before = measured(bench.library)
-        assert merge(theirs.path, bench.library).reworded == 1
-        assert measured(bench.library) == before
-    (key,) = bench.library.adapters.all()
-    assert bench.library.adapters.all()[key].facts["worn"] == {bench.scene: ", ink"}
-    assert len(bench.library.evidence.blocks(key, bench.protocols[0])) == 1
+        index([path], load_worker(preset), theirs, precision="full")
+        before = measured(library)
+        assert merge(theirs.path, library).reworded == 1
+        assert measured(library) == before
+    (key,) = library.adapters.all()
+    assert library.adapters.all()[key].facts["worn"] == {worker.protocols[0].scene: ", ink"}
+    assert len(library.evidence.blocks(key, worker.protocols[0].digest)) == 1
 
 
 def test_what_lies_at_a_path_is_known_better_here_than_in_an_older_library(
-    elsewhere: Path, tmp_path: Path, bench: Bench
+    elsewhere: Path, tmp_path: Path, worker: Worker, library: Library
 ) -> None:
     """A merge once moved a path back to the adapter that had lain there before, and would have refused a good file."""
     theirs = tmp_path / "theirs"
     tint(theirs / "red.safetensors", red=0.4)
     tint(theirs / "bad.safetensors", blue=0.4)
     (theirs / "green.safetensors").write_bytes(b"")
-    index([theirs], bench, precision="glance")
-    before, refused = bench.library.adapters.stamps(), bench.library.refusals.all()
-    merge(elsewhere, bench.library)
-    assert (bench.library.adapters.stamps(), bench.library.refusals.all()) == (before, refused)
-    assert len(bench.library.adapters.all()) == 4
+    index([theirs], worker, library, precision="glance")
+    before, refused = library.adapters.stamps(), library.refusals.all()
+    merge(elsewhere, library)
+    assert (library.adapters.stamps(), library.refusals.all()) == (before, refused)
+    assert len(library.adapters.all()) == 4
 
 
 def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, library: Library) -> None:
@@ -642,10 +650,10 @@ def test_merging_a_library_that_is_not_there_is_a_clear_error(tmp_path: Path, li
 # --- removal ------------------------------------------------------------------------------------------------------
 
 
-def test_where_the_evidence_is_damaged_nothing_is_removed(tmp_path: Path, bench: Bench) -> None:
+def test_where_the_evidence_is_damaged_nothing_is_removed(tmp_path: Path, worker: Worker, library: Library) -> None:
     """The adapter was once forgotten, its blocks were not, and a failure was reported."""
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    library = bench.library
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    library = library
     key, before = library.adapters.find("redder").key, measured(library)
     library.close()
     data = bytearray(library.evidence_path.read_bytes())
@@ -655,22 +663,22 @@ def test_where_the_evidence_is_damaged_nothing_is_removed(tmp_path: Path, bench:
         with pytest.raises(LibraryError, match="evidence.db: the library is damaged"):
             again.remove(key)
         assert measured(again) == before
-        assert again.previews.all(bench.scene, key)
+        assert again.previews.all(worker.protocols[0].scene, key)
 
 
-def test_a_removed_adapter_leaves_nothing_but_its_file(tmp_path: Path, bench: Bench) -> None:
+def test_a_removed_adapter_leaves_nothing_but_its_file(tmp_path: Path, worker: Worker, library: Library) -> None:
     folder = three(tmp_path / "loras")
-    index([folder], bench, precision="glance")
-    library = bench.library
+    index([folder], worker, library, precision="glance")
+    library = library
     gone = library.adapters.find("redder")
     library.remove(gone.key)
     assert gone.key not in library.adapters.all()
-    assert gone.key not in library.signatures.matrix(bench.protocols[0]).keys
-    assert library.previews.all(bench.scene, gone.key) == []
-    assert library.evidence.blocks(gone.key, bench.protocols[0]) == []
+    assert gone.key not in library.signatures.matrix(worker.protocols[0].digest).keys
+    assert library.previews.all(worker.protocols[0].scene, gone.key) == []
+    assert library.evidence.blocks(gone.key, worker.protocols[0].digest) == []
     assert str(folder / "redder.safetensors") not in library.adapters.stamps()
     assert (folder / "redder.safetensors").exists()
     assert len(library.adapters.all()) == 2
-    assert library.previews.all(bench.scene, BARE)
-    again = index([folder], bench, precision="glance")
+    assert library.previews.all(worker.protocols[0].scene, BARE)
+    again = index([folder], worker, library, precision="glance")
     assert again.measured == [gone.key]

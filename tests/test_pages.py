@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 import lorascope.server.pages as pages
 from lorascope.library import Library
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
 from lorascope.search import Example
@@ -237,7 +237,7 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
     preset.write_text(f"{small_world(tmp_path).read_text('utf-8')}scale = 0.5\n", "utf-8")
     with Library(place) as library:
         older = library.protocols.find().protocol.digest
-        index([tmp_path / "loras"], load_bench(Preset.load(preset), library), precision="glance")
+        index([tmp_path / "loras"], load_worker(Preset.load(preset)), library, precision="glance")
         assert library.protocols.find().protocol.digest != older
         one, other = library.adapters.all()
     with serving(place) as client:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from fakes import three, tint
@@ -15,11 +13,10 @@ from lorascope.adapters import Names, all_zero, load_delta
 from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library
-from lorascope.measure import Bench, Event, index
+from lorascope.measure import Event, Worker, index
 from lorascope.measure.estimate import estimate
-from lorascope.measure.prior import FEWEST, Prior, Ridge, in_order, recall, remember
+from lorascope.measure.prior import largest_first, recall, remember
 
-RUN = importlib.import_module("lorascope.measure.index")  # the package has a function of that name
 SHAPES = {
     "unet": {"mid_block.attentions.0.proj_in.weight": (6, 8), "mid_block.attn.to_k.weight": (6, 8)},
     "text_encoder": {"text_model.encoder.layers.0.mlp.fc1.weight": (6, 8)},
@@ -99,48 +96,11 @@ def test_kinds_that_act_without_a_product_are_never_called_zero(tmp_path: Path) 
     assert not all_zero(files(tmp_path, ia3_l=torch.zeros(6)))
 
 
-# --- learning ----------------------------------------------------------------------------------------------------
+# --- order -------------------------------------------------------------------------------------------------------
 
 
-def test_points_left_out_are_predicted_as_if_fitted_without_them() -> None:
-    rng = np.random.default_rng(2)
-    features = rng.normal(size=(25, 3))
-    target = features @ [1.0, -0.5, 0.0] + rng.normal(size=25)
-    found = Ridge.fit(features, target)
-    scaled = (features - found.centre) / found.spread
-    for place in range(25):
-        others = np.arange(25) != place
-        # the fit without one point, in the units of all: an intercept that is free and slopes that are penalised
-        design = np.column_stack([np.ones(24), scaled[others]])
-        solved = np.linalg.solve(design.T @ design + np.diag([0.0, 1.0, 1.0, 1.0]), design.T @ target[others])
-        assert found.left_out[place] == pytest.approx(solved[0] + scaled[place] @ solved[1:])
-
-
-def test_a_prior_learns_strength_from_norm_and_says_nothing_of_what_it_cannot_predict() -> None:
-    rng = np.random.default_rng(3)
-    norms = np.exp(rng.normal(size=60))
-    strengths = 5.0 * norms * np.exp(0.1 * rng.normal(size=60))
-    prior = Prior([of_norm(norm) for norm in norms], list(strengths), list(rng.uniform(0.05, 0.5, 60)))
-    assert prior.strength is not None
-    assert prior.consistency is not None
-    assert prior.strength.r_squared > 0.9
-    assert not prior.consistency.useful
-    guess = prior.guess(of_norm(2.0))
-    assert guess.strength == pytest.approx(10.0, rel=0.1)
-    assert guess.consistency is None
-
-
-def test_a_correlation_that_chance_explains_is_of_no_use() -> None:
-    rng = np.random.default_rng(4)
-    useful = sum(Ridge.fit(rng.normal(size=(30, 4)), rng.normal(size=30)).useful for _ in range(100))
-    assert useful <= 10
-
-
-def test_with_few_measured_adapters_the_norm_alone_gives_the_order() -> None:
-    prior = Prior([of_norm(1.0)] * (FEWEST - 1), [5.0] * (FEWEST - 1), [0.1] * (FEWEST - 1))
-    guesses = [prior.guess(of_norm(norm)) for norm in (0.1, 0.3, 0.2)]
-    assert [guess.strength for guess in guesses] == [None] * 3
-    assert in_order(guesses) == [1, 2, 0]
+def test_the_largest_change_comes_first() -> None:
+    assert largest_first([of_norm(norm) for norm in (0.1, 0.3, 0.2, 0.3)]) == [1, 3, 2, 0]
 
 
 def test_a_spectrum_is_a_fact_of_one_base_model_and_scale() -> None:
@@ -153,22 +113,22 @@ def test_a_spectrum_is_a_fact_of_one_base_model_and_scale() -> None:
 # --- its use -----------------------------------------------------------------------------------------------------
 
 
-def test_the_first_look_begins_with_what_changes_most(tmp_path: Path, bench: Bench) -> None:
+def test_the_first_look_begins_with_what_changes_most(tmp_path: Path, worker: Worker, library: Library) -> None:
     for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2)):
         tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
     events: list[Event] = []
-    index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
+    index([tmp_path / "loras"], worker, library, precision="glance", watch=events.append)
     assert list(dict.fromkeys(event.text for event in events if event.kind == "block")) == ["b", "c", "a"]
 
 
 def test_the_first_look_does_not_wait_for_all_of_a_large_folder(
-    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RUN, "_WINDOW", 2)
+    monkeypatch.setattr("lorascope.measure.run._WINDOW", 2)
     for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2), ("d", 0.3), ("e", 0.5)):
         tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
     events: list[Event] = []
-    outcome = index([tmp_path / "loras"], bench, precision="glance", watch=events.append)
+    outcome = index([tmp_path / "loras"], worker, library, precision="glance", watch=events.append)
     blocks = [event for event in events if event.kind == "block"]
     assert list(dict.fromkeys(event.text for event in blocks)) == ["b", "a", "d", "c", "e"]
     assert {event.total for event in blocks} == {outcome.cells}
@@ -179,29 +139,31 @@ def test_the_first_look_does_not_wait_for_all_of_a_large_folder(
 
 
 def test_what_was_looked_at_is_not_read_again_for_a_first_look(
-    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = three(tmp_path / "loras")
-    index([folder], bench, precision="glance")
+    index([folder], worker, library, precision="glance")
     read: list[Path] = []
-    monkeypatch.setattr(RUN, "read_file", lambda path: read.append(path) or path.read_bytes())
-    assert index([folder], bench, precision="full").finished
+    monkeypatch.setattr("lorascope.measure.records.read_file", lambda path: read.append(path) or path.read_bytes())
+    assert index([folder], worker, library, precision="full").finished
     assert sorted(read) == sorted(folder.iterdir())
 
 
-def test_a_file_is_weighed_once(tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_weighed_once(
+    tmp_path: Path, worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = three(tmp_path / "loras")
-    index([folder], bench, precision="glance")
+    index([folder], worker, library, precision="glance")
     monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: pytest.fail("weighed again"))
-    assert index([folder], bench, precision="quick").finished
+    assert index([folder], worker, library, precision="quick").finished
 
 
 def test_an_adapter_lost_in_rounding_is_left_out_before_an_image_is_made(
-    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: torch.ones(3, 3, dtype=torch.float16))
     path = tint(tmp_path / "faint.safetensors", red=1e-4)
-    outcome = index([path], bench, precision="glance")
+    outcome = index([path], worker, library, precision="glance")
     assert outcome.cells == 0
     assert [(one.code, one.reason) for one in outcome.refused] == [
         ("no-effect", "all that it changes is lost in rounding, so it has no effect")
@@ -209,29 +171,17 @@ def test_an_adapter_lost_in_rounding_is_left_out_before_an_image_is_made(
     assert "larger scale" in outcome.refused[0].remedy
 
 
-def test_the_estimate_tells_adapters_apart_by_what_was_measured(tmp_path: Path, bench: Bench) -> None:
+def test_the_estimate_tells_adapters_apart_by_what_was_measured(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
     folder = three(tmp_path / "loras")
-    unknown = {row.precision: row for row in estimate(bench, [folder])}["standard"]
+    unknown = {row.precision: row for row in estimate(worker, library, [folder])}["standard"]
     assert len({share.cells for share in unknown.each}) == 1
-    index([folder / "redder.safetensors"], bench, precision="glance")
-    known = {Path(s.path).stem: s for s in {row.precision: row for row in estimate(bench, [folder])}["standard"].each}
+    index([folder / "redder.safetensors"], worker, library, precision="glance")
+    known = {
+        Path(s.path).stem: s
+        for s in {row.precision: row for row in estimate(worker, library, [folder])}["standard"].each
+    }
     assert known["redder"].cells < known["blueder"].cells
     assert known["redder"].consistency is not None
     assert known["blueder"].consistency is None
-
-
-def test_an_estimate_weighs_new_files_where_weights_tell_consistency(
-    tmp_path: Path, bench: Bench, library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    norms = np.linspace(0.1, 0.5, 40)
-    taught = Prior([of_norm(norm) for norm in norms], list(norms * 5), list(norms))
-    monkeypatch.setattr(Prior, "of", lambda *_: taught)
-    for name, red in (("weak", 0.1), ("strong", 0.4)):
-        tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
-    monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: torch.eye(3))
-    rows = {
-        Path(s.path).stem: s
-        for s in {row.precision: row for row in estimate(bench, [tmp_path / "loras"])}["standard"].each
-    }
-    assert rows["weak"].cells > rows["strong"].cells
-    assert library.adapters.all() == {}

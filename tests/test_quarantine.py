@@ -17,7 +17,7 @@ from fakes import tint
 from lorascope.errors import LibraryError
 from lorascope.library import Library, merge
 from lorascope.library.codec import columns
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 
 
@@ -25,10 +25,10 @@ from lorascope.protocol import Preset
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stranger's library: red measured in full, green at a glance."""
     place = tmp_path_factory.mktemp("made")
-    with Library(place / "source.db", create=True) as other:
-        bench = load_bench(Preset.load(Path(__file__).parent / "fake.toml"), other)
-        index([tint(place / "theirs" / "red.safetensors", red=0.2)], bench, precision="full")
-        index([tint(place / "theirs" / "green.safetensors", green=0.2)], bench, precision="glance")
+    with Library(place / "source.db", create=True) as library:
+        worker = load_worker(Preset.load(Path(__file__).parent / "fake.toml"))
+        index([tint(place / "theirs" / "red.safetensors", red=0.2)], worker, library, precision="full")
+        index([tint(place / "theirs" / "green.safetensors", green=0.2)], worker, library, precision="glance")
     return place
 
 
@@ -163,8 +163,8 @@ def test_figures_are_computed_from_the_evidence_whatever_is_claimed(source: Path
 
 def test_a_claim_never_replaces_what_was_measured(source: Path, library: Library, preset: Preset) -> None:
     """``cells=999999`` once did."""
-    bench = load_bench(preset, library)
-    index([source.parent / "theirs"], bench, precision="quick")
+    worker = load_worker(preset)
+    index([source.parent / "theirs"], worker, library, precision="quick")
     before = measured(library)
     evidence(source).unlink()
     merged = merge(source, library)
@@ -182,7 +182,7 @@ def test_a_claim_never_replaces_what_was_measured(source: Path, library: Library
 def test_every_signature_says_where_it_came_from(source: Path, library: Library, preset: Preset) -> None:
     digest = Preset.protocol(preset, base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder").digest
     index(
-        [tint(source.parent / "mine" / "blue.safetensors", blue=0.2)], load_bench(preset, library), precision="glance"
+        [tint(source.parent / "mine" / "blue.safetensors", blue=0.2)], load_worker(preset), library, precision="glance"
     )
     merge(source, library)
     names = {key: one.name for key, one in library.adapters.all().items()}
@@ -206,9 +206,9 @@ def test_a_forged_baseline_meets_nothing_that_is_measured_here(
     change(evidence(source), "UPDATE baselines SET embeddings = ?", values=(forged,))
     merge(source, library)
     mine = tint(tmp_path / "mine" / "blue.safetensors", blue=0.2)
-    index([mine], load_bench(preset, library), precision="full")
+    index([mine], load_worker(preset), library, precision="full")
     with Library(tmp_path / "clean.db", create=True) as clean:
-        index([mine], load_bench(preset, clean), precision="full")
+        index([mine], load_worker(preset), clean, precision="full")
         key = clean.adapters.find("blue").key
         digest = clean.protocols.find().protocol.digest
         signatures = [columns(one.signatures.get(digest, [key])[key].signature) for one in (library, clean)]
@@ -226,7 +226,7 @@ def test_a_forged_path_does_not_pass_for_a_file_that_was_read(
         values=(str(mine), seen.st_size, seen.st_mtime_ns),
     )  # fmt: skip
     merge(source, library)
-    assert len(index([mine], load_bench(preset, library), precision="glance").measured) == 1
+    assert len(index([mine], load_worker(preset), library, precision="glance").measured) == 1
     assert library.adapters.find(str(mine)).key not in [key for key, *_ in theirs_keys(source)]
 
 

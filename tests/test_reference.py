@@ -20,7 +20,7 @@ from lorascope.encoders.load import load_text_encoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
 from lorascope.library import Library
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.miniature import adapters_path
 from lorascope.models import find_model
 from lorascope.protocol import Preset
@@ -38,11 +38,11 @@ def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Libra
     reference.bare()
     effect = reference.adapter(path)
 
-    bench = load_bench(preset, library, device="cpu")
-    (key,) = index([path], bench, precision="full").measured
-    (protocol,) = bench.protocols
+    worker = load_worker(preset, device="cpu")
+    (key,) = index([path], worker, library, precision="full").measured
+    (protocol,) = worker.protocols
     (block,) = library.evidence.blocks(key, protocol)
-    order = [cell.prompt * 4 + preset.seeds.index(cell.seed) for cell in bench.grid.block(0)]
+    order = [cell.prompt * 4 + preset.seeds.index(cell.seed) for cell in worker.preset.grid().block(0)]
     for name, ours in (("bare", block.adapted.astype(np.float32) - block.effects), (path.stem, block.adapted)):
         theirs, ours = reference.embeddings(name)[order], ours.astype(np.float32)
         cosines = (theirs * ours).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)

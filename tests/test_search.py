@@ -18,7 +18,7 @@ from lorascope.encoders.suffix import Encoding, QueryEncoder
 from lorascope.errors import LibraryError, ModelError, QueryError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, StoredAdapter
-from lorascope.measure import Bench, index
+from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Protocol
 from lorascope.search import Example, Query, Request, Searcher, Term
 from lorascope.search.clarity import NullDistribution
@@ -259,15 +259,15 @@ def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, 
 # --- pictures -----------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_finds_what_would_make_it(tmp_path: Path, bench: Bench) -> None:
-    index([three(tmp_path / "loras")], bench, precision="quick")
-    look = searcher(bench.library)
-    mean = bench.library.protocols.baseline_mean(bench.protocols[0])
+def test_a_picture_finds_what_would_make_it(tmp_path: Path, worker: Worker, library: Library) -> None:
+    index([three(tmp_path / "loras")], worker, library, precision="quick")
+    look = searcher(library)
+    mean = library.protocols.baseline_mean(worker.protocols[0].digest)
     assert mean is not None
     for place, colour in enumerate(COLOURS):
         picture = mean.copy()
         picture[place] += 0.5
-        look = Searcher(bench.library, picture_encoder=lambda *_, one=picture: one)
+        look = Searcher(library, picture_encoder=lambda *_, one=picture: one)
         answer = look.search(Request(pictures=(Example("photo.png"),)))
         assert answer.hits[0].adapter.name == f"{colour}der"
         assert answer.query == "this picture"
@@ -281,9 +281,11 @@ def test_a_library_from_elsewhere_cannot_answer_a_picture(crowd: Library) -> Non
 # --- clarity ------------------------------------------------------------------------------------------------------
 
 
-def test_an_effect_s_own_word_is_clear_and_an_unrelated_one_is_not(tmp_path: Path, bench: Bench) -> None:
-    index([three(tmp_path / "loras")], bench, precision="quick")
-    look = searcher(bench.library)
+def test_an_effect_s_own_word_is_clear_and_an_unrelated_one_is_not(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
+    index([three(tmp_path / "loras")], worker, library, precision="quick")
+    look = searcher(library)
     for colour in COLOURS:
         answer = look.search(Request(colour))
         assert answer.matched
@@ -426,12 +428,12 @@ def test_other_encodings_have_vectors_of_their_own(crowd: Library) -> None:
     assert look.search(Request("red", encoding="prefix")).hits
 
 
-def test_more_of_an_effect_scores_the_same(tmp_path: Path, bench: Bench) -> None:
+def test_more_of_an_effect_scores_the_same(tmp_path: Path, worker: Worker, library: Library) -> None:
     """The cosine tells what an adapter does, the Strength how much of it."""
     for name, red in (("some", 0.1), ("more", 0.3)):
         tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
-    index([tmp_path / "loras"], bench, precision="quick")
-    hits = {hit.adapter.name: hit for hit in searcher(bench.library).search(Request("red")).hits}
+    index([tmp_path / "loras"], worker, library, precision="quick")
+    hits = {hit.adapter.name: hit for hit in searcher(library).search(Request("red")).hits}
     assert hits["some"].score == pytest.approx(hits["more"].score, abs=0.02)
     strengths = [hits[name].signature.signature.strength for name in ("some", "more")]
     assert strengths[1] == pytest.approx(3 * strengths[0], rel=0.05)

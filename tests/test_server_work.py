@@ -27,7 +27,8 @@ import lorascope
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library
 from lorascope.library.leases import this_process
-from lorascope.measure import Bench, StopRun, index, load_bench
+from lorascope.measure import StopRun, index, load_worker
+from lorascope.measure.local import LocalWorker
 from lorascope.protocol import Preset
 from lorascope.server import ServerSettings, create_app
 from lorascope.server.folders import Folders
@@ -237,7 +238,7 @@ def test_a_watcher_ends_a_run_between_two_blocks(tmp_path: Path, folder: Path) -
                 raise StopRun
 
     with Library(tmp_path / "library.db", create=True) as library:
-        outcome = index([folder], load_bench(Preset.load(small_world(tmp_path)), library), watch=watch)
+        outcome = index([folder], load_worker(Preset.load(small_world(tmp_path))), library, watch=watch)
         assert not outcome.finished
         assert outcome.refused == []
         assert len(blocks) == 3
@@ -345,10 +346,10 @@ def test_a_try_that_fails_says_why_and_the_run_goes_on(glanced: TestClient, monk
     slowly(monkeypatch)
     known = keys(glanced)
 
-    def no_kernel(*_: Any) -> Any:
+    def no_kernel(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no kernel image")
 
-    monkeypatch.setattr(Bench, "draw", no_kernel)
+    monkeypatch.setattr(LocalWorker, "images", no_kernel)
     number = start(glanced, precision="full")
     until(glanced, f"{RUNS}/{number}", "running")
     answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
@@ -361,14 +362,14 @@ def test_a_try_that_fails_says_why_and_the_run_goes_on(glanced: TestClient, monk
 
 def test_one_column_that_fails_leaves_the_others(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     known = keys(glanced)
-    draw = Bench.draw
+    images = LocalWorker.images
 
-    def only_bare(bench: Bench, prompt: str, words: str, seeds: tuple[int, ...], delta: Any = None) -> Any:
+    def only_bare(worker: LocalWorker, *cells: Any, delta: Any = None, scale: float = 1.0) -> Any:
         if delta is not None:
             raise RuntimeError("no kernel image")
-        return draw(bench, prompt, words, seeds)
+        return images(worker, *cells)
 
-    monkeypatch.setattr(Bench, "draw", only_bare)
+    monkeypatch.setattr(LocalWorker, "images", only_bare)
     answer = glanced.post(TRIES, json={"prompt": "a fox", "adapters": [known["redder"]]})
     done = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
     bare, red = done["columns"]
@@ -420,7 +421,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[byt
     """What a full run gives that nobody kills."""
     place = tmp_path_factory.mktemp("undisturbed")
     with Library(place / "library.db", create=True) as library:
-        index([three(place / "loras")], load_bench(Preset.load(FAKE), library), precision="full")
+        index([three(place / "loras")], load_worker(Preset.load(FAKE)), library, precision="full")
     return directions(place / "library.db")
 
 

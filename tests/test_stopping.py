@@ -16,7 +16,7 @@ from lorascope.generators.fake import FakeGenerator
 from lorascope.grid import Grid, PromptSet
 from lorascope.library import Library, StoredSignature
 from lorascope.library.transfer import merge
-from lorascope.measure import Bench, index, load_bench
+from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.stopping import StoppingRule, crossed, expected_cells, looks
 from lorascope.moments import Moments
 from lorascope.protocol import PRECISIONS, Preset, Thresholds
@@ -200,57 +200,61 @@ def _measured(goal: StoppingRule, effects: np.ndarray, prompt: np.ndarray, seed:
 # --- the whole path ----------------------------------------------------------------------------------------------
 
 
-def test_a_screened_adapter_takes_few_cells_and_says_why(strong: Path, bench: Bench) -> None:
-    index([strong], bench, precision="standard")
-    found = stored(bench.library, "stronger")
+def test_a_screened_adapter_takes_few_cells_and_says_why(strong: Path, worker: Worker, library: Library) -> None:
+    index([strong], worker, library, precision="standard")
+    found = stored(library, "stronger")
     assert found.screened == "strength>1.5"
-    assert found.signature.cells == bench.grid.block_size
+    assert found.signature.cells == worker.preset.grid().block_size
     assert found.signature.agreement is not None
     assert found.signature.agreement.lower < 0.5  # its Direction alone would have taken much longer
-    assert stored(bench.library, "redder").screened == ""
-    answer = searcher(bench.library).search(Request("red"))
+    assert stored(library, "redder").screened == ""
+    answer = searcher(library).search(Request("red"))
     assert [hit.adapter.name for hit in answer.hidden] == ["stronger"]
 
 
-def test_looser_thresholds_show_a_screened_adapter_as_provisional(strong: Path, bench: Bench) -> None:
-    index([strong], bench, precision="standard")
+def test_looser_thresholds_show_a_screened_adapter_as_provisional(
+    strong: Path, worker: Worker, library: Library
+) -> None:
+    index([strong], worker, library, precision="standard")
     loose = Thresholds(strength_max=5.0)
     hits = {
         hit.adapter.name: hit
-        for hit in searcher(bench.library).search(Request("red", everything=True, max_strength=5.0)).hits
+        for hit in searcher(library).search(Request("red", everything=True, max_strength=5.0)).hits
     }
     assert "provisional: measured until strength>1.5 was certain" in summary(hits["stronger"], loose)
     assert "provisional" not in summary(hits["redder"], loose)
 
 
 def test_looser_thresholds_bring_a_screened_adapter_back_into_the_queue(
-    strong: Path, bench: Bench, preset: Preset, tmp_path: Path
+    strong: Path, worker: Worker, library: Library, preset: Preset, tmp_path: Path
 ) -> None:
-    index([strong], bench, precision="standard")
-    assert index([strong], bench, precision="standard").cells == 0
-    before = stored(bench.library, "stronger").signature.cells
-    looser = load_bench(dataclasses.replace(preset, strength_max=5.0), bench.library)
-    outcome = index([strong], looser, precision="standard")
-    found = stored(bench.library, "stronger")
+    index([strong], worker, library, precision="standard")
+    assert index([strong], worker, library, precision="standard").cells == 0
+    before = stored(library, "stronger").signature.cells
+    looser = load_worker(dataclasses.replace(preset, strength_max=5.0))
+    outcome = index([strong], looser, library, precision="standard")
+    found = stored(library, "stronger")
     assert found.precision == "standard"
     assert outcome.cells == found.signature.cells - before  # what was measured before is not measured again
     with Library(tmp_path / "other.db", create=True) as other:
-        index([strong], load_bench(looser.preset, other), precision="standard")
+        index([strong], load_worker(looser.preset), other, precision="standard")
         again = stored(other, "stronger").signature
         assert np.array_equal(again.direction, found.signature.direction)
 
 
-def test_what_is_known_to_quick_and_certain_to_be_hidden_is_left_as_it_is(strong: Path, bench: Bench) -> None:
+def test_what_is_known_to_quick_and_certain_to_be_hidden_is_left_as_it_is(
+    strong: Path, worker: Worker, library: Library
+) -> None:
     path = strong / "redder.safetensors"
-    index([path], bench, precision="quick")
-    strict = load_bench(dataclasses.replace(bench.preset, strength_max=0.1), bench.library)
-    outcome = index([path], strict, precision="standard")
+    index([path], worker, library, precision="quick")
+    strict = load_worker(dataclasses.replace(worker.preset, strength_max=0.1))
+    outcome = index([path], strict, library, precision="standard")
     assert (outcome.measured, len(outcome.unchanged)) == ([], 1)
-    assert stored(bench.library, "redder").precision == "quick"
+    assert stored(library, "redder").precision == "quick"
 
 
 def test_a_threshold_that_is_moved_close_sends_an_adapter_back(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was known well enough beside the former threshold was once never looked at again."""
     render = FakeGenerator.render
@@ -266,32 +270,34 @@ def test_a_threshold_that_is_moved_close_sends_an_adapter_back(
 
     monkeypatch.setattr(FakeGenerator, "render", fitful)
     path = tint(tmp_path / "fitful.safetensors", red=0.3)
-    index([path], load_bench(dataclasses.replace(bench.preset, strength_max=50.0), bench.library), precision="quick")
-    before = stored(bench.library, "fitful").signature
-    close = dataclasses.replace(bench.preset, strength_max=before.strength * 1.02)
-    assert before.cells <= 2 * bench.grid.block_size  # one direction, so little was needed
-    assert index([path], load_bench(close, bench.library), precision="quick").cells > 0
+    index([path], load_worker(dataclasses.replace(worker.preset, strength_max=50.0)), library, precision="quick")
+    before = stored(library, "fitful").signature
+    close = dataclasses.replace(worker.preset, strength_max=before.strength * 1.02)
+    assert before.cells <= 2 * worker.preset.grid().block_size  # one direction, so little was needed
+    assert index([path], load_worker(close), library, precision="quick").cells > 0
     with Library(tmp_path / "other.db", create=True) as other:
-        index([path], load_bench(close, other), precision="quick")
-        assert stored(other, "fitful").signature.cells == stored(bench.library, "fitful").signature.cells
+        index([path], load_worker(close), other, precision="quick")
+        assert stored(other, "fitful").signature.cells == stored(library, "fitful").signature.cells
 
 
-def test_full_means_the_whole_grid_for_screened_adapters_too(strong: Path, bench: Bench) -> None:
+def test_full_means_the_whole_grid_for_screened_adapters_too(strong: Path, worker: Worker, library: Library) -> None:
     path = strong / "stronger.safetensors"
-    index([path], bench, precision="quick")
-    index([path], bench, precision="full")
-    found = stored(bench.library, "stronger")
-    assert (found.precision, found.signature.cells) == ("full", len(bench.grid))
+    index([path], worker, library, precision="quick")
+    index([path], worker, library, precision="full")
+    found = stored(library, "stronger")
+    assert (found.precision, found.signature.cells) == ("full", len(worker.preset.grid()))
 
 
-def test_a_glance_at_a_screened_adapter_leaves_it_screened(strong: Path, bench: Bench) -> None:
-    index([strong], bench, precision="standard")
-    assert index([strong], bench, precision="glance").cells == 0
-    assert stored(bench.library, "stronger").screened
+def test_a_glance_at_a_screened_adapter_leaves_it_screened(strong: Path, worker: Worker, library: Library) -> None:
+    index([strong], worker, library, precision="standard")
+    assert index([strong], worker, library, precision="glance").cells == 0
+    assert stored(library, "stronger").screened
 
 
-def test_merging_keeps_why_an_adapter_was_screened(strong: Path, bench: Bench, tmp_path: Path) -> None:
-    index([strong], bench, precision="standard")
+def test_merging_keeps_why_an_adapter_was_screened(
+    strong: Path, worker: Worker, library: Library, tmp_path: Path
+) -> None:
+    index([strong], worker, library, precision="standard")
     with Library(tmp_path / "other.db", create=True) as other:
-        merge(bench.library.path, other)
+        merge(library.path, other)
         assert stored(other, "stronger").screened == "strength>1.5"

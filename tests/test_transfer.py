@@ -18,7 +18,7 @@ from lorascope.errors import LibraryError, MissingExtra, OutputError
 from lorascope.library import Library, export_carlos, import_carlos, parquet_reader
 from lorascope.library.codec import columns
 from lorascope.library.published import CARLOS
-from lorascope.measure import Bench, index
+from lorascope.measure import Worker, index
 from lorascope.search import Example, Request, Searcher
 
 SAMPLE = Path(__file__).parents[1].parent / "shared" / "data" / "official-signatures-sample.parquet"
@@ -94,11 +94,11 @@ def test_an_export_of_an_import_is_the_same_file_again(tmp_path: Path, library: 
         )
 
 
-def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench: Bench) -> None:
-    index([three(tmp_path / "loras")], bench, precision="quick")
-    assert export_carlos(bench.library, tmp_path / "ours.parquet") == 3
+def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, worker: Worker, library: Library) -> None:
+    index([three(tmp_path / "loras")], worker, library, precision="quick")
+    assert export_carlos(library, tmp_path / "ours.parquet") == 3
     table = pq.read_table(tmp_path / "ours.parquet")
-    signatures = bench.library.signatures.get(bench.protocols[0], bench.library.adapters.all())
+    signatures = library.signatures.get(worker.protocols[0].digest, library.adapters.all())
     for row in table.to_pylist():
         signature = signatures[row["key"]].signature
         assert row["cells"] == signature.cells
@@ -106,19 +106,16 @@ def test_our_own_measurements_are_exported_with_intervals(tmp_path: Path, bench:
         assert row["consistency_lower"] <= row["consistency"] <= row["consistency_upper"]
         assert signature.agreement is not None
         assert row["agreement_lower"] == signature.agreement.lower
-    assert (
-        str(bench.library.protocols.find().protocol.base_digest)
-        in table.schema.metadata[b"lorascope_protocol"].decode()
-    )
+    assert str(library.protocols.find().protocol.base_digest) in table.schema.metadata[b"lorascope_protocol"].decode()
 
 
-def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, bench: Bench) -> None:
+def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, worker: Worker, library: Library) -> None:
     """It was once refused: only the authors' Protocol could be imported."""
-    index([three(tmp_path / "loras")], bench, precision="quick")
-    export_carlos(bench.library, tmp_path / "ours.parquet")
+    index([three(tmp_path / "loras")], worker, library, precision="quick")
+    export_carlos(library, tmp_path / "ours.parquet")
     with Library(tmp_path / "other.db", create=True) as other:
         assert import_carlos(tmp_path / "ours.parquet", other) == 3
-        digest, here = bench.protocols[0], bench.library
+        digest, here = worker.protocols[0].digest, library
         assert other.protocols.find().protocol == here.protocols.find().protocol
         assert other.protocols.find().preset == here.protocols.find().preset
         ours, theirs = (one.signatures.get(digest, here.adapters.all()) for one in (here, other))
@@ -130,9 +127,9 @@ def test_an_export_of_our_own_measurements_imports_as_it_was(tmp_path: Path, ben
         }
 
 
-def test_an_older_export_of_our_own_asks_for_a_new_one(tmp_path: Path, bench: Bench) -> None:
-    index([three(tmp_path / "loras")], bench, precision="glance")
-    export_carlos(bench.library, tmp_path / "ours.parquet")
+def test_an_older_export_of_our_own_asks_for_a_new_one(tmp_path: Path, worker: Worker, library: Library) -> None:
+    index([three(tmp_path / "loras")], worker, library, precision="glance")
+    export_carlos(library, tmp_path / "ours.parquet")
     table = pq.read_table(tmp_path / "ours.parquet")
     metadata = {k: v for k, v in table.schema.metadata.items() if k != b"lorascope_preset"}
     pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "old.parquet")

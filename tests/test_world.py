@@ -21,7 +21,7 @@ from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.library import BARE, Library
 from lorascope.library.codec import columns
-from lorascope.measure import Bench, Event, index, load_bench
+from lorascope.measure import Event, index, load_worker
 from lorascope.miniature import adapters_path, base_path, truth
 from lorascope.miniature.broken import write_broken
 from lorascope.miniature.demo import QUERIES
@@ -168,11 +168,11 @@ def test_interrupting_a_run_does_not_change_a_bit(tmp_path: Path) -> None:
     results: list[list[tuple[Any, ...]]] = []
     for name, interrupted in (("once", False), ("again", True)):
         with Library(tmp_path / f"{name}.db", create=True) as library:
-            bench: Bench = load_bench(PRESET, library, device="cpu")
+            worker = load_worker(PRESET, device="cpu")
             if interrupted:
                 with pytest.raises(KeyboardInterrupt):
-                    index(paths, bench, precision="quick", watch=stop)
-            index(paths, bench, precision="quick")
+                    index(paths, worker, library, precision="quick", watch=stop)
+            index(paths, worker, library, precision="quick")
             digest = library.protocols.find().protocol.digest
             stored = library.signatures.get(digest, library.adapters.all())
             results.append([columns(one.signature) for one in stored.values()])
@@ -184,7 +184,7 @@ def test_broken_files_are_refused_for_the_reason_they_are_broken(tmp_path: Path)
     good = adapters_path() / "pencil_sketch_v1.safetensors"
     expected = write_broken(tmp_path / "tray", good)
     with Library(tmp_path / "tray.db", create=True) as library:
-        outcome = index([tmp_path / "tray"], load_bench(PRESET, library, device="cpu"), precision="glance")
+        outcome = index([tmp_path / "tray"], load_worker(PRESET, device="cpu"), library, precision="glance")
     found = {Path(refusal.path).name: refusal.code for refusal in outcome.refused}
     readable = {name: code for name, code in expected.items() if name != "folder.safetensors"}  # a folder is searched
     assert found == readable

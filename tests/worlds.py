@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lorascope.library import Library
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.miniature import adapters_path
 from lorascope.protocol import Preset
 
@@ -21,5 +21,5 @@ def measured_world(path: Path) -> Path:
     """Measure the adapters of ``WORLD`` to ``glance`` into a new library."""
     paths = [adapters_path() / f"{name}.safetensors" for name in WORLD]
     with Library(path, create=True) as library:
-        assert index(paths, load_bench(Preset.load("miniature"), library, device="cpu"), precision="glance").finished
+        assert index(paths, load_worker(Preset.load("miniature"), device="cpu"), library, precision="glance").finished
     return path

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lorascope.errors import LorascopeError
     from lorascope.grid import Grid, PromptSet
     from lorascope.library import Library
-    from lorascope.measure import Bench, Outcome, index
+    from lorascope.measure import Outcome, Worker, index, load_worker
     from lorascope.moments import Moments
     from lorascope.protocol import Preset, Protocol
     from lorascope.search import Answer, Example, Hit, Query, Request, Searcher
@@ -19,7 +19,6 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adapter": "adapters",
     "Answer": "search",
-    "Bench": "measure",
     "Example": "search",
     "Grid": "grid",
     "Hit": "search",
@@ -34,14 +33,15 @@ _HOMES = {
     "Request": "search",
     "Searcher": "search",
     "Signature": "signature",
+    "Worker": "measure",
     "index": "measure",
+    "load_worker": "measure",
     "read_adapter": "adapters",
 }
 
 __all__ = [
     "Adapter",
     "Answer",
-    "Bench",
     "Example",
     "Grid",
     "Hit",
@@ -56,7 +56,9 @@ __all__ = [
     "Request",
     "Searcher",
     "Signature",
+    "Worker",
     "index",
+    "load_worker",
     "read_adapter",
 ]
 

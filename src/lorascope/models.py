@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,6 +28,36 @@ def data_dir() -> Path:
     return Path(os.environ.get("LORASCOPE_DATA") or platformdirs.user_data_path("lorascope"))
 
 
+@contextmanager
+def network(*, allowed: bool) -> Generator[None]:
+    """Let libraries reach the Hugging Face hub, or make every attempt fail, whatever options they were given.
+
+    diffusers, for one, fetches configurations although it was told ``local_files_only``.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not allowed
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def is_repository(location: str) -> bool:
+    """Whether this is a Hugging Face id (owner/name), and no folder of this disk."""
+    return location.count("/") == 1 and not location.startswith(("/", ".", "~")) and not Path(location).is_dir()
+
+
+def find_configuration(repository: str, *, download: bool = False) -> Path:
+    """The folder with a repository's configuration files, without its weights.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    return _snapshot(repository, download=download, patterns=["*.json", "*.txt"])
+
+
 def find_model(location: str, *, download: bool = False) -> Path:
     """The folder of a model on this disk.
 
@@ -43,7 +75,7 @@ def find_model(location: str, *, download: bool = False) -> Path:
         return folder
     if Path(location).is_dir():
         return Path(location)
-    if location.count("/") != 1 or location.startswith(("/", ".", "~")):
+    if not is_repository(location):
         raise ModelError(f"no folder {location!r}: give an existing model folder or a Hugging Face id (owner/name)")
     converted = cache_dir() / "models" / location.replace("/", "--")
     if converted.is_dir():
@@ -91,7 +123,7 @@ def find_file(location: str, *, download: bool = False) -> Path:
         ) from error
 
 
-def _snapshot(location: str, *, download: bool) -> Path:
+def _snapshot(location: str, *, download: bool, patterns: Sequence[str] = _PATTERNS) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -102,7 +134,7 @@ def _snapshot(location: str, *, download: bool) -> Path:
 
     try:
         folder = snapshot_download(
-            location, local_files_only=not download, allow_patterns=_PATTERNS, ignore_patterns=_SKIPPED
+            location, local_files_only=not download, allow_patterns=list(patterns), ignore_patterns=_SKIPPED
         )
     except LocalEntryNotFoundError as error:
         remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"

@@ -17,6 +17,7 @@ from lorascope.errors import ProtocolError
 from lorascope.grid import Grid, PromptSet
 
 TriggerPolicy = Literal["adapter", "both", "none"]
+AlternativePolicy = Literal["all", "common", "first", "none"]
 NoiseRule = Literal["cell", "batch-4"]
 
 
@@ -49,12 +50,18 @@ class Protocol:
     noise: NoiseRule
     encoder: str
     encoder_digest: str
+    alternatives: AlternativePolicy = "all"
 
     @cached_property
     def digest(self) -> str:
-        """Ten hex digits over every field but the name, and over digests rather than names of models."""
+        """Ten hex digits over every field but the name, and over digests rather than names of models.
+
+        A field that is younger than the first libraries takes part only where it differs from what these did.
+        """
         fields = dataclasses.asdict(self)
         del fields["name"]
+        if self.alternatives == "all":
+            del fields["alternatives"]
         for model in ("base", "encoder"):
             if fields[f"{model}_digest"]:
                 del fields[model]  # the same weights under another path are the same model
@@ -64,6 +71,20 @@ class Protocol:
     def scene(self) -> str:
         """Ten hex digits over what decides the pictures: Protocols that share it differ in their encoder only."""
         return dataclasses.replace(self, encoder="", encoder_digest="").digest
+
+    @cached_property
+    def bare(self) -> str:
+        """The digest of the Protocol without what concerns adapters alone: scale and trigger words.
+
+        Protocols that share it share bare embeddings and noise floors. It is the digest at scale 1 under the oldest
+        policies, so what earlier versions stored under such a Protocol is found by it.
+        """
+        return dataclasses.replace(self, scale=1.0, triggers="adapter", alternatives="all").digest
+
+    @property
+    def bare_scene(self) -> str:
+        """The scene without scale and trigger words: under it lie the pictures of the bare model."""
+        return dataclasses.replace(self, scale=1.0, triggers="adapter", alternatives="all").scene
 
     def __str__(self) -> str:
         return f"{self.name}-{self.digest}"
@@ -146,6 +167,7 @@ class Preset:
     height: int
     scale: float = 1.0
     triggers: TriggerPolicy = "adapter"
+    alternatives: AlternativePolicy = "common"
     prompts: str = "index"
     query_prompts: str = "query"
     reference: str = "reference"
@@ -220,8 +242,8 @@ class Preset:
 
     @classmethod
     def from_json(cls, text: str) -> Preset:
-        """A Preset from :meth:`to_json`."""
-        return cls._from_fields(json.loads(text))
+        """A Preset from :meth:`to_json`, or from an earlier version that used all trigger words."""
+        return cls._from_fields({"alternatives": "all"} | json.loads(text))
 
     @classmethod
     def load(cls, source: str | Path) -> Preset:
@@ -263,7 +285,11 @@ _KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-_CHOICES = {"triggers": get_args(TriggerPolicy), "noise": get_args(NoiseRule)}
+_CHOICES = {
+    "triggers": get_args(TriggerPolicy),
+    "alternatives": get_args(AlternativePolicy),
+    "noise": get_args(NoiseRule),
+}
 
 
 def _check_choice(preset: str, name: str, value: Any) -> None:

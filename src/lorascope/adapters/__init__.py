@@ -17,7 +17,7 @@ from lorascope.adapters.zero import all_zero
 
 if TYPE_CHECKING:
     from lorascope.adapters.cosine import similarity
-    from lorascope.adapters.delta import Coverage, Delta, Parameter, load_delta
+    from lorascope.adapters.delta import Coverage, Delta, Parameter, check_shapes, load_delta
 
 __all__ = [
     "Adapter",
@@ -31,6 +31,7 @@ __all__ = [
     "Target",
     "all_zero",
     "alternatives",
+    "check_shapes",
     "load_delta",
     "parse_header",
     "peft_config",
@@ -45,7 +46,7 @@ __all__ = [
     "tensors_digest",
 ]
 
-_NEED_TORCH = frozenset({"Coverage", "Delta", "Parameter", "load_delta"})
+_NEED_TORCH = frozenset({"Coverage", "Delta", "Parameter", "check_shapes", "load_delta"})
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,8 @@ from lorascope.adapters.adapter import survey
 from lorascope.adapters.build import Build, Key, build
 from lorascope.adapters.family import naming, numbering, recognise, shaped
 from lorascope.adapters.forms import Form
-from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file
+from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file, read_header
+from lorascope.adapters.keys import Grouped
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
@@ -126,11 +127,7 @@ def load_delta(
         data = read_file(data)
     path, view = Path(name), memoryview(data)
     header = parse_header(view, path)
-    grouped, modules = survey(header, path)
-    matched = {alias: found for alias in modules if (found := names.find(alias))}
-    lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
-    unmatched = (*grouped.strays, *lost)
-    _check_base(matched, modules, unmatched, names, path)
+    grouped, modules, matched, unmatched = _match(header, names, path)
     maker = Build(names, Settings.read(header.metadata, config, path), path)
     tensors = _tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
@@ -144,6 +141,27 @@ def load_delta(
     if not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
     return Delta(forms, Coverage(len(matched), len(modules), unmatched))
+
+
+def check_shapes(path: Path, names: Names) -> None:
+    """Refuse a file whose header shows that it does not belong to a base model, before its body is read.
+
+    Raises:
+        AdapterError: One of its subclasses, as `load_delta` would raise it.
+    """
+    _match(read_header(path), names, path)
+
+
+def _match(
+    header: Header, names: Names, path: Path
+) -> tuple[Grouped, dict[str, Module], dict[str, tuple[Target, ...]], tuple[str, ...]]:
+    """Group a header's keys, describe its modules, and find them in the base model, with the keys that are not."""
+    grouped, modules = survey(header, path)
+    matched = {alias: found for alias in modules if (found := names.find(alias))}
+    lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
+    unmatched = (*grouped.strays, *lost)
+    _check_base(matched, modules, unmatched, names, path)
+    return grouped, modules, matched, unmatched
 
 
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:

@@ -34,11 +34,11 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     loras = _lay_out(folder)
     say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
-        bench = loaded(Preset.load("miniature"), library, device="cpu")
-        costs = {cost.precision: cost for cost in estimate(bench, [loras])}
+        worker = loaded(Preset.load("miniature"), device="cpu")
+        costs = {cost.precision: cost for cost in estimate(worker, library, [loras])}
         _say_cost(say, costs["glance"], costs[goal.name])
         say.print("[bold]2.[/] Each is run on the same prompts and the same noise as the bare model:")
-        outcome = followed([loras], bench, precision="glance")
+        outcome = followed([loras], worker, library, precision="glance")
         answers, sheet = _ask(library, folder)
         if not as_json:
             print_outcome(outcome, library)
@@ -49,7 +49,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
         if goal.name != "glance":
             hours = max(0.0, costs[goal.name].hours - costs["glance"].hours)
             say.print(f"[bold]5.[/] Measuring more precisely, {duration(hours * 3600)}. Ctrl-C ends it here:")
-            outcome = followed([loras], bench, precision=precision)
+            outcome = followed([loras], worker, library, precision=precision)
             answers, sheet = _ask(library, folder)
             if not as_json:
                 print_outcome(outcome, library)

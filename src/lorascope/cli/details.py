@@ -10,6 +10,7 @@ from lorascope.cli.output import counted, err, out, print_json, print_table, ran
 from lorascope.errors import LibraryError
 from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library.words import arms, measured_words
 
 _GONE = "gone"
 
@@ -64,8 +65,7 @@ def overlooked(library: Library, stored: StoredProtocol, key: str) -> bool:
 def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: StoredSignature) -> None:
     """One signature: figures with intervals, the trigger words it was measured with, the profile over categories."""
     signature = stored.signature
-    words = adapter.facts.get("worn", {}).get(protocol.protocol.scene, "").removeprefix(", ")
-    worn = "none" if protocol.protocol.triggers == "none" else words or "none"
+    words, _ = arms(protocol.protocol, measured_words(adapter, protocol.protocol))
     grid, new = signature.grid, signature.new_prompts
     agreement = "–" if grid.agreement is None else f"at least {grid.agreement.lower:.3f}"
     rows = [
@@ -86,7 +86,7 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
         ),
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
-        *([("trigger words", worn, "")] if _from_file(adapter.key) else []),
+        *([("trigger words", words.removeprefix(", ") or "none", "")] if _from_file(adapter.key) else []),
     ]
     out.print()
     print_table(("", "on the full grid", "on new prompts"), rows, str(protocol.protocol))

@@ -17,7 +17,7 @@ from rich.table import Column
 from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, default_path
-from lorascope.measure import Bench, Event, Outcome, index, load_bench
+from lorascope.measure import Event, Outcome, Worker, index, load_worker
 from lorascope.measure.estimate import Estimate, estimate
 from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
@@ -124,24 +124,24 @@ def measure(
     """
     with Library(place, create=True) as library:
         before = library.refusals.all()
-        outcome = followed(paths, loaded(preset, library, **how), precision=precision, partial=partial, until=until)
+        outcome = followed(paths, loaded(preset, **how), library, precision=precision, partial=partial, until=until)
         new = without(outcome.refused, before)
         report(outcome, new, library, place, as_json=as_json)
     return not new and not outcome.elsewhere
 
 
-def loaded(preset: Preset, library: Library, **how: Any) -> Bench:
-    """The models of a preset, resident."""
+def loaded(preset: Preset, **how: Any) -> Worker:
+    """A worker with the models of a preset."""
     if not err.is_terminal:
         err.print("loading models")
     with err.status("loading models"):
-        return load_bench(preset, library, **how)
+        return load_worker(preset, **how)
 
 
-def followed(paths: list[Path], bench: Bench, **how: Any) -> Outcome:
+def followed(paths: list[Path], worker: Worker, library: Library, **how: Any) -> Outcome:
     """Index, and show progress."""
     with RunProgress() as bar:
-        return index(paths, bench, watch=bar.watch, **how)
+        return index(paths, worker, library, watch=bar.watch, **how)
 
 
 def report(outcome: Outcome, new: Sequence[Refusal], library: Library, place: Path | None, *, as_json: bool) -> None:
@@ -174,7 +174,7 @@ def dry_run(
         if not (place or default_path()).exists():
             place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
         library = opening.enter_context(Library(place, create=True))
-        costs = estimate(loaded(preset, library, **how), paths)
+        costs = estimate(loaded(preset, **how), library, paths)
     if as_json:
         print_json([dataclasses.asdict(cost) for cost in costs])
         return

@@ -198,7 +198,7 @@ class Laboratory:
     def _studio(self, seeds: int) -> Studio:
         """Where images to judge are made; its base model is loaded once."""
         from lorascope.evaluation.pictures import Sitting, Studio
-        from lorascope.measure import load_bench
+        from lorascope.measure import load_worker
         from lorascope.measure.load import best_device
 
         if seeds not in self._studios:
@@ -207,7 +207,7 @@ class Laboratory:
                 self.store,
                 stored.protocol,
                 Sitting.of(stored.preset, seeds),
-                lambda: load_bench(stored.preset, self.library, device=device, download=self.download),
+                lambda: load_worker(stored.preset, device=device, download=self.download),
             )
         return self._studios[seeds]
 

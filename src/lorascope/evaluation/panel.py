@@ -11,10 +11,11 @@ import torch
 from lorascope.caches import Note
 from lorascope.errors import ModelError
 from lorascope.evaluation.judges import Judge, Verdict
-from lorascope.evaluation.pictures import Sitting, pixels
+from lorascope.evaluation.pictures import Sitting, pixels, scene_of
 from lorascope.evaluation.run import Evaluation, quiet
 from lorascope.evaluation.store import LabStore, Picture
 from lorascope.evaluation.verdicts import NOBODY, TOP, Judged
+from lorascope.generators.memory import out_of_memory
 from lorascope.library import BARE
 from lorascope.protocol import Protocol
 
@@ -72,7 +73,9 @@ class Panel:
 
     def _means(self, judge: Judge, key: str, queries: Sequence[str]) -> list[float]:
         """The mean score over an adapter's images, for each query; nothing if it has no images."""
-        pictures = [p for p in self._store.pictures(self._protocol.scene, key) if (p.prompt, p.seed) in self._cells]
+        pictures = [
+            p for p in self._store.pictures(scene_of(self._protocol, key), key) if (p.prompt, p.seed) in self._cells
+        ]
         if not pictures:
             return []
         known = self._store.verdicts(judge.identity, [picture.digest for picture in pictures])
@@ -97,8 +100,8 @@ def _batches(
         part = pictures[first : first + size]
         try:
             verdicts = judge.judge(pixels(part), queries)
-        except RuntimeError as error:  # CUDA has a type of its own for this, Apple GPUs have not
-            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+        except RuntimeError as error:
+            if not out_of_memory(error):
                 raise
             if size == 1:
                 raise ModelError(

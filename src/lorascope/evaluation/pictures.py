@@ -8,21 +8,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import final
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lorascope.adapters import Delta, load_delta
+from lorascope.adapters import Delta, Names
 from lorascope.caches import Note
-from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError, UnreadableAdapter
+from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError
 from lorascope.evaluation.run import quiet
 from lorascope.evaluation.store import LabStore, Picture
 from lorascope.grid import PromptSet
 from lorascope.library import BARE, StoredAdapter
-from lorascope.measure import Bench
+from lorascope.library.words import arms, measured_words
+from lorascope.measure import Worker
+from lorascope.measure.files import measured_delta
 from lorascope.protocol import Preset, Protocol
 
 
@@ -82,20 +83,20 @@ class RenderCost:
 class Studio:
     """Makes images to judge, and keeps them. The base model is loaded when an image is missing, not before."""
 
-    def __init__(self, store: LabStore, protocol: Protocol, sitting: Sitting, load: Callable[[], Bench]) -> None:
+    def __init__(self, store: LabStore, protocol: Protocol, sitting: Sitting, load: Callable[[], Worker]) -> None:
         """Bind the store, the Protocol that images belong to, the cells, and how to load its models."""
         self.sitting = sitting
         self._store, self._protocol, self._load = store, protocol, load
 
     @cached_property
-    def _bench(self) -> Bench:
-        bench = self._load()
-        if bench.scene != self._protocol.scene:
+    def _worker(self) -> Worker:
+        worker = self._load()
+        if worker.protocols[0].scene != self._protocol.scene:
             raise LibraryError(
                 f"the base model is another one now than {self._protocol} was measured with: put the former one back,"
                 " or index again"
             )
-        return bench
+        return worker
 
     def cost(self, keys: Sequence[str]) -> RenderCost:
         """How much is still to be made, timed on a batch of bare images."""
@@ -103,10 +104,10 @@ class Studio:
         images = sum(map(len, missing.values()))
         if not images:
             return RenderCost(len(keys), len(self.sitting.cells), 0, 0.0, 0.0)
-        prompts, seeds = zip(*self.sitting.cells[: self._bench.preset.batch], strict=True)
-        self._bench.pictures(prompts, seeds)  # warms up
+        prompts, seeds = zip(*self.sitting.cells[: self._worker.preset.batch], strict=True)
+        self._worker.images(prompts, seeds)  # warms up
         began = time.perf_counter()
-        made = self._bench.pictures(prompts, seeds)
+        made = self._worker.images(prompts, seeds)
         seconds = (time.perf_counter() - began) / len(made)
         size = len(_picture("", 0, made[0]).webp)
         return RenderCost(len(keys), len(self.sitting.cells), images, images * seconds, images * size / 1e9)
@@ -124,35 +125,32 @@ class Studio:
             if not self._missing(key):
                 continue
             try:
-                delta = self._delta(adapter)
+                delta = measured_delta(adapter, Names(self._worker.shapes))
             except AdapterError as error:
                 failed.append(f"{adapter.name}: {error}")
                 continue
-            triggers = adapter.claimed("triggers") or ()
-            self._draw(key, delta, "".join(f", {word}" for word in triggers))
+            words, _ = arms(self._protocol, measured_words(adapter, self._protocol))
+            self._draw(key, delta, words)
         note("", len(adapters), len(adapters))
         return failed
 
     def _missing(self, key: str) -> list[tuple[str, int]]:
-        drawn = self._store.drawn(self._protocol.scene, key)
+        drawn = self._store.drawn(scene_of(self._protocol, key), key)
         return [cell for cell in self.sitting.cells if cell not in drawn]
 
-    def _delta(self, adapter: StoredAdapter) -> Delta:
-        path = next((Path(path) for path in adapter.paths if Path(path).is_file()), None)
-        if path is None:
-            place = adapter.paths[0] if adapter.paths else adapter.name
-            raise UnreadableAdapter(place, "it is not on this disk", "Put it back, or judge another library")
-        return load_delta(path, self._bench.names, partial=True)
-
-    def _draw(self, key: str, delta: Delta | None, triggers: str) -> None:
+    def _draw(self, key: str, delta: Delta | None, words: str) -> None:
         cells = self._missing(key)
         if not cells:
             return
-        adapted, bare = self._bench.words(triggers)
-        words = bare if delta is None else adapted
-        images = self._bench.pictures([prompt + words for prompt, _ in cells], [seed for _, seed in cells], delta)
+        prompts, seeds = [prompt + words for prompt, _ in cells], [seed for _, seed in cells]
+        images = self._worker.images(prompts, seeds, delta=delta, scale=self._protocol.scale)
         found = [_picture(prompt, seed, image) for (prompt, seed), image in zip(cells, images, strict=True)]
-        self._store.put_pictures(self._protocol.scene, key, found)
+        self._store.put_pictures(scene_of(self._protocol, key), key, found)
+
+
+def scene_of(protocol: Protocol, key: str) -> str:
+    """Under which scene images of an adapter, or of the bare model (``BARE``), are kept."""
+    return protocol.bare_scene if key == BARE else protocol.scene
 
 
 def _picture(prompt: str, seed: int, pixels: UInt8[np.ndarray, "h w 3"]) -> Picture:

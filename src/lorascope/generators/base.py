@@ -16,7 +16,7 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 @runtime_checkable
 class Generator(Protocol):
-    """Renders cells with the bare base model, or with an adapter while one is worn."""
+    """Renders cells with the bare base model, or with an adapter while one is applied."""
 
     family: str
     digest: str
@@ -35,8 +35,8 @@ class Generator(Protocol):
         """The base model's own value of a weight, by component and name, in the dtype it works in."""
         ...
 
-    def wearing(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
-        """Put an adapter on; on leaving, every weight is what it was, to the bit."""
+    def with_component(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
+        """Apply an adapter; on leaving, every weight is what it was, to the bit."""
         ...
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:

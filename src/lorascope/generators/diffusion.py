@@ -107,12 +107,12 @@ class DiffusionGenerator:
         return other
 
     @contextmanager
-    def wearing(self, delta: Delta, scale: float) -> Generator[None]:
-        """Put an adapter on. Prompts are encoded anew only where it touches a text encoder."""
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
+        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
         with ExitStack() as stack:
             if any(component != "unet" for component, _ in delta.targets):
                 stack.enter_context(self._texts.anew())
-            stack.enter_context(self._weights.wearing(delta, scale))
+            stack.enter_context(self._weights.with_component(delta, scale))
             yield
 
     @torch.inference_mode()

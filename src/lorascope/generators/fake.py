@@ -60,9 +60,9 @@ class FakeGenerator:
         """The one weight."""
         return self._weights.untouched(target)
 
-    def wearing(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
+    def with_component(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
         """Merge an adapter into the one weight."""
-        return self._weights.wearing(delta, scale)
+        return self._weights.with_component(delta, scale)
 
     def cut(self, prompts: Sequence[str]) -> int:
         """It reads everything."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,18 @@ from lorascope.adapters import Names, load_delta
 from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
 from lorascope.families import ARCHITECTURES, architecture
-from lorascope.models import SHIPPED, find_file, find_model
+from lorascope.generators.memory import out_of_memory
+from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
 from lorascope.protocol import Preset
 
 _COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+_SINGLE_FILES = {
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd2": "stabilityai/stable-diffusion-2-1",
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+}
+"""Where the configuration of a family's single-file checkpoints is."""
+SINGLE_FILE = ".safetensors"
 
 
 def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
@@ -73,28 +83,15 @@ def digest(pipe: Any) -> str:
 
 
 def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
-    import transformers
-    from diffusers.models.auto_model import AutoModel
-    from diffusers.utils import logging
-
-    transformers.utils.logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
-    transformers.utils.logging.disable_progress_bar()
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
-    try:
+    _quiet()
+    with network(allowed=download):
+        with _named("base model"):  # one that is missing is not to be blamed on the VAE
+            base = _located(preset.base, download=download)
+        options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
         if preset.vae:
-            options["vae"] = AutoModel.from_pretrained(
-                preset.vae, dtype=dtype, use_safetensors=True, local_files_only=not download
-            )
-        pipe = _load_base(preset.base, options)
-    except (OSError, ValueError) as error:
-        models = preset.base + (f" with the VAE {preset.vae}" if preset.vae else "")
-        elsewhere = "" if preset.vae else ", or give --base FOLDER"
-        remedy = "check the name and the connection" if download else f"run once with --download{elsewhere}"
-        raise ModelError(
-            f"the base model {models} cannot be loaded: {str(error).rstrip('.')}. To mend it: {remedy}"
-        ) from error
+            options["vae"] = _vae(preset, options, download=download)
+        with _explained(f"the base model {preset.base}", download=download):
+            pipe = _single_file(preset, base, options) if isinstance(base, Path) else _repository(base, options)
     kind = type(pipe).__name__
     row = architecture(preset.family)
     if row is None or not row.measured or row.pipeline != kind:
@@ -103,19 +100,118 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
     return pipe
 
 
-def _load_base(base: str, options: dict[str, Any]) -> Any:
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+def _quiet() -> None:
+    import transformers
+    from diffusers.utils import logging
 
-    if base.endswith(".safetensors"):
-        return StableDiffusionXLPipeline.from_single_file(base, add_watermarker=False, **options)
-    if base.startswith(SHIPPED) or Path(base).is_dir():
-        folder = find_model(base)
-        return DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **options)
+    transformers.utils.logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
+    transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _explained(what: str, *, download: bool) -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        remedy = "check the name and the connection" if download else "check it, or run once with --download"
+        reason = str(error).strip().rstrip(".")
+        raise ModelError(f"{what} cannot be loaded: {reason}. To mend it: {remedy}") from error
+
+
+@contextmanager
+def _named(role: str) -> Generator[None]:
+    """Say of which model it is that a place is wrong."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"the {role} cannot be found: {error}") from error
+
+
+def _located(base: str, *, download: bool) -> Path | str:
+    """The single file of a model, or the folder or repository that diffusers loads.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if base.endswith(SINGLE_FILE):
+        return find_file(base, download=download)
+    if base.startswith(SHIPPED) or Path(base).exists() or not is_repository(base):
+        return str(find_model(base))
+    if not download:
+        find_configuration(base)
+    return base
+
+
+def _repository(base: str, options: dict[str, Any]) -> Any:
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+    if Path(base).is_dir():
+        return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
     try:
         return DiffusionPipeline.from_pretrained(base, variant="fp16", use_safetensors=True, **options)
     except (OSError, ValueError):  # not every repository has a half-precision variant
         return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
+
+
+def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
+    """Load a checkpoint by the pipeline of the preset's family. Its configuration is that of the family's first model.
+
+    diffusers would fetch that configuration although it was told not to: so it is given a folder.
+    """
+    import diffusers
+    from diffusers.loaders.single_file_utils import load_single_file_checkpoint
+
+    row = architecture(preset.family)
+    if row is None or preset.family not in _SINGLE_FILES:
+        known = ", ".join(sorted(_SINGLE_FILES))
+        raise ModelError(f"{file} is a single file, which families {known} can load: preset family {preset.family!r}")
+    checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
+    _check_architecture(preset, file, checkpoint)
+    config = find_configuration(_SINGLE_FILES[preset.family], download=not options["local_files_only"])
+    more = {"add_watermarker": False} if row.pipeline == "StableDiffusionXLPipeline" else {}
+    return getattr(diffusers, row.pipeline).from_single_file(str(file), config=str(config), **more, **options)
+
+
+def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.Tensor]) -> None:
+    """Refuse a checkpoint of another family than the preset's.
+
+    Raises:
+        ModelError: diffusers recognises another one.
+    """
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    found = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
+    family = next((family for family, repository in _SINGLE_FILES.items() if repository == found), found)
+    if family != preset.family:
+        raise ModelError(
+            f"{file} is a checkpoint of {family}, but the preset {preset.name!r} is for {preset.family}: give a"
+            " preset of its family, or another --base"
+        )
+
+
+def _vae(preset: Preset, options: dict[str, Any], *, download: bool) -> Any:
+    """The VAE that a preset names: a folder, a repository, or a single file, configured as the base's own is."""
+    from diffusers.models.auto_model import AutoModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    what = f"the VAE {preset.vae}"
+    with _named("VAE"):
+        place = _located(preset.vae, download=download)
+    if isinstance(place, str):
+        with _explained(what, download=download):
+            return AutoModel.from_pretrained(place, use_safetensors=True, **options)
+    if preset.base.endswith(SINGLE_FILE):
+        config = find_configuration(_SINGLE_FILES.get(preset.family, preset.base), download=download)
+    elif is_repository(preset.base):
+        config = find_configuration(preset.base, download=download)
+    else:
+        config = find_model(preset.base)
+    with _explained(what, download=download):
+        return AutoencoderKL.from_single_file(str(place), config=str(config), subfolder="vae", **options)
 
 
 def _scheduler(pipe: Any, spelt: str) -> Any:

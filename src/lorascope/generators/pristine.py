@@ -49,11 +49,11 @@ class PristineWeights:
         return found
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:
-        """The base model's own value of a weight, which is not to be changed. No adapter may be worn."""
+        """The base model's own value of a weight, which is not to be changed. No adapter may be applied."""
         return self._resident[target].detach()
 
     @contextmanager
-    def wearing(self, delta: Delta, scale: float) -> Generator[None]:
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
         """Merge an adapter in float32, hold the result in the working dtype, and restore on leaving."""
         touched: list[tuple[str, str]] = []
         try:

@@ -80,6 +80,15 @@ class Evidence:
         rows = self._db.intact_rows("baselines", "embeddings", where, (protocol, execution, words, block))
         return np.frombuffer(rows[0][0], np.float16) if rows else None
 
+    def baselines(self, protocol: str) -> dict[int, Float16[np.ndarray, " flat"]]:
+        """The bare embeddings of every block that was measured here without trigger words, flat.
+
+        Of a block that was measured under several Executions, those of one of them.
+        """
+        where = "WHERE protocol = ? AND words = '' AND execution NOT LIKE '%~%' ORDER BY block, execution DESC"
+        rows = self._db.intact_rows("baselines", "block, embeddings", where, (protocol,))
+        return {block: np.frombuffer(embeddings, np.float16) for block, embeddings in rows}
+
     def put_thumbnails(
         self, scene: str, execution: str, words: str, block: int, pixels: UInt8[np.ndarray, "n 3 s s"]
     ) -> None:

@@ -8,6 +8,7 @@ from typing import final
 
 from lorascope.library.database import Database
 from lorascope.library.records import Pin, Preview
+from lorascope.protocol import Protocol
 
 BARE = ""
 """The adapter key under which pictures of the bare base model are kept."""
@@ -41,14 +42,26 @@ class Previews:
         rows = self._db.intact_rows("previews", "place, prompt, seed, webp", where, [scene, adapter, place])
         return Preview(*rows[0]) if rows else None
 
-    def pins(self, scene: str, adapters: Iterable[str]) -> dict[str, dict[int, Pin]]:
+    def pins(self, protocol: Protocol, adapters: Iterable[str]) -> dict[str, dict[int, Pin]]:
         """Which pictures there are of some adapters, without reading them: place to prompt and seed, in order."""
+        scenes = {adapter: self.scene(protocol, adapter) for adapter in adapters}
         rows = self._db.rows(
-            "SELECT adapter, place, prompt, seed FROM previews"
-            " WHERE scene = ? AND adapter IN (SELECT value FROM json_each(?)) ORDER BY adapter, place",
-            [scene, json.dumps(list(adapters))],
+            "SELECT adapter, place, prompt, seed FROM json_each(?) AS wanted CROSS JOIN previews"
+            " ON scene = wanted.value AND adapter = wanted.key ORDER BY adapter, place",
+            [json.dumps(scenes)],
         )
         pins: dict[str, dict[int, Pin]] = {}
         for adapter, place, prompt, seed in rows:
             pins.setdefault(adapter, {})[place] = Pin(prompt, seed)
         return pins
+
+    def scene(self, protocol: Protocol, adapter: str) -> str:
+        """Under which scene the pictures of an adapter are kept, or of the bare model (``BARE``).
+
+        Protocols of other scales and trigger words share those of the bare model, but for pictures that an earlier
+        version made, or that were made with trigger words.
+        """
+        if adapter != BARE:
+            return protocol.scene
+        row = self._db.row("SELECT 1 FROM previews WHERE (scene, adapter) = (?, ?)", [protocol.bare_scene, BARE])
+        return protocol.scene if row is None else protocol.bare_scene

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorascope.adapters import Adapter, load_delta
-from lorascope.adapters.spectra import Spectrum
-from lorascope.errors import AdapterError
+from lorascope.adapters import Adapter
 from lorascope.grid import PREVIEWS
-from lorascope.measure.bench import Bench
-from lorascope.measure.prior import Prior, recall
-from lorascope.measure.queue import finished, gather, known_key, trigger_words
+from lorascope.library import Library
+from lorascope.library.words import arms, suffix
+from lorascope.measure.measurement import Measurement
+from lorascope.measure.queue import finished, gather, known_key
 from lorascope.measure.stopping import StoppingRule, expected_cells
+from lorascope.measure.worker import Worker
 from lorascope.protocol import PRECISIONS
 
 _OVERHEAD = 40
@@ -43,64 +43,59 @@ class Estimate:
     each: tuple[Share, ...]
 
 
-def estimate(bench: Bench, paths: Iterable[Path]) -> list[Estimate]:
+def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Estimate]:
     """Time one batch of bare cells and multiply.
 
     ``quick`` and ``standard`` stop when they know enough; how soon depends on each adapter's Consistency. It is the
-    measured one where there is any, else what a :class:`Prior` learnt from the library's own adapters, else the median
-    of published signatures.
+    measured one where there is any, else the median of published signatures.
     """
-    cost = bench.cell_cost()
+    measurement, cost = Measurement(worker, library), worker.cell_cost()
     places = list(paths)
     found: list[Estimate] = []
     for name, precision in PRECISIONS.items():
-        rule = StoppingRule(precision, bench.preset.thresholds, bench.grid)
-        done = finished(bench.library, bench.protocols, rule)
-        adapters = gather(places, bench.library, bench.preset.family, done, lambda count: None).adapters
-        known = list(_known(bench, adapters))
-        each = tuple(_share(adapter, rule, cost.seconds, has) for adapter, has in known)
-        last: dict[str, int] = {}  # of each words that bare prompts get, how many cells are reached with them
-        for share, (adapter, (has, _)) in zip(each, known, strict=True):
-            words = bench.words(trigger_words(adapter.claims))[1]
-            last[words] = max(last.get(words, 0), has + share.cells)
-        bare = sum(_bare_cells(bench, words, cells) for words, cells in last.items())
-        new = sum(has == 0 for _, (has, _) in known) + (bare > 0)
+        rule = StoppingRule(precision, measurement.preset.thresholds, measurement.grid)
+        done = finished(library, measurement.digests, rule)
+        adapters = gather(places, library, measurement.preset.family, done, lambda count: None).adapters
+        known = _known(measurement, adapters)
+        each = tuple(_share(adapter, rule, cost.seconds, known[adapter.path]) for adapter in adapters)
+        bare = _bare_cells(
+            measurement, adapters, [known[a.path][0] + s.cells for a, s in zip(adapters, each, strict=True)]
+        )
+        new = sum(has == 0 for has, _ in known.values()) + (bare > 0)
         cells = sum(share.cells for share in each) + bare
         size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
         found.append(Estimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each))
     return found
 
 
-def _bare_cells(bench: Bench, words: str, cells: int) -> int:
-    """How many of the first cells of the grid have no bare images yet."""
-    blocks = range(bench.grid.blocks_for(cells))
-    return sum(len(bench.grid.block(index)) for index in blocks if not bench.has_baseline(words, index))
+def _bare_cells(measurement: Measurement, adapters: Iterable[Adapter], reached: Iterable[int]) -> int:
+    """How many bare cells are still to be rendered, where each adapter's measuring reaches so many cells."""
+    last: dict[str, int] = {}  # by the words that bare prompts get
+    for adapter, cells in zip(adapters, reached, strict=True):
+        triggers = adapter.claims.triggers
+        words = suffix(triggers.value if triggers else (), measurement.preset.alternatives)
+        bare = arms(measurement.preset, words)[1]
+        last[bare] = max(last.get(bare, 0), cells)
+    grid = measurement.grid
+    return sum(
+        len(grid.block(index))
+        for words, cells in last.items()
+        for index in range(grid.blocks_for(cells))
+        if not measurement.has_bare(words, index)
+    )
 
 
-def _known(bench: Bench, adapters: Iterable[Adapter]) -> Iterable[tuple[Adapter, tuple[int, float | None]]]:
-    """Each adapter with the cells that it has and the Consistency that it has or may be expected to have."""
-    library, protocol = bench.library, bench.protocols[0]
-    stamps, records = library.adapters.stamps(), library.adapters.all()
-    signatures = library.signatures.get(protocol, records)
-    prior = Prior.of(library, protocol, bench.worn_as)
-    for adapter in adapters:
-        key = known_key(adapter.path, stamps)
-        if key is not None and (stored := signatures.get(key)) is not None:
-            yield adapter, (stored.signature.cells, stored.signature.consistency)
-        else:
-            facts = records[key].facts if key is not None else {}
-            yield adapter, (0, _guessed(bench, prior, adapter, recall(facts, bench.worn_as)))
-
-
-def _guessed(bench: Bench, prior: Prior, adapter: Adapter, spectrum: Spectrum | None) -> float | None:
-    """The Consistency to expect; a file is only read where there is something to be learnt from its weights."""
-    if prior.consistency is None or not prior.consistency.useful:
-        return None
-    try:
-        known = spectrum or bench.spectrum(load_delta(adapter.path, bench.names, partial=True))
-    except AdapterError:
-        return None  # the run will list it with its reason
-    return prior.guess(known).consistency
+def _known(measurement: Measurement, adapters: Iterable[Adapter]) -> dict[Path, tuple[int, float | None]]:
+    """The cells that each adapter has, and its Consistency so far."""
+    library = measurement.library
+    stamps = library.adapters.stamps()
+    keys = {adapter.path: known_key(adapter.path, stamps) for adapter in adapters}
+    stored = library.signatures.get(measurement.digests[0], [key for key in keys.values() if key is not None])
+    signatures = {path: stored[key].signature for path, key in keys.items() if key in stored}
+    return {
+        path: (signatures[path].cells, signatures[path].consistency) if path in signatures else (0, None)
+        for path in keys
+    }
 
 
 def _share(adapter: Adapter, rule: StoppingRule, seconds: float, known: tuple[int, float | None]) -> Share:

@@ -1,46 +1,39 @@
-"""From a preset to a workbench: the base model and the encoders are found and loaded."""
+"""From a preset to a worker: the base model and the encoders are found and loaded."""
 
 from __future__ import annotations
 
 from lorascope.errors import ModelError
-from lorascope.generators.base import Generator
-from lorascope.library import Library
-from lorascope.measure.bench import Bench
+from lorascope.measure.worker import Worker
 from lorascope.protocol import Preset
 
 FAKE = "fake"
 """The family of the generator and the encoder that cost nothing, for tests and for trying out a set-up."""
 
 
-def load_bench(
-    preset: Preset,
-    library: Library,
-    *,
-    device: str = "",
-    batch: int = 0,
-    compiled: bool = False,
-    download: bool = False,
-) -> Bench:
-    """Load what a preset names.
+def load_worker(
+    preset: Preset, *, device: str = "", batch: int = 0, compiled: bool = False, download: bool = False
+) -> Worker:
+    """Load what a preset names, in this process.
 
     Args:
-        preset: the Protocol to be.
-        library: where results will go.
+        preset: names the base model and the encoders.
         device: a torch device; "" takes the GPU if there is one.
         batch: images rendered at once; 0 takes the preset's.
-        compiled: compile the UNet when it is first used: minutes, then every image is faster.
+        compiled: compile the denoiser when it is first used: minutes, then every image is faster.
         download: fetch models that are not on this disk from the Hugging Face hub.
 
     Raises:
         PromptSetError: a prompt set cannot be read, be it one that only a search needs: hours later is too late.
         ModelError: the base model or an encoder cannot be loaded.
     """
+    from lorascope.measure.local import LocalWorker
+
     preset.check_prompts()
     if preset.family == FAKE:
         from lorascope.encoders.fake import FakeEncoder
         from lorascope.generators.fake import FakeGenerator
 
-        return Bench(preset, FakeGenerator(preset), [FakeEncoder()], library)
+        return LocalWorker(preset, FakeGenerator(preset), [FakeEncoder()])
     import torch
 
     from lorascope.encoders.dual import DualEncoder
@@ -49,9 +42,9 @@ def load_bench(
     if preset.threads:
         torch.set_num_threads(preset.threads)
     device = _usable(device or best_device())
-    generator: Generator = DiffusionGenerator(preset, device=device, batch=batch, compiled=compiled, download=download)
+    generator = DiffusionGenerator(preset, device=device, batch=batch, compiled=compiled, download=download)
     encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
-    return Bench(preset, generator, encoders, library)
+    return LocalWorker(preset, generator, encoders)
 
 
 def best_device() -> str:

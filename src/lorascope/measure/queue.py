@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorascope.adapters import Adapter, Claims, read_adapter, scan
-from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of, printable
+from lorascope.adapters import Adapter, read_adapter, scan
+from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
 from lorascope.library.facts import refusal
@@ -16,7 +16,7 @@ from lorascope.measure.stopping import StoppingRule
 
 
 @dataclass
-class Corpus:
+class Candidates:
     """What was found: adapters to measure, files known already (path to key) and files left out.
 
     ``vanished`` are places of files that were left out by an earlier run and are not there any more.
@@ -34,7 +34,7 @@ def gather(
     family: str,
     done: Set[str],
     tell: Callable[[int], None],
-) -> Corpus:
+) -> Candidates:
     """Sort out every candidate file under some folders.
 
     Args:
@@ -44,34 +44,34 @@ def gather(
         done: keys of adapters that need no more measuring.
         tell: called with the number of files seen so far.
     """
-    corpus = Corpus()
+    found = Candidates()
     stamps = library.adapters.stamps()
     given, met = list(paths), set[str]()
 
     def report(folder: Path, reason: str) -> None:
-        corpus.refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
+        found.refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
 
     for count, path in enumerate(scan(given, report), 1):
         tell(count)
         met.add(place_of(path))
         key = known_key(path, stamps)
         if key is not None and key in done:
-            corpus.known[path] = key
+            found.known[path] = key
             continue
         try:
             adapter = read_adapter(path)
             _check_family(adapter, family)
-            corpus.adapters.append(adapter)
+            found.adapters.append(adapter)
         except AdapterError as error:
-            corpus.refused.append(refusal(error))
+            found.refused.append(refusal(error))
     roots = [place_of(path) for path in given]
-    unseen = [refused.path for refused in corpus.refused if refused.code == UnreadableAdapter.code]
-    corpus.vanished = [
+    unseen = [refused.path for refused in found.refused if refused.code == UnreadableAdapter.code]
+    found.vanished = [
         old.path
         for old in library.refusals.all()
         if old.path not in met and _under(old.path, roots) and not _under(old.path, unseen)
     ]
-    return corpus
+    return found
 
 
 def _under(place: str, folders: Iterable[str]) -> bool:
@@ -96,11 +96,6 @@ def _finished(library: Library, protocol: str, rule: StoppingRule) -> set[str]:
     done = {key for key, label in labels.items() if label == "full"}
     stored = library.signatures.get(protocol, sequential)
     return done | {key for key, one in stored.items() if rule.spares(one.signature, labels[key])}
-
-
-def trigger_words(claims: Claims) -> str:
-    """The words that call an adapter up, as they are appended to a prompt: ", word, word"."""
-    return "".join(f", {printable(word)}" for word in claims.triggers.value) if claims.triggers else ""
 
 
 def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | None:

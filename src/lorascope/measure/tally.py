@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
 import numpy as np
 
 from lorascope.errors import LibraryError
+from lorascope.grid import Grid
 from lorascope.library import Block, Library
-from lorascope.measure.bench import Bench
 from lorascope.moments import Moments
 from lorascope.signature import Signature
 
@@ -17,12 +18,20 @@ from lorascope.signature import Signature
 class Tally:
     """Folds an adapter's blocks into Moments, in block order, as they become known."""
 
-    def __init__(self, bench: Bench, key: str) -> None:
-        """Begin with all that the library holds."""
-        self._bench = bench
+    def __init__(self, library: Library, grid: Grid, protocols: Iterable[str], key: str) -> None:
+        """Begin with all that the library holds.
+
+        Args:
+            library: has the blocks.
+            grid: says which cells they are.
+            protocols: the digests of the run's Protocols.
+            key: the adapter's key.
+        """
+        self._library = library
+        self._grid = grid
         self._key = key
         self._moments: dict[str, Moments] = {}
-        self._blocks = dict.fromkeys(bench.protocols, 0)
+        self._blocks = dict.fromkeys(protocols, 0)
         self.catch_up()
 
     @property
@@ -32,8 +41,7 @@ class Tally:
 
     def catch_up(self) -> None:
         """Fold the blocks that were committed since."""
-        library: Library = self._bench.library
-        grid = self._bench.grid
+        library, grid = self._library, self._grid
         for protocol, known in self._blocks.items():
             for block in library.evidence.blocks(self._key, protocol, known):
                 _check_size(library, block, len(grid.block(block.index)))
@@ -52,7 +60,7 @@ class Tally:
         Args:
             looks: how many looks the intervals allow for.
         """
-        categories = self._bench.grid.prompts.categories
+        categories = self._grid.prompts.categories
         return {
             protocol: Signature.from_moments(moments, categories, looks=looks)
             for protocol, moments in self._moments.items()

@@ -42,13 +42,13 @@ def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cell
 
 def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[str, Any]:
     stored = library.protocols.find(answer.protocol)
-    scene = stored.protocol.scene
-    bare = {preview.place: preview for preview in library.previews.all(scene, BARE)}
+    previews, protocol = library.previews, stored.protocol
+    bare = {preview.place: preview for preview in previews.all(previews.scene(protocol, BARE), BARE)}
     rows = [
         {
             "hit": hit,
             "words": summary(hit, stored.preset.thresholds),
-            "pairs": _pairs(bare, library.previews.all(scene, hit.adapter.key))[:cells],
+            "pairs": _pairs(bare, previews.all(protocol.scene, hit.adapter.key))[:cells],
             "figures": _figures(hit),
         }
         for hit in answer.hits[:hits]

@@ -37,11 +37,10 @@ class EndRun:
 
 @dataclass(frozen=True)
 class TriedAdapter:
-    """An adapter that is to be tried: its key, and where the library last saw its file."""
+    """An adapter that is to be tried: its key and name."""
 
     key: str
     name: str
-    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)

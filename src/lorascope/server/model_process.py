@@ -6,14 +6,15 @@ import signal
 import time
 from collections import deque
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, final
 
-from lorascope.adapters import load_delta, peft_config, read_adapter, sha256_of
-from lorascope.errors import ChangedAdapter, LorascopeError, UnreadableAdapter
+from lorascope.adapters import Delta, Names
+from lorascope.errors import LorascopeError
 from lorascope.library import Library
-from lorascope.measure import Bench, Event, StopRun, index, load_bench
-from lorascope.measure.queue import trigger_words
+from lorascope.library.words import arms, measured_words
+from lorascope.measure import Event, StopRun, Worker, index, load_worker
+from lorascope.measure.files import measured_delta
+from lorascope.measure.pixels import webp
 from lorascope.protocol import Preset
 from lorascope.server.jobs import (
     Column,
@@ -58,13 +59,13 @@ def chosen_preset(library: Library, name: str) -> Preset:
 
 @final
 class ModelProcess:
-    """Jobs in, tidings out. A try that arrives during a run is done between two of its blocks."""
+    """Runs jobs and sends progress messages. A try that arrives during a run is done between two of its blocks."""
 
     def __init__(self, pipe: Connection, plan: ModelConfig, library: Library) -> None:
         self._pipe = pipe
         self._plan = plan
         self._library = library
-        self._bench: Bench | None = None
+        self._worker: Worker | None = None
         self._jobs: deque[IndexJob | TryJob] = deque()
 
     def next(self) -> IndexJob | TryJob | None:
@@ -93,12 +94,12 @@ class ModelProcess:
         except OSError as error:
             raise StopRun from error
 
-    def _loaded(self) -> Bench:
-        if self._bench is None:
+    def _loaded(self) -> Worker:
+        if self._worker is None:
             plan = self._plan
             preset = chosen_preset(self._library, plan.preset)
-            self._bench = load_bench(preset, self._library, device=plan.device, download=plan.download)
-        return self._bench
+            self._worker = load_worker(preset, device=plan.device, download=plan.download)
+        return self._worker
 
     # --- Runs -----------------------------------------------------------------------------------------------------
 
@@ -106,7 +107,13 @@ class ModelProcess:
         watcher = _ProgressReporter(self, job.run)
         try:
             outcome = index(
-                job.paths, self._loaded(), precision=job.precision, partial=job.partial, watch=watcher, number=job.run
+                job.paths,
+                self._loaded(),
+                self._library,
+                precision=job.precision,
+                partial=job.partial,
+                watch=watcher,
+                number=job.run,
             )
             self._tell(RunEnded(job.run, outcome.summary()))
         except LorascopeError as error:
@@ -135,27 +142,33 @@ class ModelProcess:
 
     def _try(self, job: TryJob) -> None:
         try:
-            bench = self._loaded()
-            seeds = bench.preset.seeds[: job.seeds]
-            self._tell(Column(job.id, 0, seeds, tuple(bench.draw(job.prompt, "", seeds))))
-            for place, adapter in enumerate(job.adapters, 1):
-                self._tell(_try_column(bench, job, place, adapter, seeds))
+            worker = self._loaded()
+            seeds = worker.preset.seeds[: job.seeds]
+            self._tell(Column(job.id, 0, seeds, _drawn(worker, job.prompt, seeds)))
+            for place, tried in enumerate(job.adapters, 1):
+                self._tell(self._column(worker, job, place, tried, seeds))
             self._tell(TryEnded(job.id))
         except StopRun:  # the server is gone
             raise
         except Exception as error:  # a try that fails must neither wait for ever nor disturb the run around it
             self._tell(TryEnded(job.id, _failure(error)))
 
+    def _column(self, worker: Worker, job: TryJob, place: int, tried: TriedAdapter, seeds: tuple[int, ...]) -> Column:
+        """One column; an adapter that cannot be applied says why, and the others are tried."""
+        try:
+            adapter = self._library.adapters.find(tried.key)
+            delta = measured_delta(adapter, Names(worker.shapes))
+            words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
+            images = _drawn(worker, job.prompt + words, seeds, delta)
+            return Column(job.id, place, seeds, images, worker.preset.scale)
+        except Exception as error:
+            return Column(job.id, place, error=_failure(error))
 
-def _try_column(bench: Bench, job: TryJob, place: int, adapter: TriedAdapter, seeds: tuple[int, ...]) -> Column:
-    """One column; an adapter that cannot be put on says why, and the others are tried."""
-    try:
-        path, data = _file(adapter)
-        delta = load_delta(data, bench.names, partial=True, config=peft_config(path), name=path)
-        words = trigger_words(read_adapter(path).claims)
-        return Column(job.id, place, seeds, tuple(bench.draw(job.prompt, words, seeds, delta)), bench.preset.scale)
-    except Exception as error:
-        return Column(job.id, place, error=_failure(error))
+
+def _drawn(worker: Worker, prompt: str, seeds: tuple[int, ...], delta: Delta | None = None) -> tuple[bytes, ...]:
+    """Pictures (WebP) of one prompt, bare or with an adapter."""
+    images = worker.images([prompt] * len(seeds), seeds, delta=delta, scale=worker.preset.scale)
+    return tuple(webp(image) for image in images)
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -164,25 +177,6 @@ def _failure(error: Exception) -> dict[str, Any]:
         return problem_of(error).plain()
     reason = f"it could not be rendered ({type(error).__name__}: {error})"
     return Problem(500, "try-failed", reason, "try again; if it fails again, report it").plain()
-
-
-def _file(adapter: TriedAdapter) -> tuple[Path, bytes]:
-    """The adapter's file: the first of its paths where it is still the one that was measured."""
-    changed: ChangedAdapter | None = None
-    for path in map(Path, adapter.paths):
-        try:
-            data = path.read_bytes()
-        except OSError:
-            continue
-        if f"sha256:{sha256_of(data)}" == adapter.key:
-            return path, data
-        changed = ChangedAdapter(path, "it is no longer the file that was measured", "Index its folder again")
-    if changed is not None:
-        raise changed
-    places = ", ".join(adapter.paths) or "nowhere: it was imported"
-    raise UnreadableAdapter(
-        adapter.name, f"its file is gone (it lay at {places})", "Index the folder where it lies now"
-    )
 
 
 @final

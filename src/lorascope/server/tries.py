@@ -108,7 +108,7 @@ class Tries:
         if self.waiting >= _WAITING:
             problem = f"{_WAITING} tries are waiting already"
             raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
-        tried = tuple(TriedAdapter(adapter.key, adapter.name, adapter.paths) for adapter in adapters)
+        tried = tuple(TriedAdapter(adapter.key, adapter.name) for adapter in adapters)
         one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, tried))
         with self._lock:
             self._kept[one.job.id] = one

@@ -119,7 +119,7 @@ def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> li
     with state.library() as library:
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
-        pins = library.previews.pins(stored.scene, [BARE, key])
+        pins = library.previews.pins(stored, [BARE, key])
     bare = pins.get(BARE, {})
     return [
         {
@@ -166,7 +166,8 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
 
 def _picture(request: Request, state: StateOf, key: str, place: int, protocol: str) -> Response:
     with state.library() as library:
-        found = library.previews.get(state.protocol(library, protocol).protocol.scene, key, place)
+        scene = library.previews.scene(state.protocol(library, protocol).protocol, key)
+        found = library.previews.get(scene, key, place)
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
     return cached(request, found.webp, "image/webp")

@@ -62,7 +62,7 @@ class Cells:
     @classmethod
     def of(cls, library: Library, protocol: StoredProtocol, keys: Iterable[str]) -> Cells:
         """Look up which pictures there are."""
-        return cls(protocol, library.previews.pins(protocol.protocol.scene, [BARE, *keys]))
+        return cls(protocol, library.previews.pins(protocol.protocol, [BARE, *keys]))
 
     @property
     def tiny(self) -> bool:
