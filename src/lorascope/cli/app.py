@@ -21,7 +21,7 @@ for panel, verbs in (
     ("Begin", (system.demo, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, analysis.describe, server.serve)),
-    ("Keep", (data.import_, data.export, data.remove)),
+    ("Keep", (data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:

@@ -1,4 +1,4 @@
-"""import, export, remove: libraries in and out."""
+"""import, export, remove, verify: libraries in and out, and whether they are whole."""
 
 import dataclasses
 from pathlib import Path
@@ -87,6 +87,36 @@ def remove(
             typer.confirm(f"Forget {found.name} ({found.key[:19]}) and its measurements?", abort=True)
         opened.remove(found.key)
         _tell(as_json, f"{found.name} is forgotten", removed=found.key)
+
+
+def verify(
+    library: Annotated[
+        Path | None, typer.Argument(help="The library; the default one if none is given.", show_default=False)
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is damaged, and compute signatures anew from whole evidence.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check that a library is what was measured: every row, and every signature against its evidence.
+
+    What is damaged is named, and the exit status is 1. After --repair the next index measures what was dropped, and
+    nothing that is whole.
+    """
+    from lorascope.cli.output import counted, print_json, print_table
+    from lorascope.library import Library
+    from lorascope.library import verify as check
+
+    with Library(library) as opened:
+        damage = check(opened, repair=repair)
+        if as_json:
+            print_json([vars(one) for one in damage])
+        elif damage:
+            print_table(("file", "damaged", "repair"), [(one.file, one.what, one.repair or None) for one in damage])
+        else:
+            _tell(False, f"{opened.path}: {counted(len(opened.adapters.all()), 'adapter')}, all as it was measured")
+    if damage:
+        raise typer.Exit(1)
 
 
 def _tell(as_json: bool, sentence: str, **fields: object) -> None:

@@ -16,10 +16,12 @@ from lorascope.library.records import (
 )
 from lorascope.library.store import Library, default_path
 from lorascope.library.transfer import Merged, merge, write_manifest
+from lorascope.library.verification import Damage, verify
 
 __all__ = [
     "BARE",
     "Block",
+    "Damage",
     "Directions",
     "Evidence",
     "ForeignLibrary",
@@ -37,5 +39,6 @@ __all__ = [
     "import_carlos",
     "merge",
     "published",
+    "verify",
     "write_manifest",
 ]

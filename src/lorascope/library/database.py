@@ -59,6 +59,11 @@ class Database:
         with explained(self.path):
             return self._connection.execute(sql, values).fetchone()
 
+    @property
+    def sealed(self) -> list[str]:
+        """The tables whose rows have seals."""
+        return list(self._sealed)
+
     def intact_rows(self, table: str, columns: str, where: str, values: Sequence[Any]) -> list[Any]:
         """Rows of one table.
 

@@ -51,7 +51,7 @@ class Evidence:
     def __init__(self, path: Path, *, create: bool) -> None:
         """Open the companion; see :class:`lorascope.library.database.Database`."""
         self.path = path
-        self._db = Database(path, EVIDENCE, create=create)
+        self.database = self._db = Database(path, EVIDENCE, create=create)
 
     def close(self) -> None:
         """Close the file."""

@@ -113,6 +113,11 @@ class Library:
             if self.has_evidence:  # within the transaction: where one of the files refuses, neither is changed
                 self.evidence.remove(key)
 
+    @property
+    def databases(self) -> tuple[Database, ...]:
+        """The files that there are."""
+        return (self._db, self.evidence.database) if self.has_evidence else (self._db,)
+
     @contextmanager
     def transaction(self) -> Generator[None]:
         """All that is written within, into both files, is kept, or none of it."""
