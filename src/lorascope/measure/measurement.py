@@ -163,7 +163,8 @@ class Measurement:
 
     def _baseline(self, protocol: Protocol, execution: str, words: str, index: int) -> Float16[np.ndarray, ...] | None:
         """The bare embeddings of a block, measured under this Protocol or one that shares its bare arm."""
-        return _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
+        found = _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
+        return None if found is None else found.reshape(len(self.grid.block(index)), -1)
 
     def _keep_previews(self, scene: str, key: str, block: RenderedBlock, index: int) -> None:
         texts, cells = self.grid.prompts.texts, self.grid.block(index)
