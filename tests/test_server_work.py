@@ -37,6 +37,7 @@ from lorascope.server.problems import Problem
 from lorascope.server.runs import Run
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
+THREE = ("redder", "greender", "blueder")
 ENDS = ("done", "paused", "cancelled", "failed", "interrupted")
 
 
@@ -202,6 +203,25 @@ def test_only_folders_named_at_start_are_looked_into(tmp_path: Path, folder: Pat
         assert code(client.post(RUNS, json={}), 409) == "no-folders"
 
 
+def test_links_out_of_the_named_folders_are_neither_counted_nor_indexed(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "loras", tmp_path / "outside"
+    three(folder)
+    three(outside)
+    tint(outside / "strange.safetensors", red=0.3)
+    (folder / "file.safetensors").symlink_to(outside / "strange.safetensors")
+    (folder / "below").symlink_to(outside)
+    with serving(tmp_path / "library.db", folder) as client:
+        (counts,) = client.get("/api/v1/folders").json()
+        assert (counts["files"], counts["new"]) == (3, 3)
+        until(client, f"{RUNS}/{start(client, precision='glance')}", "done")
+        assert {Path(path).name for path in paths_of(client)} == {f"{name}.safetensors" for name in THREE}
+
+
+def paths_of(client: TestClient) -> list[str]:
+    rows = client.get("/api/v1/adapters").json()["adapters"]
+    return [path for row in rows for path in row["adapter"]["paths"]]
+
+
 def test_a_run_over_no_folder_is_none(client: TestClient) -> None:
     """It once was queued, loaded the models, and stayed in the list."""
     assert code(client.post(RUNS, json={"folders": []}), 422) == "bad-value"
@@ -310,7 +330,7 @@ def test_an_adapter_that_is_gone_or_changed_says_so_and_the_others_are_tried(gla
     done = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")
     _, red, green, blue = done["columns"]
     assert red["error"]["code"] == "unreadable"
-    assert f"its file is gone (it lay at {folder / 'redder.safetensors'})" in red["error"]["message"]
+    assert f"its file is gone (it was at {folder / 'redder.safetensors'})" in red["error"]["message"]
     assert green["error"]["code"] == "changed"
     assert "no longer the file that was measured" in green["error"]["message"]
     assert (len(blue["images"]), done["state"]) == (2, "done")
@@ -328,6 +348,19 @@ def test_a_duplicate_is_tried_where_one_of_its_files_is_still_the_same(tmp_path:
         answer = client.post(TRIES, json={"prompt": "a fox", "adapters": [key]})
         done = until(client, f"{TRIES}/{answer.json()['id']}", "done", "failed")
     assert [column["error"] for column in done["columns"]] == [None, None]
+
+
+def test_a_try_reads_no_link_out_of_the_named_folders(glanced: TestClient, tmp_path: Path, folder: Path) -> None:
+    """The file is the measured one, but not where the user said that the server may read."""
+    file = folder / "redder.safetensors"
+    file.rename(tmp_path / "elsewhere.safetensors")
+    file.symlink_to(tmp_path / "elsewhere.safetensors")
+    known = keys(glanced)
+    asked = {"prompt": "a fox", "adapters": [known["redder"], known["blueder"]]}
+    answer = glanced.post(TRIES, json=asked)
+    _, red, blue = until(glanced, f"{TRIES}/{answer.json()['id']}", "done", "failed")["columns"]
+    assert f"{file} links to a place outside the folders named at start" in red["error"]["message"]
+    assert (red["images"], len(blue["images"])) == ([], 2)
 
 
 def test_a_try_goes_ahead_of_a_run(glanced: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

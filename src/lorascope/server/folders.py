@@ -1,4 +1,4 @@
-"""The folders that may be indexed, and how much of them is known."""
+"""The folders that may be indexed, and counts of their files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lorascope.library import Library
 from lorascope.measure.queue import known_key
 
 _SECONDS = 5.0
-"""How long a count holds: a folder of sixty thousand files takes a second to look through."""
+"""How long a count is reused; scanning sixty thousand files takes a second."""
 
 
 @final
 class Folders:
-    """Counts files, known and new."""
+    """Counts files: known, left out and new."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
@@ -28,9 +28,10 @@ class Folders:
         self._until = 0.0
 
     def count(self, library: Library) -> list[dict[str, Any]]:
-        """Each folder with how many files lie there, how many are known, left out, and new.
+        """The counts of each folder.
 
-        A file is known if it looks as it did when it was read, and is measured under the active Protocol.
+        A file is known if it has not changed since it was read, and is measured under the active Protocol. Links that
+        lead out of a folder are not followed, as in a run.
         """
         with self._lock:
             if time.monotonic() > self._until:
@@ -41,7 +42,7 @@ class Folders:
             return self._found
 
     def forget(self) -> None:
-        """Count anew next time: something was indexed."""
+        """Count again next time: something was indexed."""
         self._until = 0.0
 
 

@@ -1,4 +1,4 @@
-"""The pipe to the worker: started with the first job, followed by a thread, closed when it idles or is gone."""
+"""The pipe to the worker process, which is started by the first job and let go after some idle minutes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TICK = 0.5
 
 @runtime_checkable
 class Task(Protocol):
-    """What a worker runs in: a process, or in tests a thread."""
+    """What a worker runs in: a process, or a thread in tests."""
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended."""
+        """Wait for its end."""
         ...
 
 
@@ -32,16 +32,16 @@ Start = Callable[[Connection, ModelConfig], Task]
 
 
 def start_process(pipe: Connection, plan: ModelConfig) -> Task:
-    """Begin a worker in a process of its own; spawned, because torch's threads do not survive a fork."""
+    """Start a worker process. It is spawned, because torch's threads do not survive a fork."""
     process = get_context("spawn").Process(target=run, args=(pipe, plan), name="lorascope-worker", daemon=True)
     process.start()
-    pipe.close()  # this end is the worker's now; that it closes with it is how its end is noticed
+    pipe.close()  # only the worker holds this end now, so the other end sees EOF when the worker dies
     return process
 
 
 @final
 class JobPipe:
-    """Sends jobs, and calls back with what comes."""
+    """Sends jobs to the worker and passes its messages to callbacks."""
 
     def __init__(
         self,
@@ -49,41 +49,41 @@ class JobPipe:
         start: Start,
         lock: threading.RLock,
         *,
-        told: Callable[[FromWorker], None],
-        lost: Callable[[], None],
-        idle: Callable[[], bool],
+        on_message: Callable[[FromWorker], None],
+        on_death: Callable[[], None],
+        is_idle: Callable[[], bool],
     ) -> None:
-        """Start nothing yet.
+        """Start no worker yet.
 
         Args:
-            plan: for the worker.
-            start: begins it.
-            lock: held while something is sent, and while it is decided that an idle worker goes.
-            told: called with each of its messages.
-            lost: called when it is gone while it had work.
-            idle: whether it has none.
+            plan: which models the worker loads.
+            start: starts a worker.
+            lock: held while a job is sent, and while an idle worker is let go.
+            on_message: called with each message of the worker.
+            on_death: called when the worker has died while it had work.
+            is_idle: whether there is no work.
         """
         self._plan = plan
         self._start = start
-        self._told = told
-        self._lost = lost
-        self._idle = idle
+        self._on_message = on_message
+        self._on_death = on_death
+        self._is_idle = is_idle
         self._lock = lock
         self._pipe: Connection | None = None
         self._follower: threading.Thread | None = None
         self._leaving = threading.Event()
 
     def send(self, job: ToWorker) -> None:
-        """Send a job, to a new worker if there is none. One that dies meanwhile is noticed by its follower."""
+        """Send a job, and start a worker if there is none. If the worker dies meanwhile, ``on_death`` is called."""
         with self._lock, contextlib.suppress(OSError):
             (self._pipe or self._open()).send(job)
 
-    def leave(self) -> None:
-        """Let the worker go as soon as it is idle, so that its models are freed."""
+    def release_worker(self) -> None:
+        """End the worker as soon as it is idle, which frees the models."""
         self._leaving.set()
 
     def close(self, seconds: float) -> None:
-        """Let the worker go, and wait so long for its last block."""
+        """End the worker, and wait for its last block, at most ``seconds``."""
         self._leaving.set()
         if self._follower is not None:
             self._follower.join(seconds)
@@ -98,22 +98,22 @@ class JobPipe:
         return ours
 
     def _follow(self, pipe: Connection, task: Task, leaving: threading.Event) -> None:
-        """Pass on what the worker tells, until it is gone or may go."""
-        lost, heard = False, time.monotonic()
-        while not lost:
+        """Pass messages on until the worker is dead, or idle for long enough."""
+        dead, last_message = False, time.monotonic()
+        while not dead:
             try:
                 if pipe.poll(_TICK):
-                    self._told(pipe.recv())
-                    heard = time.monotonic()
+                    self._on_message(pipe.recv())
+                    last_message = time.monotonic()
                     continue
             except (EOFError, OSError):
-                lost = True
+                dead = True
             with self._lock:
-                tired = leaving.is_set() or time.monotonic() - heard > _IDLE_SECONDS
-                if lost or (tired and self._idle()):
+                may_end = leaving.is_set() or time.monotonic() - last_message > _IDLE_SECONDS
+                if dead or (may_end and self._is_idle()):
                     self._pipe = None
                     break
         pipe.close()
         task.join(_LEAVING_SECONDS)
-        if lost and not self._idle():
-            self._lost()
+        if dead and not self._is_idle():
+            self._on_death()

@@ -1,4 +1,4 @@
-"""What the server and its worker tell each other over a pipe."""
+"""The messages between the server and its worker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a worker needs to load its models."""
+    """How a worker loads its models, and the folders that it may read (resolved; any if none is named)."""
 
     library: Path
+    folders: tuple[Path, ...]
     preset: str
     device: str
     download: bool
@@ -22,7 +23,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class IndexJob:
-    """Go on with a run of the library."""
+    """Start or continue a run of the library."""
 
     run: int
     paths: tuple[str, ...]
@@ -45,7 +46,7 @@ class TriedAdapter:
 
 @dataclass(frozen=True)
 class TryJob:
-    """Render a prompt bare, and then with each adapter."""
+    """Render a prompt without and with each adapter."""
 
     id: str
     prompt: str
@@ -58,7 +59,7 @@ class TryJob:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands: ``cells`` of ``total`` of its stage are done, and about ``later`` come after it.
+    """The progress of a run: ``cells`` of ``total`` of its stage are done, and about ``later`` come after it.
 
     ``measured`` counts the adapters that have got a block in it.
     """
@@ -75,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run came to its end, or was ended; ``error`` tells why it could not go on."""
+    """A run has ended; ``error`` says why it could not continue."""
 
     run: int
     outcome: dict[str, Any]
@@ -86,7 +87,7 @@ class RunEnded:
 class Column:
     """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none.
 
-    ``weight`` is what the adapter was put on with.
+    ``weight`` is the weight that was used.
     """
 
     id: str
@@ -99,7 +100,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TryEnded:
-    """All columns of a try were told; ``error`` tells why there are none at all."""
+    """All columns of a try were sent; ``error`` says why there are none."""
 
     id: str
     error: dict[str, Any] | None = None

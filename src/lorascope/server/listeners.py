@@ -1,4 +1,4 @@
-"""Coroutines that wait for something to change, woken from any thread."""
+"""Wakes waiting coroutines from any thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import final
 
 @final
 class Listeners:
-    """Who listens to the work."""
+    """The coroutines that wait for changes of the work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Listeners:
 
     @contextmanager
     def listening(self) -> Generator[asyncio.Event]:
-        """An event that is set at every change, until the end of the block; whoever waits for it clears it."""
+        """An event that is set at every change until the end of the block; the caller clears it."""
         entry = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting.add(entry)
@@ -33,13 +33,13 @@ class Listeners:
             with self._lock:
                 self._waiting.discard(entry)
 
-    def tell(self) -> None:
-        """Something has changed."""
+    def notify(self) -> None:
+        """Wake every listener: something has changed."""
         with self._lock:
             for loop, event in self._waiting:
                 loop.call_soon_threadsafe(event.set)
 
     def close(self) -> None:
-        """Nothing will change any more: whoever listens should go."""
+        """Wake every listener for the last time; ``closed`` says that nothing more will come."""
         self.closed = True
-        self.tell()
+        self.notify()

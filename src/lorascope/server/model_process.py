@@ -1,16 +1,18 @@
-"""The worker: a process of its own that holds the models, so that the pages stay quick while it measures."""
+"""The worker process, which holds the models, so that the pages stay responsive while it measures."""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections import deque
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, final
 
 from lorascope.adapters import Delta, Names
-from lorascope.errors import LorascopeError
-from lorascope.library import Library
+from lorascope.errors import LorascopeError, UnreadableAdapter
+from lorascope.library import Library, StoredAdapter
 from lorascope.library.words import arms, measured_words
 from lorascope.measure import Event, StopRun, Worker, index, load_worker
 from lorascope.measure.files import measured_delta
@@ -32,17 +34,17 @@ from lorascope.server.problems import Problem, problem_of
 
 _USUAL = "sdxl-paper"
 _SCAN_SECONDS = 0.2
-"""Files are found by the thousand in a second; so often is it told how many."""
+"""Seconds between two progress messages of a scan, which finds thousands of files a second."""
 
 
 def run(pipe: Connection, plan: ModelConfig) -> None:
-    """The process: work until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which says when to end
+    """The target of the process: do jobs until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which ends the worker
     work(pipe, plan)
 
 
 def work(pipe: Connection, plan: ModelConfig) -> None:
-    """Do the jobs that come through the pipe, one after the other, until its other end is closed."""
+    """Do jobs from a pipe, one after the other, until its other end is closed."""
     with Library(plan.library, create=True) as library:
         worker = ModelProcess(pipe, plan, library)
         while (job := worker.next()) is not None:
@@ -50,7 +52,7 @@ def work(pipe: Connection, plan: ModelConfig) -> None:
 
 
 def chosen_preset(library: Library, name: str) -> Preset:
-    """The preset of a name; without one that of the library's active Protocol, or the usual one for a new library."""
+    """The named preset; by default the one of the active Protocol, or of a new library the usual one."""
     if name:
         return Preset.load(name)
     protocols = library.protocols.all()
@@ -78,17 +80,17 @@ class ModelProcess:
         return self._jobs.popleft()
 
     def do(self, job: IndexJob | TryJob) -> None:
-        """Do one job. What goes wrong is told; only a broken pipe ends the worker."""
+        """Do one job. Errors are sent to the server; only a broken pipe ends the worker."""
         if isinstance(job, IndexJob):
             self._index(job)
         else:
             self._try(job)
 
     def _take(self, job: Any) -> None:
-        if not isinstance(job, EndRun):  # a run that has ended by itself meanwhile needs no ending
+        if not isinstance(job, EndRun):  # its run has ended by itself meanwhile
             self._jobs.append(job)
 
-    def _tell(self, message: FromWorker) -> None:
+    def _send(self, message: FromWorker) -> None:
         try:
             self._pipe.send(message)
         except OSError as error:
@@ -115,17 +117,17 @@ class ModelProcess:
                 watch=watcher,
                 number=job.run,
             )
-            self._tell(RunEnded(job.run, outcome.summary()))
+            self._send(RunEnded(job.run, outcome.summary()))
         except LorascopeError as error:
-            self._tell(RunEnded(job.run, {"finished": False}, problem_of(error).plain()))
+            self._send(RunEnded(job.run, {"finished": False}, problem_of(error).plain()))
 
     def between(self, progress: Progress) -> None:
-        """Between two blocks: tell how it goes, do what cannot wait.
+        """Between two blocks of a run, report progress and do the tries that have arrived.
 
         Raises:
-            StopRun: the run is to end here.
+            StopRun: the run should end here.
         """
-        self._tell(progress)
+        self._send(progress)
         try:
             while self._pipe.poll():
                 job = self._pipe.recv()
@@ -144,19 +146,19 @@ class ModelProcess:
         try:
             worker = self._loaded()
             seeds = worker.preset.seeds[: job.seeds]
-            self._tell(Column(job.id, 0, seeds, _drawn(worker, job.prompt, seeds)))
+            self._send(Column(job.id, 0, seeds, _drawn(worker, job.prompt, seeds)))
             for place, tried in enumerate(job.adapters, 1):
-                self._tell(self._column(worker, job, place, tried, seeds))
-            self._tell(TryEnded(job.id))
+                self._send(self._column(worker, job, place, tried, seeds))
+            self._send(TryEnded(job.id))
         except StopRun:  # the server is gone
             raise
-        except Exception as error:  # a try that fails must neither wait for ever nor disturb the run around it
-            self._tell(TryEnded(job.id, _failure(error)))
+        except Exception as error:  # a failed try must end, and must not disturb the run around it
+            self._send(TryEnded(job.id, _failure(error)))
 
     def _column(self, worker: Worker, job: TryJob, place: int, tried: TriedAdapter, seeds: tuple[int, ...]) -> Column:
         """One column; an adapter that cannot be applied says why, and the others are tried."""
         try:
-            adapter = self._library.adapters.find(tried.key)
+            adapter = _within(self._library.adapters.find(tried.key), self._plan.folders)
             delta = measured_delta(adapter, Names(worker.shapes))
             words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
             images = _drawn(worker, job.prompt + words, seeds, delta)
@@ -171,8 +173,27 @@ def _drawn(worker: Worker, prompt: str, seeds: tuple[int, ...], delta: Delta | N
     return tuple(webp(image) for image in images)
 
 
+def _within(adapter: StoredAdapter, folders: tuple[Path, ...]) -> StoredAdapter:
+    """Leave out paths with links that lead out of the folders named at start.
+
+    Raises:
+        UnreadableAdapter: there is no other path.
+    """
+    kept = tuple(path for path in adapter.paths if not folders or _stays(Path(path), folders))
+    if adapter.paths and not kept:
+        problem = f"{adapter.paths[0]} links to a place outside the folders named at start"
+        raise UnreadableAdapter(adapter.name, problem, "Start the server with that place as a --folder")
+    return replace(adapter, paths=kept)
+
+
+def _stays(path: Path, folders: tuple[Path, ...]) -> bool:
+    """Whether a path has no link, or leads into a folder."""
+    target = path.resolve()
+    return target == path or any(target.is_relative_to(folder) for folder in folders)
+
+
 def _failure(error: Exception) -> dict[str, Any]:
-    """What became of a try or of a column, whatever went wrong in the libraries below."""
+    """The problem for a try or column, whatever exception a library below has raised."""
     if isinstance(error, LorascopeError):
         return problem_of(error).plain()
     reason = f"it could not be rendered ({type(error).__name__}: {error})"
@@ -181,7 +202,7 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 @final
 class _ProgressReporter:
-    """Turns the events of a run into tidings. It counts adapters by name, which is all that an event tells of them."""
+    """Turns the events of a run into progress messages. It counts adapters by name, as events hold no keys."""
 
     def __init__(self, worker: ModelProcess, run: int) -> None:
         self._worker = worker
@@ -190,10 +211,10 @@ class _ProgressReporter:
         self._refused = 0
         self._cells = 0
         self._measured: set[str] = set()
-        self._told = 0.0
+        self._reported = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Follow one event."""
+        """Report one event."""
         adapter = event.text if event.kind == "block" else ""
         if event.kind == "stage":
             self._stage = event.text
@@ -203,8 +224,8 @@ class _ProgressReporter:
             self._cells = event.cells
         elif event.kind == "refused":
             self._refused += 1
-        elif event.kind in ("scan", "weigh") and time.monotonic() - self._told < _SCAN_SECONDS:
+        elif event.kind in ("scan", "weigh") and time.monotonic() - self._reported < _SCAN_SECONDS:
             return
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         counts = event.cells, event.total, event.later, self._refused, len(self._measured)
         self._worker.between(Progress(self._run, self._stage, adapter, *counts))

@@ -1,4 +1,4 @@
-"""Runs as the server knows them: those it works on, and those that stand in the library."""
+"""Runs: those of this server, and those stored in the library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESUMABLE = ("paused", "interrupted", "failed", "cancelled")
 
 @dataclass
 class Run:
-    """A run that waits or is under way; ``measured`` counts the adapters that have got a block in it so far."""
+    """A waiting or running run; ``measured`` counts the adapters with a block of it so far."""
 
     number: int
     paths: tuple[str, ...]
@@ -35,7 +35,7 @@ class Run:
     _pace: Pace = field(default_factory=Pace)
 
     def follow(self, progress: Progress) -> None:
-        """Take in how it goes."""
+        """Update from a progress message."""
         self._pace.follow(progress.stage, progress.cells, progress.total, progress.later)
         if self.state == "loading":
             self.state = "running"
@@ -45,12 +45,12 @@ class Run:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the whole run; None before the first block of a stage."""
+        """Seconds left of the whole run; None before the first block of a stage."""
         left = self._pace.seconds_left
         return None if left is None else round(left, 1)
 
     def plain(self) -> dict[str, Any]:
-        """As the API tells it."""
+        """The fields of the API's `RunRow`."""
         return _record(self.number, self.state, self.paths, self.precision, self.started) | {
             "partial": self.partial,
             "stage": self.stage,
@@ -64,14 +64,14 @@ class Run:
 
 
 def how_it_ended(wish: Wish, *, finished: bool, died: bool) -> str:
-    """A word for the end of a run."""
+    """The state in which a run ended."""
     if finished:
         return "done"
     return "interrupted" if died else _ENDS[wish]
 
 
 def stored_run(row: dict[str, Any]) -> dict[str, Any]:
-    """A run of the library that is not under way here, as the API tells it."""
+    """The fields of the API's `RunRow`, for a run that this server is not working on."""
     request, outcome = row["request"], row["outcome"] or {}
     plain = _record(row["id"], _state(row), request["paths"], request["precision"], row["started"])
     return plain | {

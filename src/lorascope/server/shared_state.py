@@ -1,4 +1,4 @@
-"""What all requests share: connections to the library, searchers, answers that were given before, the work."""
+"""What all requests share: library connections, searchers, cached answers and the work queue."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from lorascope.server.settings import ServerSettings
 from lorascope.server.work_queue import WorkQueue
 
 _CACHED_HITS = 5000
-"""How many hits all cached answers may have together: some 15 kB each."""
+"""The most hits in all cached answers together, about 15 kB each."""
 _MOST_PHRASES = 16
 _GRACE = 30.0
-"""Seconds that a run is given to end its block when the server stops. Only that block is lost if it takes longer."""
+"""Seconds to wait for a run's current block when the server stops. Only that block is lost if it takes longer."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What there is, for a page's frame: adapters measured under the active Protocol, Protocols, filters' choices."""
+    """What the library holds: the adapters of the active Protocol, the Protocols, and the choices of the filters."""
 
     adapters: int
     protocols: tuple[StoredProtocol, ...]
@@ -50,7 +50,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """An answer that is given again until the library changes, and the bytes that were sent of it, by their kind."""
+    """An answer that is kept until the library changes, with its encoded bytes by kind."""
 
     answer: Answer
     encoded: dict[str, bytes] = field(default_factory=dict[str, bytes], repr=False, compare=False)
@@ -63,13 +63,13 @@ class CachedAnswer:
 
 @final
 class SharedState:
-    """One library, served to many threads. ``ending`` tells whether the server is about to stop."""
+    """One library, shared by many threads. ``ending`` returns whether the server is about to stop."""
 
     def __init__(self, settings: ServerSettings, encoders: Encoders, start: Start) -> None:
-        """Open the library, making it if it is not there; ``start`` begins the worker when there is work.
+        """Open the library, or create it; ``start`` starts the worker when there is work.
 
         Raises:
-            LibraryError: it cannot be opened or made.
+            LibraryError: it cannot be opened or created.
         """
         self.settings = settings
         self._encoders = encoders
@@ -84,14 +84,14 @@ class SharedState:
         self._cached_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
-        plan = ModelConfig(settings.library, settings.preset, settings.device, settings.download)
+        plan = ModelConfig(settings.library, settings.folders, settings.preset, settings.device, settings.download)
         self.work = WorkQueue(plan, settings.folders, self.library, start)
         self.tries = self.work.tries
         self.ending: Callable[[], bool] = lambda: False
 
     @contextmanager
     def library(self) -> Generator[Library]:
-        """A Library for this thread alone, until the end of the block."""
+        """Lends a connection to this thread until the end of the block."""
         with self._lock:
             library = self._free.pop() if self._free else None
         library = library or Library(self.settings.library)
@@ -102,7 +102,7 @@ class SharedState:
                 self._free.append(library)
 
     def close(self) -> None:
-        """End the work where it can go on later, and close every connection."""
+        """Pause the work so that it can be resumed, and close every connection."""
         self.work.close(_GRACE)
         self._encoders.close()
         with self._lock:
@@ -110,7 +110,7 @@ class SharedState:
                 self._free.pop().close()
 
     def protocols(self, library: Library) -> tuple[StoredProtocol, ...]:
-        """Every Protocol, the active one first; what was kept of an older library is forgotten."""
+        """Every Protocol, the active one first. If the library has changed, the caches are emptied."""
         version = library.version()
         with self._lock:
             if version != self._version:
@@ -136,17 +136,10 @@ class SharedState:
                 409, "empty-library", f"{self.settings.library} holds no signatures yet",
                 "index a folder on the work page, or run `lorascope index FOLDER`",
             )  # fmt: skip
-        if not name:
-            return known[0]
-        found = [stored for stored in known if stored.goes_by(name)]
-        if len(found) != 1:
-            problem = "several Protocols are" if found else "no Protocol is"
-            names = ", ".join(str(stored.protocol) for stored in found or known)
-            raise Problem(404, "unknown-protocol", f"{problem} called {name!r}", f"choose one of {names}", "protocol")
-        return found[0]
+        return named_protocol(known, name)
 
     def searcher(self, library: Library, protocol: str = "") -> Searcher:
-        """A searcher over one Protocol that reads from this Library; matrix and encoder are shared.
+        """A searcher over one Protocol that reads from this connection; matrix and encoder are shared.
 
         Raises:
             Problem: no such Protocol, or nothing is measured yet.
@@ -161,15 +154,15 @@ class SharedState:
                     query_encoder=self._encoders.queries,
                     picture_encoder=self._pictures.get,
                 )
-                _ = base.matrix.keys  # read now, while the library is this thread's
+                _ = base.matrix.keys  # read now, while this thread holds the connection
                 self._searchers[stored.protocol.digest] = base
         return base.bound_to(library)
 
     def search(self, request: Request, protocol: str = "") -> CachedAnswer:
-        """Answer under one Protocol, from memory if nothing has changed since.
+        """Answer under one Protocol, from the cache if nothing has changed since.
 
         Raises:
-            Problem: something it names is not there.
+            Problem: the request names an adapter, Protocol or picture that does not exist.
             LorascopeError: the query cannot be read, or its encoder is not on this disk.
         """
         with self.library() as library:
@@ -191,7 +184,7 @@ class SharedState:
         return answer
 
     def remembered(self, request: Request, protocol: str = "") -> CachedAnswer | None:
-        """The answer that was given before, if nothing has changed since; None if that is not known at once.
+        """The cached answer, if nothing has changed since; None where finding out would take time.
 
         It neither waits for another thread nor opens a library, so it may be called on the event loop.
         """
@@ -247,13 +240,13 @@ class SharedState:
             return self.tries.start(prompt, [known_adapter(library, key) for key in dict.fromkeys(keys)], seeds)
 
     def folders(self) -> list[dict[str, Any]]:
-        """The folders that may be indexed, each with how many files are known, left out, and new."""
+        """The folders that may be indexed, with their counts of files: known, left out and new."""
         with self.library() as library:
             self.protocols(library)
             return self._folders.count(library)
 
     def overview(self) -> Overview:
-        """What the library holds; looked up once until it changes."""
+        """What the library holds, cached until it changes."""
         with self.library() as library:
             protocols = tuple(stored for stored in self.protocols(library) if stored.adapters)
             with self._lock:
@@ -269,9 +262,9 @@ class SharedState:
             return found
 
     def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
-        """The adapters that do most nearly the same, and those that do most nearly the opposite; none is hidden.
+        """The adapters with the most similar and with the most opposite effect; none is hidden.
 
-        Every score is the cosine with the adapter itself: of the second kind the lowest comes first.
+        Every score is the cosine with the adapter itself, so the lowest of the opposite ones comes first.
 
         Raises:
             Problem: the adapter has no signature under this Protocol.
@@ -280,12 +273,12 @@ class SharedState:
             self.search(Request(adapters=(example,), everything=True, hidden=False, limit=top), protocol)
             for example in (Example(key), Example(key, -1.0))
         )
-        # those are the nearest to the Direction turned round, and their scores too
+        # these are the scores with the negated Direction
         return nearest.answer.hits, tuple(replace(hit, score=-hit.score) for hit in opposite.answer.hits)
 
 
 def _check(request: Request, searcher: Searcher) -> None:
-    """Refuse adapters that are not here, and too many phrases: each takes time to encode, and others are waiting."""
+    """Refuse unknown adapters, and too many phrases: each takes time to encode while others wait."""
     phrases = len(request.query.terms)
     if phrases > _MOST_PHRASES:
         raise Problem(422, "bad-value", f"the query has {phrases} phrases", f"use at most {_MOST_PHRASES}", "q")
@@ -294,6 +287,20 @@ def _check(request: Request, searcher: Searcher) -> None:
             name = f"{example.name[:80]!r} has no signature under {searcher.stored.protocol}"
             lists = "more" if example.weight > 0 else "less"
             raise Problem(404, "unknown-adapter", name, "take a key from /api/v1/adapters, or index it first", lists)
+
+
+def named_protocol(known: Sequence[StoredProtocol], name: str) -> StoredProtocol:
+    """One of some Protocols by name, digest or both; the first if no name is given.
+
+    Raises:
+        Problem: none of them, or more than one, has this name.
+    """
+    found = [stored for stored in known if stored.goes_by(name)] if name else known[:1]
+    if len(found) != 1:
+        problem = "several Protocols are" if found else "no Protocol is"
+        names = ", ".join(str(stored.protocol) for stored in found or known)
+        raise Problem(404, "unknown-protocol", f"{problem} called {name[:80]!r}", f"choose one of {names}", "protocol")
+    return found[0]
 
 
 def known_adapter(library: Library, key: str) -> StoredAdapter:
@@ -313,4 +320,4 @@ async def _state(request: fastapi.Request) -> SharedState:
 
 
 StateOf = Annotated[SharedState, Depends(_state)]
-"""The state, as the argument of an endpoint."""
+"""An argument of an endpoint: the state of its application."""

@@ -1,4 +1,4 @@
-"""Tries: a person's own prompt, rendered without and with some adapters. Pictures stay in memory, the latest ones."""
+"""Tries: a user's own prompt, rendered without and with some adapters. The latest pictures stay in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEPT_BYTES = 64_000_000
 
 @dataclass
 class _Try:
-    """One try as far as it got: a column for the bare model, and one for each adapter."""
+    """One try so far: a column for the bare model, and one for each adapter."""
 
     job: TryJob
     columns: dict[int, Column] = field(default_factory=dict[int, Column])
@@ -41,7 +41,7 @@ class _Try:
         return "working" if self.columns else "waiting"
 
     def plain(self) -> dict[str, Any]:
-        """As the API tells it."""
+        """The fields of the API's `TryRow`."""
         heads = [("", "without"), *((adapter.key, adapter.name) for adapter in self.job.adapters)]
         return {
             "id": self.job.id,
@@ -69,10 +69,10 @@ class _Try:
 
 @final
 class Tries:
-    """The latest tries by an id that nobody can guess."""
+    """The latest tries, each by an id that cannot be guessed."""
 
     def __init__(self, send: Callable[[TryJob], None]) -> None:
-        """Remember how a try is sent to the worker."""
+        """Keep ``send``, which sends a try to the worker."""
         self._send = send
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Try] = OrderedDict()
@@ -92,7 +92,7 @@ class Tries:
             seeds: pictures of each, one to four.
 
         Raises:
-            Problem: one of these is more, or too many tries are waiting.
+            Problem: one of these is out of range, or too many tries are waiting.
         """
         words = " ".join(prompt.split())
         if not 1 <= len(words) <= LONGEST_PROMPT:
@@ -116,19 +116,19 @@ class Tries:
         return one.plain()
 
     def get(self, name: str) -> dict[str, Any]:
-        """How one try stands.
+        """The state of one try.
 
         Raises:
-            Problem: there is none of that id, or no longer.
+            Problem: it does not exist, or no longer.
         """
         with self._lock:
             return self._find(name).plain()
 
     def image(self, name: str, number: int) -> bytes:
-        """One of its pictures, WebP.
+        """A picture of a try, WebP.
 
         Raises:
-            Problem: there is none, or not yet.
+            Problem: it does not exist, or not yet.
         """
         with self._lock:
             column = self._find(name).columns.get(number // MOST_SEEDS)
@@ -142,27 +142,27 @@ class Tries:
         return self._kept[name]
 
     def column(self, column: Column) -> None:
-        """Take in the pictures of one column."""
+        """Store the pictures of one column."""
         with self._lock:
             if column.id in self._kept:
                 self._kept[column.id].columns[column.place] = column
             self._forget()
 
     def end(self, name: str, error: dict[str, Any] | None) -> None:
-        """Note that a try has ended."""
+        """End a try."""
         with self._lock:
             if name in self._kept:
                 self._kept[name].ended, self._kept[name].error = True, error
 
     def end_all(self, error: dict[str, Any]) -> None:
-        """Note that every try that was waiting has failed."""
+        """End every try that is waiting, with an error."""
         with self._lock:
             for one in self._kept.values():
                 if not one.ended:
                     one.ended, one.error = True, error
 
     def _forget(self) -> None:
-        """Drop the oldest that have ended, beyond what memory is meant for."""
+        """Drop the oldest ended tries beyond the memory limit."""
         size = sum(one.size for one in self._kept.values())
         for name in [name for name, one in self._kept.items() if one.ended]:
             if len(self._kept) <= _KEPT and size <= _KEPT_BYTES:

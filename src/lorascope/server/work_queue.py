@@ -1,4 +1,4 @@
-"""The work: runs one after the other and tries ahead of them, done by one worker process, told to whoever listens."""
+"""Runs and tries, done by one worker process: runs one after the other, tries ahead of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from lorascope.server.jobs import (
     ModelConfig,
     Progress,
     RunEnded,
-    ToWorker,
     TryJob,
 )
 from lorascope.server.listeners import Listeners
@@ -31,41 +30,43 @@ from lorascope.server.runs import Run, Wish, how_it_ended, stored_run
 from lorascope.server.tries import Tries
 
 _WAITING = 8
-_SHOWN = 50
+"""The most runs that may wait."""
 Libraries = Callable[[], AbstractContextManager[Library]]
 
 
 @final
 class WorkQueue:
-    """What is under way, what waits, and how both are told. Every method may be called by any thread."""
+    """Queues runs, sends jobs to the worker and follows its messages. Every method is safe to call from any thread."""
 
     def __init__(self, plan: ModelConfig, folders: Sequence[Path], libraries: Libraries, start: Start) -> None:
-        """Nothing is loaded before the first job.
+        """Start no worker before the first job.
 
         Args:
-            plan: what the worker loads.
-            folders: the only ones that runs may look into, resolved.
-            libraries: lends a Library.
-            start: begins a worker.
+            plan: which models the worker loads.
+            folders: the only folders that runs may index, resolved.
+            libraries: context managers that lend a Library.
+            start: starts a worker.
         """
         self.listeners = Listeners()
         self.tries = Tries(self._send_try)
         self._folders = tuple(folders)
         self._libraries = libraries
         self._lock = threading.RLock()
-        self._post = JobPipe(plan, start, self._lock, told=self._told, lost=self._lost, idle=self._idle)
+        self._pipe = JobPipe(
+            plan, start, self._lock, on_message=self._on_message, on_death=self._on_death, is_idle=self._is_idle
+        )
         self._waiting: deque[Run] = deque()
         self._current: Run | None = None
-        self._last: dict[str, Any] | None = None
+        self._last_error: dict[str, Any] | None = None
 
-    # --- Asked by requests ----------------------------------------------------------------------------------------
+    # --- Requests -------------------------------------------------------------------------------------------------
 
     def start(self, folders: Sequence[int] | None, precision: str, *, partial: bool = False) -> dict[str, Any]:
         """Queue a run over folders, by their numbers; all of them if None.
 
         Raises:
             ProtocolError: no such precision.
-            Problem: no such folder, none that may be indexed, none chosen, or too many runs are waiting.
+            Problem: no folder was named at start, an unknown one is chosen or none, or too many runs are waiting.
         """
         Precision.named(precision)
         if not self._folders:
@@ -82,82 +83,90 @@ class WorkQueue:
         return self._queue(None, paths, precision, partial)
 
     def resume(self, number: int) -> dict[str, Any]:
-        """Queue a run again that did not come to its end.
+        """Queue a run again that has not finished.
 
         Raises:
-            Problem: no such run, it is done or under way, or its folders are not among those named at start.
+            Problem: there is no such run, it is done or running, or its folders are not among those named at start.
         """
         run = self.run(number)
         if not run["resumable"]:
             raise Problem(409, "not-resumable", f"run {number} is {run['state']}", "start a new one")
-        outside = [path for path in run["folders"] if not self._allowed(path)]
+        outside = [path for path in run["folders"] if not self._is_allowed(path)]
         if outside:
             raise Problem(
-                409, "folder-not-named", f"run {number} looked into {outside[0]}, which is not served",
+                409, "folder-not-named", f"run {number} indexed {outside[0]}, which is not served",
                 "start the server with that --folder",
             )  # fmt: skip
         return self._queue(number, tuple(run["folders"]), run["precision"], run["partial"])
 
-    def pause(self, number: int) -> dict[str, Any]:
-        """End a run after the block that is under way, and free the models; it can be resumed.
+    def end(self, number: int, wish: Wish) -> dict[str, Any]:
+        """End a run after its current block. What it measured is kept, and it can be resumed.
+
+        Args:
+            number: the run.
+            wish: ``pause`` or ``cancel``; a pause frees the models too.
 
         Raises:
-            Problem: no such run, or it is not under way.
+            Problem: there is no such run, or it has ended.
         """
-        return self._end(number, "pause")
-
-    def cancel(self, number: int) -> dict[str, Any]:
-        """End a run after the block that is under way. What it measured is kept.
-
-        Raises:
-            Problem: no such run, or it is not under way.
-        """
-        return self._end(number, "cancel")
+        with self._lock:
+            waiting = next((run for run in self._waiting if run.number == number), None)
+            if waiting is not None:
+                self._waiting.remove(waiting)
+                self._record_end(number, {"finished": False}, how_it_ended(wish, finished=False, died=False))
+            elif self._current is not None and self._current.number == number:
+                self._current.wish, self._current.state = wish, "pausing" if wish == "pause" else "cancelling"
+                self._pipe.send(EndRun())
+            else:
+                state = self.run(number)["state"]
+                raise Problem(409, "not-running", f"run {number} is {state}", "only an unfinished run can be ended")
+            self.listeners.notify()
+        return self.run(number)
 
     def run(self, number: int) -> dict[str, Any]:
-        """How one run stands.
+        """The state of one run.
 
         Raises:
             Problem: there is no such run.
         """
-        found = next((run for run in self._runs() if run["id"] == number), None)
-        if found is None:
+        row = next((run for run in self.runs() if run["id"] == number), None)
+        if row is None:
             raise Problem(404, "unknown-run", f"there is no run {number}", "see /api/v1/runs")
-        return found
+        return row
 
-    def runs(self, limit: int = _SHOWN) -> list[dict[str, Any]]:
-        """The latest runs, the last first."""
-        return self._runs()[:limit]
-
-    def _runs(self) -> list[dict[str, Any]]:
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run of the library, the latest first."""
         with self._libraries() as library:
             rows = library.runs.all()
         with self._lock:
-            alive = {run.number: run.plain() for run in (*self._waiting, *([self._current] if self._current else ()))}
+            alive = {run.number: run.plain() for run in self._unfinished()}
         return [alive.get(row["id"]) or stored_run(row) for row in rows]
 
     def snapshot(self) -> dict[str, Any]:
-        """How the work stands."""
+        """The state of the queue, as the API and the work page show it."""
         with self._lock:
             return {
                 "state": "idle" if self._current is None else _PHASES.get(self._current.state, "stopping"),
                 "run": self._current.plain() if self._current else None,
                 "waiting": [run.plain() for run in self._waiting],
                 "tries": self.tries.waiting,
-                "last": self._last,
+                "last": self._last_error,
             }
 
     def close(self, seconds: float) -> None:
-        """End after the block that is under way, and wait for that; the run can be resumed afterwards."""
+        """Pause every run and wait for the worker, at most ``seconds``."""
         with self._lock:
-            for run in (*self._waiting, *([self._current] if self._current else ())):
-                self._end(run.number, "pause")
-        self._post.close(seconds)
+            for run in self._unfinished():
+                self.end(run.number, "pause")
+        self._pipe.close(seconds)
         self.listeners.close()
 
     # --- Queue ----------------------------------------------------------------------------------------------------
 
-    def _allowed(self, path: str) -> bool:
+    def _unfinished(self) -> list[Run]:
+        return [*self._waiting, *([self._current] if self._current else ())]
+
+    def _is_allowed(self, path: str) -> bool:
         return any(Path(path).resolve().is_relative_to(folder) for folder in self._folders)
 
     def _queue(self, number: int | None, paths: tuple[str, ...], precision: str, partial: bool) -> dict[str, Any]:
@@ -168,92 +177,74 @@ class WorkQueue:
                 number = library.runs.start(request_of(map(Path, paths), precision, partial), number)
             run = Run(number, paths, precision, partial)
             self._waiting.append(run)
-            self._next()
+            self._start_next()
             return run.plain()
 
-    def _next(self) -> None:
-        """Hand the next run to the worker, if it has none."""
+    def _start_next(self) -> None:
+        """Send the next run to the worker unless one is running."""
         if self._current is None and self._waiting:
             run = self._current = self._waiting.popleft()
             run.state = "loading"
-            self._last = None
-            self._send(IndexJob(run.number, run.paths, run.precision, run.partial))
-        self.listeners.tell()
-
-    def _end(self, number: int, wish: Wish) -> dict[str, Any]:
-        with self._lock:
-            waiting = next((run for run in self._waiting if run.number == number), None)
-            if waiting is not None:
-                self._waiting.remove(waiting)
-                self._note(number, {"finished": False}, how_it_ended(wish, finished=False, died=False))
-            elif self._current is not None and self._current.number == number:
-                self._current.wish, self._current.state = wish, "pausing" if wish == "pause" else "cancelling"
-                self._send(EndRun())
-            else:
-                state = self.run(number)["state"]
-                raise Problem(409, "not-running", f"run {number} is {state}", "only a run under way can be ended")
-            self.listeners.tell()
-        return self.run(number)
+            self._last_error = None
+            self._pipe.send(IndexJob(run.number, run.paths, run.precision, run.partial))
+        self.listeners.notify()
 
     # --- To and from the worker -----------------------------------------------------------------------------------
 
-    def _send(self, job: ToWorker) -> None:
-        self._post.send(job)
-
     def _send_try(self, job: TryJob) -> None:
         with self._lock:
-            self._send(job)
-            self.listeners.tell()
+            self._pipe.send(job)
+            self.listeners.notify()
 
-    def _told(self, message: FromWorker) -> None:
-        """Take in one message of the worker."""
+    def _on_message(self, message: FromWorker) -> None:
+        """Handle one message from the worker."""
         with self._lock:
             if isinstance(message, Progress):
                 if self._current is not None:
                     self._current.follow(message)
             elif isinstance(message, RunEnded):
-                self._ended(message.outcome, message.error)
+                self._on_run_end(message.outcome, message.error)
             elif isinstance(message, Column):
                 self.tries.column(message)
             else:
                 self.tries.end(message.id, message.error)
-            self.listeners.tell()
+            self.listeners.notify()
 
-    def _ended(self, outcome: dict[str, Any], error: dict[str, Any] | None, *, died: bool = False) -> None:
+    def _on_run_end(self, outcome: dict[str, Any], error: dict[str, Any] | None, *, died: bool = False) -> None:
         run = self._current
         if run is None:
             return
         ending = how_it_ended(run.wish, finished=bool(outcome.get("finished")), died=died)
-        self._last = error
-        self._note(run.number, outcome | ({"error": error} if error else {}), ending)
+        self._last_error = error
+        self._record_end(run.number, outcome | ({"error": error} if error else {}), ending)
         self._current = None
         if ending != "paused" or self._waiting:
-            self._next()
+            self._start_next()
         elif not self.tries.waiting:
-            self._post.leave()  # whoever pauses wants the device for something else
+            self._pipe.release_worker()  # a user who pauses wants the device for something else
 
-    def _note(self, number: int, outcome: dict[str, Any], ending: str) -> None:
+    def _record_end(self, number: int, outcome: dict[str, Any], ending: str) -> None:
         try:
             with self._libraries() as library:
                 library.runs.finish(number, outcome | {"ended": ending})
         except LibraryError as error:
-            self._last = problem_of(error).plain()
+            self._last_error = problem_of(error).plain()
 
-    def _idle(self) -> bool:
+    def _is_idle(self) -> bool:
         with self._lock:
             return self._current is None and not self.tries.waiting
 
-    def _lost(self) -> None:
-        """The worker is gone although it had work."""
+    def _on_death(self) -> None:
+        """Handle the end of a worker that still had work."""
         error = Problem(
-            500, "worker-died", "the process that renders and measures came to a sudden end",
-            "what was measured is kept: resume the run; if it happens again, look for a lack of memory",
+            500, "worker-died", "the process that renders and measures ended unexpectedly",
+            "what was measured is kept: resume the run; if it happens again, check for a lack of memory",
         ).plain()  # fmt: skip
         with self._lock:
             self.tries.end_all(error)
-            self._ended({"finished": False}, error, died=True)
-            self._last = error
-            self.listeners.tell()
+            self._on_run_end({"finished": False}, error, died=True)
+            self._last_error = error
+            self.listeners.notify()
 
 
 _PHASES = {"loading": "starting", "running": "running"}

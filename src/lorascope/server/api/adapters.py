@@ -1,4 +1,4 @@
-"""Adapters: listed, one by one, their signatures, pictures and neighbours."""
+"""Adapters: their list, and the facts, signature, pictures and neighbours of each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def adapters(state: StateOf, asked: Annotated[Listing, Query()]) -> Response:
 
 
 def _chosen(searcher: Searcher, asked: Listing) -> list[int]:
-    """Rows of the matrix that pass, in order; those without a figure come last."""
+    """Rows of the matrix that pass the filters, in order; those without a figure come last."""
     matrix, part = searcher.matrix, asked.q.casefold()
     rows = [
         row
@@ -74,7 +74,7 @@ def _row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
 
 @router.get("/adapters/{key}", response_model=KnownAdapter, response_model_exclude_unset=True, responses=errors(404))
 def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
-    """All that is known of one adapter: facts of its file, claims, where it lies, its signature under each Protocol."""
+    """All that is known of one adapter: facts of its file, claims, paths, and its signature under each Protocol."""
     with state.library() as library:
         found = known_adapter(library, key)
         measured = {
@@ -93,19 +93,19 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
 def signature(
     state: StateOf, key: AdapterKey, protocol: ProtocolName = "", direction: WithDirection = False
 ) -> dict[str, Any]:
-    """Every figure of a signature; the Direction only if asked for."""
+    """Every figure of a signature; the Direction only on request."""
     return plain_signature(_signature(state, key, protocol), direction=direction)
 
 
 @router.get("/adapters/{key}/categories", response_model=list[Profile], responses=errors(404, 409))
 def categories(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> list[dict[str, Any]]:
-    """Where it works and where not: Strength, Consistency and alignment by category of prompts."""
+    """Strength, Consistency and alignment by category of prompts."""
     return list(plain_signature(_signature(state, key, protocol))["categories"])
 
 
 @router.get("/adapters/{key}/neighbours", responses=errors(404, 409))
 def neighbours(state: StateOf, key: AdapterKey, protocol: ProtocolName = "", limit: Few = 8) -> Neighbours:
-    """The adapters that do most nearly the same, and the opposite."""
+    """The adapters with the most similar and the most opposite effect."""
     both = state.neighbours(key, protocol, limit)
     with state.library() as library:
         usual = state.protocol(library, protocol).preset.thresholds
@@ -149,7 +149,7 @@ def bare_preview(request: Request, state: StateOf, place: Place, protocol: Proto
 
 @router.get("/map", response_model=MapTable, responses=errors(404, 409, 429) | UNCHANGED)
 def all_adapters(request: Request, state: StateOf, protocol: ProtocolName = "") -> Response:
-    """Every adapter in columns: figures, intervals, and a place in a plane that new adapters never disturb."""
+    """Every adapter in columns: figures, intervals, and a position in a plane that new adapters do not change."""
     drawn = state.map(protocol)
     return cached(request, drawn.json, "application/json", drawn.etag, zipped=drawn.zipped, seconds=0)
 

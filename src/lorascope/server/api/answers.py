@@ -1,4 +1,4 @@
-"""The shapes of answers, as they are described."""
+"""The models of the API's answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Fault(BaseModel):
 
     code: str = Field(description="A short word for programs.", examples=["queue-full"])
     message: str = Field(
-        description="What is the matter, with the value that was found.",
+        description="What is wrong, with the value that was given.",
         examples=["64 others are waiting for the encoder"],
     )
     remedy: str | None = Field(
@@ -56,15 +56,15 @@ class BriefAdapter(BaseModel):
     """An adapter in a list."""
 
     key: str = Field(
-        description="By which every other request names it: `sha256:...` or `civitai:MODEL@VERSION`.", examples=[KEY]
+        description="Its key in every other request: `sha256:...` or `civitai:MODEL@VERSION`.", examples=[KEY]
     )
     name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
     family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
     paths: list[str] = Field(
-        description="Where its file lies; several where equal files do.",
+        description="Where its file is; several if there are copies.",
         examples=[["/home/me/loras/pencil_sketch_v1.safetensors"]],
     )
-    triggers: list[str] = Field(description="The words that are said to call it up.", examples=[["pencil sketch"]])
+    triggers: list[str] = Field(description="Its trigger words, as claimed.", examples=[["pencil sketch"]])
     weight: float | None = Field(description="The weight that is recommended for it, if one is.", examples=[0.8])
     mature: bool = Field(description="Whether its pictures may be for adults only.")
     mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
@@ -102,7 +102,7 @@ class HitRow(MeasuredAdapter):
         description="The cosine of its Direction with what was asked; null if nothing was.", examples=[0.65]
     )
     clarity: Literal["clear", "likely", "weak"] | None = Field(
-        description="Whether the score stands out from those of unrelated words; null where nobody can tell.",
+        description="Whether the score stands out from those of unrelated words; null where that is unknown.",
         examples=["likely"],
     )
     words: str = Field(
@@ -137,7 +137,7 @@ class SearchPage(Page):
     query: str = Field(description="What was asked, in one spelling.", examples=["pencil drawing"])
     protocol: str = Field(description="Under which Protocol.", examples=["miniature-4df4cfbf8e"])
     thresholds: Limits = Field(description="The thresholds that were applied.")
-    matched: bool = Field(description="Whether any of these hits does what was asked, as far as can be told.")
+    matched: bool = Field(description="Whether any hit does what was asked, as far as is known.")
     considered: int = Field(description="How many adapters passed the filters, before thresholds.", examples=[26])
     too_strong: int = Field(description="How many of them are hidden as too strong.", examples=[0])
     too_inconsistent: int = Field(description="How many of them are hidden as too inconsistent.", examples=[0])
@@ -156,7 +156,7 @@ class RunRow(BaseModel):
     """A run."""
 
     id: int = Field(description="Its number.", examples=[1])
-    state: RunState = Field(description="How it stands; `elsewhere` means in another process.")
+    state: RunState = Field(description="Its state; `elsewhere` means in another process.")
     folders: list[str] = Field(description="The folders that it looks into.", examples=[["/home/me/loras"]])
     precision: str = Field(description="To which precision it measures.", examples=["quick"])
     partial: bool = Field(description="Whether adapters that match the base model only in part are measured too.")
@@ -184,17 +184,15 @@ class TryColumn(BaseModel):
     images: list[str] = Field(
         description="Addresses of its pictures, one for each seed.", examples=[["/api/v1/tries/b2xhZGRlcg/images/0"]]
     )
-    weight: float | None = Field(
-        description="The weight that it was drawn with: the one at which all are measured.", examples=[0.8]
-    )
+    weight: float | None = Field(description="The weight that was used.", examples=[0.8])
     error: Fault | None = Field(description="Why there are no pictures, if there are none.")
 
 
 class TryRow(BaseModel):
     """A try."""
 
-    id: str = Field(description="By which it is asked for.", examples=["b2xhZGRlcg"])
-    state: Literal["waiting", "working", "done", "failed"] = Field(description="How it stands.")
+    id: str = Field(description="Its id.", examples=["b2xhZGRlcg"])
+    state: Literal["waiting", "working", "done", "failed"] = Field(description="Its state.")
     prompt: str = Field(description="The prompt, with single spaces.", examples=["a lighthouse at night"])
     seeds: list[int] = Field(
         description="The seeds of each column's pictures; empty until the first column is done.", examples=[[42, 1234]]
@@ -239,15 +237,15 @@ class MapTable(BaseModel):
 
 
 class KnownAdapter(BaseModel):
-    """All that is known of an adapter: beside these fields the facts of its file and what is claimed of it."""
+    """All that is known of an adapter: these fields, the facts of its file and its claims."""
 
     model_config = ConfigDict(extra="allow")
 
-    key: str = Field(description="By which every other request names it.", examples=[KEY])
+    key: str = Field(description="Its key in every other request.", examples=[KEY])
     name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
     family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
     paths: list[str] = Field(
-        description="Where its file lies; several where equal files do.",
+        description="Where its file is; several if there are copies.",
         examples=[["/home/me/loras/pencil_sketch_v1.safetensors"]],
     )
     mature: bool = Field(description="Whether its pictures may be for adults only.")
@@ -291,10 +289,10 @@ class SignatureRow(BaseModel):
 
 
 class Neighbours(BaseModel):
-    """Adapters that do most nearly the same, and the opposite."""
+    """The adapters with the most similar and the most opposite effect."""
 
-    nearest: list[HitRow] = Field(description="Those that do most nearly the same, the nearest first.")
-    opposite: list[HitRow] = Field(description="Those that do most nearly the opposite, the most opposite first.")
+    nearest: list[HitRow] = Field(description="The most similar, the nearest first.")
+    opposite: list[HitRow] = Field(description="The most opposite, the farthest first.")
 
 
 class PinnedCell(BaseModel):
@@ -313,7 +311,7 @@ class PinnedCell(BaseModel):
 
 
 class ImageId(BaseModel):
-    """By which a picture goes into a search."""
+    """The id of a picture that was sent."""
 
     image: str = Field(description="The `image` of a search.", examples=["7cbcf50d2f4b0e6a8d9c1b3a5e7f9012"])
 
@@ -321,11 +319,11 @@ class ImageId(BaseModel):
 class Health(BaseModel):
     """What the server holds and does."""
 
-    status: Literal["ok"] = Field(description="Always `ok`: whoever cannot answer says so by an error.")
+    status: Literal["ok"] = Field(description="Always `ok`; a server that cannot answer returns an error.")
     version: str = Field(description="The version of lorascope.", examples=["0.1.0"])
     adapters: int = Field(description="How many adapters are measured under the active Protocol.", examples=[26])
     protocols: int = Field(description="How many Protocols have signatures.", examples=[1])
-    work: Literal["idle", "starting", "running", "stopping"] = Field(description="What the worker does.")
+    work: Literal["idle", "starting", "running", "stopping"] = Field(description="What the worker is doing.")
 
 
 class ProtocolRow(BaseModel):
@@ -345,8 +343,8 @@ class ProtocolRow(BaseModel):
 class FolderRow(BaseModel):
     """A folder that may be indexed, and how many of its files are known, left out and new."""
 
-    id: int = Field(description="By which a run names it.", examples=[0])
-    path: str = Field(description="Where it lies.", examples=["/home/me/loras"])
+    id: int = Field(description="The id that a new run names.", examples=[0])
+    path: str = Field(description="Its path.", examples=["/home/me/loras"])
     files: int = Field(description="How many files it has that may be adapters.", examples=[28])
     known: int = Field(description="How many of them are measured, and have not changed since.", examples=[24])
     refused: int = Field(description="How many of them were left out.", examples=[2])

@@ -1,4 +1,4 @@
-"""Answers that a browser may keep: with a strong ETag, and empty where it has them already."""
+"""Responses that a browser may cache: a strong ETag, and 304 where it has the current version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tag(data: bytes) -> str:
 def cached(
     request: Request, data: bytes, kind: str, etag: str = "", *, zipped: bytes | None = None, seconds: int = _HOUR
 ) -> Response:
-    """An answer, or 304 if the caller has it.
+    """A response, or 304 if the caller has it.
 
     Args:
         request: whose ``If-None-Match`` and ``Accept-Encoding`` count.

@@ -1,4 +1,4 @@
-"""What the server is and holds."""
+"""Health, and the Protocols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["facts"])
 
 @router.get("/health", response_model=Health, responses=errors())
 def health(state: StateOf) -> dict[str, Any]:
-    """Whether it works, what it holds, what it does."""
+    """The state of the server, and what it holds."""
     overview = state.overview()
     return {
         "status": "ok",

@@ -18,19 +18,19 @@ PICTURE: Errors = {
         "description": "The picture, as it is stored",
     }
 }
-UNCHANGED: Errors = {304: {"description": "The caller has it already, as its `If-None-Match` says"}}
+UNCHANGED: Errors = {304: {"description": "The caller has the current version, as its `If-None-Match` says"}}
 EVENTS: Errors = {
     200: {
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}},
         "description": "Server-sent events `work`. The data of each is JSON: `state`, the `run` under way and those"
-        " that are `waiting`, as /runs tells them, how many `tries` wait, and the `last` error of the worker.",
+        " that are `waiting`, as in /runs, how many `tries` wait, and the `last` error of the worker.",
     }
 }
 _ERRORS = {
     400: (
-        "The body is no JSON, or the Host header is missing or malformed",
+        "The body is not JSON, or the Host header is missing or malformed",
         "bad-request",
-        "the body is no JSON that can be read",
+        "the body is not JSON",
     ),
     401: ("The token is missing or wrong", "no-token", "this server needs a token"),
     403: ("A page of another site asked", "cross-site", "this request came from a page of another site"),
@@ -38,16 +38,16 @@ _ERRORS = {
     408: ("The body took too long", "too-slow", "the body took more than 60 s"),
     409: ("Not in this state", "empty-library", "loras.db holds no signatures yet"),
     413: ("Too large", "too-large", "the body is larger than 64 KiB"),
-    421: ("The server does not go by this name", "wrong-host", "'example.org' is no name of this server"),
+    421: ("The server does not have this name", "wrong-host", "'example.org' is no name of this server"),
     422: ("A value does not fit", "bad-value", "limit: input should be a valid integer, not 'many'"),
     429: ("Too much is waiting already", "queue-full", "64 others are waiting for the encoder"),
     500: ("Internal server error", "internal-error", "internal server error"),
-    503: ("A model, the library or a turn is not to be had now", "busy", "encoding took more than 30 s"),
+    503: ("A model, the library or the encoder is not available now", "busy", "encoding took more than 30 s"),
 }
 
 
 def errors(*statuses: int) -> Errors:
-    """The errors of an endpoint: those that any can have, and its own."""
+    """The errors of an endpoint: the common ones and its own."""
     known = (400, 401, 421, 422, 500, 503, *statuses)
     return {status: {"model": Envelope, "description": _ERRORS[status][0]} for status in known}
 

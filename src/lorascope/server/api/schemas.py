@@ -1,4 +1,4 @@
-"""The shapes of requests: what does not fit is refused."""
+"""The models of the API's requests; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Asked(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
-        """JSON can escape half a character, which no file and no database takes."""
+        """Refuse half a surrogate pair, which JSON can spell but no file or database can store."""
         texts: list[Any] = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and HALF.search(text) for text in texts):
             raise ValueError("it holds half a character")
@@ -68,7 +68,7 @@ class Search(Asked):
         return [value] if isinstance(value, str) else value
 
     def request(self) -> Request:
-        """The same as a searcher takes it."""
+        """The request for a searcher."""
         return Request(
             self.q,
             adapters=examples(self.more, self.less),

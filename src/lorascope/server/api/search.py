@@ -36,7 +36,7 @@ async def search(request: Request, state: StateOf, asked: Annotated[Search, Quer
 
 @router.post("/search", response_model=SearchPage, responses=errors_of_change(404, 409, 429) | UNCHANGED)
 async def search_by_body(request: Request, state: StateOf, asked: Search) -> Response:
-    """The same, for queries that are too long for an address."""
+    """The same, for queries that are too long for a URL."""
     return await _answer(request, state, asked)
 
 
@@ -53,13 +53,13 @@ async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "
 async def _answer(request: Request, state: SharedState, asked: Search) -> Response:
     wanted = asked.request()
     answer = state.remembered(wanted, asked.protocol)
-    if answer is None or not answer.encoded:  # what was sent before takes no thread
+    if answer is None or not answer.encoded:  # a cached answer needs no thread
         answer = await run_in_threadpool(_encoded, state, wanted, asked.protocol)
     return cached(request, answer.encoded["json"], "application/json", zipped=answer.encoded["zipped"], seconds=0)
 
 
 def _encoded(state: SharedState, wanted: SearchRequest, protocol: str) -> CachedAnswer:
-    """An answer with the bytes that are sent of it."""
+    """An answer with its encoded bytes."""
     cached_answer = state.search(wanted, protocol)
     if not cached_answer.encoded:
         plain = plain_answer(cached_answer.answer)

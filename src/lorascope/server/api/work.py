@@ -1,4 +1,4 @@
-"""Runs, tries, and the stream of what happens."""
+"""Folders, runs and tries, and the stream of events."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.",
 TryId = Annotated[str, Path(max_length=64, description="The id that POST /tries returned.", examples=["b2xhZGRlcg"])]
 ImageNumber = Annotated[int, Path(ge=0, le=100, description="The number in the address of the picture.", examples=[0])]
 _APART = 0.25
-"""Seconds between two looks: a page need not know more often."""
+"""Seconds between two checks for changes; a page needs no more."""
 _HEARTBEAT = 60
+_SHOWN = 50
 _MOST_LISTENERS = 64
 
 
 @router.get("/folders", response_model=list[FolderRow], responses=errors())
 def folders(state: StateOf) -> list[dict[str, Any]]:
-    """The folders that may be indexed, each with how many of its files are known, left out, and new."""
+    """The folders that may be indexed, with the number of files that are known, left out and new."""
     return state.folders()
 
 
@@ -46,8 +47,8 @@ def refusals(state: StateOf, part: Annotated[Part, Query()]) -> dict[str, Any]:
 
 @router.get("/runs", responses=errors())
 def runs(state: StateOf) -> list[RunRow]:
-    """The latest runs, the last first."""
-    return [RunRow(**run) for run in state.work.runs()]
+    """The latest 50 runs, the last first."""
+    return [RunRow(**run) for run in state.work.runs()[:_SHOWN]]
 
 
 @router.post("/runs", status_code=202, responses=errors_of_change(404, 409, 429))
@@ -58,26 +59,26 @@ def start_run(state: StateOf, asked: NewRun) -> RunRow:
 
 @router.get("/runs/{number}", responses=errors(404))
 def run(state: StateOf, number: Number) -> RunRow:
-    """How a run stands."""
+    """The state of a run."""
     return RunRow(**state.work.run(number))
 
 
 @router.post("/runs/{number}/pause", status_code=202, responses=errors_of_change(404, 409))
 def pause(state: StateOf, number: Number) -> RunRow:
-    """End it after the block that is under way, and free the models. It can be resumed."""
-    return RunRow(**state.work.pause(number))
+    """End a run after its current block, and free the models. It can be resumed."""
+    return RunRow(**state.work.end(number, "pause"))
 
 
 @router.post("/runs/{number}/resume", status_code=202, responses=errors_of_change(404, 409, 429))
 def resume(state: StateOf, number: Number) -> RunRow:
-    """Go on where it was."""
+    """Continue a run where it ended."""
     return RunRow(**state.work.resume(number))
 
 
 @router.post("/runs/{number}/cancel", status_code=202, responses=errors_of_change(404, 409))
 def cancel(state: StateOf, number: Number) -> RunRow:
-    """End it after the block that is under way. What it measured is kept."""
-    return RunRow(**state.work.cancel(number))
+    """End a run after its current block. What it measured is kept."""
+    return RunRow(**state.work.end(number, "cancel"))
 
 
 @router.get(
@@ -86,7 +87,7 @@ def cancel(state: StateOf, number: Number) -> RunRow:
     responses=errors(429) | EVENTS,
 )
 async def events(request: Request, state: StateOf) -> Response:
-    """How the work stands, now and after every change, as server-sent events."""
+    """The state of the work, now and after every change, as server-sent events."""
     if len(state.work.listeners) >= _MOST_LISTENERS:
         problem = f"{_MOST_LISTENERS} pages are listening already"
         raise Problem(429, "queue-full", problem, "close some of them", wait=60)
@@ -103,7 +104,7 @@ async def _stream(state: SharedState) -> AsyncGenerator[str]:
                 yield f"event: work\ndata: {json.dumps(snapshot)}\n\n"
                 quiet = 0
             elif (quiet := quiet + 1) % _HEARTBEAT == 0:
-                yield ": still here\n\n"  # a page that has gone is noticed by what cannot be sent to it
+                yield ": still here\n\n"  # a closed page is noticed when sending fails
             await asyncio.sleep(_APART)
 
 
@@ -115,7 +116,7 @@ def start_try(state: StateOf, asked: NewTry) -> TryRow:
 
 @router.get("/tries/{name}", responses=errors(404))
 def get_try(state: StateOf, name: TryId) -> TryRow:
-    """How a try stands. Pictures can be fetched as they appear."""
+    """The state of a try. Pictures can be fetched as they appear."""
     return TryRow(**state.tries.get(name))
 
 

@@ -1,4 +1,4 @@
-"""The page of one adapter: all that is known of it."""
+"""The page of one adapter."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lorascope.server.pages.cards import Card, Cells, card, ranged
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
-from lorascope.server.shared_state import StateOf, known_adapter
+from lorascope.server.shared_state import StateOf, known_adapter, named_protocol
 from lorascope.signature import CategoryProfile, Signature
 
 router = APIRouter(include_in_schema=False)
 
 _PHRASES = 4
-"""How many of the claimed words are asked for, to see whether the adapter does what they say."""
+"""How many of the claimed phrases are searched for, to see whether the adapter does what they say."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """A bar of the profile: how far the adapter does there what it does on the whole, -1 to 1."""
+    """A bar of the profile. ``alignment`` is the cosine between the effect here and the whole one, -1 to 1."""
 
     name: str
     word: str
@@ -41,7 +41,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Measured:
-    """A signature under one Protocol, ready to be shown."""
+    """A signature under one Protocol, prepared for the template."""
 
     protocol: StoredProtocol
     signature: Signature
@@ -67,9 +67,9 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
     with state.library() as library:
         found = known_adapter(library, key)
         under = _signatures(library, key)
-        chosen = _chosen(under, protocol)
-        if chosen is None:
+        if not under:
             return page(request, "unmeasured.html.jinja", adapter=found, facts=_facts(found))
+        chosen = named_protocol([stored for stored, _ in under.values()], protocol)
         stored = under[chosen.protocol.digest][1]
         cells = Cells.of(library, chosen, [key])
         shown = card(found, stored, cells.pairs(key), chosen.preset.thresholds)
@@ -95,7 +95,7 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
 
 @router.get("/adapters/{key}/words")
 def words(request: Request, state: StateOf, key: str, protocol: Annotated[str, Query()] = "") -> Response:
-    """Ask for the words that an adapter is described by, and tell at which place it comes."""
+    """Search for the words that an adapter is described by, and show its rank for each."""
     with state.library() as library:
         found = known_adapter(library, key)
         searcher = state.searcher(library, protocol)
@@ -129,15 +129,6 @@ def _signatures(library: Library, key: str) -> dict[str, tuple[StoredProtocol, S
         for stored in library.protocols.all()
         if (signatures := library.signatures.get(stored.protocol.digest, [key]))
     }
-
-
-def _chosen(under: dict[str, tuple[StoredProtocol, StoredSignature]], name: str) -> StoredProtocol | None:
-    protocols = [stored for stored, _ in under.values()]
-    if name:
-        protocols = [stored for stored in protocols if stored.goes_by(name)]
-        if not protocols:
-            raise Problem(404, "unknown-protocol", f"It was not measured under {name[:80]!r}", "Leave protocol out")
-    return protocols[0] if protocols else None
 
 
 def _measured(protocol: StoredProtocol, stored: StoredSignature) -> Measured:
@@ -185,7 +176,7 @@ def _others(under: dict[str, tuple[StoredProtocol, StoredSignature]], chosen: St
 
 
 def _claims(adapter: StoredAdapter, protocol: StoredProtocol, signature: Signature) -> list[tuple[str, str, str, str]]:
-    """What is claimed, where, and what was measured beside it: (name, value, source, measured)."""
+    """Each claim with what was measured beside it: (name, value, source, measured)."""
     facts = adapter.facts
     policy = {
         "adapter": "appended to its own prompts",

@@ -69,7 +69,10 @@ def start(
 @router.post("/work/runs/{number}/{what}")
 def steer(state: StateOf, number: int, what: Literal["pause", "resume", "cancel"]) -> Response:
     """Pause, resume or stop a run."""
-    getattr(state.work, what)(number)
+    if what == "resume":
+        state.work.resume(number)
+    else:
+        state.work.end(number, what)
     return RedirectResponse("/work", 303)
 
 
