@@ -536,7 +536,11 @@ def test_merging_brings_all_that_another_library_knows(elsewhere: Path, library:
     assert merge(elsewhere, library).adapters == 2
     with Library(elsewhere) as other:
         assert measured(library) == measured(other)
-        assert library.adapters.all() == other.adapters.all()
+        known = {
+            key: dataclasses.replace(one, facts={name: fact for name, fact in one.facts.items() if name != "tensors"})
+            for key, one in other.adapters.all().items()
+        }
+        assert library.adapters.all() == known  # by its tensors, a file here would be taken for an adapter from there
         # sizes and times are not taken over: a file is known when it was read here
         assert {path: key for path, (key, *_) in library.adapters.stamps().items()} == {
             path: key for path, (key, *_) in other.adapters.stamps().items()

@@ -15,7 +15,7 @@ import pytest
 from fakes import tint
 
 from lorascope.errors import LibraryError
-from lorascope.library import Library, merge
+from lorascope.library import Library, merge, verify
 from lorascope.library.codec import columns
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
@@ -250,6 +250,15 @@ def test_evidence_is_checked_as_strictly(spoil: str, source: Path, library: Libr
     with pytest.raises(LibraryError, match=r"block 0 of sha256:.*: nothing was imported"):
         merge(source, library)
     assert answers(library) == {"adapters": {}}
+
+
+def test_a_library_of_an_earlier_version_is_imported(tmp_path: Path, library: Library) -> None:
+    for name in ("library-0.1.0.db", "library-0.1.0.evidence.db"):
+        shutil.copy(Path(__file__).parent / "data" / name, tmp_path / name)
+    merged = merge(tmp_path / "library-0.1.0.db", library)
+    assert merged.adapters == len(library.adapters.all()) > 0
+    assert merged.recomputed > 0
+    assert verify(library) == []
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path, library: Library) -> None:

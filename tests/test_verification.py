@@ -17,7 +17,7 @@ from lorascope.cli.app import app
 from lorascope.errors import LibraryError
 from lorascope.library import BARE, Library, verify
 from lorascope.library.codec import columns
-from lorascope.measure import index, load_bench
+from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 
 FLIPS = 40
@@ -28,9 +28,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two adapters, one measured in full, one at a glance."""
     place = tmp_path_factory.mktemp("made")
     with Library(place / "library.db", create=True) as library:
-        bench = load_bench(Preset.load(Path(__file__).parent / "fake.toml"), library)
-        index([tint(place / "loras" / "red.safetensors", red=0.2)], bench, precision="full")
-        index([tint(place / "loras" / "redder.safetensors", red=0.3)], bench, precision="glance")
+        worker = load_worker(Preset.load(Path(__file__).parent / "fake.toml"))
+        index([tint(place / "loras" / "red.safetensors", red=0.2)], worker, library, precision="full")
+        index([tint(place / "loras" / "redder.safetensors", red=0.3)], worker, library, precision="glance")
     for path in place.glob("*.db"):
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -124,7 +124,7 @@ def test_after_a_repair_only_what_was_damaged_is_measured_again(
             library.evidence.blocks(key, digest)
         named = verify(library, repair=True)
         assert any(row in one.what and one.repair == "dropped" for one in named)
-        outcome = index([copy.parent / "loras" / "red.safetensors"], load_bench(preset, library), precision="full")
+        outcome = index([copy.parent / "loras" / "red.safetensors"], load_worker(preset), library, precision="full")
         assert outcome.cells == preset.block_size
         assert verify(library) == []
     assert signatures(answers(copy)) == signatures(before)
@@ -148,7 +148,7 @@ def test_what_only_the_other_file_kept_over_a_power_cut_is_named_and_fetched_bac
         (one, *_) = verify(library, repair=True)
         assert "is of 1120 cells, of which the evidence holds 32" in one.what
         red = copy.parent / "loras" / "red.safetensors"
-        assert index([red], load_bench(preset, library), precision="full").cells == preset.block_size
+        assert index([red], load_worker(preset), library, precision="full").cells == preset.block_size
         assert verify(library) == []
     damage(copy, "DELETE FROM signatures")
     with Library(copy) as library:

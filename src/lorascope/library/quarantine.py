@@ -166,7 +166,9 @@ def _checked_tables(connection: sqlite3.Connection, path: Path, schema: str) -> 
             if kind == "table" and table == name and (name in tables or name in _OURS):
                 _check_columns(connection, ours, path, name, sql)
                 found.add(name)
-            elif kind != "index" or table not in tables or (sql is not None and _plain(sql) not in indexes):
+            elif (
+                kind != "index" or table not in tables.union(_OURS) or (sql is not None and _plain(sql) not in indexes)
+            ):
                 raise LibraryError(
                     f"{path} holds the {kind!s:.20} {name!s:.80}, which no library has: it is not imported"
                 )

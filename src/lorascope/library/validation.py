@@ -196,8 +196,9 @@ def _category(row: object) -> None:
 def _record(kind: type[Any], fields: dict[str, Any], what: str) -> Any:
     """A dataclass of plain fields, each of its declared type."""
     declared = {one.name: str(one.type) for one in dataclasses.fields(kind)}
-    if fields.keys() != declared.keys():
-        odd = ", ".join(sorted(map(str, fields.keys() ^ declared.keys())))[:80]
+    younger = {one.name for one in dataclasses.fields(kind) if one.default is not dataclasses.MISSING}
+    if odd_names := (fields.keys() ^ declared.keys()) - (younger - fields.keys()):
+        odd = ", ".join(sorted(map(str, odd_names)))[:80]
         raise LibraryError(f"{what} lacks or adds {odd}")
     return kind(**{name: _typed(value, declared[name], f"{what}'s {name}") for name, value in fields.items()})
 
@@ -249,6 +250,8 @@ def facts(value: object) -> dict[str, Any]:
     found = json_object(value, "the facts of an adapter")
     plain(found, "the facts of an adapter")
     kept = {name: item for name, item in found.items() if name in _FACTS and item is not None}
+    if isinstance(kept.get("claims"), dict):
+        kept["claims"] = {name: claim for name, claim in kept["claims"].items() if name in _CLAIMS}
     for name, item in kept.items():
         if not _FACTS[name](item):
             raise LibraryError(f"the fact {name} is {_shown(item)}, which is no such fact")
@@ -282,7 +285,6 @@ def _is_claims(value: object) -> bool:
         isinstance(claim, dict)
         and claim.keys() == {"value", "source"}
         and _is_text(claim["source"])
-        and name in _CLAIMS
         and _CLAIMS[name](claim["value"])
         for name, claim in value.items()
     )
@@ -298,11 +300,12 @@ def _is_spectrum(value: object) -> bool:
 
 
 _CLAIMS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("title", "description", "base_model"), _is_text),
+    **dict.fromkeys(("title", "description", "base_model", "lineage"), _is_text),
     **dict.fromkeys(("triggers", "tags"), _is_texts),
     **dict.fromkeys(("nsfw_level", "civitai_model", "civitai_version"), _is_count),
     "weight": _is_number,
 }
+# "tensors" is not among these: by it a file of mine would be taken for a stranger's adapter
 _FILE_FACTS = {"format", "kinds", "ranks", "components", "size"}
 _FACTS: dict[str, Callable[[object], bool]] = {
     "format": _is_text,
@@ -316,6 +319,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "modules_matched": _is_count,
     "modules_total": _is_count,
     "unmatched": _is_texts,
+    "notes": _is_texts,
     "prompts_cut": _is_count,
     "spectrum": _is_spectrum,
     "folder_name": _is_text,
