@@ -46,6 +46,12 @@ def test_only_the_header_of_a_large_file_is_read(tmp_path: Path) -> None:
     assert read_header(path).tensors["a"].stop == size
 
 
+def test_a_header_of_absurdly_many_tensors_is_refused() -> None:
+    entries = {str(n): {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]} for n in range(100_001)}
+    with pytest.raises(BadHeader, match="lists 100001 tensors; at most 100000 are read"):
+        parse_header(craft.raw(entries))
+
+
 def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """16 GB that took up 44 KB on the disk were read into memory."""
     size = 16 * 2**30
@@ -62,7 +68,7 @@ def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
 def test_a_shape_of_absurdly_many_axes_is_refused_at_once() -> None:
     """Their product took time that grew with the square of their number."""
     axes = [2**62] * 200_000
-    with pytest.raises(BadHeader, match="the entry of tensor 'a' is invalid|does not fill"):
+    with pytest.raises(BadHeader, match="tensor 'a': it has 200000 axes; at most 8 are read"):
         parse_header(craft.raw({"a": {"dtype": "F16", "shape": axes, "data_offsets": [0, 0]}}))
 
 

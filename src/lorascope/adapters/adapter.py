@@ -11,7 +11,7 @@ from typing import Final
 from lorascope.adapters.claims import Claim, Claims, header_claims, lineage_claim
 from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
-from lorascope.adapters.keys import Grouped, bundled, foreign, group_keys
+from lorascope.adapters.keys import Grouped, foreign, group_keys
 from lorascope.adapters.kinds import Module, ShapeProblem, describe
 from lorascope.adapters.settings import Settings
 from lorascope.adapters.sidecar import peft_config, sidecar_claims
@@ -21,7 +21,7 @@ from lorascope.families import architecture, named, title_of
 _SCALARS: Final = frozenset({"alpha", "on_input"})
 """Parts that trainers do write as whole numbers."""
 _SHOWN: Final = 4
-"""Kinds of modules that are named for an unknown file."""
+"""Kinds of modules that are named for an unknown file, and embeddings that are named for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +122,29 @@ def _notes(
 ) -> Iterator[str]:
     """Yield what a person should know of how the file is read."""
     config = peft_config(path)
-    settings = Settings.read(header.metadata, config, path)
+    settings = Settings.read(header, config, path)
     scaled = [alias for alias, module in modules.items() if module.rank is not None]
     silent = [alias for alias in scaled if "alpha" not in grouped.modules[alias]]
-    if silent and not settings.states_alpha():
-        yield f"no alpha is stated for {len(silent)} of {len(scaled)} modules; alpha = rank is assumed (factor 1)"
+    assumed = components((alias for alias in silent if not _states_alpha(settings, alias, found.family)), found.family)
+    if assumed:
+        where = ", ".join(assumed)
+        count = f"{sum(assumed.values())} of {len(scaled)} modules"
+        yield f"no alpha is stated for {count} ({where}); alpha = rank is assumed (factor 1)"
     if config is None and path.with_name("adapter_config.json").is_file():
         yield "adapter_config.json beside it is not used: the folder holds several adapters"
     if start := settings.starts():
         yield f"its factors hold a part of the base weights ({start}), which is subtracted"
     if any("dora" in parts for parts in grouped.modules.values()):
         yield "DoRA: at scales other than 1 peft's rule is used; LyCORIS and ComfyUI interpolate the merged weight"
-    if words := bundled(grouped.strays):
-        yield f"holds embeddings, which are not applied: {', '.join(words[:5])}"
+    if words := grouped.embeddings:
+        yield f"holds embeddings, which are not measured: {', '.join(words[:_SHOWN])}{', ...' * (len(words) > _SHOWN)}"
     if found.family == "unknown":
         yield f"holds {_summary(modules)}"
+
+
+def _states_alpha(settings: Settings, alias: str, family: str) -> bool:
+    (part,) = components([alias], family)
+    return settings.of(part).alpha_of(alias) is not None
 
 
 def _summary(modules: Mapping[str, Module]) -> str:

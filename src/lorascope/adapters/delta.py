@@ -34,10 +34,6 @@ _DTYPES: Final[Mapping[str, torch.dtype]] = {
 }  # fmt: skip
 
 
-_MOST_AXES: Final = 8
-"""A kernel of a video model has five; torch calculates with at most 64."""
-
-
 class Parameter(NamedTuple):
     """A parameter of the base model, in diffusers' names."""
 
@@ -124,11 +120,12 @@ def load_delta(
     """
     if isinstance(data, Path):
         name, config = data, config if config is not None else peft_config(data)
+        check_shapes(data, names)  # a large file of another base is refused before all of it is read
         data = read_file(data)
     path, view = Path(name), memoryview(data)
     header = parse_header(view, path)
     grouped, modules, matched, unmatched = _match(header, names, path)
-    maker = Build(names, Settings.read(header.metadata, config, path), path)
+    maker = Build(names, Settings.read(header, config, path), path)
     tensors = _tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
     for alias, found in matched.items():
@@ -152,16 +149,23 @@ def check_shapes(path: Path, names: Names) -> None:
     _match(read_header(path), names, path)
 
 
-def _match(
-    header: Header, names: Names, path: Path
-) -> tuple[Grouped, dict[str, Module], dict[str, tuple[Target, ...]], tuple[str, ...]]:
-    """Group a header's keys, describe its modules, and find them in the base model, with the keys that are not."""
+class _Match(NamedTuple):
+    """An adapter's modules and those of the base model that they mean, from its header alone."""
+
+    grouped: Grouped
+    modules: Mapping[str, Module]
+    matched: Mapping[str, tuple[Target, ...]]
+    unmatched: tuple[str, ...]
+
+
+def _match(header: Header, names: Names, path: Path) -> _Match:
+    """Look up every module in the base model; refuse the file if they belong to another one."""
     grouped, modules = survey(header, path)
     matched = {alias: found for alias in modules if (found := names.find(alias))}
     lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
     unmatched = (*grouped.strays, *lost)
     _check_base(matched, modules, unmatched, names, path)
-    return grouped, modules, matched, unmatched
+    return _Match(grouped, modules, matched, unmatched)
 
 
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
@@ -186,10 +190,6 @@ def _tensor(view: memoryview, start: int, info: TensorInfo, key: str, path: Path
     dtype = _DTYPES[info.dtype]
     if info.start == info.stop:
         raise MalformedAdapter(path, f"tensor {key!r} of shape {list(info.shape)} is empty", "Export it again")
-    if len(info.shape) > _MOST_AXES:
-        raise MalformedAdapter(
-            path, f"tensor {key!r} has {len(info.shape)} axes, which no weight has", "Export it again"
-        )
     # a copy of its own: aligned, writable, and the file's bytes can go
     raw = bytearray(view[start + info.start : start + info.stop])
     return torch.frombuffer(raw, dtype=dtype).reshape(info.shape)

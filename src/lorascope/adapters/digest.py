@@ -44,7 +44,7 @@ def tensors_digest(
     for key, info in sorted(header.tensors.items()):
         total.update(json.dumps([key, info.shape]).encode())
         total.update(_as_float32(view[header.data_start + info.start : header.data_start + info.stop], info.dtype))
-    total.update(json.dumps(asdict(Settings.read(header.metadata, config, path)), sort_keys=True).encode())
+    total.update(json.dumps(asdict(Settings.read(header, config, path)), sort_keys=True).encode())
     return total.hexdigest()
 
 

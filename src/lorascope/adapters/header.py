@@ -27,8 +27,10 @@ from lorascope.errors import (
 
 MAX_HEADER: Final = 32_000_000
 """Bytes. The format allows 100 million; the largest that trainers write, with all captions, stay below 10."""
-MAX_AXES: Final = 64
-"""Of a tensor: what torch can calculate with."""
+MAX_TENSORS: Final = 100_000
+"""In one file. The largest that trainers write have some ten thousand."""
+MAX_AXES: Final = 8
+"""Of a tensor. A kernel of a video model has five."""
 _SPARSE: Final = 64
 _LARGE: Final = 2**30
 """A file of more bytes than this that takes up less than a 64th of them on the disk is made of holes. For smaller ones
@@ -224,6 +226,8 @@ def _parse(raw: bytes, size: int, path: Path) -> Header:
     except ValueError as error:
         raise BadHeader(path, f"its header is not valid JSON: {error}", _AGAIN) from error
     entries = cast("dict[str, object]", content)
+    if len(entries) > MAX_TENSORS:
+        raise BadHeader(path, f"its header lists {len(entries)} tensors; at most {MAX_TENSORS} are read", _AGAIN)
     _check_names(entries, path)
     metadata = _metadata(entries.pop("__metadata__", None), path)
     tensors = {name: _tensor_info(name, entry, path) for name, entry in entries.items()}
@@ -267,7 +271,8 @@ def _tensor_info(name: str, entry: object, path: Path) -> TensorInfo:
         dtype, shape = cast("str", fields["dtype"]), cast("list[int]", fields["shape"])
         start, stop = cast("list[int]", fields["data_offsets"])
         item_size = ITEM_SIZE[dtype]
-        listed = isinstance(fields["shape"], list) and len(shape) <= MAX_AXES
+        many = isinstance(fields["shape"], list) and len(shape) > MAX_AXES
+        listed = isinstance(fields["shape"], list) and not many
         # bool is an int to Python, and a float would pass every comparison below
         whole = listed and all(type(number) is int and 0 <= number <= _HIGHEST for number in (start, stop, *shape))
         fits = whole and stop - start == item_size * math.prod(shape)
@@ -275,7 +280,8 @@ def _tensor_info(name: str, entry: object, path: Path) -> TensorInfo:
         raise BadHeader(path, f"the entry of tensor {name!r:.120} is invalid: {shown(entry)}", _AGAIN) from error
     if not fits:
         place = f"{dtype} {shown(shape)} does not fill bytes {shown(start)} to {shown(stop)}"
-        raise BadHeader(path, f"tensor {name!r:.120}: {place}", _AGAIN)
+        reason = f"it has {len(shape)} axes; at most {MAX_AXES} are read" if many else place
+        raise BadHeader(path, f"tensor {name!r:.120}: {reason}", _AGAIN)
     return TensorInfo(dtype, tuple(shape), start, stop)
 
 

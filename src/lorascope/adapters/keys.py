@@ -64,6 +64,7 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
 """Keys of files that are known and cannot be read: what they are, and what to do."""
 
 _BUNDLED: Final = "bundle_emb."
+"""Begins the keys of embeddings that OneTrainer and others put into an adapter's file; their name follows."""
 _XLABS: Final = tuple(f".processor.{name}_lora{number}" for name in ("qkv", "proj") for number in (1, 2))
 
 
@@ -74,10 +75,12 @@ class Grouped:
     Attributes:
         modules: Alias of a module to its parts.
         strays: Keys that belong to no module.
+        embeddings: Names of the textual inversions that are in the file, too.
     """
 
     modules: Mapping[str, Parts]
     strays: tuple[str, ...]
+    embeddings: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=1 << 15)  # the same few thousand keys occur in every file of a library
@@ -97,7 +100,11 @@ def group_keys(keys: Iterable[str]) -> Grouped:
     """Gather keys by module; a bare ``.weight`` counts only beside the ``.on_input`` of an IA3."""
     modules: dict[str, dict[str, str]] = {}
     strays: list[str] = []
+    embeddings: dict[str, None] = {}
     for key in keys:
+        if key.startswith(_BUNDLED):
+            embeddings[key.removeprefix(_BUNDLED).partition(".")[0]] = None
+            continue
         found = split_key(key)
         if found is None or found[1] in modules.get(found[0], ()):
             strays.append(key)
@@ -108,7 +115,7 @@ def group_keys(keys: Iterable[str]) -> Grouped:
             strays.append(parts.pop("weight"))
         if not parts:
             del modules[alias]
-    return Grouped(modules, tuple(strays))
+    return Grouped(modules, tuple(strays), tuple(embeddings))
 
 
 def foreign(keys: Iterable[str]) -> tuple[str, str] | None:
@@ -118,12 +125,6 @@ def foreign(keys: Iterable[str]) -> tuple[str, str] | None:
             if re.search(mark, key):
                 return kind, remedy
     return None
-
-
-def bundled(keys: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the embeddings that OneTrainer and others put into an adapter's file."""
-    names = (key.removeprefix(_BUNDLED).rpartition(".")[0] for key in keys if key.startswith(_BUNDLED))
-    return tuple(dict.fromkeys(names))
 
 
 def _split_chain(key: str, pieces: list[str]) -> tuple[str, str] | None:

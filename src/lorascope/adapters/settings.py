@@ -9,6 +9,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import cast
 
+from lorascope.adapters.header import Header
 from lorascope.errors import MalformedAdapter
 
 _AT_A_DOT = r"(?:.*\.)?{}"
@@ -19,6 +20,8 @@ _HARMLESS_STARTS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", 
 _KNOWN_STARTS = frozenset({"", "pissa", "olora"})
 """Values that say which part of the base weight the factors held before training, so that it can be subtracted."""
 CONVERT = "Save it from peft with path_initial_model_for_weight_conversion, which makes a plain LoRA of it"
+_ROOTED = (".a1.weight", ".lokr_w2")
+"""Ends of keys of the kinds that LyCORIS' ``rs_lora`` matters for: GLoRA, and LoKr of whole factors."""
 _YES = frozenset({"true", "1", "yes"})
 
 
@@ -69,21 +72,21 @@ class Settings:
     default: Config
     components: Mapping[str, Config]
     rooted: bool = False
-    """Whether LyCORIS' ``rs_lora`` was on: then it divided by the root of the rank while training."""
+    """Whether LyCORIS' ``rs_lora`` was on for a kind whose stored alpha does not hold the root of the rank."""
 
     def of(self, component: str) -> Config:
         """Return the config of a component."""
         return self.components.get(component, self.default)
 
     @staticmethod
-    def read(metadata: Mapping[str, str], config: Mapping[str, object] | None, path: Path) -> "Settings":
-        """Read the header first and peft's file after it.
+    def read(header: Header, config: Mapping[str, object] | None, path: Path) -> "Settings":
+        """Read all that decides, beside the tensors, what an adapter does: the header first and peft's file after it.
 
         LyCORIS' ``rs_lora`` changes nothing for most kinds: the alpha that is stored with it gives the right factor
-        when it is divided by the rank, as every alpha in a file is.
+        when it is divided by the rank, as every alpha in a file is. GLoRA and LoKr of two whole factors are otherwise.
 
         Args:
-            metadata: The header's free text. diffusers keeps peft's configs in ``lora_adapter_metadata``,
+            header: Its free text counts. diffusers keeps peft's configs in ``lora_adapter_metadata``,
                 with each key led by its component ("unet.lora_alpha"); LyCORIS keeps its options in
                 ``ss_network_args``.
             config: The content of peft's ``adapter_config.json``, if there is one.
@@ -93,7 +96,7 @@ class Settings:
             MalformedAdapter: An alpha is no number, or none that any trainer writes; or the factors hold a part of
                 the base weight that cannot be known.
         """
-        stated = _object(metadata.get("lora_adapter_metadata"))
+        stated = _object(header.metadata.get("lora_adapter_metadata"))
         components: dict[str, dict[str, object]] = {}
         for key, value in stated.items():
             component, dot, name = key.partition(".")
@@ -108,12 +111,9 @@ class Settings:
             if one.start not in _KNOWN_STARTS:
                 reason = f"its factors hold a part of the base weights (init_lora_weights is {one.start!r:.80})"
                 raise MalformedAdapter(path, f"{reason}, which cannot be computed from them", CONVERT)
-        option = _object(metadata.get("ss_network_args")).get("rs_lora")
-        return Settings(default, made, option is True or str(option).lower() in _YES)
-
-    def states_alpha(self) -> bool:
-        """Tell whether any config has an alpha."""
-        return any(one.alpha is not None or one.alphas for one in (self.default, *self.components.values()))
+        option = _object(header.metadata.get("ss_network_args")).get("rs_lora")
+        rooted = str(option).lower() in _YES and any(key.endswith(_ROOTED) for key in header.tensors)
+        return Settings(default, made, rooted)
 
     def starts(self) -> str:
         """Return what the factors were before training, if that was a part of the base weights."""
