@@ -146,6 +146,26 @@ def test_inspect_names_an_adapter_that_is_all_zero(tmp_path: Path) -> None:
     assert "1 lora; all zero" in call("inspect", tmp_path).stdout
 
 
+def test_inspect_and_show_print_the_notes_of_reading_a_file(tmp_path: Path) -> None:
+    """What was assumed or ignored was kept in the record and shown to nobody."""
+    path = tint(tmp_path / "ink.safetensors", red=0.3)
+    path.with_suffix(".json").write_text("{")
+    path.with_suffix(".civitai.info").write_text('{"baseModel": "\\u001b[31mPony"}')
+    options = ("-l", tmp_path / "l.db")
+    call("index", path, *options, "--preset", FAKE, "--precision", "glance")
+    lines = {
+        "table": call("inspect", tmp_path).stdout,
+        "file": call("inspect", path).stdout,
+        "show": call("show", "ink", *options).stdout,
+    }
+    for told in lines.values():
+        assert "ink.json ignored: " in told
+        assert "\x1b" not in told
+    for told in (lines["file"], lines["show"]):
+        assert f"path\t{path}" in told
+        assert "claims base_model\t\\x1b[31mPony" in told
+
+
 def test_index_measures_and_tells_how_it_went(folder: Path, tmp_path: Path) -> None:
     options = ("--library", tmp_path / "l.db", "--preset", FAKE, "--precision", "glance")
     first = answer("index", folder, *options)

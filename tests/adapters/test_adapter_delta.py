@@ -393,7 +393,7 @@ def test_the_config_beside_a_renamed_adapter_is_used_if_it_is_the_only_one(
     craft.save(tmp_path / "another.safetensors", tensors)
     notes = " ".join(read_adapter(path).notes)
     assert "adapter_config.json beside it is not used" in notes
-    assert "no alpha is stated for 1 of 1 modules; alpha = rank is assumed" in notes
+    assert "no alpha is stated for 1 of 1 modules (unet); alpha = rank is assumed" in notes
 
 
 def test_an_alpha_that_only_one_component_states_is_assumed_for_the_others(names: Names, tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_flat_image_model_and_dotted_text_encoders_load_together(
     tensors = two({f"{FLAT[LINEAR]}.alpha": torch.tensor(6.0)}, FLAT[LINEAR], (16, 16))
     for encoder in ("text_encoder", "text_encoder_2"):
         alias = f"{encoder}.text_model.encoder.layers.0.self_attn.q_proj"
-        tensors |= {f"{alias}.lora_A.weight": down, f"{alias}.lora_B.weight": up}
+        tensors |= {f"{alias}.lora_A.weight": down.clone(), f"{alias}.lora_B.weight": up.clone()}
     delta = load(tensors, names, tmp_path)
     assert delta.coverage.matched == delta.coverage.total == 3
     for component, name in delta.targets:
@@ -439,7 +439,7 @@ def test_embeddings_in_its_file_are_named_and_the_network_is_measured(
     delta, adapter = load_delta(path, names), read_adapter(path)
     torch.testing.assert_close(changed(delta, weights, LINEAR), alone)
     assert delta.coverage.unmatched == adapter.unmatched == ()
-    assert "holds embeddings, which are not measured: zxq face, style, old" in adapter.notes
+    assert "holds embeddings, which are not measured: old, style, zxq face" in adapter.notes
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascope.adapters import scan
+from lorascope.errors import UnreadableAdapter
 
 
 def lay(folder: Path, *names: object) -> None:
@@ -16,7 +17,7 @@ def lay(folder: Path, *names: object) -> None:
         path.write_bytes(b"x")
 
 
-def found(folder: Path, report: Callable[[Path, str], None] | None = None) -> list[str]:
+def found(folder: Path, report: Callable[[UnreadableAdapter], None] | None = None) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in scan([folder], report)]
 
 
@@ -58,9 +59,9 @@ def test_a_folder_that_cannot_be_read_is_reported_and_passed_over(
         return true_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    reported = []
-    assert found(tmp_path, report=lambda path, why: reported.append((path.name, why))) == ["open/y.safetensors"]
-    assert reported == [("locked", "Permission denied")]
+    reported: list[UnreadableAdapter] = []
+    assert found(tmp_path, reported.append) == ["open/y.safetensors"]
+    assert [(error.path.name, error.reason) for error in reported] == [("locked", "cannot be read: Permission denied")]
     assert found(tmp_path) == ["open/y.safetensors"]
 
 
@@ -94,11 +95,12 @@ def test_links_out_of_the_named_folders_are_reported_and_not_followed(tmp_path: 
     (tmp_path / "mine" / "folder").symlink_to(tmp_path / "other" / "deep")
     (tmp_path / "mine" / "file.safetensors").symlink_to(tmp_path / "other" / "y.safetensors")
     (tmp_path / "mine" / "notes.txt").symlink_to("/etc/hostname")
-    reported: list[str] = []
-    assert found(tmp_path / "mine", lambda path, _: reported.append(path.name)) == ["x.safetensors"]
-    assert sorted(reported) == ["file.safetensors", "folder"]
-    everything = [path.name for path in scan([tmp_path / "mine"], follow_links=True)]
-    assert everything == ["file.safetensors", "x.safetensors", "z.safetensors"]
+    reported: list[UnreadableAdapter] = []
+    assert found(tmp_path / "mine", reported.append) == ["x.safetensors"]
+    assert sorted(error.path.name for error in reported) == ["file.safetensors", "folder"]
+    for error in reported:
+        target = error.path.resolve()
+        assert str(error).endswith(f"it links to {target}, outside of the folders that are named. Name that place, too")
     both = [path.name for path in scan([tmp_path / "mine", tmp_path / "other" / "deep"])]
     assert both == ["x.safetensors", "z.safetensors"]
 

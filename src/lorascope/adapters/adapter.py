@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from lorascope.families import architecture, named, title_of
 _SCALARS: Final = frozenset({"alpha", "on_input"})
 """Parts that trainers do write as whole numbers."""
 _SHOWN: Final = 4
-"""Kinds of modules that are named for an unknown file, and embeddings that are named for any."""
+"""Kinds of modules, keys or embeddings that are named in a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,15 @@ def _notes(
     if any("dora" in parts for parts in grouped.modules.values()):
         yield "DoRA: at scales other than 1 peft's rule is used; LyCORIS and ComfyUI interpolate the merged weight"
     if words := grouped.embeddings:
-        yield f"holds embeddings, which are not measured: {', '.join(words[:_SHOWN])}{', ...' * (len(words) > _SHOWN)}"
+        yield f"holds embeddings, which are not measured: {_some(words)}"
+    if strays := grouped.strays:
+        yield f"{len(strays)} keys follow no known pattern: {_some(strays)}"
     if found.family == "unknown":
         yield f"holds {_summary(modules)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _states_alpha(settings: Settings, alias: str, family: str) -> bool:

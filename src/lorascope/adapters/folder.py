@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from lorascope.adapters.header import unreadable
+from lorascope.errors import UnreadableAdapter
+
 SAFETENSORS: Final = ".safetensors"
 ADAPTERS: Final = (SAFETENSORS, ".sft")
 CANDIDATES: Final = (*ADAPTERS, ".pt", ".ckpt", ".bin", ".pth")
 """Pickles are listed too, so that they can be named and refused instead of silently left out."""
 
-Report = Callable[[Path, str], None]
+Report = Callable[[UnreadableAdapter], None]
 
 
-def scan(paths: Iterable[Path], report: Report | None = None, *, follow_links: bool = False) -> Iterator[Path]:
+def scan(paths: Iterable[Path], report: Report | None = None) -> Iterator[Path]:
     """Yield every file that may be an adapter, each once, in sorted order.
 
     Folders are searched to any depth. Links are followed, to files and to folders, as long as they stay in the
@@ -23,14 +26,13 @@ def scan(paths: Iterable[Path], report: Report | None = None, *, follow_links: b
     Args:
         paths: Files and folders. A file that is named here is yielded whatever it is called, even if it is
             missing: opening it says why.
-        report: Called with what is left out (a folder that cannot be read, a link that leads elsewhere), and why; by
-            default it is passed over.
-        follow_links: Follow links that lead out of the folders that are named, too.
+        report: Called with an error that says what is left out (a folder that cannot be read, a link that leads
+            elsewhere), why, and what to do; by default it is passed over.
     """
     seen: set[tuple[int, int]] = set()
     given: set[Path] = set()
     listed = list(paths)
-    roots = None if follow_links else tuple(os.path.realpath(path) for path in listed if _is_given_folder(path))
+    roots = tuple(os.path.realpath(path) for path in listed if _is_given_folder(path))
     for path in listed:
         if _is_given_folder(path):
             for found in _walk(path, seen, report or _ignore, roots):
@@ -49,11 +51,11 @@ def _is_given_folder(path: Path) -> bool:
         return False  # yielded as a file, so that opening it says why
 
 
-def _ignore(_path: Path, _reason: str) -> None:
+def _ignore(_error: UnreadableAdapter) -> None:
     return
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...] | None) -> Iterator[Path]:
+def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...]) -> Iterator[Path]:
     """Search one folder and those below it, with a stack instead of recursion: folders can be very deep."""
     stack = [os.fspath(folder)]
     while stack:
@@ -67,21 +69,22 @@ def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple
                 inside = (entry for entry in listing if entry.name[0] != "." and _stays(entry, roots, report))
                 entries = sorted(inside, key=lambda entry: entry.name)
         except OSError as error:
-            report(Path(here), error.strerror or str(error))
+            report(unreadable(Path(here), error))
             continue
         yield from (Path(entry.path) for entry in entries if _is_candidate(entry))
         stack.extend(entry.path for entry in reversed(entries) if _is_folder(entry, report))
 
 
-def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...] | None, report: Report) -> bool:
+def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...], report: Report) -> bool:
     """Tell whether an entry is, or links to, something in one of the folders that are named."""
-    if roots is None or not entry.is_symlink():
+    if not entry.is_symlink():
         return True
     target = os.path.realpath(entry.path)
     if any(target == root or target.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
         return True
     if _is_folder(entry, report) or entry.name.lower().endswith(CANDIDATES):
-        report(Path(entry.path), "it links to a place outside of the folders that are named; name that place, too")
+        reason = f"it links to {target}, outside of the folders that are named"
+        report(UnreadableAdapter(Path(entry.path), reason, "Name that place, too"))
     return False
 
 
@@ -100,5 +103,5 @@ def _is_folder(entry: "os.DirEntry[str]", report: Report) -> bool:
         return entry.is_dir()
     except OSError as error:
         if not entry.name.lower().endswith(CANDIDATES):
-            report(Path(entry.path), error.strerror or str(error))
+            report(unreadable(Path(entry.path), error))
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,30 @@ def print_adapter(adapter: StoredAdapter) -> None:
     if not adapter.paths and _from_file(adapter.key):
         rows.append(("path", f"{_GONE}: its file was replaced by another"))
     if "kinds" in facts:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
-        ranks = ", ".join(map(str, facts["ranks"]))
-        rows += [("format", facts["format"]), ("modules", f"{kinds}; rank {ranks or '–'}")]
+        rows += module_rows(facts)
         rows += [("matched", f"{facts.get('modules_matched', '?')} of {facts.get('modules_total', '?')} modules")]
     if spectrum := facts.get("spectrum"):
         change = f"{spectrum['norm']:.1%} of the weights it touches; stable rank {spectrum['stable_rank']:.1f}"
         rows.append(("changes", change))
     if facts.get("prompts_cut"):
         rows.append(("prompts cut", f"{facts['prompts_cut']} are too long for the base model with the trigger words"))
+    print_table(("", ""), rows + said_rows(facts))
+
+
+def module_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The format of a file's keys, and the kinds and ranks of its modules."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
+    ranks = ", ".join(map(str, facts["ranks"]))
+    return [("format", facts["format"]), ("modules", f"{kinds}; rank {ranks or '–'}")]
+
+
+def said_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is claimed of a file, with the place where it is said, and the notes of reading it."""
+    rows: list[tuple[str, str]] = []
     for name, claim in facts.get("claims", {}).items():
         value = plain_text(claim["value"]) if isinstance(claim["value"], str) else str(claim["value"])
         rows.append((f"claims {name}", f"{value[:300]}  ({claim['source']})"))
-    print_table(("", ""), rows)
+    return rows + [("note", note) for note in facts.get("notes", ())]
 
 
 def _there(path: str) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.output import counted, out, print_table
+from lorascope.families import title_of
 
 
 def print_inspected(rows: list[dict[str, Any]]) -> None:
-    """One line for each file, and totals by kind."""
+    """One line for each file, with the notes of reading it, and totals by kind."""
     shown = [
         (
             Path(row["path"]).name,
@@ -23,12 +24,26 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    columns = ["file", "base", "format", "modules", "rank", "triggers"]
-    if shown:
-        print_table(columns + (["sha256"] if len(shown[0]) > len(columns) else []), shown)
-        _print_totals(rows)
-    else:
+    if not rows:
         out.print("no adapter files here")
+        return
+    columns = ["file", "base", "format", "modules", "rank", "triggers", *(["sha256"] if "sha256" in rows[0] else [])]
+    if any(row["notes"] for row in rows):
+        columns.append("notes")
+        shown = [(*line, "; ".join(row["notes"])) for line, row in zip(shown, rows, strict=True)]
+    print_table(columns, shown)
+    _print_totals(rows)
+
+
+def print_file(row: dict[str, Any]) -> None:
+    """All that is known of one file."""
+    from lorascope.cli.details import module_rows, said_rows
+
+    parts = ", ".join(f"{count} in {part}" for part, count in row["components"].items())
+    rows = [("path", row["path"]), ("base", title_of(row["family"])), *module_rows(row), ("changes", parts)]
+    rows += [("size", f"{row['size'] / 1e6:.2f} MB"), *([("sha256", row["sha256"])] if "sha256" in row else [])]
+    effect = [("effect", "none: all its weights are zero")] if row["all_zero"] else []
+    print_table(("", ""), [*rows, *effect, *said_rows(row)])
 
 
 def _print_totals(rows: list[dict[str, Any]]) -> None:

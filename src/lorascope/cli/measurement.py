@@ -17,14 +17,16 @@ def inspect(
 ) -> None:
     """Show what adapter files are, from their headers: format, base family, ranks, trigger words, and all-zero files.
 
+    Of a single file, all that is known is shown, with what its sidecars claim.
+
     Exits with 1 if a file cannot be read as an adapter.
     """
     from lorascope.adapters import all_zero, read_adapter, scan, sha256
     from lorascope.cli.checks import check_paths
-    from lorascope.cli.inspection import print_inspected
+    from lorascope.cli.inspection import print_file, print_inspected
     from lorascope.cli.output import print_json
     from lorascope.cli.refusals import print_refusals
-    from lorascope.errors import AdapterError, UnreadableAdapter
+    from lorascope.errors import AdapterError
     from lorascope.library import Refusal
     from lorascope.library.facts import adapter_facts, refusal
 
@@ -32,10 +34,7 @@ def inspect(
     rows: list[dict[str, Any]] = []
     refused: list[Refusal] = []
 
-    def report(folder: Path, reason: str) -> None:
-        refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
-
-    for path in scan(paths, report):
+    for path in scan(paths, lambda error: refused.append(refusal(error))):
         try:
             adapter = read_adapter(path)
             row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter), "all_zero": all_zero(path)}
@@ -45,7 +44,9 @@ def inspect(
     if as_json:
         print_json({"adapters": rows, "refused": [vars(one) for one in refused]})
     else:
-        if rows or not refused:
+        if rows and paths == [Path(rows[0]["path"])]:
+            print_file(rows[0])
+        elif rows or not refused:
             print_inspected(rows)
         print_refusals(refused)
     if refused:

@@ -48,10 +48,7 @@ def gather(
     stamps = library.adapters.stamps()
     given, met = list(paths), set[str]()
 
-    def report(folder: Path, reason: str) -> None:
-        found.refused.append(refusal(UnreadableAdapter(folder, reason, "Check its permissions")))
-
-    for count, path in enumerate(scan(given, report), 1):
+    for count, path in enumerate(scan(given, lambda error: found.refused.append(refusal(error))), 1):
         tell(count)
         met.add(place_of(path))
         key = known_key(path, stamps)

@@ -213,4 +213,5 @@ def _facts(adapter: StoredAdapter) -> list[tuple[str, str]]:
         ]
     if facts.get("prompts_cut"):
         rows.append(("Prompts cut", f"{facts['prompts_cut']} are too long for the base model with its trigger words"))
-    return [*rows, *(("File", path) for path in adapter.paths), ("Key", adapter.key)]
+    notes = (("Note", note) for note in facts.get("notes", ()))
+    return [*rows, *notes, *(("File", path) for path in adapter.paths), ("Key", adapter.key)]
