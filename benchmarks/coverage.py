@@ -76,9 +76,9 @@ class Population:
 
 
 POPULATIONS = {
-    "C .03": Population(0.03),
-    "C .1": Population(0.1),
-    "C .5": Population(0.5),
+    "C 0.03": Population(0.03),
+    "C 0.1": Population(0.1),
+    "C 0.5": Population(0.5),
     "all directions": Population(0.05, decay=0.0),
     "few directions": Population(0.05, decay=1.5),
     "prompts differ": Population(0.1, between=0.9),
@@ -86,7 +86,7 @@ POPULATIONS = {
     "seeds in common": Population(0.1, between=0.3, by_seed=0.2),
     "uneven norms": Population(0.1, tail=0.3),
     "heavy norms": Population(0.1, tail=0.8),
-    "heavy, C .5": Population(0.5, tail=0.8),
+    "heavy, C 0.5": Population(0.5, tail=0.8),
     "3 of 10 categories": Population(0.3, tail=0.3, acting=0.3),
     "30% of prompts": Population(0.3, tail=0.3, acting=0.3, whole_categories=False),
     "10% of prompts": Population(0.3, tail=0.3, acting=0.1, whole_categories=False),

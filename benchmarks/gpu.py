@@ -23,9 +23,9 @@ from lorascope.protocol import PRECISIONS
 
 TITLE = "SDXL on a GPU"
 NOTE = """The full-size models with random weights, 1024 px, float16, a rank-16 LoRA on every attention layer. *Capped*
-is with no more GPU memory than that (`set_per_process_memory_fraction`). *Images/s* are those of 32 cells of one
-adapter, with reading its file and putting it on. An adapter takes its own images only, at the number of cells that its
-precision is expected to take for the median Consistency of published signatures."""
+limits the GPU memory (`set_per_process_memory_fraction`). *Images/s* are those of 32 cells of one adapter, including
+reading and applying it. An adapter counts its own images only, at the number of cells that its precision is expected to
+take for the median Consistency of published signatures."""
 
 _CAPS = (8, 12, 16, 24)
 _PRESETS = ("sdxl-paper", "sdxl-lightning")

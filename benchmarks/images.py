@@ -31,19 +31,14 @@ from lorascope.miniature import adapters_path
 TITLE = "Images with adapters"
 NOTE = """The shipped world in float32 on one thread. *End to end* is one adapter on a grid of 32 prompts and 4 seeds,
 from file to signature, the bare images known: the reference as published, lorascope as `index` runs it. The levers are
-measured in one program that starts from none of them (adapter put on by peft, batches of four seeds of one prompt, each
-prompt encoded again for each batch, PNG between pipeline and CLIP, default memory layout) and adds one, or all.
-*Multiplied* are the ratios of the levers alone: where *all of them* gives less, two levers save the same time. Batches
-that mix prompts hold more of them, so they pay most where prompts are encoded once.
+measured in one program that starts without any (adapter applied by peft, batches of four seeds of one prompt, prompts
+encoded again for each batch, PNG between pipeline and CLIP, default memory layout) and adds one, or all. *Multiplied*
+are the ratios of the levers alone: *all of them* gives less where two levers save the same time.
 
-Three levers stand apart. *Reading ahead* works between adapters, not within one, so it is measured over several that
-take one block each, and is no factor of the product; on a CPU the reader shares the cores with the device. How long
-reading an adapter of SDXL takes, which a GPU need not wait for, is the last row. *A tiny decoder* is timed at SDXL's
-size with random weights: the shipped world has no other than a tiny one. It is a Protocol of its own, as fewer steps
-are: next section.
-
-Putting an adapter on is a fixed cost, larger in the reference, that the full grid would spread thinner: end to end
-lorascope gains a little less there, about what the levers together give."""
+*The next adapter read meanwhile* works between adapters, so it is measured over several that take one block each; on a
+CPU the reader shares the cores with the device. *A tiny decoder* is timed at SDXL's size with random weights, and is a
+Protocol of its own. Applying an adapter is a fixed cost, larger in the reference; over the full grid it counts less, so
+end to end lorascope gains a little less there."""
 
 _ADAPTERS = ("oldphoto", "lora-000007", "midas")
 """Kohya files that diffusers puts on rightly, too; not all of the shipped ones are (`tests/test_reference.py`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ _HEAD = """# Performance
 Written by `make bench`; do not edit. One part alone: `python -m benchmarks NAME`.
 
 The *reference* is the published procedure, written for this project from its description
-(`benchmarks/reference_search.py`,
-`benchmarks/reference_index.py`). It and lorascope take turns, each in a process of
+(`benchmarks/reference_search.py`, `benchmarks/reference_index.py`). It and lorascope take turns, each in a process of
 its own. A ratio is how many times less lorascope takes: the median over rounds, and the 5th to 95th percentile. *CPU*
-is processor time of all cores, *memory* the most that the process held. *Goal* is what the project set itself.
+is processor time of all cores, *memory* the peak of the process, *target* what the project set itself.
 """
 
 
@@ -46,8 +46,11 @@ def kept(name: str) -> bool:
 
 def write(order: Sequence[str]) -> None:
     """The page, parts in this order."""
-    parts = _read()
-    PAGE.write_text("\n".join([_HEAD, *(_part(name, parts[name]) for name in order if name in parts)]), "utf-8")
+    parts = {name: part for name, part in _read().items() if name in order}
+    machines = Counter(_split(part["machine"])[0] for part in parts.values())
+    usual = machines.most_common(1)[0][0]
+    head = f"{_HEAD}\nThe machine, where a part names no other: {usual}.\n"
+    PAGE.write_text("\n".join([head, *(_part(name, parts[name], usual) for name in order if name in parts)]), "utf-8")
 
 
 def line(row: Measurement) -> str:
@@ -60,8 +63,17 @@ def _read() -> dict[str, Any]:
     return json.loads(DATA.read_text("utf-8"))["parts"] if DATA.exists() else {}
 
 
-def _part(name: str, part: Mapping[str, Any]) -> str:
-    text = f"## {part['title']}\n\n{part['note'].strip()}\n\n`python -m benchmarks {name}`; {part['machine']}.\n"
+def _split(description: str) -> tuple[str, str]:
+    """A description of a machine, and the commit at its end."""
+    machine, _, commit = description.rpartition(", commit ")
+    return (machine, f"commit {commit}") if machine else (description, "")
+
+
+def _part(name: str, part: Mapping[str, Any], usual: str) -> str:
+    machine, commit = _split(part["machine"])
+    source = (f"`python -m benchmarks {name}`", "" if machine == usual else machine, commit)
+    measured = "; ".join(text for text in source if text)
+    text = f"## {part['title']}\n\n{part['note'].strip()}\n\n{measured}.\n"
     if part["comparisons"]:
         columns = ("what", "reference", "lorascope", "ratio", "CPU ratio", "memory", "target", "met")
         text += _table(columns, [_comparison_cells(_comparison(row)) for row in part["comparisons"]])
@@ -133,6 +145,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, without columns that are empty."""
+    filled = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    lines = [[row[place] for place in filled] for row in (columns, ["---"] * len(columns), *rows)]
     return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

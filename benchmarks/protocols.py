@@ -19,9 +19,8 @@ from lorascope.miniature import adapters_path
 TITLE = "Fewer steps, and steps that reuse"
 NOTE = """Every adapter of the shipped world on 64 cells, with its own four steps and in cheaper ways: other Protocols,
 and how alike their signatures are. *Reusing* is step caching as in DeepCache: at every second step only the UNet's
-outermost blocks work, and the inner ones give again what they gave before; it is measured here and not offered. The
-world's base was not distilled for few steps, so an accelerated SDXL may do better or worse: only the way of measuring
-carries over. Its decoder is a tiny one already, so what a tiny decoder does to a ranking cannot be told here."""
+outermost blocks are computed; it is measured here and not offered. The world's base was not distilled for few steps, so
+an accelerated SDXL may do better or worse."""
 
 _STEPS = (1, 2, 3)
 _PROMPTS, _SEEDS = 64, (0,)

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from benchmarks.reference_search import ReferenceSearch
 
 TITLE = "Queries"
-NOTE = """An encoder of the size of CLIP ViT-B/32 with random weights, which cost the same time as trained ones; the 280
-shipped retrieval prompts; 740 adapters. What a query costs grows with its tokens, so each number of tokens has a row of
-its own: one or two words are mostly one or two tokens. Exactness is against whole texts through transformers, as a part
-of the embeddings' length.
+NOTE = """An encoder of the size of CLIP ViT-B/32 with random weights, which take the same time as trained ones; the 280
+shipped retrieval prompts; 740 adapters. A query costs more the more tokens it has; one or two words are mostly one or
+two tokens. The error is against whole texts through transformers, as a part of the embeddings' length.
 
 `lorascope search` loads no torch; a process that does nothing but import it is measured for comparison."""
 

@@ -28,15 +28,13 @@ from lorascope.search.ranker import Ranker
 from lorascope.search.ranking import EXACT
 
 TITLE = "Ranking"
-NOTE = """Made-up Directions of 512 dimensions that lie as those of 200 published signatures do: their mean, their
-spectrum, their distances to nearest neighbours (`benchmarks/signatures.py` has the figures and the command that fits
-them); Strength and Consistency spread so that the published thresholds hide as many. Queries are the shifts of the
-reference phrases in a text tower of the size of ViT-B/32 with random weights, turned so that their principal axes are
-those of the Directions. Every ranking has both thresholds, takes the best ten that are shown and the best ten that are
-hidden, and counts. Folders hold half, 1% and 0.1% of the adapters. Recall is over the ten best that are shown. *A new
-folder* is the first ranking with a folder that was not asked for before: SQLite tells who is in it. The reference walks
-over the rows of a data frame; its turn and that of lorascope are from a query's vector to ten adapters with their
-names, which lorascope reads from the library."""
+NOTE = """Random Directions of 512 dimensions with the mean, the spectrum and the nearest-neighbour distances of 200
+published signatures (`benchmarks/signatures.py`), and Strength and Consistency of which the published thresholds hide
+as many. Queries are the shifts of the reference phrases in a text tower of the size of ViT-B/32 with random weights,
+rotated to the Directions' principal axes. Every ranking applies both thresholds, returns the best ten that are shown
+and the best ten that are hidden, and counts. Folders hold half, 1% and 0.1% of the adapters; *a new folder* is the
+first ranking with a folder. Recall is over the ten best that are shown. The reference walks over the rows of a data
+frame; both sides go from a query's vector to ten adapters with their names."""
 
 _SIZES = {740: (0.2, 1.0), 100_000: (40.0, 1.0), 1_000_000: (25.0, 0.98)}
 """Adapters: milliseconds that were aimed at, and recall."""

@@ -35,9 +35,9 @@ from lorascope.search.vectors import unit
 from lorascope.server.map_data import principal_axes
 
 TITLE = "The server"
-NOTE = """Server and clients share the machine. 50 clients ask the shipped world's library for a minute: at once again
-after each answer, so that the server never rests and the times are those of a queue, or after a pause of a second, as
-people do. The large library holds 10,000 made-up adapters with pictures of 512 px."""
+NOTE = """Server and clients share the machine. 50 clients ask the shipped world's library for a minute: again at once
+after each answer, so that times are those of a queue, or after a pause of a second, as people do. The large library
+holds 10,000 random adapters with pictures of 512 px."""
 
 _CLIENTS = 50
 _SECONDS = 60.0

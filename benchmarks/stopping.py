@@ -243,7 +243,7 @@ def _theory(path: Path) -> str:
     passes = (strength <= 9.8) & (consistency >= 0.041)
     rows: list[Sequence[object]] = []
     for name in ("quick", "standard"):
-        for group, chosen in (("pass 9.8 and .041", passes), ("filtered", ~passes)):
+        for group, chosen in (("pass 9.8 and 0.041", passes), ("filtered", ~passes)):
             needed = [cells_for(value, PRECISIONS[name].agreement) for value in consistency[chosen]]
             shares = [f"{np.mean(np.array(needed) <= limit):.0%}" for limit in (32, 224, 896)]
             p10, median, p90 = np.percentile(needed, (10, 50, 90))

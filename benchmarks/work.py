@@ -15,8 +15,8 @@ from lorascope.protocol import PRECISIONS, Preset
 
 TITLE = "The work of SDXL, counted"
 NOTE = """Floating-point operations of one pass, by torch's counter on models without weights; a multiplication and an
-addition are two. *An adapter* is its own images only, at the number of cells that its precision is expected to take for
-the median Consistency of published signatures; the bare images are drawn once for all adapters."""
+addition are two. *An adapter* counts its own images only, at the number of cells that its precision is expected to take
+for the median Consistency of published signatures."""
 
 _SIZES = (512, 768, 1024)
 

@@ -39,6 +39,13 @@ LOOKED = (
 )
 
 
+_LEGEND = (
+    "*behaviour* is the default search: encoding *suffix*, both thresholds. *kept* is how well the first five keep the"
+    " scene, 0 to 1; *nDCG@5 kept* weighs topic by that. Rows of equal printed digits are one (*also*). 95% intervals:"
+    " bootstrap over groups. *random*: mean of 20 orders."
+)
+
+
 def report() -> str:
     """Measure the world and describe it, as Markdown."""
     with tempfile.TemporaryDirectory() as folder, Library(Path(folder) / "world.db", create=True) as library:
@@ -78,9 +85,7 @@ def _queries(searcher: Searcher) -> str:
     note = (
         f"All {len(test)} queries of the test split in {found.clusters.count} groups, one for each set of effects;"
         f" {unseen} of them are in words that the encoder has never read, and the table by kind shows these apart."
-        f" {LOOKED} *behaviour* is the default search, with the encoding *suffix* and both thresholds. *kept* is how"
-        " far the first five keep the scene, 0 to 1; *nDCG@5 kept* weighs topic by that. 95% intervals: bootstrap over"
-        " groups. *random*: mean of 20 orders.\n\n"
+        f" {LOOKED} {_LEGEND}\n\n"
     )
     return "\n".join(
         [note + _measures(found), _differences(found, MAIN), _differences(found, KEPT)]
@@ -319,16 +324,21 @@ def _adapters(searcher: Searcher) -> str:
 
 
 def _folded(columns: Sequence[str], rows: Rows) -> str:
-    """A table in which rows that equal an earlier one to all printed digits are named in one sentence instead."""
+    """A table in which rows of equal printed digits are one: named by the first, and by how the others differ."""
     first: dict[tuple[object, ...], str] = {}
     equal: dict[str, list[str]] = {}
     for name, *cells in rows:
-        if (earlier := first.setdefault(tuple(cells), str(name))) != name:
-            equal.setdefault(earlier, []).append(str(name))
-    left_out = {name for names in equal.values() for name in names}
-    said = "; ".join(f"{', '.join(names)} (as {earlier})" for earlier, names in equal.items())
-    note = f"\nEqual to another row in all printed digits, and left out: {said}.\n" if said else ""
-    return _table(columns, [row for row in rows if row[0] not in left_out]) + note
+        earlier = first.setdefault(tuple(cells), str(name))
+        if earlier == name:
+            equal[earlier] = []
+        else:
+            equal[earlier].append(" ".join(word for word in str(name).split() if word not in earlier.split()))
+    folded = [
+        (f"{name} (also {', '.join(equal[str(name)])})" if equal[str(name)] else name, *cells)
+        for name, *cells in rows
+        if name in equal
+    ]
+    return _table(columns, folded)
 
 
 def _table(columns: Sequence[str], rows: Rows) -> str:

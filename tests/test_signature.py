@@ -399,7 +399,7 @@ def coverage() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("population", ["C .03", "heavy norms", "seeds in common", "30% of prompts"])
+@pytest.mark.parametrize("population", ["C 0.03", "heavy norms", "seeds in common", "30% of prompts"])
 def test_the_intervals_hold_the_truth_as_often_as_they_say(coverage: ModuleType, population: str) -> None:
     """A bootstrap over prompts held it in 63 to 92 % of the cases: it repeats cells, which agree with themselves."""
     size = coverage.Size(prompts=60, seeds=6, dim=24, categories=6, looks=(32, 120))
