@@ -21,7 +21,7 @@ from lorascope.encoders.load import load_text_encoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.encoders.text import ClipText
 from lorascope.grid import PromptSet
-from lorascope.library import Library, StoredAdapter
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.protocol import Preset
 from lorascope.search import Filters, Request, Searcher
 from lorascope.signature import Accuracy, Estimate, Signature
@@ -169,7 +169,9 @@ def _library(path: Path, folder: Path) -> Path:
     found = {f"sha256:{place:064x}": _signature(rng.normal(size=512)) for place in range(740)}
     with Library(path, create=True) as library:
         library.protocols.add(protocol, preset)
-        library.adapters.add([StoredAdapter(key, f"adapter {key[-3:]}", "sdxl", (), {}) for key in found], {})
+        library.adapters.add(
+            [StoredAdapter(key, f"adapter {key[-3:]}", "sdxl", (), AdapterFacts()) for key in found], {}
+        )
         library.signatures.put(protocol.digest, "full", found)
     return path
 

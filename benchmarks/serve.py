@@ -28,7 +28,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.harness import Figure, Measurement, at_most
 from lorascope import Library, Preset, PromptSet, Searcher, index
-from lorascope.library import BARE, Preview, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import BARE, AdapterFacts, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path, truth
 from lorascope.search.vectors import unit
@@ -327,7 +327,10 @@ def _add(
     keys = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in numbers]
     paths = [f"/made/up/{number % 40}/adapter_{number}.safetensors" for number in numbers]
     library.adapters.add(
-        [StoredAdapter(key, Path(path).stem, "miniature", (path,), {}) for key, path in zip(keys, paths, strict=True)],
+        [
+            StoredAdapter(key, Path(path).stem, "miniature", (path,), AdapterFacts())
+            for key, path in zip(keys, paths, strict=True)
+        ],
         {},
     )
     scale = float(np.mean([np.linalg.norm(one.signature.direction) for one in real]))

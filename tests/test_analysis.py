@@ -12,7 +12,7 @@ from lorascope.analysis import describe
 from lorascope.analysis.description import FEWEST, Scale
 from lorascope.errors import LibraryError
 from lorascope.grid import PromptSet
-from lorascope.library import Library, StoredAdapter
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.protocol import Preset
 from lorascope.search import Searcher
 
@@ -59,7 +59,7 @@ def library_of(library: Library, preset: Preset, directions: np.ndarray) -> Sear
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest="fake-encoder")
     library.protocols.add(protocol, preset)
     names = [f"a{place:03}" for place in range(len(directions))]
-    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in names], {})
+    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in names], {})
     signatures = {f"sha256:{n}": known_signature(row, 5.0) for n, row in zip(names, directions, strict=True)}
     library.signatures.put(protocol.digest, "full", signatures)
     return Searcher(library)

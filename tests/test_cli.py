@@ -29,7 +29,7 @@ from lorascope.cli.app import app
 from lorascope.errors import OutputError, ProtocolError
 from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
-from lorascope.library import Library, StoredAdapter
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.measure import Event, load_worker
 from lorascope.measure.index import index
 from lorascope.protocol import Preset
@@ -255,7 +255,7 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
         signature = next(iter(library.signatures.get(digest, library.adapters.all()).values())).signature
         protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
         library.protocols.add(protocol, changed)
-        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), {})], {})
+        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), AdapterFacts())], AdapterFacts())
         library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     lanes = answer("search", "red", "-l", place, "--all")["answers"]
     assert [len(lane["hits"]) for lane in lanes] == [1, 3]
@@ -651,7 +651,7 @@ def test_a_search_loads_nothing_heavy(tmp_path: Path) -> None:
     signature: Signature = make_signature()
     with Library(tmp_path / "l.db", create=True) as library:
         library.protocols.add(protocol, preset)
-        library.adapters.add([StoredAdapter("sha256:x", "one", "fake", (), {})], {})
+        library.adapters.add([StoredAdapter("sha256:x", "one", "fake", (), AdapterFacts())], AdapterFacts())
         library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     # two phrases have no clarity, for which a reference set would be encoded
     argv = ("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html")

@@ -28,7 +28,7 @@ from lorascope.evaluation.findings import Findings, FindingsTable
 from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.text import BM25
 from lorascope.evaluation.unseen import unseen
-from lorascope.library import Library, StoredAdapter
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Thresholds, borrowed_thresholds
 from lorascope.report.lab import write_findings
@@ -154,7 +154,9 @@ def known(library: Library, preset: Preset, figures: dict[str, tuple[float, floa
     """A library of known Strengths and Consistencies."""
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest="fake-encoder")
     library.protocols.add(protocol, preset)
-    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in figures], {})
+    library.adapters.add(
+        [StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in figures], AdapterFacts()
+    )
     draw = np.random.default_rng(0)
     for name, (strength, consistency) in figures.items():
         exact = Accuracy(Estimate(strength, strength, strength), Estimate(consistency, consistency, consistency), None)

@@ -25,11 +25,12 @@ from safetensors.torch import save_file
 
 from lorascope.adapters import read_adapter
 from lorascope.errors import LibraryError, UnreadableAdapter
-from lorascope.library import Library, StoredAdapter, database, write_manifest
+from lorascope.library import AdapterFacts, Library, StoredAdapter, database, write_manifest
 from lorascope.library.leases import ended, this_process
 from lorascope.measure import Worker, index, load_worker
 from lorascope.miniature.broken import write_broken
 from lorascope.protocol import Preset
+from lorascope.search import Example, Request
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these tests fork and kill processes, as POSIX can")
@@ -367,7 +368,7 @@ def test_lists_and_searches_go_on_while_another_process_writes(
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
     with Library(library.path) as library:
         assert len(library.adapters.all()) == 3
-        assert searcher(library).text("red", top=3).hits
+        assert searcher(library).search(Request("red")).hits
         library.pictures.put("encoder", "a picture", np.ones(4, np.float32))  # only good to have: skipped
         assert library.pictures.get("encoder", "a picture") is None
 
@@ -428,7 +429,7 @@ def test_a_clock_that_steps_back_hides_no_change(
     index([three(tmp_path / "loras")], worker, library, precision="glance")
     library, version = library, library.version()
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    library.adapters.add([StoredAdapter("sha256:new", "new", "", (), {})], {})
+    library.adapters.add([StoredAdapter("sha256:new", "new", "", (), AdapterFacts())], AdapterFacts())
     assert library.version() > version
     other = load_worker(dataclasses.replace(preset, steps=7))
     other.record()
@@ -442,7 +443,7 @@ def test_a_library_at_any_path_is_written_and_read(tmp_path: Path, preset: Prese
         index([three(tmp_path / "loras")], load_worker(preset), library, precision="glance")
     with Library(place) as library:
         assert len(library.signatures.matrix(library.protocols.find().protocol.digest)) == 3
-        assert searcher(library).text("red", top=3).hits
+        assert searcher(library).search(Request("red")).hits
     assert place.exists()
 
 
@@ -460,8 +461,12 @@ def old(tmp_path: Path) -> Path:
 def test_a_library_of_0_1_0_is_listed_and_searched(old: Path) -> None:
     with Library(old) as library:
         assert sorted(adapter.name for adapter in library.adapters.all().values()) == ["blueder", "greender", "redder"]
-        assert library.adapters.find("redder").claimed("triggers") == ["zzred"]
-        assert searcher(library).similar(library.adapters.find("redder").key, top=2).hits
+        redder = library.adapters.find("redder")
+        assert redder.claimed("triggers") == ["zzred"]
+        assert list(redder.facts.measured_words.values()) == [", zzred"]
+        assert list(redder.facts.spectra) == ["fake-generator x 1"]
+        assert redder.facts.unknown == {}
+        assert searcher(library).search(Request(adapters=(Example(library.adapters.find("redder").key),))).hits
         (refused,) = library.refusals.all()
         assert refused.code == "truncated"
 
@@ -471,7 +476,7 @@ def test_a_library_of_0_1_0_is_read_where_it_cannot_be_written(old: Path, monkey
     monkeypatch.setattr(os, "access", lambda *_: False)
     with Library(old) as library:
         assert library.version() == 0
-        assert searcher(library).similar(library.adapters.find("redder").key, top=2).hits
+        assert searcher(library).search(Request(adapters=(Example(library.adapters.find("redder").key),))).hits
     assert old.read_bytes() == before
 
 

@@ -372,8 +372,8 @@ def test_sdxl_adapters_are_measured_and_found(sdxl_library: Library) -> None:
         query = look.vector("a red cat") / np.linalg.norm(look.vector("a red cat"))
         assert hit.score == pytest.approx(float(unit @ query), abs=1e-5)
     one, two = (sdxl_library.adapters.find(name) for name in ("one", "two"))
-    assert one.facts["components"].keys() == {"unet"}
-    assert two.facts["components"].keys() == {"unet", "text_encoder", "text_encoder_2"}
+    assert one.facts.components.keys() == {"unet"}
+    assert two.facts.components.keys() == {"unet", "text_encoder", "text_encoder_2"}
     assert [hit.adapter.key for hit in look.search(Request(adapters=(Example(one.key),))).hits] == [two.key]
     scene = look.stored.protocol.scene
     assert all(len(sdxl_library.previews.all(scene, key)) == 12 for key in (BARE, one.key, two.key))

@@ -17,7 +17,17 @@ import pytest
 from fakes import searcher, three, tint
 
 from lorascope.errors import LibraryError
-from lorascope.library import BARE, Library, Preview, Refusal, StoredAdapter, database, default_path, merge
+from lorascope.library import (
+    BARE,
+    AdapterFacts,
+    Library,
+    Preview,
+    Refusal,
+    StoredAdapter,
+    database,
+    default_path,
+    merge,
+)
 from lorascope.library.codec import columns, restore
 from lorascope.measure import Worker, index, load_worker
 from lorascope.moments import Moments
@@ -25,8 +35,10 @@ from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.search import Example, Request
 from lorascope.signature import Signature
 
-ADAPTER = StoredAdapter("sha256:" + "a" * 64, "ink", "sdxl", ("/loras/ink.safetensors",), {"ranks": [4], "of": "ünï"})
-OTHER = StoredAdapter("sha256:" + "b" * 64, "ink wash", "sdxl", (), {})
+ADAPTER = StoredAdapter(
+    "sha256:" + "a" * 64, "ink", "sdxl", ("/loras/ink.safetensors",), AdapterFacts(ranks=(4,), unknown={"of": "ünï"})
+)
+OTHER = StoredAdapter("sha256:" + "b" * 64, "ink wash", "sdxl", (), AdapterFacts())
 
 
 def make_signature(cells: int = 40, seed: int = 0) -> Signature:
@@ -624,7 +636,7 @@ def test_merging_never_mixes_trigger_words_within_a_signature(
         assert merge(theirs.path, library).reworded == 1
         assert measured(library) == before
     (key,) = library.adapters.all()
-    assert library.adapters.all()[key].facts["worn"] == {worker.protocols[0].scene: ", ink"}
+    assert library.adapters.all()[key].facts.measured_words == {worker.protocols[0].scene: ", ink"}
     assert len(library.evidence.blocks(key, worker.protocols[0].digest)) == 1
 
 

@@ -176,7 +176,7 @@ def test_the_name_is_that_of_the_copy_whose_words_were_worn(tmp_path: Path, work
     index([path.parent], worker, library, precision="quick")
     (adapter,) = library.adapters.all().values()
     assert len(adapter.paths) == 3
-    assert (adapter.name, adapter.claimed("triggers"), adapter.facts["worn"][worker.protocols[0].scene]) == (
+    assert (adapter.name, adapter.claimed("triggers"), adapter.facts.measured_words[worker.protocols[0].scene]) == (
         "one",
         ["r3d"],
         ", r3d",
@@ -331,7 +331,7 @@ def test_triggers_go_to_the_adapter_s_side_by_default(tmp_path: Path, worker: Wo
     assert arms(worker.preset, ", r3d") == (", r3d", "")
     index([path], worker, library, precision="glance")
     (adapter,) = library.adapters.all().values()
-    assert adapter.facts["claims"]["triggers"]["value"] == ["r3d"]
+    assert adapter.facts.claims["triggers"].value == ["r3d"]
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("both", (", r", ", r")), ("none", ("", ""))])
@@ -370,7 +370,7 @@ def test_an_adapter_that_matches_in_part_is_refused_unless_asked_for(
     assert "proj_out" in refused[0].reason
     assert index([path], worker, library, precision="glance", partial=True).refused == []
     (adapter,) = library.adapters.all().values()
-    assert (adapter.facts["modules_matched"], adapter.facts["modules_total"]) == (1, 2)
+    assert (adapter.facts.modules_matched, adapter.facts.modules_total) == (1, 2)
 
 
 def test_the_estimate_counts_what_is_still_to_do(tmp_path: Path, worker: Worker, library: Library) -> None:

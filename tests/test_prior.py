@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from safetensors.torch import save_file
 from lorascope.adapters import Names, all_zero, load_delta
 from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.generators.fake import FakeGenerator
-from lorascope.library import Library
+from lorascope.library import AdapterFacts, Library
 from lorascope.measure import Event, Worker, index
 from lorascope.measure.estimate import estimate
-from lorascope.measure.prior import largest_first, recall, remember
+from lorascope.measure.prior import largest_first, recall
 
 SHAPES = {
     "unet": {"mid_block.attentions.0.proj_in.weight": (6, 8), "mid_block.attn.to_k.weight": (6, 8)},
@@ -104,10 +105,10 @@ def test_the_largest_change_comes_first() -> None:
 
 
 def test_a_spectrum_is_a_fact_of_one_base_model_and_scale() -> None:
-    facts = {"spectrum": remember(of_norm(0.2), "base x 1")}
+    facts = AdapterFacts(spectra={"base x 1": dataclasses.asdict(of_norm(0.2))})
     assert recall(facts, "base x 1") == of_norm(0.2)
     assert recall(facts, "base x 0.5") is None
-    assert recall({}, "base x 1") is None
+    assert recall(AdapterFacts(), "base x 1") is None
 
 
 # --- its use -----------------------------------------------------------------------------------------------------

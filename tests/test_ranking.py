@@ -20,7 +20,7 @@ from test_search import known_signature
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.suffix import QueryEncoder
 from lorascope.grid import PromptSet
-from lorascope.library import Library, Matrix, StoredAdapter
+from lorascope.library import AdapterFacts, Library, Matrix, StoredAdapter
 from lorascope.models import cache_dir
 from lorascope.protocol import Preset, Thresholds
 from lorascope.search import Example, Filters, Request, Searcher, approximate
@@ -34,7 +34,7 @@ def put(library: Library, preset: Preset, found: dict[str, np.ndarray], *, folde
     """Store adapters by name, each lying in a folder; the digest of their Protocol."""
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest=FakeEncoder.digest)
     library.protocols.add(protocol, preset)
-    adapters = [StoredAdapter(f"sha256:{n}", n, "fake", (f"{folder}/{n}.safetensors",), {}) for n in found]
+    adapters = [StoredAdapter(f"sha256:{n}", n, "fake", (f"{folder}/{n}.safetensors",), AdapterFacts()) for n in found]
     library.adapters.add(adapters, {})
     strength = {name: 1 + 9 * abs(float(row[0])) / np.linalg.norm(row) for name, row in found.items()}
     signatures = {f"sha256:{name}": known_signature(row, strength[name]) for name, row in found.items()}

@@ -17,7 +17,7 @@ from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.suffix import Encoding, QueryEncoder
 from lorascope.errors import LibraryError, ModelError, QueryError
 from lorascope.grid import PromptSet
-from lorascope.library import Library, StoredAdapter
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Protocol
 from lorascope.search import Example, Query, Request, Searcher, Term
@@ -117,7 +117,9 @@ def known_signature(direction: Sequence[float] | np.ndarray, strength: float = 1
 def store(library: Library, preset: Preset, found: dict[str, Signature], protocol: Protocol | None = None) -> Protocol:
     protocol = protocol or preset.protocol(base_digest="b", encoder="fake", encoder_digest=FakeEncoder.digest)
     library.protocols.add(protocol, preset)
-    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {}) for name in found], {})
+    library.adapters.add(
+        [StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in found], AdapterFacts()
+    )
     library.signatures.put(protocol.digest, "quick", {f"sha256:{name}": sig for name, sig in found.items()})
     return protocol
 
@@ -242,7 +244,9 @@ def test_families_and_folders_narrow_a_search(library: Library, preset: Preset, 
     places = {"one": "styles/a.safetensors", "two": "styles/deep/b.safetensors", "three": "stylesheets/c.safetensors"}
     for name, place in places.items():
         family = "sdxl" if name == "two" else "fake"
-        library.adapters.add([StoredAdapter(f"sha256:{name}", name, family, (str(tmp_path / place),), {})], {})
+        library.adapters.add(
+            [StoredAdapter(f"sha256:{name}", name, family, (str(tmp_path / place),), AdapterFacts())], {}
+        )
     look = searcher(library)
 
     def found(**filters: str) -> set[str]:

@@ -21,7 +21,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from serving import measured, serving
 
-from lorascope.library import BARE, Library, StoredAdapter
+from lorascope.adapters.claims import Claim
+from lorascope.library import BARE, AdapterFacts, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
 from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
@@ -139,8 +140,10 @@ def test_a_file_that_was_moved_or_described_anew_is_told_of_at_once(tmp_path: Pa
         assert get(client, "/map")["mature"] == [0, 0, 0]
         with Library(place) as library:
             adapter = library.adapters.all()[before["adapter"]["key"]]
-            claims = {"nsfw_level": {"value": 8, "source": "a sidecar"}}
-            library.adapters.add([dataclasses.replace(adapter, facts=adapter.facts | {"claims": claims})], {})
+            claims = {"nsfw_level": Claim(8, "a sidecar")}
+            library.adapters.add(
+                [dataclasses.replace(adapter, facts=dataclasses.replace(adapter.facts, claims=claims))], {}
+            )
             assert get(client, "/search", q="red")["hits"][0]["adapter"]["mature_level"] == 8
             assert sorted(get(client, "/map")["mature"]) == [0, 0, 1]
             library.adapters.add([dataclasses.replace(adapter, paths=("/elsewhere/redder.safetensors",))], {})
@@ -248,8 +251,8 @@ def test_one_adapter_with_all_that_is_known(client: TestClient, folder: Path) ->
 
 @pytest.mark.parametrize(("level", "mature"), [(None, False), (1, False), (3, False), (4, True), (31, True)])
 def test_levels_of_r_and_above_are_for_adults(level: int | None, mature: bool) -> None:
-    claims = {} if level is None else {"nsfw_level": {"value": level, "source": "red.civitai.info"}}
-    adapter = StoredAdapter("sha256:0", "red", "sdxl", (), {"claims": claims})
+    claims = {} if level is None else {"nsfw_level": Claim(level, "red.civitai.info")}
+    adapter = StoredAdapter("sha256:0", "red", "sdxl", (), AdapterFacts(claims=claims))
     assert (is_mature(adapter), mature_level(adapter)) == (mature, level)
 
 
@@ -305,7 +308,7 @@ def test_new_points_never_disturb_the_map(tmp_path: Path, read_only: bool, monke
         (like, *_) = library.signatures.get(digest, library.adapters.all()).values()
 
         def add(name: str, direction: np.ndarray) -> None:
-            library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), {})], {})
+            library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts())], AdapterFacts())
             signature = dataclasses.replace(like.signature, direction=direction)
             library.signatures.put(digest, "glance", {f"sha256:{name}": signature})
 

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import three
 
+from lorascope.adapters.claims import Claim
 from lorascope.errors import LibraryError, MissingExtra, OutputError
 from lorascope.library import Library, export_carlos, import_carlos, parquet_reader
 from lorascope.library.codec import columns
+from lorascope.library.facts import AdapterFacts
 from lorascope.library.published import CARLOS
 from lorascope.measure import Worker, index
 from lorascope.search import Example, Request, Searcher
@@ -58,8 +60,8 @@ def test_published_signatures_are_kept_as_they_are(tmp_path: Path, library: Libr
         assert (signature.strength, signature.consistency) == (row["strength"], row["consistency"])
         assert (signature.cells, signature.prompts) == (4480, 280)
         assert adapters[key].name == row["model_name"]
-        assert adapters[key].facts["claims"]["civitai_version"] == {"value": row["version_id"], "source": "import"}
-        assert adapters[key].facts["downloads"] == 1000
+        assert adapters[key].facts.claims["civitai_version"] == Claim(row["version_id"], "import")
+        assert adapters[key].facts.downloads == 1000
 
 
 def test_importing_twice_changes_nothing(tmp_path: Path, library: Library) -> None:
@@ -184,11 +186,11 @@ def test_what_is_odd_beside_the_figures_is_no_claim_and_can_be_exported(tmp_path
     assert import_carlos(write(tmp_path / "odd.parquet", rows_of(1, **odd)), library) == 1
     assert import_carlos(write(tmp_path / "nameless.parquet", rows_of(1, version_id=7, **nameless)), library) == 1
     first, second = (library.adapters.all()[key] for key in ("civitai:10@100", "civitai:10@7"))
-    assert first.facts["claims"].keys() == {"title", "civitai_model", "civitai_version"}
+    assert first.facts.claims.keys() == {"title", "civitai_model", "civitai_version"}
     assert second.name == second.key
     assert export_carlos(library, tmp_path / "again.parquet") == 2
-    claims = {"nsfw_level": {"value": "Mature", "source": "import"}}  # as an earlier version kept it
-    library.adapters.add([dataclasses.replace(first, facts={"claims": claims, "downloads": "many"})], {})
+    claims = {"nsfw_level": Claim("Mature", "import")}  # as an earlier version kept it
+    library.adapters.add([dataclasses.replace(first, facts=AdapterFacts(claims=claims, downloads="many"))], {})
     assert export_carlos(library, tmp_path / "again.parquet") == 2
 
 

@@ -72,8 +72,8 @@ def test_the_base_is_a_plain_sdxl_pipeline() -> None:
 def test_every_adapter_is_measured_in_full(library: Library) -> None:
     adapters = library.adapters.all().values()
     assert {adapter.name for adapter in adapters} == set(WORLD)
-    assert all(adapter.facts["modules_matched"] == adapter.facts["modules_total"] > 0 for adapter in adapters)
-    assert len({adapter.facts["format"] for adapter in adapters}) >= 3
+    assert all(adapter.facts.modules_matched == adapter.facts.modules_total > 0 for adapter in adapters)
+    assert len({adapter.facts.format for adapter in adapters}) >= 3
 
 
 def test_queries_and_grades_are_those_that_were_frozen_with_the_world() -> None:

@@ -19,7 +19,7 @@ from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.pictures import embed_picture
 from lorascope.evaluation.queries import load_queries
 from lorascope.grid import PromptSet
-from lorascope.library import ForeignLibrary, Library, StoredAdapter, published
+from lorascope.library import AdapterFacts, ForeignLibrary, Library, StoredAdapter, published
 from lorascope.protocol import Preset
 
 SIDECAR = {
@@ -61,7 +61,10 @@ def _library(path: Path) -> None:
     protocol = preset.protocol(base_digest="b", encoder="e", encoder_digest="e")
     with Library(path, create=True) as library:
         library.protocols.add(protocol, preset)
-        adapters = [StoredAdapter(f"sha256:{n:064x}", f"a{n}", "sdxl", (f"/a{n}.safetensors",), {}) for n in range(20)]
+        adapters = [
+            StoredAdapter(f"sha256:{n:064x}", f"a{n}", "sdxl", (f"/a{n}.safetensors",), AdapterFacts())
+            for n in range(20)
+        ]
         library.adapters.add(adapters, {})
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = DELETE")

@@ -79,7 +79,7 @@ def check_library(path: Path | None) -> None:
     """
     place = path or default_path()
     if place.exists():
-        Library(place).close()
+        Library(place, create=True).close()  # another process may be making it just now
     elif path is not None and not place.absolute().parent.is_dir():
         raise LibraryError(f"--library {path}: there is no folder {place.absolute().parent}: make it, or name another")
     elif path is not None and not os.access(place.absolute().parent, os.W_OK):

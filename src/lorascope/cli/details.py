@@ -23,15 +23,16 @@ def print_adapter(adapter: StoredAdapter) -> None:
     rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
     if not adapter.paths and _from_file(adapter.key):
         rows.append(("path", f"{_GONE}: its file was replaced by another"))
-    if "kinds" in facts:
-        rows += module_rows(facts)
-        rows += [("matched", f"{facts.get('modules_matched', '?')} of {facts.get('modules_total', '?')} modules")]
-    if spectrum := facts.get("spectrum"):
+    if facts.kinds:
+        rows += module_rows(facts.to_dict())
+    if facts.modules_total is not None:
+        rows.append(("matched", f"{facts.modules_matched} of {facts.modules_total} modules"))
+    for spectrum in facts.spectra.values():
         change = f"{spectrum['norm']:.1%} of the weights it touches; stable rank {spectrum['stable_rank']:.1f}"
         rows.append(("changes", change))
-    if facts.get("prompts_cut"):
-        rows.append(("prompts cut", f"{facts['prompts_cut']} are too long for the base model with the trigger words"))
-    print_table(("", ""), rows + said_rows(facts))
+    if facts.prompts_cut:
+        rows.append(("prompts cut", f"{facts.prompts_cut} are too long for the base model with the trigger words"))
+    print_table(("", ""), rows + said_rows(facts.to_dict()))
 
 
 def module_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

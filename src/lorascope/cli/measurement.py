@@ -28,7 +28,8 @@ def inspect(
     from lorascope.cli.refusals import print_refusals
     from lorascope.errors import AdapterError
     from lorascope.library import Refusal
-    from lorascope.library.facts import adapter_facts, refusal
+    from lorascope.library.facts import AdapterFacts
+    from lorascope.library.refusals import refusal
 
     check_paths(paths)
     rows: list[dict[str, Any]] = []
@@ -37,7 +38,12 @@ def inspect(
     for path in scan(paths, lambda error: refused.append(refusal(error))):
         try:
             adapter = read_adapter(path)
-            row = {"path": str(path), "family": adapter.family, **adapter_facts(adapter), "all_zero": all_zero(path)}
+            row = {
+                "path": str(path),
+                "family": adapter.family,
+                **AdapterFacts.of(adapter).to_dict(),
+                "all_zero": all_zero(path),
+            }
             rows.append(row | ({"sha256": sha256(path)} if digest else {}))
         except AdapterError as error:
             refused.append(refusal(error))

@@ -58,7 +58,7 @@ class Corpus:
             keys,
             searcher.matrix.names,
             tuple(_words(adapters[key]) for key in keys),
-            tuple(adapters[key].facts.get("downloads") for key in keys),
+            tuple(adapters[key].facts.downloads for key in keys),
         )
 
     def described(self, words: Sequence[Words]) -> Corpus:

@@ -2,6 +2,7 @@
 
 from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
+from lorascope.library.facts import AdapterFacts
 from lorascope.library.foreign import ForeignLibrary
 from lorascope.library.matrix import Matrix
 from lorascope.library.previews import BARE
@@ -19,6 +20,7 @@ from lorascope.library.transfer import Merged, merge, write_manifest
 from lorascope.library.verification import Damage, verify
 
 __all__ = [
+    "AdapterFacts",
     "BARE",
     "Block",
     "Damage",

@@ -16,6 +16,7 @@ from jaxtyping import Int64
 from lorascope.adapters.folder import SAFETENSORS
 from lorascope.errors import LibraryError, place_of
 from lorascope.library.database import Database
+from lorascope.library.facts import AdapterFacts
 from lorascope.library.matrix import numbers
 from lorascope.library.records import StoredAdapter
 from lorascope.library.schema import REVISE
@@ -49,7 +50,7 @@ class Adapters:
                     "INSERT INTO adapters (key, name, family, facts, added) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)"
                     " DO UPDATE SET name = excluded.name, family = excluded.family, facts = excluded.facts,"
                     " added = excluded.added",
-                    (adapter.key, adapter.name, adapter.family, json.dumps(adapter.facts), time.time()),
+                    (adapter.key, adapter.name, adapter.family, adapter.facts.to_json(), time.time()),
                 )
                 (row,) = db.execute("SELECT id FROM adapters WHERE key = ?", (adapter.key,)).fetchone()
                 db.executemany(
@@ -74,7 +75,7 @@ class Adapters:
             values,
         )
         return {
-            key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), json.loads(facts))
+            key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), AdapterFacts.from_json(facts))
             for key, name, family, facts, paths in rows
         }
 

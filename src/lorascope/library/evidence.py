@@ -173,8 +173,8 @@ class Evidence:
             self._db.check(intact, f"block {index} of {adapter[:19]}, or its baseline,")
             distances = np.frombuffer(moved, np.float32)
             shape = (len(distances), -1)
-            worn, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
-            found.append(Block(index, worn, base, distances, floor, execution))
+            embeddings, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
+            found.append(Block(index, embeddings, base, distances, floor, execution))
         return found
 
     def distances(self, protocol: str) -> dict[str, float]:

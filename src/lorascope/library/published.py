@@ -19,11 +19,13 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float64
 
+from lorascope.adapters.claims import Claim
 from lorascope.caches import whole
 from lorascope.errors import LibraryError, MissingExtra
 from lorascope.library import parquet_reader, validation
 from lorascope.library.codec import columns
 from lorascope.library.download import fetch
+from lorascope.library.facts import AdapterFacts
 from lorascope.library.records import StoredAdapter, StoredSignature
 from lorascope.library.store import Library
 from lorascope.protocol import Preset, Protocol
@@ -234,7 +236,8 @@ def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None) -
     facts = _facts(row)
     if isinstance(row["triggers"], list) and row["triggers"]:
         words = tuple(validation.text(word, "a trigger word") for word in row["triggers"])
-        facts["claims"]["triggers"] = {"value": words, "source": "import"}
+        claims = {**facts.claims, "triggers": Claim(words, "import")}
+        facts = dataclasses.replace(facts, claims=claims)
     family = validation.text(row["family"], "the family")
     return StoredAdapter(key, name, family, (), facts), signature, validation.precision(row["precision"])
 
@@ -270,10 +273,10 @@ def _published_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | N
     return adapter, _published(figures[:-2], float(figures[-2]), float(figures[-1]))
 
 
-def _facts(row: dict[str, Any]) -> dict[str, Any]:
+def _facts(row: dict[str, Any]) -> AdapterFacts:
     """What a row says of an adapter besides its signature."""
     claims = {
-        name: {"value": value, "source": "import"}
+        name: Claim(value, "import")
         for name, value in (
             ("title", _text(row["model_name"])),
             ("description", _text(row.get("model_description"))),
@@ -283,9 +286,9 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
         )
         if value
     }
-    validation.plain(claims, "what is claimed")
+    validation.plain({name: claim.value for name, claim in claims.items()}, "what is claimed")
     folder, downloads = _text(row["folder_name"]), _number(row.get("model_download_count"))
-    return {"claims": claims, "folder_name": folder, "downloads": downloads}
+    return AdapterFacts(claims=claims, folder_name=folder, downloads=downloads)
 
 
 def _text(value: object) -> str | None:
@@ -366,11 +369,11 @@ def _to_row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
         "model_name": adapter.name,
         "model_description": _text(adapter.claimed("description")),
         "model_nsfw_level": _number(adapter.claimed("nsfw_level")),
-        "folder_name": _text(adapter.facts.get("folder_name")) or adapter.name,
+        "folder_name": _text(adapter.facts.folder_name) or adapter.name,
         "direction": signature.direction.astype(np.float32).tolist(),
         "strength": signature.strength,
         "consistency": signature.consistency,
-        "model_download_count": _number(adapter.facts.get("downloads")),
+        "model_download_count": _number(adapter.facts.downloads),
         "key": adapter.key,
         "cells": signature.cells,
         "strength_lower": grid.strength and grid.strength.lower,

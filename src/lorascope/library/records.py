@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lorascope.library.facts import AdapterFacts
 from lorascope.protocol import SCREENED, Preset, Protocol
 from lorascope.signature import Signature
 
@@ -31,11 +32,12 @@ class StoredAdapter:
     name: str
     family: str
     paths: tuple[str, ...]
-    facts: dict[str, Any]
+    facts: AdapterFacts
 
     def claimed(self, name: str) -> Any:
         """What is claimed of it under a name, such as ``triggers``, wherever it was found; None if nothing is."""
-        return self.facts.get("claims", {}).get(name, {}).get("value")
+        claim = self.facts.claims.get(name)
+        return None if claim is None else claim.value
 
 
 @dataclass(frozen=True)

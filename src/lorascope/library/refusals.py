@@ -7,6 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import final
 
+from lorascope.errors import AdapterError, place_of, printable
 from lorascope.library.database import Database
 from lorascope.library.records import Refusal
 from lorascope.library.schema import REVISE
@@ -39,6 +40,16 @@ class Refusals:
     def all(self) -> list[Refusal]:
         """Every file that is left out, by path."""
         return [Refusal(*row) for row in self._db.rows("SELECT path, code, reason, remedy FROM refusals ORDER BY path")]
+
+
+def refusal(error: AdapterError) -> Refusal:
+    """The record of a file that is left out because of an error."""
+    return left_out(error.path, error.code, error.reason, error.remedy)
+
+
+def left_out(path: Path, code: str, reason: str, remedy: str) -> Refusal:
+    """The record of a file that is left out, in texts that can be stored whatever the file holds."""
+    return Refusal(place_of(path), code, printable(reason), printable(remedy))
 
 
 def _replaced(path: str, size: int, mtime_ns: int) -> bool:

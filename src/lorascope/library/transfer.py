@@ -113,8 +113,8 @@ class _Merge:
     def _reworded(self, key: str, stored: StoredProtocol) -> bool:
         """Whether an adapter was measured with other trigger words here than there."""
         mine, scene = self._mine.get(key), stored.protocol.scene
-        words = None if mine is None else _words(mine).get(scene)
-        return words is not None and words != _words(self._adapters[key]).get(scene, words)
+        words = None if mine is None else mine.facts.measured_words.get(scene)
+        return words is not None and words != self._adapters[key].facts.measured_words.get(scene, words)
 
     def _decide(self, foreign: ForeignSignature, grid: Grid | None) -> None:
         blocks: list[int] = []
@@ -208,18 +208,13 @@ class _Merge:
                 library.refusals.add(refusal)
 
 
-def _words(adapter: StoredAdapter) -> dict[str, str]:
-    """The trigger words that an adapter was measured with, by scene."""
-    return adapter.facts.get("worn", {})
-
-
 def _joined(mine: StoredAdapter | None, theirs: StoredAdapter, new: Container[str]) -> StoredAdapter:
     """What is known here, with some of the other's paths, and with its words for scenes that were not measured here."""
     paths = tuple(path for path in theirs.paths if path in new)
     if mine is None:
         return dataclasses.replace(theirs, paths=paths)
-    facts = mine.facts | ({"worn": _words(theirs) | _words(mine)} if _words(theirs) else {})
-    return dataclasses.replace(mine, paths=paths, facts=facts)
+    words = {**theirs.facts.measured_words, **mine.facts.measured_words}
+    return dataclasses.replace(mine, paths=paths, facts=dataclasses.replace(mine.facts, measured_words=words))
 
 
 def write_manifest(library: Library, path: Path) -> int:
@@ -254,4 +249,5 @@ def _without_owner(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coverage(adapter: StoredAdapter) -> dict[str, Any]:
-    return {name: adapter.facts[name] for name in ("modules_matched", "modules_total") if name in adapter.facts}
+    matched, total = adapter.facts.modules_matched, adapter.facts.modules_total
+    return {} if total is None else {"modules_matched": matched, "modules_total": total}

@@ -17,6 +17,7 @@ import numpy as np
 
 from lorascope.errors import LibraryError, LorascopeError
 from lorascope.library.codec import restore
+from lorascope.library.facts import AdapterFacts
 from lorascope.moments import MOST_CELLS
 from lorascope.protocol import PRECISIONS, SCREENED, Execution, Preset, Protocol
 from lorascope.signature import Signature
@@ -245,7 +246,7 @@ def _shown(value: object) -> str:
     return found if len(found) <= 80 else f"{found[:77]}..."
 
 
-def facts(value: object) -> dict[str, Any]:
+def facts(value: object) -> AdapterFacts:
     """What is known of an adapter besides its signatures; facts that this version does not know are left behind."""
     found = json_object(value, "the facts of an adapter")
     plain(found, "the facts of an adapter")
@@ -255,9 +256,7 @@ def facts(value: object) -> dict[str, Any]:
     for name, item in kept.items():
         if not _FACTS[name](item):
             raise LibraryError(f"the fact {name} is {_shown(item)}, which is no such fact")
-    if not kept.keys() >= _FILE_FACTS:  # they are read together
-        kept = {name: item for name, item in kept.items() if name not in _FILE_FACTS}
-    return kept
+    return AdapterFacts.from_json(json.dumps(kept))
 
 
 def _is_text(value: object) -> bool:
@@ -291,11 +290,16 @@ def _is_claims(value: object) -> bool:
 
 
 def _is_spectrum(value: object) -> bool:
-    names = {"norm", "stable_rank", "text", "attention", "changed", "worn_as"}
+    names = {"norm", "stable_rank", "text", "attention", "changed"}
+    return isinstance(value, dict) and value.keys() == names and all(map(_is_number, value.values()))
+
+
+def _is_former_spectrum(value: object) -> bool:
+    """As layout 2 has it: with the base model and scale that it was taken at."""
     return (
         isinstance(value, dict)
-        and value.keys() == names
-        and all(_is_text(item) if name == "worn_as" else _is_number(item) for name, item in value.items())
+        and _is_text(value.get("worn_as"))
+        and _is_spectrum({k: v for k, v in value.items() if k != "worn_as"})
     )
 
 
@@ -306,7 +310,6 @@ _CLAIMS: dict[str, Callable[[object], bool]] = {
     "weight": _is_number,
 }
 # "tensors" is not among these: by it a file of mine would be taken for a stranger's adapter
-_FILE_FACTS = {"format", "kinds", "ranks", "components", "size"}
 _FACTS: dict[str, Callable[[object], bool]] = {
     "format": _is_text,
     "kinds": _is_mapping(_is_count),
@@ -315,13 +318,15 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "size": _is_count,
     "claims": _is_claims,
     "read_from": _is_text,
+    "measured_words": _is_mapping(_is_text),
     "worn": _is_mapping(_is_text),
     "modules_matched": _is_count,
     "modules_total": _is_count,
     "unmatched": _is_texts,
     "notes": _is_texts,
     "prompts_cut": _is_count,
-    "spectrum": _is_spectrum,
+    "spectra": _is_mapping(_is_spectrum),
+    "spectrum": _is_former_spectrum,
     "folder_name": _is_text,
     "downloads": _is_count,
 }

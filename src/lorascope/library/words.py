@@ -35,7 +35,7 @@ def _chosen(triggers: list[str], policy: AlternativePolicy) -> list[str]:
 
 def measured_words(adapter: StoredAdapter, protocol: Protocol) -> str:
     """The words that an adapter is measured with under a scene: those it was begun with, else those it claims."""
-    known = adapter.facts.get("worn", {}).get(protocol.scene)
+    known = adapter.facts.measured_words.get(protocol.scene)
     return known if known is not None else suffix(adapter.claimed("triggers") or (), protocol.alternatives)
 
 

@@ -49,7 +49,7 @@ def _is_measured(adapter: StoredAdapter, path: Path, data: bytes) -> bool:
     if f"sha256:{sha256_of(data)}" == adapter.key:
         return True
     try:
-        known = adapter.facts.get("tensors")
-        return known is not None and tensors_digest(data, config=peft_config(path), name=path) == known
+        known = adapter.facts.tensors
+        return bool(known) and tensors_digest(data, config=peft_config(path), name=path) == known
     except AdapterError:
         return False

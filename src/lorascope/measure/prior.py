@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable
 
 from lorascope.adapters.spectra import Spectrum
+from lorascope.library.facts import AdapterFacts
 
 
-def remember(spectrum: Spectrum, weighed_as: str) -> dict[str, Any]:
-    """A spectrum as a fact of its adapter; the inverse of :func:`recall`."""
-    return asdict(spectrum) | {"worn_as": weighed_as}
-
-
-def recall(facts: Mapping[str, Any], weighed_as: str) -> Spectrum | None:
+def recall(facts: AdapterFacts, weighed_as: str) -> Spectrum | None:
     """The spectrum among an adapter's facts, if it was taken on this base model at this scale."""
-    found = dict(facts.get("spectrum", {}))
-    return Spectrum(**found) if found.pop("worn_as", None) == weighed_as else None
+    spectrum = facts.spectra.get(weighed_as)
+    return None if spectrum is None else Spectrum(**spectrum)
 
 
 def largest_first(spectra: Iterable[Spectrum]) -> list[int]:

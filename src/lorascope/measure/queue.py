@@ -11,7 +11,7 @@ from lorascope.adapters import Adapter, read_adapter, scan
 from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
-from lorascope.library.facts import refusal
+from lorascope.library.refusals import refusal
 from lorascope.measure.stopping import StoppingRule
 
 

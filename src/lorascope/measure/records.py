@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from lorascope.adapters import (
     Adapter,
@@ -20,10 +20,10 @@ from lorascope.adapters import (
 from lorascope.adapters.spectra import Spectrum
 from lorascope.errors import ChangedAdapter, place_of
 from lorascope.library import StoredAdapter
-from lorascope.library.facts import adapter_facts
+from lorascope.library.facts import AdapterFacts
 from lorascope.library.words import measured_words, suffix
 from lorascope.measure.measurement import Measurement
-from lorascope.measure.prior import recall, remember
+from lorascope.measure.prior import recall
 from lorascope.measure.queue import known_key
 
 
@@ -43,7 +43,7 @@ class AdapterRecords:
         self._partial = partial
         known = self._library.adapters.all()
         self._known = set(known)
-        self._by_tensors = {one.facts["tensors"]: key for key, one in known.items() if "tensors" in one.facts}
+        self._by_tensors = {one.facts.tensors: key for key, one in known.items() if one.facts.tensors}
         self._tensors: dict[str, str] = {}
         self.keys: dict[Path, str] = {}
         self.spectra: dict[Path, Spectrum] = {}
@@ -121,7 +121,7 @@ class AdapterRecords:
     def _measured(self, key: str) -> dict[str, str]:
         """The trigger words that an adapter was measured with, by scene."""
         stored = self._library.adapters.get([key]).get(key)
-        return {} if stored is None else stored.facts.get("worn", {})
+        return {} if stored is None else dict(stored.facts.measured_words)
 
     def _record(self, adapter: Adapter, key: str, delta: Delta, words: str, measured: dict[str, str]) -> None:
         """Make an adapter known with its facts.
@@ -134,16 +134,17 @@ class AdapterRecords:
             measured: those that it was measured with so far, by scene.
         """
         path = place_of(adapter.path)
-        facts: dict[str, Any] = adapter_facts(adapter) | {
-            "read_from": path,
-            "tensors": self._tensors[key],
-            "worn": measured,
-            "modules_matched": delta.coverage.matched,
-            "modules_total": delta.coverage.total,
-            "unmatched": list(delta.coverage.unmatched[:20]),
-            "prompts_cut": self._measurement.cut_off(words),
-            "spectrum": remember(self.spectra[adapter.path], self._measurement.weighed_as),
-        }
+        facts = replace(
+            AdapterFacts.of(adapter),
+            read_from=path,
+            tensors=self._tensors[key],
+            measured_words=measured,
+            modules_matched=delta.coverage.matched,
+            modules_total=delta.coverage.total,
+            unmatched=tuple(delta.coverage.unmatched[:20]),
+            prompts_cut=self._measurement.cut_off(words),
+            spectra={self._measurement.weighed_as: asdict(self.spectra[adapter.path])},
+        )
         stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))
         self._library.adapters.add([stored], {path: (adapter.size, adapter.mtime_ns)})
         self._library.refusals.remove(path)
@@ -155,10 +156,10 @@ class AdapterRecords:
         with.
         """
         known = self._library.adapters.get([copy.key]).get(copy.key)
-        if known is None or not known.facts.get("worn"):
+        if known is None or not known.facts.measured_words:
             return copy
-        first = known.facts.get("read_from")
+        first = known.facts.read_from
         if first not in known.paths or not Path(first).is_file():
             return copy
-        kept = {name: known.facts[name] for name in ("claims", "read_from")}
-        return replace(copy, name=known.name, facts=copy.facts | kept)
+        facts = replace(copy.facts, claims=known.facts.claims, read_from=first)
+        return replace(copy, name=known.name, facts=facts)

@@ -13,7 +13,7 @@ from lorascope.adapters import Adapter, Delta
 from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, ModelError, NoEffect, NotFinite
 from lorascope.generators.memory import out_of_memory
 from lorascope.library import Refusal
-from lorascope.library.facts import left_out, refusal
+from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.ahead import read_ahead
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher
 from lorascope.measure.measurement import Measurement

@@ -16,7 +16,7 @@ def plain_adapter(adapter: StoredAdapter) -> dict[str, Any]:
         "name": adapter.name,
         "family": adapter.family,
         "paths": list(adapter.paths),
-        **adapter.facts,
+        **adapter.facts.to_dict(),
     }
 
 

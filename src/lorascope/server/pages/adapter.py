@@ -183,15 +183,15 @@ def _claims(adapter: StoredAdapter, protocol: StoredProtocol, signature: Signatu
         "both": "appended to both sides' prompts",
         "none": "not used",
     }[protocol.protocol.triggers]
-    matched, total = facts.get("modules_matched"), facts.get("modules_total")
+    matched, total = facts.modules_matched, facts.modules_total
     beside = {
         "base_model": f"{adapter.family}; {matched} of {total} modules fit" if total else adapter.family,
         "weight": f"at {protocol.protocol.scale:g}: Strength {signature.strength:.2f}",
         "triggers": policy,
     }
     return [
-        (name.replace("_", " "), _spelt(claim["value"]), claim["source"], beside.get(name, ""))
-        for name, claim in facts.get("claims", {}).items()
+        (name.replace("_", " "), _spelt(claim.value), claim.source, beside.get(name, ""))
+        for name, claim in facts.claims.items()
     ]
 
 
@@ -203,15 +203,15 @@ def _spelt(value: Any) -> str:
 def _facts(adapter: StoredAdapter) -> list[tuple[str, str]]:
     facts = adapter.facts
     rows = [("Base family", adapter.family)]
-    if "kinds" in facts:
+    if facts.kinds:
         rows += [
-            ("Format", facts["format"]),
-            ("Modules", ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())),
-            ("Rank", ", ".join(map(str, facts["ranks"])) or "none"),
-            ("Changes", ", ".join(f"{part} ({count})" for part, count in facts["components"].items())),
-            ("Size", f"{np.format_float_positional(facts['size'] / 1e6, 2, trim='-')} MB"),
+            ("Format", facts.format),
+            ("Modules", ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())),
+            ("Rank", ", ".join(map(str, facts.ranks)) or "none"),
+            ("Changes", ", ".join(f"{part} ({count})" for part, count in facts.components.items())),
+            ("Size", f"{np.format_float_positional(facts.size / 1e6, 2, trim='-')} MB"),
         ]
-    if facts.get("prompts_cut"):
-        rows.append(("Prompts cut", f"{facts['prompts_cut']} are too long for the base model with its trigger words"))
-    notes = (("Note", note) for note in facts.get("notes", ()))
+    if facts.prompts_cut:
+        rows.append(("Prompts cut", f"{facts.prompts_cut} are too long for the base model with its trigger words"))
+    notes = (("Note", note) for note in facts.notes)
     return [*rows, *notes, *(("File", path) for path in adapter.paths), ("Key", adapter.key)]
