@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,23 @@ come after a space (`-p NAME`).
 """
 
 
+_SHARED = 3
+"""Options that so many verbs have in the same words are described once."""
+
+
 def cli_page() -> str:
     """The whole page."""
     verbs = commands()
-    parts = [_HEAD]
+    rows = Counter(_row(one) for verb in verbs.values() for one in _options(verb))
+    shared = {row for row, count in rows.items() if count >= _SHARED}
+    table = "\n".join(row for row in rows if row in shared)
+    parts = [_HEAD, f"## Shared options\n\nEvery verb below names those that it has.\n\n| | |\n|---|---|\n{table}\n"]
     panel = ""
     for name, verb in verbs.items():
         if verb.rich_help_panel != panel:
             panel = verb.rich_help_panel
             parts.append(f"## {panel}\n")
-        parts.append(_verb(name, verb))
+        parts.append(_verb(name, verb, shared))
     return "\n".join(parts)
 
 
@@ -67,15 +75,26 @@ def commands() -> dict[str, Any]:
     return dict(group.commands)
 
 
-def _verb(name: str, verb: Any) -> str:
+def _verb(name: str, verb: Any, shared: set[str]) -> str:
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
-    options = [one for one in verb.params if one.param_type_name == "option"]
-    needed = [f"{one.opts[0]} {one.name.upper()}" for one in options if one.required]
+    needed = [f"{one.opts[0]} {one.name.upper()}" for one in _options(verb) if one.required]
     usage = " ".join(["lorascope", name, *map(_shape, arguments), *needed, "[OPTIONS]"])
-    lines = [f"### {name}", "", verb.help, "", "```", usage, "```", "", "| | |", "|---|---|"]
-    lines += [f"| `{_shape(one)}` | {_cell(one.help)}{_default(one)} |" for one in arguments]
-    lines += [f"| {_spelling(one)} | {_cell(one.help)}{_default(one)} |" for one in options]
+    lines = [f"### {name}", "", verb.help, "", "```", usage, "```"]
+    own = [f"| `{_shape(one)}` | {_cell(one.help)}{_default(one)} |" for one in arguments]
+    own += [_row(one) for one in _options(verb) if _row(one) not in shared]
+    if own:
+        lines += ["", "| | |", "|---|---|", *own]
+    if others := [f"`{one.opts[0]}`" for one in _options(verb) if _row(one) in shared]:
+        lines += ["", f"[Shared options](#shared-options): {', '.join(others)}."]
     return "\n".join(lines) + "\n"
+
+
+def _options(verb: Any) -> list[Any]:
+    return [one for one in verb.params if one.param_type_name == "option"]
+
+
+def _row(option: Any) -> str:
+    return f"| {_spelling(option)} | {_cell(option.help)}{_default(option)} |"
 
 
 def _shape(argument: Any) -> str:
