@@ -30,8 +30,7 @@ from lorascope.errors import OutputError, ProtocolError
 from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
 from lorascope.library import AdapterFacts, Library, StoredAdapter
-from lorascope.measure import Event, load_worker
-from lorascope.measure.index import index
+from lorascope.measure import Event, index, load_worker
 from lorascope.protocol import Preset
 from lorascope.signature import Signature
 
@@ -656,6 +655,40 @@ def test_a_search_loads_nothing_heavy(tmp_path: Path) -> None:
     # two phrases have no clarity, for which a reference set would be encoded
     argv = ("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html")
     assert loaded_by(*argv) == set()
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "diffusers", "transformers", "accelerate"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from lorascope.cli import main
+sys.argv = ["lorascope", *sys.argv[1:]]
+main()
+"""
+
+
+def without_torch(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command where the extra `measure` is not installed."""
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH, *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("argv", [["list"], ["show", "redder"], ["similar", "redder"], ["search", "red"]])
+def test_what_reads_a_library_works_without_torch(argv: list[str], measured: Path) -> None:
+    done = without_torch(*argv, "-l", measured)
+    assert done.returncode == 0, done.stderr
+
+
+def test_measuring_without_torch_names_the_extra(folder: Path, tmp_path: Path) -> None:
+    done = without_torch("index", folder, "--preset", FAKE, "-l", tmp_path / "l.db")
+    assert done.returncode == 2
+    assert "this needs torch, which is not installed: run `pip install 'lorascope[measure]'`" in done.stderr
+    assert not (tmp_path / "l.db").exists()
 
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:

@@ -370,7 +370,9 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(optional, "import_module", missing)
-    with pytest.raises(MissingExtra, match=r"needs bm25s: run `pip install 'lorascope\[lab\]'`"):
+    with pytest.raises(
+        MissingExtra, match=r"needs bm25s, which is not installed: run `pip install 'lorascope\[lab\]'`"
+    ):
         BM25(corpus("a"))
 
 

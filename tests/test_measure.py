@@ -20,9 +20,8 @@ from lorascope.generators.fake import FakeGenerator
 from lorascope.library import BARE, Library
 from lorascope.library.codec import columns
 from lorascope.library.words import arms
-from lorascope.measure import Event, Worker, index, load_worker
+from lorascope.measure import Event, StopRun, Worker, index, load_worker
 from lorascope.measure.estimate import estimate
-from lorascope.measure.index import StopRun
 from lorascope.measure.local import LocalWorker
 from lorascope.protocol import Preset
 from lorascope.search import Request

@@ -281,7 +281,9 @@ def test_without_pyarrow_the_command_that_installs_it_is_given(
     import_carlos(path, library)
     monkeypatch.setattr(import_module("lorascope.library.published"), "find_spec", lambda name: None)
     for work in (lambda: import_carlos(path, library), lambda: export_carlos(library, tmp_path / "out.parquet")):
-        with pytest.raises(MissingExtra, match=r"need pyarrow: run `pip install 'lorascope\[parquet\]'`"):
+        with pytest.raises(
+            MissingExtra, match=r"needs pyarrow, which is not installed: run `pip install 'lorascope\[parquet\]'`"
+        ):
             work()
 
 

@@ -66,5 +66,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import each public name when it is first asked for, so that ``import lorascope`` costs nothing."""
     if name in _HOMES:
-        return getattr(import_module(f"lorascope.{_HOMES[name]}"), name)
+        try:
+            return getattr(import_module(f"lorascope.{_HOMES[name]}"), name)
+        except ModuleNotFoundError as error:
+            from lorascope.extras import missing
+
+            raise missing(error) or error from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

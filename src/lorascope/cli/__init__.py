@@ -11,6 +11,7 @@ import sys
 import warnings
 
 from lorascope.errors import LorascopeError, OutputError, UsageError
+from lorascope.extras import missing
 
 _STOPPED = 130
 """The exit status of Ctrl-C and of SIGTERM."""
@@ -24,6 +25,11 @@ def main() -> None:
         _run()
     except LorascopeError as error:
         _fail(error, 2)
+    except ModuleNotFoundError as error:
+        explained = missing(error)
+        if explained is None:
+            raise
+        _fail(explained, 2)
     except KeyboardInterrupt:
         _stopped()
     except SystemExit as end:

@@ -6,6 +6,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ from lorascope.library import Library, default_path
 from lorascope.models import cache_dir, find_model
 from lorascope.protocol import Preset, presets
 
-_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "numpy")
+_PACKAGES = ("safetensors", "tokenizers", "numpy")
+_MEASURING = ("torch", "diffusers", "transformers", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ def checks(library: Path | None) -> list[Check]:
     """All checks. Nothing is fetched and nothing is changed."""
     found = [Check("ok", "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     found += [_package(name) for name in _PACKAGES]
-    found += [_device(), _extra("pyarrow", "parquet", "import and export of parquet files")]
+    found += [_extra(name, "measure", "measuring") for name in _MEASURING]
+    found += [_device()] if find_spec("torch") is not None else []
+    found += [_extra("pyarrow", "parquet", "import and export of parquet files")]
     found += [_extra("faiss-cpu", "faiss", "libraries of more than 200,000 adapters")]
     found += [_model(name) for name in presets()]
     found += [_library(library), _room(library)]

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.queries import HIGHEST_GRADE, JudgedQuery
 from lorascope.evaluation.retrievers import Scores
+from lorascope.extras import optional
 
 MEASURES = ("nDCG@5", "P@1", "P@3", "RR", "R@10")
 """As the field writes them."""
@@ -47,7 +47,7 @@ class Qrels:
             id_: {key: int(grade == max(grades.values())) for key, grade in grades.items()}
             for id_, grades in graded.items()
         }
-        ir = lab("ir_measures")
+        ir = optional("ir_measures")
         gains = ir.nDCG(gains=_GAINS) @ 5
         self._names = {str(gains): MAIN}
         self._main = ir.evaluator([gains], graded)

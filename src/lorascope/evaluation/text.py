@@ -14,10 +14,10 @@ from jaxtyping import Float, Float32
 
 from lorascope.errors import ModelError, QueryError
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.presets import read_presets
 from lorascope.evaluation.retrievers import Scores
 from lorascope.evaluation.store import LabStore
+from lorascope.extras import optional
 from lorascope.models import find_model
 
 _WORD = re.compile(r"\w+")
@@ -58,8 +58,8 @@ class Fuzzy:
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Ratios, case ignored; adapters without any likeness are left out."""
-        ratio: Callable[..., float] = lab("rapidfuzz.fuzz").WRatio
-        plain: Callable[[str], str] = lab("rapidfuzz.utils").default_process
+        ratio: Callable[..., float] = optional("rapidfuzz.fuzz").WRatio
+        plain: Callable[[str], str] = optional("rapidfuzz.utils").default_process
         return _found(
             np.array([[max(ratio(text, n, processor=plain) for n in names) for names in self._names] for text in texts])
         )
@@ -73,7 +73,7 @@ class BM25:
 
     def __init__(self, corpus: Corpus) -> None:
         """Index the documents."""
-        self._bm25s = lab("bm25s")
+        self._bm25s = optional("bm25s")
         self._index = self._bm25s.BM25(method="lucene", k1=1.5, b=0.75)
         self._size = len(corpus)
         documents = [words.document for words in corpus.words]
@@ -164,7 +164,7 @@ class Dense:
             MissingExtra: its package is not installed.
         """
         if self._preset.package:
-            return Path(lab(self._preset.package).__file__).parent / "model"
+            return Path(optional(self._preset.package).__file__).parent / "model"
         return find_model(self._preset.model, download=self._download)
 
     def _embedded(self, prefix: str, texts: Sequence[str]) -> Float32[np.ndarray, "texts d"]:
@@ -183,8 +183,8 @@ class Dense:
 
     @cached_property
     def _model(self) -> Any:
-        sentence_transformers = lab("sentence_transformers")
-        lab("transformers").utils.logging.disable_progress_bar()
+        sentence_transformers = optional("sentence_transformers")
+        optional("transformers").utils.logging.disable_progress_bar()
         folder = self.find()
         _check_weights(folder)
         try:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
@@ -21,7 +20,8 @@ from jaxtyping import Float64
 
 from lorascope.adapters.claims import Claim
 from lorascope.caches import whole
-from lorascope.errors import LibraryError, MissingExtra
+from lorascope.errors import LibraryError
+from lorascope.extras import require
 from lorascope.library import parquet_reader, validation
 from lorascope.library.codec import columns
 from lorascope.library.download import fetch
@@ -162,7 +162,7 @@ def import_carlos(source: str | Path, library: Library) -> int:
 
 def _decode(path: Path, decoded: Path, source: str) -> None:
     """Have a parquet file read in a process with limits of its own."""
-    _require_pyarrow()
+    require("parquet")
     names = ",".join(_REQUIRED + _OPTIONAL + _OURS)
     command = [sys.executable, "-P", parquet_reader.__file__, str(path.absolute()), names]
     try:
@@ -194,11 +194,6 @@ def _last_line(decoded: Path) -> dict[str, Any]:
 
 def _unreadable(source: str, reason: str) -> LibraryError:
     return LibraryError(f"{source} cannot be read as parquet ({reason}): give the published library or an export")
-
-
-def _require_pyarrow() -> None:
-    if find_spec("pyarrow") is None:
-        raise MissingExtra("parquet files need pyarrow: run `pip install 'lorascope[parquet]'`")
 
 
 def _carlos() -> tuple[Preset, Protocol]:
@@ -331,7 +326,7 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
         MissingExtra: pyarrow is not installed.
         OutputError: the file cannot be written.
     """
-    _require_pyarrow()
+    require("parquet")
     import pyarrow
     from pyarrow import parquet
 

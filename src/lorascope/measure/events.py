@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
+from lorascope.errors import place_of
 from lorascope.library import Refusal
+from lorascope.library.leases import this_process
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,13 @@ class Progress:
     def say(self, kind: Literal["weigh", "block", "refused"], text: str) -> None:
         """Tell how the stage stands."""
         self._watch(Event(kind, text, self._spent, self._spent + self.left, self.later))
+
+
+def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str, Any]:
+    """What a run is asked, and by which process, as the library notes it."""
+    return {
+        "paths": [place_of(path) for path in paths],
+        "precision": precision,
+        "partial": partial,
+        "owner": this_process(),
+    }

@@ -1,4 +1,7 @@
-"""One run over some folders: the order of the work, when each adapter is known well enough, and what is told."""
+"""Index folders: measure every adapter, breadth first, so that a search works long before the run is done.
+
+A run decides the order of the work and when each adapter is known well enough.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ from typing import final
 from lorascope.adapters import Adapter, Delta
 from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, ModelError, NoEffect, NotFinite
 from lorascope.generators.memory import out_of_memory
-from lorascope.library import Refusal
+from lorascope.library import Library, Refusal
+from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.ahead import read_ahead
-from lorascope.measure.events import Outcome, Progress, StopRun, Watcher
+from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.prior import largest_first
 from lorascope.measure.queue import finished, gather
 from lorascope.measure.records import AdapterRecords
 from lorascope.measure.stopping import StoppingRule, expected_cells, looks
 from lorascope.measure.tally import Tally
+from lorascope.measure.worker import Worker
 from lorascope.protocol import PRECISIONS, Precision
 
 GLANCE = PRECISIONS["glance"]
@@ -229,3 +234,57 @@ class Run:
         if stored is None:
             return expected_cells(self._goal, grid)
         return max(0, expected_cells(self._goal, grid, stored.signature.consistency) - stored.signature.cells)
+
+
+def index(
+    paths: Iterable[str | Path],
+    worker: Worker,
+    library: Library,
+    *,
+    precision: str = "standard",
+    scale: float | None = None,
+    partial: bool = False,
+    until: datetime | None = None,
+    watch: Watcher | None = None,
+    number: int | None = None,
+) -> Outcome:
+    """Measure every adapter under some folders to a Precision.
+
+    First every adapter gets one coarse block, of each few dozen those first whose weights change the base model most;
+    then each is refined. ``quick`` and ``standard`` stop early where it is certain that the preset's thresholds hide
+    an adapter, which is then kept as ``screened``. Work is committed block by block: a run that is interrupted or
+    killed goes on where it was. A file that cannot be measured is recorded with its reason and never stops the others.
+
+    Args:
+        paths: folders and files.
+        worker: renders and embeds; see :func:`lorascope.measure.load_worker`.
+        library: results go there.
+        precision: ``glance``, ``quick``, ``standard`` or ``full``.
+        scale: how strongly adapters are applied, instead of the preset's. It makes another Protocol, which shares
+            the bare images.
+        partial: measure adapters of which only some modules belong to the base model, too.
+        until: begin no block that would end after this local time.
+        watch: is told how it goes, and may end it.
+        number: of a run that the library already has, to go on with; a new one otherwise.
+
+    Raises:
+        LibraryError: the library cannot be written. What was stored before is intact.
+        ModelError: not even one image fits into memory, or the device failed.
+    """
+    places = [Path(path) for path in paths]
+    measurement, goal = Measurement(worker, library, scale), Precision.named(precision)
+    measurement.record()
+    run = Run(
+        measurement, goal, partial=partial, until=until or datetime.max, watch=watch or (lambda event: None),
+        owner=this_process(),
+    )  # fmt: skip
+    if number is None:
+        number = library.runs.start(request_of(places, precision, partial))
+    try:
+        run.go(places)
+    except StopRun:
+        pass
+    finally:
+        run.close()
+        library.runs.finish(number, run.outcome.summary())
+    return run.outcome

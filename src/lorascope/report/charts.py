@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Chart
+from lorascope.extras import optional
 
 _INK: Final = "#010203"
 """Stands for the page's text colour until the SVG is written."""
@@ -23,7 +23,7 @@ def svg(chart: Chart) -> str:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    matplotlib = lab("matplotlib")
+    matplotlib = optional("matplotlib")
     settings: dict[str, Any] = {
         "svg.fonttype": "none",  # text stays text: it can be read out, searched and copied
         "svg.hashsalt": chart.title,  # the same chart is the same file
@@ -34,7 +34,7 @@ def svg(chart: Chart) -> str:
     }
     settings |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
     with matplotlib.rc_context(settings):
-        figure: Any = lab("matplotlib.figure").Figure(figsize=(_WIDTH, _height(chart)), layout="constrained")
+        figure: Any = optional("matplotlib.figure").Figure(figsize=(_WIDTH, _height(chart)), layout="constrained")
         axes: Any = figure.subplots()
         _DRAWN[chart.kind](axes, chart)
         _dress(axes, chart)

@@ -10,8 +10,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Protocol, final, runtime_checkable
 
+from lorascope.extras import require
 from lorascope.server.jobs import FromWorker, ModelConfig, ToWorker
-from lorascope.server.model_process import run
 
 _IDLE_SECONDS = 300.0
 """How long an idle worker keeps its models loaded."""
@@ -33,6 +33,9 @@ Start = Callable[[Connection, ModelConfig], Task]
 
 def start_process(pipe: Connection, plan: ModelConfig) -> Task:
     """Start a worker process. It is spawned, because torch's threads do not survive a fork."""
+    require("measure")
+    from lorascope.server.model_process import run  # loads torch, which a server that only searches does not need
+
     process = get_context("spawn").Process(target=run, args=(pipe, plan), name="lorascope-worker", daemon=True)
     process.start()
     pipe.close()  # only the worker holds this end now, so the other end sees EOF when the worker dies

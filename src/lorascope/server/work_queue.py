@@ -11,7 +11,7 @@ from typing import Any, final
 
 from lorascope.errors import LibraryError
 from lorascope.library import Library
-from lorascope.measure.index import request_of
+from lorascope.measure.events import request_of
 from lorascope.protocol import Precision
 from lorascope.server.job_pipe import JobPipe, Start
 from lorascope.server.jobs import (

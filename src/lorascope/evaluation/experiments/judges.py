@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import FindingsTable, Section, Value
 from lorascope.evaluation.lineup import pairs
 from lorascope.evaluation.measures import MAIN
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import Interval, compare
 from lorascope.evaluation.verdicts import NOBODY, TOP, Judged, right_over_wrong
+from lorascope.extras import optional
 
 _QRELS = f"qrels ({MAIN})"
 
@@ -85,4 +85,4 @@ def _agreement(evaluation: Evaluation, verdicts: Sequence[Judged]) -> Section:
 def _rho(first: Sequence[float], second: Sequence[float]) -> float | None:
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(lab("scipy.stats").spearmanr(first, second).statistic)
+    return float(optional("scipy.stats").spearmanr(first, second).statistic)

@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from lorascope.evaluation.diversity import SPANS, diversity
 from lorascope.evaluation.experiments.judges import blind, judge_sections
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
@@ -17,6 +16,7 @@ from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import FEWEST, Clusters, Interval, compare
 from lorascope.evaluation.verdicts import Judged, Verdicts
+from lorascope.extras import optional
 
 
 def main_findings(
@@ -160,7 +160,7 @@ def _ambiguous(evaluation: Evaluation, consistencies: Sequence[float | None]) ->
     known = [place for place, value in enumerate(consistencies) if value is not None]
     x = np.array([consistencies[place] for place in known], float)
     y = evaluation.figures[OURS][MAIN][known]
-    spearman = lab("scipy.stats").spearmanr
+    spearman = optional("scipy.stats").spearmanr
     rho = float(spearman(x, y).statistic) if len(known) > 2 and x.std() and y.std() else None
     said = "cannot be told" if rho is None else f"{rho:.2f}"
     chart = Chart(

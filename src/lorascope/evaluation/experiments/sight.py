@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lorascope.evaluation.corpus import Corpus
-from lorascope.evaluation.extras import lab
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour
 from lorascope.evaluation.statistics import Clusters, Interval
 from lorascope.evaluation.unseen import Unseen, unseen
+from lorascope.extras import optional
 from lorascope.search import Searcher
 
 HARD = {
@@ -81,7 +81,7 @@ def _adapters(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], s
 
 def _warning(searcher: Searcher, corpus: Corpus, found: Mapping[str, Unseen], scores: Mapping[str, float]) -> Section:
     """Whether the signature itself warns of an adapter that words do not find."""
-    spearman = lab("scipy.stats").spearmanr
+    spearman = optional("scipy.stats").spearmanr
     keys = [key for key in found if key in scores]
     figures = [scores[key] for key in keys]
     signs = {
