@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_kohya
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, OFTConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from torch import nn
 
@@ -315,6 +315,13 @@ PEFT = {
     "lokr whole": LoKrConfig(r=8, alpha=3, target_modules=["proj_in", "conv_in"]),
     "lokr both split": LoKrConfig(r=1, alpha=5, decompose_both=True, decompose_factor=2, target_modules=["proj_in"]),
     "ia3": IA3Config(target_modules=["proj_in", "conv_in"], feedforward_modules=["conv_in"]),
+    "oft": OFTConfig(oft_block_size=3, target_modules=["proj_in"]),
+    "oft of a quotient": OFTConfig(oft_block_size=2, use_cayley_neumann=False, target_modules=["proj_in"]),
+    "oft of one block": OFTConfig(oft_block_size=6, num_cayley_neumann_terms=3, target_modules=["proj_in"]),
+    "oft of shared blocks": OFTConfig(
+        oft_block_size=3, block_share=True, num_cayley_neumann_terms=2, target_modules=["proj_in"]
+    ),
+    "constrained oft": OFTConfig(oft_block_size=3, coft=True, eps=0.3, target_modules=["proj_in"]),
 }  # fmt: skip
 
 
@@ -340,6 +347,42 @@ def test_the_result_is_what_peft_merges(kind: str, prefix: str, tmp_path: Path) 
     assert touched == {name for name in before if not torch.equal(before[name], after[name])}
     for name in touched:
         torch.testing.assert_close(delta.apply("unet", name, before[name], 1.0), after[name], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_onetrainer_oft_turns_the_inputs_by_five_terms(
+    scaled: bool, names: Names, weights: Weights, tmp_path: Path
+) -> None:
+    values, skew = noise(4, 6) * 0.2, torch.zeros(4, 4, 4)
+    tensors = {f"{FLAT[LINEAR]}.oft_R.weight": values}
+    if scaled:
+        tensors[f"{FLAT[LINEAR]}.oft_R.scaled_oft"] = torch.tensor(1)
+    above = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    for block in range(4):
+        for (row, column), value in zip(above, values[block] / (6**0.5 if scaled else 1), strict=True):
+            skew[block, row, column], skew[block, column, row] = value, -value
+    q = torch.block_diag(*skew)
+    turn = torch.eye(16) + 2 * q + 2 * q @ q + 2 * q @ q @ q + q @ q @ q @ q
+    base = weights["unet", f"{LINEAR}.weight"]
+    delta = load(tensors, names, tmp_path)
+    torch.testing.assert_close(changed(delta, weights, LINEAR), base @ turn.T)
+    torch.testing.assert_close(changed(delta, weights, LINEAR, 0.5), (base + base @ turn.T) / 2)
+    notes = " ".join(read_adapter(tmp_path / "adapter.safetensors").notes)
+    assert "five terms are assumed" in notes
+
+
+def test_oft_of_convolutions_is_refused_where_trainers_differ(names: Names, tmp_path: Path) -> None:
+    with pytest.raises(MalformedAdapter, match="OFT of a convolution, which peft and OneTrainer rotate"):
+        load({f"{FLAT[CONV]}.oft_R.weight": noise(36, 6)}, names, tmp_path)
+
+
+def test_kohya_oft_is_named_in_its_own_way(names: Names, weights: Weights, tmp_path: Path) -> None:
+    tensors = {"oft_blocks": noise(4, 4, 4), "alpha": torch.tensor(0.01)}
+    found = [
+        changed(load({f"{alias}.{key}": value for key, value in tensors.items()}, names, tmp_path), weights, LINEAR)
+        for alias in (FLAT[LINEAR], FLAT[LINEAR].replace("lora_unet", "oft_unet"))
+    ]
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("written", ["diffusers", "kohya"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import adapter_files as craft
 import pytest
 import torch
+from lycoris.modules.boft import ButterflyOFTModule
 from lycoris.modules.diag_oft import DiagOFTModule
 from lycoris.modules.full import FullModule
 from lycoris.modules.glora import GLoRAModule
@@ -38,6 +39,9 @@ KINDS = {
     "oft": (DiagOFTModule, {}),
     "oft, constrained": (DiagOFTModule, {"constraint": 0.01}),
     "oft, rescaled": (DiagOFTModule, {"rescaled": True}),
+    "boft": (ButterflyOFTModule, {}),
+    "boft, constrained": (ButterflyOFTModule, {"constraint": 0.01}),
+    "boft, rescaled": (ButterflyOFTModule, {"rescaled": True}),
     "ia3": (IA3Module, {}),
     "ia3 on inputs": (IA3Module, {"train_on_input": True}),
     "full": (FullModule, {}),

@@ -132,7 +132,8 @@ def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"lora_unet_x.oft_R.weight": noise(2, 6)}, "holds OFT"),
+        ({"base_model.model.x.oft_r": noise(2, 4, 4)}, "holds OFT as peft wrote it"),
+        ({"base_model.model.x.boft_R": noise(1, 2, 4, 4)}, "holds BOFT as peft writes it"),
         ({"transformer_blocks.0.qkv_proj.lora_down": noise(8, 2)}, "nunchaku"),
         ({"unet:0:up": noise(8, 2)}, "modules are numbered"),
         ({"base_model.model.x.vera_lambda_d": noise(2)}, "holds VeRA"),
@@ -164,7 +165,10 @@ def test_what_is_no_known_adapter_is_refused_by_name(
         ({"lora_down.weight": (2, 8), "lora_up.weight": (8, 2), "diff": (8, 8)}, "two kinds"),
         ({"on_input": ()}, "not weight"),
         ({"a1.weight": (8, 2)}, "has a1 but not a2, b1, b2"),
-        ({"oft_blocks": (2, 2, 4, 4)}, "oft_blocks of BOFT"),
+        ({"oft_blocks": (3, 2, 4, 4)}, "too few for 3 stages of BOFT"),
+        ({"oft_blocks": (2, 4, 3)}, r"\(blocks, size, size\) is read"),
+        ({"oft_R.weight": (2, 5)}, "no halves of square blocks"),
+        ({"rescale": (8, 1)}, "not oft_blocks"),
         ({**PAIR, "alpha": (2,)}, r"alpha has the shape \[2\], which is no single number"),
         ({**PAIR, "alpha": (0,)}, "no single number"),
         ({**PAIR, "dora_scale": (8, 1), "lora_magnitude_vector": (8,)}, "both dora and magnitude"),

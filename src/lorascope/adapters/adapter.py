@@ -18,7 +18,7 @@ from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.errors import MalformedAdapter, UnknownAdapter
 from lorascope.families import architecture, named, title_of
 
-_SCALARS: Final = frozenset({"alpha", "on_input"})
+_SCALARS: Final = frozenset({"alpha", "on_input", "scaled_oft"})
 """Parts that trainers do write as whole numbers."""
 _SHOWN: Final = 4
 """Kinds of modules, keys or embeddings that are named in a note."""
@@ -34,8 +34,8 @@ class Adapter:
         mtime_ns: When it was last changed, nanoseconds since 1970.
         format: How its keys are written: "kohya", "kohya-sgm", "lycoris", "diffusers", "peft
             base_model.model.", "diffusion_model.", "bare".
-        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "glora", "oft", "full", "ia3"; and, counted
-            beside these, the traits "dora", "tucker" and "bias".
+        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "glora", "oft", "boft", "full", "ia3"; and,
+            counted beside these, the traits "dora", "tucker" and "bias".
         family: The name of its architecture (see `lorascope.families`) or "unknown". Advice only: see `recognise`.
         ranks: Distinct ranks, sorted. Alphas are values inside tensors, so a header does not tell them.
         components: Part of the pipeline to number of modules it changes.
@@ -132,6 +132,9 @@ def _notes(
         yield f"no alpha is stated for {count} ({where}); alpha = rank is assumed (factor 1)"
     if config is None and path.with_name("adapter_config.json").is_file():
         yield "adapter_config.json beside it is not used: the folder holds several adapters"
+    turned = any("oft_r" in parts for parts in grouped.modules.values())
+    if turned and config is None and "lora_adapter_metadata" not in header.metadata:
+        yield "no config says how its rotations are computed; five terms are assumed, as peft and OneTrainer write them"
     if start := settings.starts():
         yield f"its factors hold a part of the base weights ({start}), which is subtracted"
     if any("dora" in parts for parts in grouped.modules.values()):

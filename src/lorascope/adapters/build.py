@@ -20,13 +20,13 @@ from lorascope.adapters.forms import (
     LessStart,
     LowRank,
     Rescaled,
-    Rotated,
     Tensors,
     Tucker,
     scaling,
 )
-from lorascope.adapters.kinds import Module, glora_is_turned
+from lorascope.adapters.kinds import Module, glora_is_turned, oft_size
 from lorascope.adapters.names import Names, Target
+from lorascope.adapters.rotations import Butterfly, InputsRotated, Rotated
 from lorascope.adapters.settings import CONVERT, Settings
 from lorascope.errors import MalformedAdapter
 
@@ -71,7 +71,7 @@ def build(
             forms[weight] = _weight_form(maker, alias, parts, addition, target)
         elif module.kind == "ia3":
             forms |= _ia3(maker, alias, parts, target)
-        elif module.kind == "oft":
+        elif module.kind in {"oft", "boft"}:
             forms[weight] = _oft(maker, alias, parts, target)
     for part, scale in (("diff_b", 1.0), ("up_bias", factor)):
         if part in parts:
@@ -214,15 +214,30 @@ def _ia3_by_input(
 
 def _oft(maker: Build, alias: str, parts: Tensors, target: Target) -> Form:
     shape = maker.names.shape(target.component, f"{target.module}.weight") or ()
+    if "oft_r" in parts:
+        return _oft_of_inputs(maker, alias, parts, target, shape)
     blocks = parts["oft_blocks"]
-    if target.rows is not None or len(shape) < 2 or blocks.shape[0] * blocks.shape[1] != shape[0]:
+    if target.rows is not None or len(shape) < 2 or blocks.shape[-3] * blocks.shape[-1] != shape[0]:
         raise _misfit(maker, alias, "OFT blocks", blocks, shape[0] if shape else 0)
     rescale = parts.get("rescale")
     if rescale is not None and rescale.numel() != shape[0]:
         raise _misfit(maker, alias, "a rescale", rescale, shape[0])
-    return Rotated(
-        blocks, float(parts["alpha"]) if "alpha" in parts else 0.0, rescale if rescale is None else rescale.reshape(-1)
-    )
+    made = Rotated if blocks.dim() == 3 else Butterfly
+    constraint = float(parts["alpha"]) if "alpha" in parts else 0.0
+    return made(blocks, constraint, rescale if rescale is None else rescale.reshape(-1))
+
+
+def _oft_of_inputs(maker: Build, alias: str, parts: Tensors, target: Target, shape: tuple[int, ...]) -> Form:
+    values = parts["oft_r"]
+    number, size = values.shape[0], oft_size(values.shape[1])
+    if len(shape) != 2:
+        reason = f"module {alias!r} is OFT of a convolution, which peft and OneTrainer rotate in different ways"
+        raise MalformedAdapter(maker.path, reason, "Export it as LoRA")
+    if target.rows is not None or shape[1] % size or number not in {1, shape[1] // size}:
+        raise _misfit(maker, alias, "OFT blocks", values, shape[1])
+    config = maker.settings.of(target.component)
+    factor = 1 / math.sqrt(values.shape[1]) if "scaled_oft" in parts else 1.0
+    return InputsRotated(values, size, config.oft_terms, factor, config.oft_bound / math.sqrt(number))
 
 
 def _misfit(maker: Build, alias: str, what: str, tensor: Tensor, expected: int) -> MalformedAdapter:

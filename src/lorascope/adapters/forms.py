@@ -198,38 +198,6 @@ class LessStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
-    """OFT (Qiu et al., arXiv 2306.07280) as kohya and LyCORIS train it: blocks of output channels are rotated.
-
-    Each block is turned by ``R = (1 + Q) (1 - Q)^-1`` with ``Q = b - b^T``: ``W = (s R + (1 - s))^T W0``. If the file
-    has a constraint (its alpha), |Q| is at most the constraint times the number of output channels.
-    """
-
-    blocks: Float[Tensor, "number size size"]
-    constraint: float
-    rescale: Float[Tensor, " out"] | None = None
-
-    def apply(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
-        """Rotate, then rescale each output channel if the adapter does."""
-        number, size, _ = self.blocks.shape
-        blocks = self.blocks.to(base.device, torch.float32)
-        skew = blocks - blocks.transpose(1, 2)
-        limit, norm = self.constraint * number * size, float(torch.linalg.vector_norm(skew)) + 1e-8
-        if 0 < limit < norm:
-            skew = skew * (limit / norm)
-        one = torch.eye(size, device=base.device)
-        turn = scale * ((one + skew) @ torch.linalg.inv(one - skew)) + (1 - scale) * one
-        turned = torch.einsum("knm,kn...->km...", turn, base.view(number, size, *base.shape[1:])).reshape(base.shape)
-        if self.rescale is None:
-            return turned
-        return turned * self.rescale.to(base.device, torch.float32).reshape(-1, *[1] * (base.dim() - 1))
-
-    def acts(self) -> bool:
-        """Tell whether any block turns, or any channel is rescaled."""
-        return _nonzero(self.blocks - self.blocks.transpose(1, 2)) or self.rescale is not None
-
-
-@dataclass(frozen=True, slots=True)
 class Added:
     """Any addition at work: ``W = W0 + s * dW``."""
 

@@ -41,6 +41,8 @@ _PARTS: Final[Mapping[str, str]] = {
     "weight": "weight",
     **{f"{name}.weight": name for name in ("a1", "a2", "b1", "b2", "bm")},
     "oft_blocks": "oft_blocks",
+    "oft_R.weight": "oft_r",
+    "oft_R.scaled_oft": "scaled_oft",
     "rescale": "rescale",
 }
 
@@ -53,8 +55,9 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
     (r"(?:text_encoder|unet):\d+:(?:up|down)$",
      "the first layout of LoRA files (cloneofsimo's), in which modules are numbered and have no names",
      "Convert it to the names of kohya or diffusers with the tool that made it"),
-    (r"\.oft_[RS](?:\.|$)", "OFT as peft and OneTrainer write it, which is not supported", "Export it as LoRA"),
-    (r"\.boft_", "BOFT, which is not supported", "Export it as LoRA"),
+    (r"\.oft_[rsS](?:\.|$)", "OFT as peft wrote it until 0.15, which is not supported", "Export it as LoRA"),
+    (r"\.oft_embedding_", "OFT of an embedding, which is not supported", "Train it without the embedding"),
+    (r"\.boft_", "BOFT as peft writes it, which is not supported", "Export it as LoRA"),
     (r"\.vera_lambda_", "VeRA, which is not supported", "Export it as LoRA"),
     (r"\.lora_embedding_", "LoRA of an embedding, which is not supported", "Train it without the embedding"),
     (r"\.lokr_t1$", "LoKr with t1, which is not supported", "Export it as LoRA"),

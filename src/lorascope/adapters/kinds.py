@@ -22,7 +22,7 @@ class Module:
     """What the shapes of one module's parts imply.
 
     Attributes:
-        kind: "lora", "locon", "loha", "lokr", "glora", "oft", "full" or "ia3".
+        kind: "lora", "locon", "loha", "lokr", "glora", "oft", "boft", "full" or "ia3".
         traits: Any of "dora", "tucker", "bias".
         rank: The inner width, or None where there is none.
         rows: Height of the weight it changes, seen as a matrix; None if it changes the bias only.
@@ -182,11 +182,24 @@ def glora_is_turned(a1: Shape, a2: Shape) -> bool:
 
 
 def _oft(shapes: Shapes) -> Module:
-    blocks = shapes["oft_blocks"]
-    if len(blocks) != 3 or blocks[1] != blocks[2] or 0 in blocks:
-        kind = " of BOFT" if len(blocks) == 4 else ""
-        raise ShapeProblem(f"has oft_blocks{kind} of shape {list(blocks)}; (blocks, size, size) is read")
-    return Module("oft", (), None, blocks[0] * blocks[1])
+    if "oft_r" in shapes:
+        ((number, above),) = (_need(shapes, "oft_r")[0][:2],)
+        size = oft_size(above)
+        if len(shapes["oft_r"]) != 2 or size * (size - 1) // 2 != above:
+            raise ShapeProblem(f"has oft_R of shape {list(shapes['oft_r'])}, which are no halves of square blocks")
+        return Module("oft", (), None, None, None, number * size if number > 1 else None)
+    (blocks,) = _need(shapes, "oft_blocks")
+    if len(blocks) not in {3, 4} or blocks[-1] != blocks[-2]:
+        raise ShapeProblem(f"has oft_blocks of shape {list(blocks)}; (blocks, size, size) is read")
+    stages = blocks[0] if len(blocks) == 4 else 0
+    if stages and (blocks[-1] % 2 or stages > 32 or blocks[1] * 2 % 2**stages):
+        raise ShapeProblem(f"has oft_blocks of shape {list(blocks)}, too few for {stages} stages of BOFT")
+    return Module("boft" if stages else "oft", (), None, blocks[-3] * blocks[-1])
+
+
+def oft_size(above: int) -> int:
+    """Return the size of a square block with so many values above its diagonal."""
+    return (1 + math.isqrt(1 + 8 * above)) // 2
 
 
 _MARKS: Final[Mapping[str, frozenset[str]]] = {
@@ -194,15 +207,16 @@ _MARKS: Final[Mapping[str, frozenset[str]]] = {
     "loha": frozenset(f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")),
     "lokr": frozenset(f"lokr_{name}" for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")),
     "glora": frozenset({"a1", "a2", "b1", "b2", "bm"}),
-    "oft": frozenset({"oft_blocks", "rescale"}),
+    "oft": frozenset({"oft_blocks", "rescale", "oft_r", "scaled_oft"}),
     "full": frozenset({"diff"}),
     "ia3": frozenset({"ia3_l", "on_input", "weight"}),
 }
-_SCALARS: Final = frozenset({"alpha", "on_input"})
+_SCALARS: Final = frozenset({"alpha", "on_input", "scaled_oft"})
 _EITHER: Final = (
     ("dora", "magnitude"),
     ("diff_b", "up_bias"),
     ("ia3_l", "weight"),
+    ("oft_blocks", "oft_r"),
     *((f"lokr_w{n}", f"lokr_w{n}_{half}") for n in (1, 2) for half in "ab"),
     ("lokr_w2", "lokr_t2"),
 )

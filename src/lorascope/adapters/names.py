@@ -34,6 +34,7 @@ _DOTTED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _FLAT: Final[Mapping[str, tuple[str, ...]]] = {
     "lora_unet_": _IMAGE,
+    "oft_unet_": _IMAGE,
     "lora_transformer_": ("transformer",),
     "lora_te_": _FIRST,
     "lora_te1_": _FIRST,

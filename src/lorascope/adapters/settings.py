@@ -1,6 +1,7 @@
 """What an adapter's header or peft's config says about scaling, beyond the tensors themselves."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ _HARMLESS_STARTS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", 
 """Values of ``init_lora_weights`` that leave the base weight as it is: B is zero, or B A is, before training."""
 _KNOWN_STARTS = frozenset({"", "pissa", "olora"})
 """Values that say which part of the base weight the factors held before training, so that it can be subtracted."""
+_MOST_TERMS = 100
+"""Of OFT's series. peft takes five."""
 CONVERT = "Save it from peft with path_initial_model_for_weight_conversion, which makes a plain LoRA of it"
 _ROOTED = (".a1.weight", ".lokr_w2")
 """Ends of keys of the kinds that LyCORIS' ``rs_lora`` matters for: GLoRA, and LoKr of whole factors."""
@@ -42,6 +45,8 @@ class Config:
             otherwise empty.
         feedforward: The modules in which IA3 scales the input: endings of names, or one regular expression; None if
             it is not stated.
+        oft_terms: How many terms of its series OFT takes; 0 if it computes a quotient instead.
+        oft_bound: Of |Q| in OFT, times the root of the number of blocks.
     """
 
     alpha: float | None = None
@@ -50,6 +55,8 @@ class Config:
     alphas: Mapping[str, float] = field(default_factory=dict[str, float])
     start: str = ""
     feedforward: tuple[str, ...] | str | None = None
+    oft_terms: int = 5
+    oft_bound: float = math.inf
 
     def alpha_of(self, module: str) -> float | None:
         """Return the alpha of a module, by peft's rule: a pattern counts if the name ends in it at a dot."""
@@ -134,7 +141,22 @@ def _config(values: Mapping[str, object]) -> Config:
         alphas,
         start.lower() if isinstance(start, str) and start.lower() not in _HARMLESS_STARTS else "",
         _feedforward(values.get("feedforward_modules")),
+        _oft_terms(values),
+        _positive(values.get("eps"), "eps") if values.get("coft") is True else math.inf,
     )
+
+
+def _oft_terms(values: Mapping[str, object]) -> int:
+    terms = values.get("num_cayley_neumann_terms", 5)
+    if type(terms) is not int or not 0 < terms <= _MOST_TERMS:
+        raise _SettingProblem(f"num_cayley_neumann_terms of {shown(terms)}")
+    return 0 if values.get("use_cayley_neumann") is False else terms
+
+
+def _positive(value: object, name: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= _HIGHEST:
+        raise _SettingProblem(f"the {name} {shown(value)}")
+    return float(value)
 
 
 def _feedforward(value: object) -> tuple[str, ...] | str | None:

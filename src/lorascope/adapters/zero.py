@@ -36,7 +36,7 @@ def all_zero(path: Path) -> bool:
 
 
 def _is_zero(file: BinaryIO, start: int, module: Module, tensors: Mapping[str, TensorInfo]) -> bool:
-    if module.kind in {"ia3", "oft", "glora"} or not {"dora", "bias"}.isdisjoint(module.traits):
+    if module.kind in {"ia3", "oft", "boft", "glora"} or not {"dora", "bias"}.isdisjoint(module.traits):
         return False
     return any(_zeros(file, start, info) for part, info in tensors.items() if part.startswith(_FACTORS))
 
