@@ -59,6 +59,15 @@ def strict(world: World) -> Thresholds:
     )
 
 
+_LEGEND = """\
+*rule of thumb*: the median of cells used over those of cos = sqrt(C / (C + (1 - C)/n)). *kept*: the share of stops at
+which the cosine with the Direction of the whole grid reaches what is promised. The columns after it: the share of
+intervals that hold the truth, at the stop and at every look up to it; significance with the adapters as units.
+Filtered adapters that are not hidden at the stop are undecided, and shown as such. nDCG@5 lost: on the shipped
+queries, against Directions of the whole grid, all adapters ranked; mean and 95th percentile over orders.
+"""
+
+
 def report() -> str:
     """Everything, as Markdown."""
     library, published = (Path(os.environ[name]) for name in _FILES)
@@ -74,6 +83,7 @@ def report() -> str:
     stops = replay(world, world.thresholds, ORDERS)
     lost = _lost(queries, world, stops)
     parts += ["## Goals\n", _goals(world, stops, lost)]
+    parts += ["## How to read the tables\n", _LEGEND]
     parts += ["## The preset's thresholds\n", *_under(world, world.thresholds, stops, lost)]
     stops = replay(world, strict(world), ORDERS)
     parts += ["## Stricter thresholds\n", *_under(world, strict(world), stops, _lost(queries, world, stops))]
@@ -135,7 +145,7 @@ def _cells(world: World, thresholds: Thresholds, stops: Stops) -> str:
                 rows.append(
                     (name, group, len(members), *_spread(chosen, len(world.grid)), _thumb(name, chosen, needed))
                 )
-    note = "Cells used. *rule of thumb*: the median of cells used over those of cos = sqrt(C / (C + (1 - C)/n)).\n\n"
+    note = "Cells used.\n\n"
     columns = ("precision", "adapters that", "n", "median", "p90", "most", "median share", "p90 share", "screened")
     return note + table((*columns, "rule of thumb"), rows)
 
@@ -167,11 +177,7 @@ def _truths(stops: Stops) -> str:
         words = ("–", "–") if promised < 0 else (f"{promised:.2f}", kept)
         rows.append((name, *words, f"{np.median(cosines):.3f}", f"{np.percentile(cosines, 5):.3f}", *last, *ever))
     columns = ("precision", "cos promised", "kept", "cos median", "cos p5", *FIGURES)
-    note = (
-        "\nWhat is said and what is true. *kept*: the share of stops at which the cosine with the Direction of the"
-        " whole grid reaches what is promised. Then the share of intervals that hold the truth, at the stop and at"
-        " every look up to it. Significance with the adapters as units.\n\n"
-    )
+    note = "\nPromises kept, and intervals that hold the truth.\n\n"
     return note + table((*columns, *(f"{figure}, every look" for figure in FIGURES)), rows)
 
 
@@ -198,17 +204,13 @@ def _decisions(world: World, thresholds: Thresholds, stops: Stops) -> str:
         wrongly = np.mean([said for true, said in says if not true])
         rightly = np.mean([said for true, said in says if true])
         rows.append((name, f"{wrongly:.1%}", f"{rightly:.0%}"))
-    note = "\nWhat thresholds hide at the stop. The other filtered adapters are still undecided, and shown as such.\n\n"
+    note = "\nHidden by thresholds at the stop.\n\n"
     return note + table(("precision", "of those that pass, hidden", "of those filtered, hidden"), rows)
 
 
 def _losses(lost: Losses) -> str:
     rows = [(name, f"{values.mean():+.4f}", f"{np.percentile(values, 95):+.4f}") for name, values in lost.items()]
-    note = (
-        "\nnDCG@5 lost on the shipped queries against Directions of the whole grid, all adapters ranked: mean and 95th"
-        " percentile over orders.\n\n"
-    )
-    return note + table(("precision", "mean", "p95"), rows)
+    return "\nnDCG@5 lost.\n\n" + table(("precision", "mean", "p95"), rows)
 
 
 def _synthetic(repeats: int) -> str:
@@ -249,8 +251,8 @@ def _theory(path: Path) -> str:
             p10, median, p90 = np.percentile(needed, (10, 50, 90))
             rows.append((name, group, len(needed), f"{p10:.0f}", f"{median:.0f}", f"{p90:.0f}", *shares))
     note = (
-        f"{len(strength)} published signatures: the cells at which cos(D_n, D) is what the precision asks for, by"
-        " sqrt(C / (C + (1 - C)/n)), which holds on average. To be sure takes more: see *rule of thumb* above.\n\n"
+        f"{len(strength)} published signatures: the cells at which cos(D_n, D) is what the precision asks for by the"
+        " rule of thumb, which holds on average. Stopping takes more; see the column of that name.\n\n"
     )
     columns_ = ("precision", "adapters that", "n", "p10", "median", "p90", "within 32", "within 224", "within 896")
     return note + table(columns_, rows)

@@ -494,11 +494,11 @@ def test_the_page_holds_every_figure_and_needs_no_network(measured: Searcher, tm
     assert again == page
 
 
-def test_cells_read_as_the_paper_writes_them() -> None:
+def test_cells_have_three_digits_and_their_interval() -> None:
     from lorascope.evaluation.statistics import Interval
 
-    assert plain_cell(Interval(0.5, 0.25, 0.75)) == ".500 (.250–.750)"
-    assert plain_cell(Interval(-0.5, -1.0, 0.25)) == "−.500 (−1.000 to .250)"
+    assert plain_cell(Interval(0.5, 0.25, 0.75)) == "0.500 (0.250–0.750)"
+    assert plain_cell(Interval(-0.5, -1.0, 0.25)) == "−0.500 (−1.000 to 0.250)"
     assert [plain_cell(cell) for cell in (None, 0.0004, 0.0, 22.34, 512.0, 3, "x")] == [
-        "–", "< .001", ".000", "22.3", "512", "3", "x",
+        "–", "< 0.001", "0.000", "22.3", "512", "3", "x",
     ]  # fmt: skip

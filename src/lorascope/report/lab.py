@@ -50,7 +50,7 @@ def _drawn(chart: Chart) -> Markup:
 
 
 def plain_cell(cell: Value) -> str:
-    """``.741 (.640–.820)``; a p that 10,000 draws cannot tell from 0 as ``< .001``."""
+    """``0.741 (0.640–0.820)``; a p that 10,000 draws cannot tell from 0 as ``< 0.001``."""
     if cell is None:
         return "–"
     if isinstance(cell, Interval) and not cell.known:
@@ -64,11 +64,11 @@ def plain_cell(cell: Value) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits; the paper writes .350 for 0.350. Infinity is no limit."""
+    """Three digits. Infinity is no limit."""
     if math.isinf(value):
         return "none"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
-    return (text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text).replace("-", "−")
+    return text.replace("-", "−")
 
 
 def _numeric(cell: Value) -> bool:
