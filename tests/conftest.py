@@ -27,6 +27,7 @@ def _aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORASCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("LORASCOPE_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("LORASCOPE_CONFIG", str(tmp_path_factory.mktemp("config") / "config.toml"))
         yield
 
 
@@ -41,6 +42,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("LORASCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LORASCOPE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LORASCOPE_CONFIG", str(tmp_path / "config" / "config.toml"))
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ that does not exist, ends it before models are loaded and before a library is ma
 | environment variable | meaning |
 |---|---|
 | `LORASCOPE_DATA` | folder of the default library, instead of the user's data folder |
+| `LORASCOPE_CONFIG` | the config file that `setup` writes, instead of the one in the user's config folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
 | `LORASCOPE_TOKEN` | the token that callers of `serve` must present, if no `--token-file` is given |
 | `HF_HOME`, `HF_HUB_OFFLINE` | folder of the Hugging Face cache; use no network, even with `--download` |

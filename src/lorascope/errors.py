@@ -14,6 +14,7 @@
     │   ├── WrongBase            wrong-base         made for another base model
     │   ├── PartialMatch         partial-match      only some of its keys belong to the base model
     │   └── ChangedAdapter       changed            not the file it was when it was first read
+    ├── ConfigError
     ├── ProtocolError
     ├── PromptSetError
     ├── LibraryError
@@ -40,6 +41,7 @@ __all__ = [
     "AdapterError",
     "BadHeader",
     "ChangedAdapter",
+    "ConfigError",
     "LibraryError",
     "LorascopeError",
     "MalformedAdapter",
@@ -214,7 +216,11 @@ class ChangedAdapter(AdapterError):
     code: ClassVar[str] = "changed"
 
 
-# --- protocols and prompt sets ----------------------------------------------------------------------------
+# --- the config file, protocols and prompt sets -----------------------------------------------------------
+
+
+class ConfigError(LorascopeError):
+    """The config file cannot be read, or says what cannot be meant."""
 
 
 class ProtocolError(LorascopeError):

@@ -1,4 +1,4 @@
-"""Where models and caches lie: folders, models that ship with the package, and the Hugging Face cache."""
+"""Where models, caches and the config file are: folders, shipped models and the Hugging Face cache."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Where the default library lies: ``$LORASCOPE_DATA``, or the user's data folder."""
     return Path(os.environ.get("LORASCOPE_DATA") or platformdirs.user_data_path("lorascope"))
+
+
+def config_file() -> Path:
+    """The file in which `lorascope setup` keeps what it found: ``$LORASCOPE_CONFIG``, or one in the config folder."""
+    return Path(os.environ.get("LORASCOPE_CONFIG") or platformdirs.user_config_path("lorascope") / "config.toml")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import analysis, data, evaluation, find, measurement, server, system
+from lorascope.cli import analysis, data, evaluation, find, measurement, server, setup, system
 from lorascope.cli.verb import Verb, Verbs
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 for panel, verbs in (
-    ("Begin", (system.demo, system.doctor)),
+    ("Begin", (system.demo, setup.setup, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, analysis.describe, server.serve)),
     ("Keep", (data.import_, data.export, data.remove, data.verify)),

@@ -60,9 +60,12 @@ def inspect(
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders of adapters, or single files.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of adapters, or single files. Default: those that `setup` found."),
+    ] = None,
     precision: options.PrecisionName = "standard",
-    preset: options.PresetName = "sdxl-paper",
+    preset: options.PresetName = "",
     base: options.Base = "",
     vae: options.Vae = "",
     encoder: options.Encoders = None,
@@ -83,26 +86,33 @@ def index(
 ) -> None:
     """Measure every adapter in some folders. Stop it whenever you like: the same command resumes where it was.
 
+    Without --preset and --base, what `lorascope setup` has written says which preset measures which adapters; without
+    that, it is sdxl-paper.
+
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
-    from lorascope.cli.checks import check_library, check_models, check_paths, chosen_preset
+    from lorascope.cli.checks import check_library, check_models, check_paths
+    from lorascope.cli.plans import plans
     from lorascope.protocol import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
-    check_paths(paths)
-    chosen = chosen_preset(
-        preset, base=base, vae=vae, encoders=tuple(encoder or ()), prompts=prompts, triggers=triggers, scale=scale,
-        strength_max=max_strength, consistency_min=min_consistency,
-    )  # fmt: skip
+    check_paths(paths or ())
+    changes = {
+        "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
+        "strength_max": max_strength, "consistency_min": min_consistency,
+    }  # fmt: skip
     Precision.named(precision)
+    planned = plans(paths or (), preset, base, changes)
     check_library(library)
-    check_models(chosen, download=download)
+    for plan in planned.each:
+        check_models(plan.preset, download=download)
 
     from lorascope.cli.runs import dry_run as show_costs
-    from lorascope.cli.runs import measure
+    from lorascope.cli.runs import measure, print_plans
 
     how = {"device": device, "batch": batch, "compiled": compiled, "download": download}
+    print_plans(planned)
     if dry_run:
-        show_costs(paths, chosen, library, how, precision=precision, as_json=as_json)
-    elif not measure(paths, chosen, library, how, precision=precision, partial=partial, until=until, as_json=as_json):
+        show_costs(planned, library, how, precision=precision, as_json=as_json)
+    elif not measure(planned, library, how, precision=precision, partial=partial, until=until, as_json=as_json):
         raise typer.Exit(1)

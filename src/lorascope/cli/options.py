@@ -89,7 +89,7 @@ PresetName = Annotated[
     str,
     typer.Option(
         autocompletion=preset_names,
-        help="sdxl-paper, sdxl-fast, sdxl-lightning, miniature, carlos-2025, or a .toml file.",
+        help="A preset that ships, such as sdxl-paper, or a .toml file. Default: as `setup` chose, else sdxl-paper.",
     ),
 ]
 Base = Annotated[

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
+from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, default_path
 from lorascope.measure import Event, Outcome, Worker, index, load_worker
-from lorascope.measure.estimate import Estimate, estimate
+from lorascope.measure.estimate import Estimate, estimate, total_cost
 from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
@@ -96,9 +97,17 @@ class RunProgress:
             err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def print_plans(plans: Plans) -> None:
+    """Say which preset measures how many files, if there are several, and which folders are not there."""
+    for note in plans.notes:
+        err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
+    for plan in plans.each if len(plans.each) > 1 else ():
+        line = f"{plan.preset.name} on {plan.preset.base}: {counted(len(plan.paths), 'file')}"
+        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
+
+
 def measure(
-    paths: list[Path],
-    preset: Preset,
+    plans: Plans,
     place: Path | None,
     how: Mapping[str, Any],
     *,
@@ -110,8 +119,7 @@ def measure(
     """Index some folders and report how it went.
 
     Args:
-        paths: folders and files.
-        preset: what to measure.
+        plans: what to measure.
         place: the library; None for the default one.
         how: device, batch size and the like.
         precision: how precisely to measure.
@@ -124,7 +132,14 @@ def measure(
     """
     with Library(place, create=True) as library:
         before = library.refusals.all()
-        outcome = followed(paths, loaded(preset, **how), library, precision=precision, partial=partial, until=until)
+        outcome = Outcome(refused=list(plans.refused), finished=True)
+        for refused in plans.refused:
+            library.refusals.add(refused)
+        for plan in plans.each:
+            worker = loaded(plan.preset, **how)
+            one = followed(list(plan.paths), worker, library, precision=precision, partial=partial, until=until)
+            del worker  # before the next one's models are loaded
+            outcome = outcome.plus(one)
         new = without(outcome.refused, before)
         report(outcome, new, library, place, as_json=as_json)
     return not new and not outcome.elsewhere
@@ -166,23 +181,23 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def dry_run(
-    paths: list[Path], preset: Preset, place: Path | None, how: Mapping[str, Any], *, precision: str, as_json: bool
-) -> None:
+def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precision: str, as_json: bool) -> None:
     """Print what a run would take. Nothing is written: without a library, a temporary one stands in for it."""
     with ExitStack() as opening:
         if not (place or default_path()).exists():
             place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
         library = opening.enter_context(Library(place, create=True))
-        costs = estimate(loaded(preset, **how), library, paths)
+        costs = [estimate(loaded(plan.preset, **how), library, plan.paths) for plan in plans.each]
+    total = [total_cost(each) for each in zip(*costs, strict=True)]
     if as_json:
-        print_json([dataclasses.asdict(cost) for cost in costs])
+        print_json([dataclasses.asdict(cost) for cost in total])
         return
-    rows = [(cost.precision, cost.adapters, cost.cells, _time(cost.hours), _size(cost.gigabytes)) for cost in costs]
+    rows = [(cost.precision, cost.adapters, cost.cells, _time(cost.hours), _size(cost.gigabytes)) for cost in total]
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
-    chosen = next(cost for cost in costs if cost.precision == precision)
-    _print_longest(chosen)
-    out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
+    print_refusals(plans.refused)
+    for chosen in (cost for cost in total if cost.precision == precision):
+        _print_longest(chosen)
+        out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
 
 
 def _time(hours: float) -> str:

@@ -9,7 +9,7 @@ from lorascope.cli import options
 
 Folders = Annotated[
     list[Path] | None,
-    typer.Option(help="A folder that the page may index. Repeat it for several."),
+    typer.Option(help="A folder that the page may index. Repeat it for several. Default: those that `setup` found."),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on. One that other machines can reach needs a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
@@ -48,12 +48,17 @@ def serve(
 ) -> None:
     """Serve a page to search, look and compare, and an API for other tools, until Ctrl-C."""
     from lorascope.cli.listener import chosen_token, run
+    from lorascope.cli.output import err
+    from lorascope.cli.plans import configured_folders
     from lorascope.library import default_path
     from lorascope.server.settings import ServerSettings
 
     token, made = chosen_token(host, token_file)
+    folders, notes = (folder, []) if folder else configured_folders()
+    for note in notes:
+        err.print(note, style="yellow", soft_wrap=True, markup=False, highlight=False)
     settings = ServerSettings(
-        library=library or default_path(), folders=tuple(folder or ()), host=host, port=port, token=token,
+        library=library or default_path(), folders=tuple(folders), host=host, port=port, token=token,
         names=tuple(name or ()), origins=tuple(allow_origin or ()), preset=preset, device=device, study=study,
         download=download,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,20 @@ class Estimate:
     hours: float
     gigabytes: float
     each: tuple[Share, ...]
+
+
+def total_cost(costs: Sequence[Estimate]) -> Estimate:
+    """Return the cost of several runs of one Precision together, at the mean time of a cell."""
+    cells, hours = sum(cost.cells for cost in costs), sum(cost.hours for cost in costs)
+    return Estimate(
+        precision=costs[0].precision,
+        adapters=sum(cost.adapters for cost in costs),
+        cells=cells,
+        seconds_per_cell=hours * 3600 / cells if cells else costs[0].seconds_per_cell,
+        hours=hours,
+        gigabytes=sum(cost.gigabytes for cost in costs),
+        each=tuple(share for cost in costs for share in cost.each),
+    )
 
 
 def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Estimate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -49,6 +49,13 @@ class Outcome:
     left: int = 0
     seconds: float = 0.0
     finished: bool = False
+
+    def plus(self, other: Outcome) -> Outcome:
+        """Both of two runs, one after the other."""
+        return Outcome(
+            *(getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "finished"),
+            finished=self.finished and other.finished,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Counts, as plain data."""
