@@ -254,7 +254,7 @@ def test_search_answers_each_protocol_in_its_own_lane(measured: Path, tmp_path: 
         signature = next(iter(library.signatures.get(digest, library.adapters.all()).values())).signature
         protocol = changed.protocol(base_digest="fake-generator", encoder="fake", encoder_digest="fake-encoder")
         library.protocols.add(protocol, changed)
-        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), AdapterFacts())], AdapterFacts())
+        library.adapters.add([StoredAdapter("sha256:x", "other", "fake", (), AdapterFacts())], {})
         library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     lanes = answer("search", "red", "-l", place, "--all")["answers"]
     assert [len(lane["hits"]) for lane in lanes] == [1, 3]
@@ -476,7 +476,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "\udcff", "-l", "{measured}"], "query-error", "the query holds '\\udcff', a byte"),
         (["show", "\udcff", "-l", "{measured}"], "library-error", "\\udcff is not UTF-8, so no library holds it"),
         (["list", "-l", "{evidence}"], "library-error", "instead of protocols: it is another of a library's files"),
-        (["import", "{evidence}", "-l", "{tmp}/l.db"], "library-error", "it is another of a library's files"),
+        (["import", "{evidence}", "-l", "{tmp}/l.db"], "library-error", "holds the table blocks, which no library has"),
         (["index", "{tmp}", "--preset", FAKE, "--prompts", "x", "-l", "{tmp}/l.db"], "prompt-set-error", "cannot rea"),
         (["show", "nobody", "-l", "{measured}"], "library-error", "has no adapter 'nobody'"),
         (["index", "{tmp}", "--preset", "x", "-l", "{tmp}/l.db"], "protocol-error", "no preset 'x': use"),
@@ -650,7 +650,7 @@ def test_a_search_loads_nothing_heavy(tmp_path: Path) -> None:
     signature: Signature = make_signature()
     with Library(tmp_path / "l.db", create=True) as library:
         library.protocols.add(protocol, preset)
-        library.adapters.add([StoredAdapter("sha256:x", "one", "fake", (), AdapterFacts())], AdapterFacts())
+        library.adapters.add([StoredAdapter("sha256:x", "one", "fake", (), AdapterFacts())], {})
         library.signatures.put(protocol.digest, "full", {"sha256:x": signature})
     # two phrases have no clarity, for which a reference set would be encoded
     argv = ("search", "red -blue", "-l", tmp_path / "l.db", "--sheet", tmp_path / "sheet.html")

@@ -429,7 +429,7 @@ def test_a_clock_that_steps_back_hides_no_change(
     index([three(tmp_path / "loras")], worker, library, precision="glance")
     library, version = library, library.version()
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    library.adapters.add([StoredAdapter("sha256:new", "new", "", (), AdapterFacts())], AdapterFacts())
+    library.adapters.add([StoredAdapter("sha256:new", "new", "", (), AdapterFacts())], {})
     assert library.version() > version
     other = load_worker(dataclasses.replace(preset, steps=7))
     other.record()

@@ -186,7 +186,8 @@ def test_protocols_executions_and_means_come_back(filled: Library, preset: Prese
     assert filled.protocols.find().protocol == protocol
     assert filled.protocols.find().preset == preset
     assert filled.protocols.baseline_mean(protocol.digest) is None
-    filled.protocols.put_baseline_mean(protocol.digest, np.ones(16, np.float32))
+    filled.protocols.put_baseline_mean(protocol.digest, np.ones(16, np.float32), 32)
+    filled.protocols.put_baseline_mean(protocol.digest, np.zeros(16, np.float32), 16)  # of fewer cells: not kept
     np.testing.assert_array_equal(filled.protocols.baseline_mean(protocol.digest), np.ones(16))
     with pytest.raises(LibraryError, match="knows no execution 'nothing'"):
         filled.protocols.execution("nothing")

@@ -172,9 +172,9 @@ def test_words_are_those_that_were_measured_else_those_claimed(
     (adapter,) = library.adapters.all().values()
     protocol = library.protocols.find().protocol
     assert measured_words(adapter, protocol) == ", r3d"
-    facts = {**adapter.facts, "worn": {protocol.scene: ", before"}}
+    facts = dataclasses.replace(adapter.facts, measured_words={protocol.scene: ", before"})
     assert measured_words(dataclasses.replace(adapter, facts=facts), protocol) == ", before"
-    facts = {**adapter.facts, "worn": {}}
+    facts = dataclasses.replace(adapter.facts, measured_words={})
     assert measured_words(dataclasses.replace(adapter, facts=facts), protocol) == ", r3d"
 
 

@@ -308,7 +308,7 @@ def test_new_points_never_disturb_the_map(tmp_path: Path, read_only: bool, monke
         (like, *_) = library.signatures.get(digest, library.adapters.all()).values()
 
         def add(name: str, direction: np.ndarray) -> None:
-            library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts())], AdapterFacts())
+            library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts())], {})
             signature = dataclasses.replace(like.signature, direction=direction)
             library.signatures.put(digest, "glance", {f"sha256:{name}": signature})
 

@@ -209,7 +209,7 @@ def _build(db: Database, home: Path, protocol: str, ids: Int64[np.ndarray, " n"]
 def _sweep(matrices: Path) -> None:
     """Remove what was kept of libraries that are gone. Where one cannot be asked for, it may still be there."""
     for owner in matrices.glob(f"*/{_OWNER}"):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
+        with contextlib.suppress(OSError):
             if not Path(owner.read_text("utf-8", "surrogateescape")).exists():
                 shutil.rmtree(owner.parent, ignore_errors=True)
 

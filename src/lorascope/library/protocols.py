@@ -68,11 +68,21 @@ class Protocols:
         problem = "several Protocols are called" if matches else "no Protocol is called"
         raise LibraryError(f"{path}: {problem} {name!r}: choose one of {names}")
 
-    def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"]) -> None:
-        """Keep the mean bare embedding, which image queries are compared with."""
+    def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"], cells: int) -> None:
+        """Keep the mean bare embedding, which image queries are compared with, unless one of more cells is kept.
+
+        Args:
+            protocol: the digest of its Protocol.
+            mean: (d,).
+            cells: how many cells it is the mean of; 0 where that is not known.
+        """
         with self._db.transaction() as db:
-            db.execute("UPDATE protocols SET baseline_mean = ? WHERE digest = ?", (mean.tobytes(), protocol))
-            db.execute(REVISE)
+            changed = db.execute(
+                "UPDATE protocols SET baseline_mean = ?, baseline_cells = ? WHERE digest = ? AND baseline_cells <= ?",
+                (mean.tobytes(), cells, protocol, cells),
+            )
+            if changed.rowcount:
+                db.execute(REVISE)
 
     def baseline_mean(self, protocol: str) -> Float32[np.ndarray, " d"] | None:
         """The mean bare embedding, or None for a library measured elsewhere."""

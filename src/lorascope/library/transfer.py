@@ -172,7 +172,7 @@ class _Merge:
             if library.protocols.baseline_mean(digest) is None:
                 mean = theirs.baseline_mean(digest, self._widths[digest] or 0)
                 if mean is not None:
-                    library.protocols.put_baseline_mean(digest, mean)
+                    library.protocols.put_baseline_mean(digest, mean, 0)  # what is measured here replaces it
         for execution in theirs.executions():
             library.protocols.add_execution(execution)
         self._write_adapters()

@@ -116,8 +116,9 @@ class Measurement:
             if blocks:
                 rows = [blocks[index].reshape(len(self.grid.block(index)), -1) for index in sorted(blocks)]
                 total = sum((part.sum(0, dtype=np.float64) for part in rows), np.zeros(rows[0].shape[1]))
-                mean = (total / sum(map(len, rows))).astype(np.float32)
-                self.library.protocols.put_baseline_mean(protocol.digest, mean)
+                cells = sum(map(len, rows))
+                mean = (total / cells).astype(np.float32)
+                self.library.protocols.put_baseline_mean(protocol.digest, mean, cells)
 
     def _know(self, execution: Execution) -> None:
         """Have the library know how something was rendered before it keeps it."""
