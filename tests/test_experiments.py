@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import COLOURS, searcher, three
 
+from lorascope.analysis.unseen import unseen
 from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, JudgedQuery
 from lorascope.evaluation.corpus import Words
@@ -27,7 +28,6 @@ from lorascope.evaluation.experiments.sight import sight_findings
 from lorascope.evaluation.findings import Findings, FindingsTable
 from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.text import BM25
-from lorascope.evaluation.unseen import unseen
 from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Thresholds, borrowed_thresholds

@@ -1,7 +1,8 @@
-"""describe: what adapters do, in words."""
+"""describe, duplicates, health: questions about a library, answered from what was measured."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,3 +43,67 @@ def describe(
         return
     rows = [(one.name, str(one) or "nothing stands out") for one in sorted(described, key=lambda one: one.name)]
     print_table(("adapter", "does"), rows)
+
+
+def duplicates(
+    folder: Annotated[Path | None, typer.Argument(help="Only adapters in this folder; all by default.")] = None,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find copies: the same file, the same change of the base model, or the same behaviour; nothing is deleted."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import duplicates as answer
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        found = answer(opened, protocol, folder)
+        keys = {key for pair in found.undecided for key in (pair.one, pair.two)}
+        names = {key: one.name for key, one in opened.adapters.get(keys).items()}
+    if as_json:
+        print_json(asdict(found))
+        return
+    rows: list[tuple[int, str, str, str, str]] = []
+    for number, group in enumerate(found.groups, 1):
+        rows.append((number, "keep", group.name, "", group.path))
+        rows += [(number, "copy", copy.name, copy.seen, copy.path) for copy in group.copies]
+    if rows:
+        print_table(("group", "", "adapter", "what is the same", "file"), rows)
+    else:
+        out.print("no copies found")
+    for pair in found.undecided:
+        seen = f"{names[pair.one]} and {names[pair.two]} may do the same: {counted(pair.cells, 'image')} cannot tell"
+        out.print(seen, style="dim", soft_wrap=True, markup=False, highlight=False)
+    if found.unbacked:
+        line = f"{counted(len(found.unbacked), 'adapter')} are near another, but without evidence here to compare"
+        out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+def health(
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find adapters that need a look: without effect, too strong, erratic, unseen, gone; say what to do."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import health as answer
+    from lorascope.cli.hints import command
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        found = answer(opened, protocol)
+        refused = len(opened.refusals.all())
+    if as_json:
+        print_json({"findings": [asdict(one) for one in found], "refused": refused})
+        return
+    if found:
+        print_table(("adapter", "flag", "seen", "what to do"), [(o.name, o.flag, o.seen, o.remedy) for o in found])
+    else:
+        out.print("nothing to look at")
+    if refused:
+        reasons = command("list", "--refused", library=opened.path)
+        out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)

@@ -19,6 +19,13 @@ def precision_names(incomplete: str) -> list[str]:
     return _starting(incomplete, list(PRECISIONS))
 
 
+def flag_names(incomplete: str) -> list[str]:
+    """Kinds of findings."""
+    from lorascope.analysis import FLAGS
+
+    return _starting(incomplete, list(FLAGS))
+
+
 def adapter_names(ctx: Any, incomplete: str) -> list[str]:
     """Names of the adapters in the library of the command."""
     from lorascope.errors import LorascopeError

@@ -65,7 +65,7 @@ def _from_file(key: str) -> bool:
 
 def overlooked(library: Library, stored: StoredProtocol, key: str) -> bool:
     """Whether the encoder may miss what an adapter does. Damaged evidence is reported, and the rest is still shown."""
-    from lorascope.evaluation.unseen import unseen
+    from lorascope.analysis.unseen import unseen
 
     try:
         found = unseen(library, stored.protocol.digest).get(key)
@@ -109,13 +109,18 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
         print_table(("category", "cells", "Strength", "Consistency", "alignment"), profile)
 
 
-def list_adapters(library: Library, protocol: str, as_json: bool) -> None:
-    """Every adapter under one Protocol, the strongest first."""
+def list_adapters(library: Library, protocol: str, flag: str, as_json: bool) -> None:
+    """Every adapter under one Protocol, or those that have a flag, the strongest first."""
     stored = library.protocols.find(protocol)
     matrix = library.signatures.matrix(stored.protocol.digest)
     precisions = library.signatures.precisions(stored.protocol.digest)
     there = {key for path, (key, *_) in library.adapters.stamps().items() if _there(path)}
     order = sorted(range(len(matrix)), key=lambda row: -float(matrix.strength[row]))
+    if flag:
+        from lorascope.analysis import flagged
+
+        chosen = flagged(library, flag, protocol)
+        order = [row for row in order if matrix.keys[row] in chosen]
     rows = [
         (
             matrix.names[i],

@@ -152,6 +152,7 @@ def list_(
     refused: Annotated[bool, typer.Option("--refused", help="List files that were left out, with reasons.")] = False,
     protocols: Annotated[bool, typer.Option("--protocols", help="List the Protocols instead.")] = False,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs instead.")] = False,
+    flag: options.FlagName = "",
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
     as_json: options.Json = False,
@@ -171,4 +172,4 @@ def list_(
         elif runs:
             list_runs(opened, as_json)
         else:
-            list_adapters(opened, protocol, as_json)
+            list_adapters(opened, protocol, flag, as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lorascope.cli.completion import adapter_names, precision_names, preset_names
+from lorascope.cli.completion import adapter_names, flag_names, precision_names, preset_names
 
 LibraryPath = Annotated[
     Path | None,
@@ -20,6 +20,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 ProtocolName = Annotated[
     str,
     typer.Option("--protocol", "-p", help="Which Protocol to look in, by name or digest. Default: the last used."),
+]
+FlagName = Annotated[
+    str,
+    typer.Option(
+        "--flag", autocompletion=flag_names, help="Only adapters that health reports under this flag, or duplicate."
+    ),
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, max=1000, help="How many hits.")]
 MaxStrength = Annotated[

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lorascope.analysis.unseen import Unseen, unseen
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour
 from lorascope.evaluation.statistics import Clusters, Interval
-from lorascope.evaluation.unseen import Unseen, unseen
 from lorascope.extras import optional
 from lorascope.search import Searcher
 
