@@ -80,7 +80,16 @@ def place_of(path: Path | str) -> str:
 
 
 class LorascopeError(Exception):
-    """The root: anything that lorascope raises on purpose."""
+    """The root: anything that lorascope raises on purpose.
+
+    Example:
+        >>> from lorascope import Library
+        >>> try:
+        ...     Library("absent.db")
+        ... except LorascopeError as error:
+        ...     print(type(error).__name__)
+        LibraryError
+    """
 
 
 # --- adapters ---------------------------------------------------------------------------------------------

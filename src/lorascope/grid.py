@@ -33,7 +33,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """A named, ordered set of prompts. Its digest, not its name, is its identity."""
+    """A named, ordered set of prompts. Its digest, not its name, is its identity.
+
+    Example:
+        >>> len(PromptSet.load("index"))
+        280
+    """
 
     name: str
     prompts: tuple[Prompt, ...]
@@ -133,6 +138,11 @@ class Grid:
     The order spreads what is measured first as widely as it can: round by round, every prompt is visited
     once, the categories in proportion, so the first block already touches all of them. In each round
     neighbouring prompts use different seeds, and over all rounds every prompt meets every seed once.
+
+    Example:
+        >>> grid = Grid(PromptSet.load("index"), seeds=(42, 43), block_size=32)
+        >>> len(grid), len(grid.block(0))
+        (560, 32)
     """
 
     prompts: PromptSet

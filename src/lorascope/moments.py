@@ -36,6 +36,12 @@ class Moments:
         sum_norm_sq: sum of ``|e|**2``, CLIP units squared.
         sum_unit: sum of u.
         scatter: sum over all cells of ``u u^T``, u rounded to ``UNIT_STEP``: how units vary within a prompt.
+
+    Example:
+        >>> moments = Moments.empty(prompts=2, seeds=1, dim=3)
+        >>> moments.add(np.array([0, 1]), np.array([[1.0, 0, 0], [1.0, 2, 0]]))
+        >>> moments.n.sum(), moments.sum_norm
+        (np.int64(2), array([1.        , 2.23606798]))
     """
 
     seeds: int

@@ -31,6 +31,11 @@ class Protocol:
     """Everything that decides what a signature means. Signatures of different Protocols are never ranked together.
 
     ``name`` is for people and takes no part in the digest. Unknown facts of imported libraries are "".
+
+    Example:
+        >>> protocol = Preset.load("sdxl-paper").protocol(base_digest="", encoder="clip", encoder_digest="")
+        >>> protocol.steps, len(protocol.digest)
+        (25, 10)
     """
 
     name: str
@@ -151,6 +156,11 @@ class Preset:
     """A Protocol before its models are found: names and places instead of digests.
 
     Shipped presets are the TOML files in ``lorascope/presets``; a person may give one of their own.
+
+    Example:
+        >>> preset = Preset.load("sdxl-paper")
+        >>> preset.width, preset.steps
+        (1024, 25)
     """
 
     name: str

@@ -30,7 +30,13 @@ def default_path() -> Path:
 
 @final
 class Library:
-    """The durable store. One per file and thread; several processes may use one file at once."""
+    """The durable store. One per file and thread; several processes may use one file at once.
+
+    Example:
+        >>> with Library("new.db", create=True) as new:
+        ...     len(new.adapters.all())
+        0
+    """
 
     def __init__(self, path: str | Path | None = None, *, create: bool = False) -> None:
         """Open a library.

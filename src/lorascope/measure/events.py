@@ -39,6 +39,12 @@ class Outcome:
     """How a run ended: keys measured now, files that needed nothing, files left out, keys another process has.
 
     ``left`` is about how many cells are still to do in the stage at which its time was over.
+
+    Example:
+        >>> from lorascope import index
+        >>> outcome = index(["loras"], worker, library, precision="glance")
+        >>> len(outcome.unchanged), outcome.refused, outcome.finished
+        (3, [], True)
     """
 
     measured: list[str] = field(default_factory=list)

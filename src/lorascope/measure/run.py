@@ -270,6 +270,10 @@ def index(
     Raises:
         LibraryError: the library cannot be written. What was stored before is intact.
         ModelError: not even one image fits into memory, or the device failed.
+
+    Example:
+        >>> index(["loras"], worker, library, precision="glance").finished
+        True
     """
     places = [Path(path) for path in paths]
     measurement, goal = Measurement(worker, library, scale), Precision.named(precision)

@@ -59,6 +59,11 @@ class Worker(Protocol):
     All that goes in and comes out is plain data, so a worker may be in another process or on another machine. Where
     the device's memory runs out, it goes on in smaller batches, which changes its Execution. Its memory of earlier work
     never changes a result: the same call under the same Execution gives the same bits.
+
+    Example:
+        >>> bare = worker.block(0)
+        >>> [embeddings.shape[0] for embeddings in bare.embeddings.values()] == [worker.preset.block_size]
+        True
     """
 
     @property

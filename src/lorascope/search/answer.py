@@ -22,6 +22,12 @@ class Hit:
     ``score`` is the cosine of the query vector and the Direction; ``clarity`` says whether it stands out from what
     unrelated queries score; ``undecided`` names thresholds that lie inside the adapter's intervals, so that more
     cells may yet hide it; ``hidden`` says which threshold keeps it out of the ranking.
+
+    Example:
+        >>> from lorascope import Request, Searcher
+        >>> hit = Searcher(library).search(Request("red")).hits[0]
+        >>> hit.rank, hit.adapter.name
+        (1, 'redder')
     """
 
     rank: int
@@ -40,6 +46,12 @@ class Answer:
     ``query`` spells what was asked. ``hidden`` holds the best of the adapters that the thresholds leave out, if they
     were asked for; ``too_strong`` and ``too_inconsistent`` count all of them among the ``considered``. ``vector`` is
     what Directions were compared with; None where nothing was asked.
+
+    Example:
+        >>> from lorascope import Request, Searcher
+        >>> answer = Searcher(library).search(Request("red -blue:0.5"))
+        >>> answer.query, answer.considered
+        ('red -blue:0.5', 3)
     """
 
     request: Request

@@ -36,7 +36,12 @@ def spelt(size: float) -> str:
 
 @dataclass(frozen=True)
 class Query:
-    """A sum of weighted phrases. ``str`` gives the canonical spelling, which :meth:`parse` reads back."""
+    """A sum of weighted phrases. ``str`` gives the canonical spelling, which :meth:`parse` reads back.
+
+    Example:
+        >>> str(Query.parse("watercolor   -people:0.50"))
+        'watercolor -people:0.5'
+    """
 
     terms: tuple[Term, ...]
 

@@ -42,7 +42,12 @@ def embed_file(library: Library, stored: StoredProtocol, name: str) -> Float32[n
 
 @final
 class Searcher:
-    """Answers requests under one Protocol. What a search needs is loaded once and kept between requests."""
+    """Answers requests under one Protocol. What a search needs is loaded once and kept between requests.
+
+    Example:
+        >>> [hit.adapter.name for hit in Searcher(library).search(Request("red", limit=1)).hits]
+        ['redder']
+    """
 
     def __init__(
         self,
@@ -92,8 +97,6 @@ class Searcher:
 
     def search(self, request: Request) -> Answer:
         """Rank adapters by what they do.
-
-        >>> searcher.search(Request("watercolor -people:0.5", limit=3)).hits  # doctest: +SKIP
 
         Raises:
             QueryError: the parts of the query cancel each other out, or a picture cannot be read.

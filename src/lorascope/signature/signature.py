@@ -52,6 +52,13 @@ class Signature:
         grid: accuracy with the full grid of the Protocol as the truth.
         new_prompts: accuracy with other prompts of the same kind, at the same seeds, as the truth.
         categories: the profile over the categories seen, in the order in which the prompts name them.
+
+    Example:
+        >>> moments = Moments.empty(prompts=2, seeds=1, dim=2)
+        >>> moments.add(np.array([0, 1]), np.array([[3.0, 4.0], [3.0, 4.0]]))
+        >>> signature = Signature.from_moments(moments)
+        >>> signature.strength, signature.direction
+        (5.0, array([3., 4.]))
     """
 
     direction: Float64[np.ndarray, " dim"]
