@@ -348,7 +348,7 @@ def sdxl_library(tmp_path_factory: pytest.TempPathFactory, bases: dict[str, Path
     preset = preset_for("sdxl", bases["sdxl"], encoders=(str(tiny_clip(folder / "clip")),), steps=2, block_size=12)
     with pytest.MonkeyPatch.context() as patch, Library(folder / "library.db", create=True) as library:
         patch.setenv("LORASCOPE_CACHE", str(folder / "cache"))
-        worker = load_worker(preset, library, device="cpu")
+        worker = load_worker(preset, device="cpu")
         generator = worker._generator
         kohya(folder / "loras" / "one.safetensors", generator)
         kohya(folder / "loras" / "two.safetensors", generator, texts=True, size=0.4, ss_tag_frequency="{}")

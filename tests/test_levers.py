@@ -133,7 +133,7 @@ def test_a_time_of_day_is_the_next_one() -> None:
         found = next_time(f"{wanted:%H:%M}")
         assert (found.hour, found.minute) == (wanted.hour, wanted.minute)
         assert now < found <= now + timedelta(days=1)
-    with pytest.raises(typer.BadParameter, match="'7' is no time of day: give hours and minutes, such as 07:00"):
+    with pytest.raises(typer.BadParameter, match="'7' is not a time of day: give hours and minutes, such as 07:00"):
         next_time("7")
 
 
