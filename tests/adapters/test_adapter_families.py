@@ -125,7 +125,7 @@ def test_a_header_that_contradicts_the_shapes_is_noted(tmp_path: Path) -> None:
 
 
 def test_the_header_decides_between_architectures_that_fit_alike(tmp_path: Path) -> None:
-    modules = {"diffusion_model.double_blocks.3.img_attn.qkv": (9216, 3072)}
+    modules = {"diffusion_model.double_blocks.7.img_attn.qkv": (9216, 3072)}
     assert record(tmp_path, modules, ss_base_model_version="chroma").family == "chroma"
     plain = record(tmp_path, modules)
     assert plain.family == "flux"
@@ -136,6 +136,20 @@ def test_what_fits_several_architectures_is_not_guessed(tmp_path: Path) -> None:
     found = record(tmp_path, {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q": (640, 640)})
     assert found.family == "unknown"
     assert found.notes[:1] == ("its names and shapes fit Kolors or SD 1.5 or SD 2 or SDXL or Stable Video Diffusion",)
+
+
+@pytest.mark.parametrize("fits", ["FLUX.2", "Qwen-Image", "AuraFlow"])
+def test_a_few_blocks_that_look_alike_are_not_called_flux(fits: str, tmp_path: Path) -> None:
+    """Attention of the same width and names: such files were called FLUX.1."""
+    block, last = ("single_transformer_blocks", 9) if fits == "AuraFlow" else ("transformer_blocks", 2)
+    last = 12 if fits == "Qwen-Image" else last
+    modules = {f"transformer.{block}.{n}.attn.to_{part}": (3072, 3072) for n in (0, last) for part in "qkv"}
+    found = record(tmp_path, modules)
+    assert (found.family, found.components) == ("unknown", {"transformer": 6})
+    assert "FLUX.1" in found.notes[0]
+    assert fits in found.notes[0]
+    assert any(f"2 of transformer.{block}.*.attn.to_q (3072 x 3072)" in note for note in found.notes)
+    assert record(tmp_path, modules, ss_base_model_version=fits).family == fits.lower().replace("flux.2", "flux2")
 
 
 def test_the_image_model_is_called_by_its_component(tmp_path: Path) -> None:
@@ -152,7 +166,7 @@ def test_adapters_of_two_models_in_one_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_dotless_names_beside_dotted_ones_are_one_format(tmp_path: Path) -> None:
-    modules = {"double_blocks.0.img_attn.qkv": (9216, 3072), "img_in": (3072, 128)}
+    modules = {"double_blocks.7.img_attn.qkv": (9216, 3072), "img_in": (3072, 128)}
     found = record(tmp_path, modules)
     assert (found.family, found.format) == ("flux", "bare")
 

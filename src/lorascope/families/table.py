@@ -36,8 +36,8 @@ class Architecture:
         text_encoders: The others that they may change.
         pipeline: The class of diffusers that runs it; empty if there is none.
         measured: Whether lorascope can measure its adapters.
-        like: A commoner architecture that has all modules of most of its adapters too. A file that fits both is called
-            by the commoner name, unless its header says otherwise.
+        like: A commoner architecture that this one was made from, and that has all modules of most of its adapters
+            too. A file that fits both is called by the commoner name, unless its header says otherwise.
         lineages: The base models within it.
     """
 
@@ -180,7 +180,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     ),
     Architecture(
         "flux2", "FLUX.2", ("flux2",), (*m.FLUX2_DEV, *m.FLUX2_KLEIN_9B, *m.FLUX2_KLEIN_4B),
-        pipeline="Flux2Pipeline", like=("flux",),
+        pipeline="Flux2Pipeline",
         lineages=(
             Lineage("dev", ("flux2d", "flux2dev"), m.FLUX2_DEV),
             Lineage("klein-9b", ("flux2klein9b",), m.FLUX2_KLEIN_9B),
@@ -206,7 +206,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *marks((3072,), m.JOINT, r"transformer_blocks_#_(?:img|txt)_(?:mlp_net_0_proj|mod_1)", blocks=60),
             *marks((12288,), r"transformer_blocks_#_(?:img|txt)_mlp_net_2", blocks=60),
         ),
-        pipeline="QwenImagePipeline", like=("flux",),
+        pipeline="QwenImagePipeline",
         lineages=(Lineage("edit", ("qwenimageedit", "qwenedit")),),
     ),
     Architecture(
@@ -235,7 +235,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             ),
             *marks((3072, 8192), r"single_transformer_blocks_#_ff_(?:linear_[12]|out_projection)", blocks=32),
         ),
-        pipeline="AuraFlowPipeline", like=("flux",),
+        pipeline="AuraFlowPipeline",
         lineages=(Lineage("pony-v7", ("ponyv7",)),),
     ),
     Architecture(
