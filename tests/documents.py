@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the command line itself: ``python -m tests.documents``."""
+"""Write docs/cli.md and docs/families.md from the program itself: ``python -m tests.documents``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import typer.main
 
 from lorascope.cli.app import app
+from lorascope.families import ARCHITECTURES, Architecture
 
 ROOT = Path(__file__).resolve().parents[1]
 CLI_PAGE = ROOT / "docs" / "cli.md"
+FAMILIES_PAGE = ROOT / "docs" / "families.md"
 
 _HEAD = """\
 # The command line
@@ -70,6 +72,49 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+_FAMILIES = """\
+# Architectures
+
+Written by `make docs` from the table in `lorascope.families`; a test checks that it is up to date.
+
+An adapter's architecture is recognised by the names of the modules that it changes and by their shapes. What its
+header, a site or a folder says decides only where several architectures fit alike, and is noted where it contradicts
+the shapes. Where nothing decides, `lorascope inspect` says "unknown", which architectures fit, and what is in the file.
+
+LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, OFT, BOFT, IA3 and full differences are read, wherever their modules' names are:
+
+* **diffusers' names**, dotted or with underscores as kohya and LyCORIS write them, of every architecture that diffusers
+  has;
+* **its authors' names**, too, where the table says so: LDM's and SGM's numbering, joined q, k and v.
+
+| architecture | lineages that are named | read | measured | with real weights |
+|---|---|---|---|---|
+"""
+_FAMILIES_END = """
+* **read**: `load_delta` computes what an adapter does to each weight, given the names and shapes of a base model.
+* **measured**: `lorascope index` runs the base model. Every step is tested with tiny models of the same classes, with
+  random weights.
+* **with real weights**: adapters were measured by this project on the weights that people use. So far that holds for
+  the model that ships, and for no other: there was no machine to do it on.
+"""
+
+
+def families_page() -> str:
+    """The whole page."""
+    return _FAMILIES + "\n".join(map(_family, ARCHITECTURES)) + "\n" + _FAMILIES_END
+
+
+def _family(row: Architecture) -> str:
+    names = "diffusers' names" if row.pipeline else "no"
+    read = "diffusers' and its authors' names" if row.original else names
+    lineages = ", ".join(one.name for one in row.lineages)
+    return f"| {row.title} | {lineages} | {read} | {_yes(row.measured)} | {_yes(row.proven)} |"
+
+
+def _yes(answer: bool) -> str:
+    return "yes" if answer else "no"
+
+
 def commands() -> dict[str, Any]:
     """Every verb by name, in the order of ``--help``."""
     group: Any = typer.main.get_command(app)
@@ -125,8 +170,9 @@ def _cell(text: str | None) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write both pages."""
     CLI_PAGE.write_text(cli_page(), "utf-8")
+    FAMILIES_PAGE.write_text(families_page(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import CLI_PAGE, ROOT, cli_page, commands
+from documents import CLI_PAGE, FAMILIES_PAGE, ROOT, cli_page, commands, families_page
 from fakes import three
 
 import lorascope
@@ -101,6 +101,10 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
 
 def test_the_page_of_commands_is_up_to_date() -> None:
     assert CLI_PAGE.read_text("utf-8") == cli_page(), "run `make docs`"
+
+
+def test_the_page_of_the_architectures_is_up_to_date() -> None:
+    assert FAMILIES_PAGE.read_text("utf-8") == families_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("code", blocks(ROOT / "README.md", "python"))

@@ -35,7 +35,9 @@ class Architecture:
         denoiser: The pipeline's component that adapters change first.
         text_encoders: The others that they may change.
         pipeline: The class of diffusers that runs it; empty if there is none.
+        original: Whether adapters that spell its modules as its authors do are read, too, not only diffusers' names.
         measured: Whether lorascope can measure its adapters.
+        proven: Whether that was done with the weights that people use.
         like: A commoner architecture that this one was made from, and that has all modules of most of its adapters
             too. A file that fits both is called by the commoner name, unless its header says otherwise.
         lineages: The base models within it.
@@ -48,7 +50,9 @@ class Architecture:
     denoiser: str = "transformer"
     text_encoders: tuple[str, ...] = ("text_encoder",)
     pipeline: str = ""
+    original: bool = False
     measured: bool = False
+    proven: bool = False
     like: tuple[str, ...] = ()
     lineages: tuple[Lineage, ...] = ()
 
@@ -65,12 +69,12 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
         "sd15", "SD 1.5", ("sdv1", "sd1", "stablediffusionv1", "stablediffusion1"),
         (*marks((768,), m.CROSS), *m.SD_UNET, *marks((768,), m.CLIP_Q)),
-        denoiser="unet", pipeline="StableDiffusionPipeline", measured=True,
+        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, measured=True,
     ),
     Architecture(
         "sd2", "SD 2", ("sdv2", "sd2", "stablediffusionv2", "stablediffusion2"),
         (*marks((1024,), m.CROSS), *m.SD_UNET, *marks((1024,), m.CLIP_Q)),
-        denoiser="unet", pipeline="StableDiffusionPipeline", measured=True,
+        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, measured=True,
     ),
     Architecture(
         "sdxl", "SDXL", ("sdxl", "stablediffusionxl", "playgroundv2"),
@@ -78,7 +82,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.SDXL_UNET, *marks((2816,), "add_embedding_linear_1", "label_emb_0_0"),
             *marks((), r"te2_(?:text_model_|transformer_).*"),
         ),
-        denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", measured=True,
+        denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", original=True, measured=True,
         lineages=(
             Lineage("sdxl-1.0", ("sdxl10", "sdxlbase", "sdxl1", "stablediffusionxlbase10")),
             Lineage("illustrious", ("illustrious",)),
@@ -94,7 +98,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
         "kolors", "Kolors", ("kolors", "kwaikolors"),
         (*m.SDXL_UNET, *marks((4096,), "encoder_hid_proj"), *marks((5632,), "add_embedding_linear_1", "label_emb_0_0")),
-        denoiser="unet", pipeline="KolorsPipeline", like=("sdxl",),
+        denoiser="unet", pipeline="KolorsPipeline", original=True, like=("sdxl",),
     ),
     Architecture(
         "svd", "Stable Video Diffusion", ("svd", "stablevideodiffusion"),
@@ -144,7 +148,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             ),
             *marks((), r"te2_text_model_.*", r"te3_.*"),
         ),
-        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", like=("sdxl",),
+        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", original=True, like=("sdxl",),
         lineages=(
             Lineage(
                 "sd3.5-large", ("sd35large", "stablediffusion35large"),
@@ -163,7 +167,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.flux_like(19, 38), *m.flux_modulation(19, 38),
             *marks((), r"te2_encoder_block_.*", r"te3_.*"),
         ),
-        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", like=("sdxl", "sd3"),
+        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", original=True, like=("sdxl", "sd3"),
         lineages=(
             Lineage("control", ("flux1cannydev", "flux1depthdev"), marks((128,), "img_in", "x_embedder")),
             Lineage("fill", ("flux1fill", "fluxfill"), marks((384,), "img_in", "x_embedder")),
@@ -343,7 +347,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     ),
     Architecture(
         "miniature", "miniature", ("miniature",), (), denoiser="unet", text_encoders=_TWO_CLIPS,
-        pipeline="StableDiffusionXLPipeline", measured=True,
+        pipeline="StableDiffusionXLPipeline", original=True, measured=True, proven=True,
     ),
 )  # fmt: skip
 """Every architecture that is known by name. The order is that of how many adapters people have, roughly."""
