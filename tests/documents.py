@@ -52,8 +52,8 @@ come after a space (`-p NAME`).
 """
 
 
-_SHARED = 3
-"""Options that so many verbs have in the same words are described once."""
+_SHARED = 2
+"""Options that so many verbs have, in the same words, are described once."""
 
 
 def cli_page() -> str:
