@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import lorascope.server.pages as pages
+from lorascope.errors import ModelError
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
@@ -23,6 +24,7 @@ from lorascope.search import Example
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cells
 from lorascope.server.pages.gauge import WIDTH, Gauge
+from lorascope.server.pages.search import folder_tree
 from lorascope.signature import Estimate
 from tests.fakes import tint
 from tests.serving import measured, serving, small_world, until
@@ -102,6 +104,122 @@ def test_a_search_names_hits_and_what_the_thresholds_hide(client: TestClient) ->
     assert re.findall(r'class="name"><a[^>]*>(\w+)<', hidden)[0] == "redder"
     assert "<summary>3 too strong</summary>" in hidden
     assert "1 adapter, nearest first." in shown
+
+
+def called(text: str) -> list[str]:
+    """The adapters that a page of results lists by name."""
+    part = text.partition('id="called"')[2].partition("</section>")[0]
+    return re.findall(r">\s*([^<>]+)</a></li>", part)
+
+
+def test_the_box_finds_files_by_name_title_and_path(client: TestClient, place: Path) -> None:
+    assert called(client.get("/?q=redd").text) == ["redder"]
+    assert called(client.get("/?q=ODD").text) == ["odd"]
+    assert called(client.get("/?q=%3Cscript").text) == ["odd"]  # its title
+    path = quote(str(place.parent / "loras" / "green"))
+    assert called(client.get(f"/?q={path}").text) == ["greender"]
+    text = client.get("/?q=der").text
+    assert sorted(called(text)) == ["blueder", "greender", "redder"]
+    assert "Files that do “der”" in text
+    assert "Files called" not in client.get("/?q=nothing+of+the+kind").text
+    assert called(client.get("/?q=d%25r").text) == []
+
+
+def test_files_are_found_by_name_where_words_cannot_be_encoded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModelError("the encoder is not on this disk")
+
+    monkeypatch.setattr("lorascope.server.encoders.load_query_encoder", missing)
+    answer = client.get("/?q=redd")
+    assert "The encoder is not on this disk." in answer.text
+    assert called(answer.text) == ["redder"]
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server over two colours and one file that changes no picture."""
+    folder = tmp_path_factory.mktemp("still")
+    tint(folder / "loras" / "redder.safetensors", red=0.3)
+    tint(folder / "loras" / "blueder.safetensors", blue=0.3)
+    tint(folder / "loras" / "idle.safetensors", red=1e-9)
+    folder.joinpath("loras", "idle.metadata.json").write_text(
+        json.dumps(
+            {"model_name": "Idle", "tags": ["red"], "modelDescription": "<p>Very <b>red</b>!</p><p>2 &lt; 3</p>"}
+        )
+    )
+    with serving(measured(folder / "library.db", folder / "loras")) as client:
+        yield client
+
+
+def test_a_file_without_effect_is_given_no_meaning(still: TestClient) -> None:
+    keys = {row["adapter"]["name"]: row["adapter"]["key"] for row in still.get("/api/v1/adapters").json()["adapters"]}
+    text = still.get(f"/adapters/{keys['idle']}").text
+    assert "does nothing: no picture with it differs from the one without by more than noise" in text
+    for meaning in (
+        "Most like it",
+        "Most unlike it",
+        "Where it works",
+        "a cosine of at least",
+        "Search for",
+        "More like",
+    ):
+        assert meaning not in text, meaning
+    for address in ("/?q=red", "/", f"/compare?a={keys['idle']}&a={keys['redder']}"):
+        assert "does nothing" in still.get(address).text, address
+    assert "little in common" not in still.get(f"/compare?a={keys['idle']}&a={keys['redder']}").text
+    assert "idle" not in still.get(f"/adapters/{keys['redder']}").text
+    hits = still.get("/api/v1/search?q=red").json()["hits"]
+    assert [hit["words"] for hit in hits if hit["adapter"]["name"] == "idle"] == ["does nothing"]
+
+
+def test_a_description_is_shown_without_its_tags(still: TestClient) -> None:
+    key = still.get("/api/v1/adapters?q=idle").json()["adapters"][0]["adapter"]["key"]
+    text = still.get(f"/adapters/{key}").text
+    assert "Very red!\n2 &lt; 3<br>" in text
+    assert "&lt;p&gt;" not in text
+
+
+def shown(part: str) -> list[str]:
+    """The names on the cards of a part of a page."""
+    return re.findall(r'class="name"><a[^>]*>(\w+)<', part)
+
+
+def test_clear_matches_that_thresholds_hide_are_announced(client: TestClient) -> None:
+    text = client.get("/?q=red&max_strength=0").text
+    assert '2 clear matches are hidden: <a href="/?q=red&amp;max_strength=0.0&amp;hidden=1#lane">show</a>' in text
+    assert "Nothing here clearly does this" not in text
+    assert "1 clear match is hidden" in client.get("/?q=blue&max_strength=0").text
+    assert "hidden:" not in client.get("/?q=red").text
+
+
+def test_thresholds_do_not_change_the_scenes(client: TestClient) -> None:
+    """They once chose the hits from which the scenes of all cards were chosen."""
+    scenes: dict[str, tuple[str, ...]] = {}
+    for limits in ("", "&max_strength=0", "&max_strength=0.5", "&min_consistency=1"):
+        cards = client.get(f"/?q=red{limits}").text.partition("Files that do")[2]
+        scenes[limits] = tuple(sorted(set(re.findall(r'src="/api/v1/adapters/[^"]*/previews/(\d+)', cards))))
+    assert len(set(scenes.values())) == 1, scenes
+    assert len(scenes[""]) == 2
+
+
+def test_weak_matches_are_folded_below_those_that_matter(client: TestClient) -> None:
+    main, _, weaker = client.get("/?q=green").text.partition('<details class="lane" id="weaker">')
+    assert shown(main) == ["greender", "odd"]
+    assert "<summary>2 weaker matches</summary>" in weaker
+    assert sorted(shown(weaker)) == ["blueder", "redder"]
+    assert 'id="weaker"' not in client.get("/").text
+
+
+def test_folders_are_named_as_a_tree() -> None:
+    assert folder_tree(["/a/loras/style/old", "/a/loras", "/a/loras/style", "/b/loras", "/b/more", ""]) == [
+        ("/a/loras", "/a/loras"),
+        ("/a/loras/style", "\u2003style"),
+        ("/a/loras/style/old", "\u2003\u2003old"),
+        ("/b/loras", "/b/loras"),
+        ("/b/more", "more"),
+    ]
 
 
 def test_words_are_told_by_the_protocols_thresholds_whatever_the_sliders_say(client: TestClient) -> None:

@@ -85,6 +85,19 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         yield address, names, [keys[name] for name in names]
 
 
+def test_many_folders_fit_a_phone(visit: Visit, tmp_path: Path) -> None:
+    loras = tmp_path / "models" / "a folder of adapters with a long name" / "loras"
+    for number, below in enumerate(("", "style", "style/old ones that nobody has used for years/but which are kept")):
+        tint(loras / below / f"one{number}.safetensors", red=0.1 + 0.1 * number)
+    place = measured(tmp_path / "library.db", loras, precision="glance")
+    with serving(ServerSettings(library=place, folders=(loras,))) as address:
+        page = visit("/?q=red", base=address, size=PHONE)
+        keep(page, "search-folders-phone")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+        assert page.get_by_label("Folder").locator("option").all_inner_texts()[:3] == ["all", "loras", "\u2003style"]
+        page.goto("about:blank")
+
+
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_long_names_fit(visit: Visit, endless: tuple[str, list[str], list[str]], size: tuple[int, int]) -> None:
     address, names, (one, other) = endless

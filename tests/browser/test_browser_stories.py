@@ -72,6 +72,21 @@ def test_find_look_copy_and_compare_with_the_mouse(visit: Visit) -> None:
     expect(page.locator("main")).to_contain_text("do nearly the same")
 
 
+def test_a_file_is_found_by_its_name_with_the_slash_key(visit: Visit) -> None:
+    page = visit("/")
+    page.get_by_role("button", name="Copy tag").first.focus()
+    page.keyboard.press("/")
+    page.keyboard.type("scarl")
+    page.keyboard.press("Enter")
+    called = page.get_by_role("region", name="Files called “scarl”")
+    expect(called.get_by_role("link")).to_have_text("scarlet")
+    expect(page.get_by_role("heading", name="Files that do “scarl”")).to_be_visible()
+    keep(page, "story-called")
+    assert barriers(page) == []
+    called.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="scarlet")).to_be_visible()
+
+
 def test_find_look_copy_and_compare_with_the_keyboard(visit: Visit) -> None:
     page = visit("/", permissions=["clipboard-read", "clipboard-write"])
     page.keyboard.type("green")  # the box has the focus
@@ -206,6 +221,7 @@ def test_thresholds_work_live_and_the_address_holds_everything(visit: Visit) -> 
     page.keyboard.press("Home")
     expect(page.locator("#told")).to_have_text("No adapter passes these filters.")
     expect(page.locator("#lane > summary")).to_have_text("56 too strong")
+    expect(page.locator(".told")).to_contain_text("clear matches are hidden: show")
     assert page.evaluate("document.activeElement.name") == "max_strength"
     expect(page).to_have_url(re.compile(r"/\?q=red&max_strength=0$"))
 

@@ -26,6 +26,15 @@ _BY_NAME = (
     " WHERE key = ?1 OR name = ?1 OR path = ?2"
     " OR (length(?1) >= 6 AND (substr(key, 1, length(?1)) = ?1 OR substr(key, 8, length(?1)) = ?1)) GROUP BY key"
 )
+_WORDS = "replace(replace({0}, '_', ' '), '-', ' ') LIKE ?1 ESCAPE '!'"
+_FILE = "substr(path, length(rtrim(path, replace(path, '/', ''))) + 1)"
+_TITLE = "json_extract(facts, '$.claims.title.value')"
+_CALLED = (
+    f"SELECT key FROM adapters LEFT JOIN files ON adapter = id WHERE {_WORDS.format('name')} OR {_WORDS.format(_FILE)}"
+    f" OR {_WORDS.format(_TITLE)}"
+    " OR (instr(?2, '/') AND instr(path, ?2)) GROUP BY id"
+    f" ORDER BY name <> ?2, NOT {_WORDS.format('name')}, length(name), name LIMIT ?3"
+)
 _BY_FILE = "SELECT DISTINCT key FROM adapters JOIN files ON adapter = id WHERE substr(path, -length(?1)) = ?1"
 
 
@@ -103,6 +112,15 @@ class Adapters:
         raise LibraryError(
             f"{self._db.path} has no adapter {text!r}: `lorascope list --library {self._db.path}` shows all.{hint}"
         )
+
+    def called(self, text: str, limit: int) -> list[str]:
+        """Keys of adapters whose name, file name or title contains a text, or whose path does if the text has a slash.
+
+        Underscores and hyphens count as spaces, and case does not matter. Exact and short names come first.
+        """
+        words = text.replace("_", " ").replace("-", " ")
+        escaped = "".join(f"!{letter}" if letter in "!%" else letter for letter in words)
+        return [key for (key,) in self._db.rows(_CALLED, [f"%{escaped}%", text, limit])]
 
     def number(self, key: str) -> int | None:
         """The library's number of an adapter, which its row of a matrix names."""

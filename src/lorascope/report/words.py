@@ -31,13 +31,28 @@ def consistency_word(signature: Signature) -> str:
     return next((word for limit, word in steps if value <= limit), "rock-steady")
 
 
+def does_nothing(signature: Signature) -> bool:
+    """Whether no effect exceeds the noise floor, so that an adapter has no Direction, neighbours or matches."""
+    return signature.active_share == 0
+
+
+def has_direction(signature: Signature) -> bool:
+    """Whether effects have a common direction as far as is known. If not, the measured Direction is arbitrary."""
+    interval = signature.grid.consistency
+    return not does_nothing(signature) and (interval is None or interval.lower > 0)
+
+
 def effect_words(signature: Signature, thresholds: Thresholds) -> str:
     """How an adapter works, whatever it does: ``strong, steady``."""
+    if does_nothing(signature):
+        return "does nothing"
     return ", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature))))
 
 
 def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
     """One line on a hit: ``a clear match; strong, steady``. Where nothing was asked, it is no match of anything."""
+    if does_nothing(hit.signature.signature):
+        return effect_words(hit.signature.signature, thresholds)
     parts = [CLARITY[hit.clarity] if asked else "", effect_words(hit.signature.signature, thresholds)]
     if hit.signature.screened and not hit.hidden:
         parts.append(f"provisional: measured until {hit.signature.screened} was certain")

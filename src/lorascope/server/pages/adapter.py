@@ -14,17 +14,20 @@ from fastapi.responses import Response
 from lorascope.errors import LorascopeError
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.protocol import Thresholds
+from lorascope.report.words import does_nothing, has_direction
 from lorascope.search import Hit
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Card, Cells, card, ranged
 from lorascope.server.pages.gauge import WIDTH, Gauge
-from lorascope.server.pages.render import page
+from lorascope.server.pages.render import page, plain_text
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter, named_protocol
 from lorascope.signature import CategoryProfile, Signature
 
 router = APIRouter(include_in_schema=False)
 
+_LEAST_SHARE = 0.1
+"""Of its Strength: where an adapter has less in a category, it is said to do nothing there."""
 _PHRASES = 4
 """How many of the claimed phrases are searched for, to see whether the adapter does what they say."""
 
@@ -73,7 +76,8 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         stored = under[chosen.protocol.digest][1]
         cells = Cells.of(library, chosen, [key])
         shown = card(found, stored, cells.pairs(key), chosen.preset.thresholds)
-        nearest, opposite = (_row(library, chosen, hits) for hits in state.neighbours(key, chosen.protocol.digest))
+        both = state.neighbours(key, chosen.protocol.digest) if shown.directed else ((), ())
+        nearest, opposite = (_row(library, chosen, hits) for hits in both)
     return page(
         request,
         "adapter.html.jinja",
@@ -85,7 +89,8 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         others=_others(under, chosen),
         nearest=nearest,
         opposite=opposite,
-        phrases=claimed_phrases(found),
+        phrases=claimed_phrases(found) if shown.directed else [],
+        nothing=does_nothing(stored.signature),
         tiny=cells.tiny,
         size=(chosen.protocol.width, chosen.protocol.height),
         width=WIDTH,
@@ -143,12 +148,23 @@ def _measured(protocol: StoredProtocol, stored: StoredSignature) -> Measured:
         None
         if consistency is None
         else Gauge.of(consistency, grid.consistency, new.consistency, thresholds.consistency_min, 1.0),
-        tuple(sorted(map(_category, signature.categories), key=lambda category: -category.alignment)),
+        _profile(signature),
     )
 
 
-def _category(profile: CategoryProfile) -> Category:
+def _profile(signature: Signature) -> tuple[Category, ...]:
+    """The categories, those where the adapter does most nearly what it does on the whole first; none if it has none."""
+    if not has_direction(signature):
+        return ()
+    least = _LEAST_SHARE * signature.strength
+    rows = [_category(profile, acts=profile.strength >= least) for profile in signature.categories]
+    return tuple(sorted(rows, key=lambda category: -category.alignment))
+
+
+def _category(profile: CategoryProfile, *, acts: bool) -> Category:
     """A category with a word for it. Levels of the cosine between its mean effect and the Direction."""
+    if not acts:
+        return Category(profile.category.replace("_", " "), "does nothing here", 0.0, profile.strength)
     steps = ((0.3, "does something else"), (0.6, "partly"), (0.85, "mostly"))
     word = next((word for limit, word in steps if profile.alignment < limit), "as everywhere")
     return Category(profile.category.replace("_", " "), word, profile.alignment, profile.strength)
@@ -158,7 +174,9 @@ def _row(library: Library, protocol: StoredProtocol, hits: Sequence[Hit]) -> lis
     """Neighbours with one picture each."""
     cells = Cells.of(library, protocol, [hit.adapter.key for hit in hits])
     return [
-        (card(hit.adapter, hit.signature, cells.pairs(hit.adapter.key)[:1], Thresholds()), hit.score) for hit in hits
+        (card(hit.adapter, hit.signature, cells.pairs(hit.adapter.key)[:1], Thresholds()), hit.score)
+        for hit in hits
+        if has_direction(hit.signature.signature)
     ]
 
 
@@ -196,7 +214,7 @@ def _claims(adapter: StoredAdapter, protocol: StoredProtocol, signature: Signatu
 
 
 def _spelt(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = plain_text(", ".join(map(str, value)) if isinstance(value, list) else str(value))
     return text if len(text) <= 600 else f"{text[:600]} …"
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.protocol import Thresholds
-from lorascope.report.words import CLARITY, effect_words
+from lorascope.report.words import CLARITY, does_nothing, effect_words, has_direction
 from lorascope.search import Hit
 from lorascope.server.views import is_mature, picture_address
 from lorascope.signature import Estimate
@@ -31,12 +31,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Card:
-    """One adapter on a page. ``match`` is "" where nothing was asked; ``path`` and ``civitai`` where unknown."""
+    """One adapter on a page. ``match`` is "" where nothing was asked; ``path`` and ``civitai`` where unknown.
+
+    ``directed`` says whether its effects have a common direction, so that others can be like or unlike it.
+    """
 
     key: str
     name: str
     match: str
     manner: str
+    directed: bool
     doubts: str
     hidden: str
     pairs: tuple[Pair, ...]
@@ -45,6 +49,11 @@ class Card:
     path: str
     civitai: str
     figures: tuple[tuple[str, str], ...]
+
+    @property
+    def emphasis(self) -> str:
+        """The element around ``match``: a weak match is not as loud as a clear one."""
+        return "span" if self.match == CLARITY["weak"] else "b"
 
     @property
     def tag(self) -> str:
@@ -116,6 +125,7 @@ def telling_cells(
 
 def card_of_hit(hit: Hit, pairs: tuple[Pair, ...], thresholds: Thresholds, *, asked: bool) -> Card:
     """A hit as a card; ``asked`` says whether its score means anything."""
+    asked = asked and not does_nothing(hit.signature.signature)
     figures = [("Score", f"{hit.score:.3f}")] if asked else []
     doubts = f"{' and '.join(hit.undecided)} near the threshold: more images would tell" if hit.undecided else ""
     return card(
@@ -154,6 +164,7 @@ def card(
         name=adapter.name,
         match=match,
         manner=effect_words(signature, thresholds),
+        directed=has_direction(signature),
         doubts=doubts,
         hidden=hidden,
         pairs=pairs,

@@ -63,7 +63,7 @@ def compare(
         cards=cards,
         chosen=protocol,
         rows=_rows([shown.pairs for shown in cards]),
-        alike=_alike(searcher.matrix, chosen),
+        alike=_alike(searcher.matrix, [shown.key for shown in cards if shown.directed]),
         missing=missing,
         tiny=cells.tiny,
         size=(searcher.stored.protocol.width, searcher.stored.protocol.height),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,6 +19,8 @@ from lorascope.server.tries import LONGEST_PROMPT
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
+_TAG = re.compile(r"</?(?:p|br|div|span|a|b|i|u|em|strong|h[1-6]|ul|ol|li|img|hr|code|pre|blockquote)\b[^<>]*>", re.I)
+_BREAKS = ("p", "br", "div", "li", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "pre", "blockquote")
 
 
 def _stamp() -> str:
@@ -41,6 +45,32 @@ def sentence(text: str) -> str:
     """A message as people read it: with a capital letter, unless the name of a field comes first, and a full stop."""
     named = text.partition(" ")[0].endswith(":")
     return f"{text[:1] if named else text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+class _Text(HTMLParser):
+    """Collects the text of HTML; blocks and breaks become line breaks."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in _BREAKS:
+            self.parts.append("\n")
+
+
+def plain_text(text: str) -> str:
+    """A description without HTML tags, which sidecars hold as their site wrote it; other text as it is."""
+    if not _TAG.search(text):
+        return text
+    parser = _Text()
+    parser.feed(text)
+    parser.close()
+    lines = (" ".join(line.split()) for line in "".join(parser.parts).splitlines())
+    return "\n".join(filter(None, lines))
 
 
 def advice(problem: Problem) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -19,17 +22,31 @@ from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling
 from lorascope.server.pages.render import is_part, page
 from lorascope.server.problems import Problem, problem_of
 from lorascope.server.shared_state import SharedState, StateOf
+from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
+
+_NEAREST = 6
+"""How many hits are shown where none is a clear or likely match."""
+_CALLED = 8
+"""How many adapters are shown that are called what was asked for."""
+_SHORTEST_NAME = 2
 
 
 @dataclass(frozen=True)
 class Results:
-    """One page of an answer, ready to be shown; ``next_page`` and ``next_lane`` say how many hits come after it."""
+    """One page of an answer, prepared for the template.
+
+    ``weaker`` holds the hits of the first page that are folded; ``next_page`` and ``next_lane`` say how many hits come
+    after the page.
+    """
 
     cards: list[Card]
+    weaker: list[Card]
+    weaker_line: str
     hidden: list[Card]
     hidden_line: str
+    hidden_matches: str
     told: str
     hint: str
     ways_out: str
@@ -50,6 +67,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     context: dict[str, Any] = {"address": address, "results": None, "problem": None}
     context["running"] = state.work.snapshot()["run"]
     context["names"] = _names(state, address)
+    context["called"] = _called(state, address)
     try:
         with state.library() as library:
             start = address.model_copy(update={"page": 1, "lane": 1})
@@ -64,7 +82,8 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     template = "results.html.jinja"
     if not is_part(request):
         template = "search.html.jinja"
-        context |= {"overview": overview, "sliders": _sliders(state, address), "examples": QUERIES}
+        folders = folder_tree((*overview.folders, address.folder))
+        context |= {"overview": overview, "folders": folders, "sliders": _sliders(state, address), "examples": QUERIES}
         context["picture_types"] = ",".join(f"image/{name.lower()}" for name in FORMATS)
     response = page(request, template, status=status, **context)
     response.headers.update(headers)
@@ -97,19 +116,42 @@ def empty_page(request: Request, state: SharedState) -> Response:
     return page(request, "empty.html.jinja", folders=state.folders(), running=running, library=library)
 
 
+def folder_tree(paths: Iterable[str]) -> list[tuple[str, str]]:
+    r"""Each folder with a short name, indented below the folder that holds it.
+
+    >>> folder_tree(["/loras", "/loras/style", "/loras/style/old"])
+    [('/loras', 'loras'), ('/loras/style', '\u2003style'), ('/loras/style/old', '\u2003\u2003old')]
+    """
+    rows: list[tuple[str, str]] = []
+    above: list[PurePath] = []
+    for text in sorted({path for path in paths if path}, key=PurePath):
+        path = PurePath(text)
+        while above and not path.is_relative_to(above[-1]):
+            above.pop()
+        name = str(path.relative_to(above[-1])) if above else path.name or str(path)
+        rows.append((text, "\u2003" * len(above) + name))
+        above.append(path)
+    names = Counter(name for _, name in rows)
+    return [(path, path if names[name] > 1 and not name.startswith("\u2003") else name) for path, name in rows]
+
+
 def _results(library: Library, answer: Answer, first: Answer, address: Address) -> Results:
     """``first`` is the first page of the answer, whose hits choose the cells for all pages."""
     asked = not answer.request.browsing
     keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
     cells = Cells.of(library, answer.stored, keys)
-    best = [hit.adapter.key for hit in first.hits]
-    places = telling_cells(library, best, answer.vector, cells)
+    best = sorted((*first.hits, *first.hidden), key=lambda hit: -hit.score)  # thresholds do not change the scenes
+    places = telling_cells(library, [hit.adapter.key for hit in best], answer.vector, cells)
     cards = [
         card_of_hit(hit, cells.pairs(hit.adapter.key, places), answer.stored.preset.thresholds, asked=asked)
         for hit in (*answer.hits, *answer.hidden)
     ]
+    shown, weaker = _folded(answer, cards[: len(answer.hits)])
     return Results(
-        cards=cards[: len(answer.hits)],
+        cards=shown,
+        weaker=weaker,
+        weaker_line=_weaker_line(answer.total - len(shown)) if weaker else "",
+        hidden_matches=_hidden_matches(first),
         hidden=cards[len(answer.hits) :],
         hidden_line=hidden_line(answer),
         told=_told(answer, asked=asked),
@@ -122,6 +164,50 @@ def _results(library: Library, answer: Answer, first: Answer, address: Address) 
         tiny=cells.tiny,
         size=_size(cells),
     )
+
+
+def _folded(answer: Answer, cards: list[Card]) -> tuple[list[Card], list[Card]]:
+    """The cards that matter, and the rest. Of the first page, clear and likely matches matter, or the nearest few.
+
+    A person who goes on to further pages, or asks for something whose clarity is unknown, sees all of them.
+    """
+    if answer.request.offset or any(hit.clarity is None for hit in answer.hits):
+        return cards, []
+    order = {"clear": 0, "likely": 1}
+    ranked = sorted((order[hit.clarity], place) for place, hit in enumerate(answer.hits) if hit.clarity in order)
+    chosen = [place for _, place in ranked] or list(range(min(_NEAREST, len(cards))))
+    return [cards[place] for place in chosen], [one for place, one in enumerate(cards) if place not in chosen]
+
+
+def _weaker_line(count: int) -> str:
+    return f"{count} weaker match{'' if count == 1 else 'es'}"
+
+
+def _hidden_matches(first: Answer) -> str:
+    """``2 clear matches are hidden``, else the likely ones, or ""."""
+    for clarity in ("clear", "likely"):
+        count = sum(hit.clarity == clarity for hit in first.hidden)
+        if count:
+            more = " or more" if count == PAGE else ""
+            return f"{count}{more} {clarity} match{' is' if count == 1 else 'es are'} hidden"
+    return ""
+
+
+def _called(state: SharedState, address: Address) -> dict[str, Any] | None:
+    """Adapters whose name, file, title or path contains the words that are asked for; None if there are none."""
+    text = address.q.strip()
+    if len(text) < _SHORTEST_NAME or address.page > 1:
+        return None
+    with state.library() as library:
+        keys = library.adapters.called(text, _CALLED + 1)
+        if not keys:
+            return None
+        adapters = library.adapters.get(keys)
+        cells = Cells.of(library, state.protocol(library, address.protocol), keys)
+    rows = [
+        (key, adapters[key].name, is_mature(adapters[key]), cells.pairs(key)[:1]) for key in keys if key in adapters
+    ]
+    return {"text": text, "rows": rows[:_CALLED], "more": len(rows) > _CALLED, "tiny": cells.tiny, "size": _size(cells)}
 
 
 def _pages(hits: int) -> int:

@@ -21,7 +21,16 @@ if (form) {
     document.getElementById("announced").textContent = document.getElementById("told")?.textContent ?? "";
   });
   document.addEventListener("toggle", ({ target }) => target.id === "lane" && keepLane(target.open), true);
+  document.addEventListener("keydown", focusBox);
   takePictures();
+}
+
+/** The slash key goes to the search box, unless something is being typed. */
+function focusBox(event) {
+  const typing = event.target.closest("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable]");
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  event.preventDefault();
+  form.elements.q.select();
 }
 
 function usual({ type, value, dataset }) {
