@@ -154,9 +154,7 @@ def known(library: Library, preset: Preset, figures: dict[str, tuple[float, floa
     """A library of known Strengths and Consistencies."""
     protocol = preset.protocol(base_digest="b", encoder="fake", encoder_digest="fake-encoder")
     library.protocols.add(protocol, preset)
-    library.adapters.add(
-        [StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in figures], AdapterFacts()
-    )
+    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in figures], {})
     draw = np.random.default_rng(0)
     for name, (strength, consistency) in figures.items():
         exact = Accuracy(Estimate(strength, strength, strength), Estimate(consistency, consistency, consistency), None)

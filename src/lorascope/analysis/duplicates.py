@@ -1,4 +1,4 @@
-"""Which adapters of a library are copies of others: the same file, the same change, or the same behaviour."""
+"""Which adapters of a library are copies of others: the same tensors, the same change, or the same behaviour."""
 
 from __future__ import annotations
 

@@ -65,19 +65,19 @@ def duplicates(
     if as_json:
         print_json(asdict(found))
         return
-    rows: list[tuple[int, str, str, str, str]] = []
+    rows: list[tuple[int, str, str, str]] = []
     for number, group in enumerate(found.groups, 1):
-        rows.append((number, "keep", group.name, "", group.path))
-        rows += [(number, "copy", copy.name, copy.seen, copy.path) for copy in group.copies]
+        rows.append((number, "keep", group.name, group.path))
+        rows += [(number, "copy", copy.name, f"{copy.seen}; {copy.path}") for copy in group.copies]
     if rows:
-        print_table(("group", "", "adapter", "what is the same", "file"), rows)
+        print_table(("group", "", "adapter", "what is the same, and where it is"), rows)
     else:
         out.print("no copies found")
     for pair in found.undecided:
         seen = f"{names[pair.one]} and {names[pair.two]} may do the same: {counted(pair.cells, 'image')} cannot tell"
         out.print(seen, style="dim", soft_wrap=True, markup=False, highlight=False)
     if found.unbacked:
-        line = f"{counted(len(found.unbacked), 'adapter')} are near another, but without evidence here to compare"
+        line = f"not compared, because there is no evidence of them here: {counted(len(found.unbacked), 'adapter')}"
         out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -101,7 +101,8 @@ def health(
         print_json({"findings": [asdict(one) for one in found], "refused": refused})
         return
     if found:
-        print_table(("adapter", "flag", "seen", "what to do"), [(o.name, o.flag, o.seen, o.remedy) for o in found])
+        rows = [(one.name, one.flag, f"{one.seen}. {one.remedy}") for one in found]
+        print_table(("adapter", "flag", "what was seen, and what to do"), rows)
     else:
         out.print("nothing to look at")
     if refused:
