@@ -431,9 +431,10 @@ def test_a_clock_that_steps_back_hides_no_change(
     monkeypatch.setattr(time, "time", lambda: 0.0)
     library.adapters.add([StoredAdapter("sha256:new", "new", "", (), AdapterFacts())], {})
     assert library.version() > version
-    other = load_worker(dataclasses.replace(preset, steps=7))
-    other.record()
-    assert [stored.protocol.digest for stored in library.protocols.all()][0] == other.protocols[0]
+    changed = dataclasses.replace(preset, steps=7)
+    protocol = changed.protocol(base_digest="b", encoder="fake", encoder_digest="e")
+    library.protocols.add(protocol, changed)
+    assert library.protocols.all()[0].protocol.digest == protocol.digest
 
 
 @pytest.mark.parametrize("name", ["a?b#c%41.db", "two\nlines.db", os.fsdecode(b"caf\xe9.db")])
