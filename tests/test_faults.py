@@ -427,7 +427,7 @@ def test_a_clock_that_steps_back_hides_no_change(
     tmp_path: Path, worker: Worker, library: Library, preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index([three(tmp_path / "loras")], worker, library, precision="glance")
-    library, version = library, library.version()
+    version = library.version()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     library.adapters.add([StoredAdapter("sha256:new", "new", "", (), AdapterFacts())], {})
     assert library.version() > version
