@@ -47,5 +47,42 @@ def test_a_difference_that_was_merged_from_a_lora_is_the_same_change(tmp_path: P
     assert similarity(one, load_delta(path, NAMES)) == pytest.approx(1.0, abs=1e-6)
 
 
+def resized(tmp_path: Path, one: Delta, rank: int) -> Delta:
+    """The best approximation of a change at some rank, as tools that resize LoRAs make it."""
+    tensors: dict[str, torch.Tensor] = {}
+    for module, shape in SHAPES.items():
+        change = one.apply("unet", f"{module}.weight", torch.zeros(shape), 1.0).flatten(1)
+        left, values, right = torch.linalg.svd(change, full_matrices=False)
+        down, up = right[:rank].reshape(rank, *shape[1:]), left[:, :rank] * values[:rank]
+        alias = "lora_unet_" + module.replace(".", "_")
+        tensors |= {f"{alias}.lora_down.weight": down, f"{alias}.lora_up.weight": up}
+    return load_delta(craft.save(tmp_path / "resized.safetensors", tensors), NAMES)
+
+
+@pytest.mark.parametrize("rank", [3, 2, 1])
+def test_a_resized_copy_differs_by_what_was_cut_off(rank: int, tmp_path: Path) -> None:
+    one = adapter(tmp_path, 0)
+    changes = (one.apply("unet", f"{module}.weight", torch.zeros(shape), 1.0) for module, shape in SHAPES.items())
+    squares = [torch.linalg.svdvals(change.flatten(1)).square() for change in changes]
+    kept = sum(float(values[:rank].sum()) for values in squares) / sum(float(values.sum()) for values in squares)
+    assert similarity(one, resized(tmp_path, one, rank)) == pytest.approx(kept**0.5, abs=1e-6)
+    assert (kept < 0.99) == (rank == 1)
+
+
+def test_a_wide_difference_is_compared_without_its_square(tmp_path: Path) -> None:
+    """An identity as wide as the weight was formed: 80 GB here."""
+    names = Names({"unet": {"mid.wide.weight": (2, 100_000)}})
+    down, up = craft.lora((2, 100_000), 1)
+    parts = ({"diff": up @ down}, {"lora_down.weight": down, "lora_up.weight": up})
+    diff, pair = (
+        load_delta(
+            craft.save(tmp_path / f"{n}.safetensors", {f"lora_unet_mid_wide.{k}": v for k, v in part.items()}), names
+        )
+        for n, part in enumerate(parts)
+    )
+    assert similarity(diff, diff) == pytest.approx(1.0, abs=1e-6)
+    assert similarity(diff, pair) == similarity(pair, diff) == pytest.approx(1.0, abs=1e-6)
+
+
 def test_adapters_that_share_no_weight_have_none(tmp_path: Path) -> None:
     assert similarity(adapter(tmp_path, 0, ("mid.one",)), adapter(tmp_path, 1, ("mid.two",))) is None

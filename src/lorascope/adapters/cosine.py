@@ -13,7 +13,8 @@ def similarity(one: Delta, two: Delta) -> float | None:
     """Return the cosine of two changes over the weights that both change.
 
     With ``dW = f B A`` the inner product of two changes is ``f1 f2 sum((B1^T B2) * (A1 A2^T))``: matrices of the two
-    ranks, never of the weight's size. Duplicates and merges of duplicates give 1, resized files almost 1.
+    ranks, never of the weight's size. Duplicates give 1, and so do files that were resized without loss;
+    of one that was truncated it is the root of the share of its squared singular values that was kept.
 
     Args:
         one: An adapter, matched to a base model.
@@ -24,7 +25,7 @@ def similarity(one: Delta, two: Delta) -> float | None:
         differences are compared, other kinds are not.
     """
     shared = sorted(set(one.targets) & set(two.targets))
-    pairs = [(_factors(one, target), _factors(two, target)) for target in shared]
+    pairs = [(_change(one, target), _change(two, target)) for target in shared]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     inner = sum(_inner(a, b) for a, b in known)
     lengths = [math.sqrt(sum(_inner(pair[side], pair[side]) for pair in known)) for side in (0, 1)]
@@ -33,11 +34,11 @@ def similarity(one: Delta, two: Delta) -> float | None:
     return max(-1.0, min(1.0, inner / (lengths[0] * lengths[1])))
 
 
-Factors = tuple[Tensor, Tensor, float]
-"""Two matrices and a number whose product is the change."""
+Change = tuple[Tensor, Tensor | None, float]
+"""Two matrices and a number whose product is the change; of a difference, its one matrix."""
 
 
-def _factors(delta: Delta, target: tuple[str, str]) -> Factors | None:
+def _change(delta: Delta, target: tuple[str, str]) -> Change | None:
     form = delta.form(*target)
     if not isinstance(form, Added):
         return None
@@ -47,12 +48,20 @@ def _factors(delta: Delta, target: tuple[str, str]) -> Factors | None:
             rows = whole if form.rows is None else torch.cat([whole[start:stop] for start, stop in form.rows])
             return rows, down.flatten(1).double(), factor
         case Difference(diff, factor) if form.rows is None:
-            matrix = diff.reshape(diff.shape[0], -1).double()
-            return matrix, torch.eye(matrix.shape[1], dtype=torch.float64), factor
+            return diff.reshape(diff.shape[0], -1).float(), None, factor
         case _:
             return None
 
 
-def _inner(one: Factors, two: Factors) -> float:
-    left, right = one[0].T @ two[0], one[1] @ two[1].T
-    return one[2] * two[2] * float((left * right).sum())
+def _inner(one: Change, two: Change) -> float:
+    """Return the sum of the products of all entries, with matrices no larger than those that are stored."""
+    (left, right, factor), (other, other_right, other_factor) = one, two
+    if right is not None and other_right is not None:
+        product = ((left.T @ other) * (right @ other_right.T)).sum()
+    elif right is not None:
+        product = ((left.float().T @ other) * right).sum()
+    elif other_right is not None:
+        return _inner(two, one)
+    else:
+        product = torch.dot(left.flatten(), other.flatten())
+    return factor * other_factor * float(product)
