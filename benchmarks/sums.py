@@ -21,7 +21,7 @@ from benchmarks.truth import World
 
 LAYOUT = """\
 `benchmarks/data/sums.npz` holds the sums of the cells of each prompt, with which figures can be checked
-or computed anew without making an image. It is written with this page; `benchmarks/sums.py` reads it.
+or computed again without making an image. It is written with this page; `benchmarks/sums.py` reads it.
 
 | array | shape | what |
 | --- | --- | --- |
