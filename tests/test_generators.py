@@ -375,5 +375,5 @@ def test_sdxl_adapters_are_measured_and_found(sdxl_library: Library) -> None:
     assert one.facts.components.keys() == {"unet"}
     assert two.facts.components.keys() == {"unet", "text_encoder", "text_encoder_2"}
     assert [hit.adapter.key for hit in look.search(Request(adapters=(Example(one.key),))).hits] == [two.key]
-    scene = look.stored.protocol.scene
-    assert all(len(sdxl_library.previews.all(scene, key)) == 12 for key in (BARE, one.key, two.key))
+    previews, protocol = sdxl_library.previews, look.stored.protocol
+    assert all(len(previews.all(previews.scene(protocol, key), key)) == 12 for key in (BARE, one.key, two.key))
