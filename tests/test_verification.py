@@ -171,3 +171,10 @@ def test_a_library_of_an_earlier_version_has_no_seals_and_is_no_damage(copy: Pat
     damage(copy, "UPDATE signatures SET seal = NULL", "UPDATE adapters SET seal = NULL")
     with Library(copy) as library:
         assert verify(library) == []
+
+
+def test_a_column_that_a_later_version_adds_breaks_no_seal(copy: Path) -> None:
+    damage(copy, "ALTER TABLE adapters ADD COLUMN later TEXT")
+    damage(copy.with_name("library.evidence.db"), "ALTER TABLE blocks ADD COLUMN later TEXT")
+    with Library(copy) as library:
+        assert verify(library).whole

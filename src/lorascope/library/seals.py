@@ -14,16 +14,19 @@ from hashlib import blake2b
 COLUMN = "seal"
 
 
-def seal(*values: int | float | str | bytes | None) -> bytes:
-    """The digest of a row.
+def seal(*row: int | float | str | bytes | None) -> bytes:
+    """The digest of a row: the name of each column, followed by its value.
 
-    >>> seal("a", 1, 0.5).hex() == seal("a", 1, -0.5).hex()
-    False
+    Columns without a value leave no trace, so that a column which a later version adds breaks no seal.
+
+    >>> seal("a", 1, "b", 0.5) == seal("a", 1, "b", 0.5, "later", None)
+    True
     """
+    values = {str(name): value for name, value in zip(row[::2], row[1::2], strict=True) if value is not None}
     # SQLite stores -0.0 as 0
-    plain = [len(v) if isinstance(v, bytes) else v + 0.0 if isinstance(v, float) else v for v in values]
+    plain = {k: len(v) if isinstance(v, bytes) else v + 0.0 if isinstance(v, float) else v for k, v in values.items()}
     digest = blake2b(repr(plain).encode("utf-8", "backslashreplace"), digest_size=8)
-    for value in values:
+    for value in values.values():
         if isinstance(value, bytes):
             digest.update(value)
     return digest.digest()
@@ -33,8 +36,8 @@ def seal_rows(connection: sqlite3.Connection) -> None:
     """Have a connection seal every row that it writes, of every table that has a column for it."""
     connection.create_function(COLUMN, -1, seal, deterministic=True)
     for table, columns in sealed_tables(connection):
-        update = f"UPDATE {table} SET seal = seal({_list(columns, 'NEW.')}) WHERE rowid = NEW.rowid"
-        for event, name in (("INSERT", "inserted"), (f"UPDATE OF {_list(columns)}", "updated")):
+        update = f"UPDATE {table} SET seal = seal({_pairs(columns, 'NEW.')}) WHERE rowid = NEW.rowid"
+        for event, name in (("INSERT", "inserted"), (f"UPDATE OF {', '.join(columns)}", "updated")):
             connection.execute(
                 f"CREATE TEMP TRIGGER IF NOT EXISTS seal_{name}_{table} AFTER {event} ON main.{table}"
                 f" BEGIN {update}; END"
@@ -52,8 +55,9 @@ def sealed_tables(connection: sqlite3.Connection) -> Iterator[tuple[str, list[st
 
 def intact(columns: Sequence[str], table: str) -> str:
     """SQL: whether a row is as it was written. A row that has no seal counts as intact."""
-    return f"({table}.seal IS NULL OR {table}.seal = seal({_list(columns, table + '.')}))"
+    return f"({table}.seal IS NULL OR {table}.seal = seal({_pairs(columns, table + '.')}))"
 
 
-def _list(columns: Sequence[str], prefix: str = "") -> str:
-    return ", ".join(f"{prefix}{column}" for column in columns)
+def _pairs(columns: Sequence[str], prefix: str) -> str:
+    """SQL: the name and the value of each column."""
+    return ", ".join(f"'{column}', {prefix}{column}" for column in columns)
