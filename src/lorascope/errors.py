@@ -82,7 +82,7 @@ def place_of(path: Path | str) -> str:
 class LorascopeError(Exception):
     """The root: anything that lorascope raises on purpose.
 
-    Example:
+    Examples:
         >>> from lorascope import Library
         >>> try:
         ...     Library("absent.db")

@@ -35,7 +35,7 @@ class Prompt:
 class PromptSet:
     """A named, ordered set of prompts. Its digest, not its name, is its identity.
 
-    Example:
+    Examples:
         >>> len(PromptSet.load("index"))
         280
     """
@@ -139,7 +139,7 @@ class Grid:
     once, the categories in proportion, so the first block already touches all of them. In each round
     neighbouring prompts use different seeds, and over all rounds every prompt meets every seed once.
 
-    Example:
+    Examples:
         >>> grid = Grid(PromptSet.load("index"), seeds=(42, 43), block_size=32)
         >>> len(grid), len(grid.block(0))
         (560, 32)

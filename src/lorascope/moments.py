@@ -37,7 +37,7 @@ class Moments:
         sum_unit: sum of u.
         scatter: sum over all cells of ``u u^T``, u rounded to ``UNIT_STEP``: how units vary within a prompt.
 
-    Example:
+    Examples:
         >>> moments = Moments.empty(prompts=2, seeds=1, dim=3)
         >>> moments.add(np.array([0, 1]), np.array([[1.0, 0, 0], [1.0, 2, 0]]))
         >>> moments.n.sum(), moments.sum_norm

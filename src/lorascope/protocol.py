@@ -32,7 +32,7 @@ class Protocol:
 
     ``name`` is for people and takes no part in the digest. Unknown facts of imported libraries are "".
 
-    Example:
+    Examples:
         >>> protocol = Preset.load("sdxl-paper").protocol(base_digest="", encoder="clip", encoder_digest="")
         >>> protocol.steps, len(protocol.digest)
         (25, 10)
@@ -157,7 +157,7 @@ class Preset:
 
     Shipped presets are the TOML files in ``lorascope/presets``; a person may give one of their own.
 
-    Example:
+    Examples:
         >>> preset = Preset.load("sdxl-paper")
         >>> preset.width, preset.steps
         (1024, 25)

@@ -44,7 +44,7 @@ class Adapter:
         claims: What is said about it.
         notes: What a person should know of how it was read.
 
-    Example:
+    Examples:
         >>> dict(read_adapter(Path("loras/redder.safetensors")).kinds)
         {'lora': 1}
     """
@@ -69,7 +69,7 @@ def read_adapter(path: Path) -> Adapter:
     Raises:
         AdapterError: One of its subclasses, if the file cannot be an adapter.
 
-    Example:
+    Examples:
         >>> read_adapter(Path("loras/redder.safetensors")).ranks
         (1,)
     """

@@ -97,7 +97,7 @@ def lineage_claim(base: Claim[str] | None) -> Claim[str] | None:
 def trigger_claim(value: object, source: str) -> Claim[tuple[str, ...]] | None:
     """Claim trigger words as they are to stand in a prompt: without ``<lora:...>`` tags and without weights.
 
-    Example:
+    Examples:
         >>> trigger_claim(["<lora:zxq:0.8>", "zxq, <lora:zxq:1>", "(zxq dress:1.2)"], "").value
         ('zxq', 'zxq dress')
     """
@@ -108,7 +108,7 @@ def trigger_claim(value: object, source: str) -> Claim[tuple[str, ...]] | None:
 def alternatives(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return the entries that are lists of words themselves, if there are several: one outfit or character each.
 
-    Example:
+    Examples:
         >>> alternatives(("zxq", "red dress, long hair", "armour, helmet"))
         ('red dress, long hair', 'armour, helmet')
     """

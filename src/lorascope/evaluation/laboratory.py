@@ -63,7 +63,7 @@ class EvaluationPlan:
 class Laboratory:
     """Evaluates a library: who finds what is asked, which thresholds suit it, which part earns the result.
 
-    Example:
+    Examples:
         Compare all retrievers by queries whose answers are known::
 
             from lorascope.evaluation import Laboratory, load_queries

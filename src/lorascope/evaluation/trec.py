@@ -25,7 +25,7 @@ _FIELDS = 6
 def trec_id(text: str) -> str:
     """The id of a query, or the name of a retriever, without white space, which TREC's format does not allow.
 
-    Example:
+    Examples:
         >>> trec_id("pencil drawing")
         'pencil-drawing'
     """

@@ -17,7 +17,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "Lineage", "Mark", "architecture", "
 def architecture(name: str) -> Architecture | None:
     """Return a row by its name.
 
-    Example:
+    Examples:
         >>> architecture("sdxl").title
         'SDXL'
     """
@@ -35,7 +35,7 @@ def named(text: str) -> tuple[Architecture, Lineage | None] | None:
 
     The longest spelling with which the text begins counts; names of lineages count anywhere in it.
 
-    Example:
+    Examples:
         >>> [row.name for row in named("Illustrious")]
         ['sdxl', 'illustrious']
         >>> named("Unknown") is None

@@ -32,7 +32,7 @@ def default_path() -> Path:
 class Library:
     """The durable store. One per file and thread; several processes may use one file at once.
 
-    Example:
+    Examples:
         >>> with Library("new.db", create=True) as new:
         ...     len(new.adapters.all())
         0

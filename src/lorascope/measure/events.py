@@ -40,7 +40,7 @@ class Outcome:
 
     ``left`` is about how many cells are still to do in the stage at which its time was over.
 
-    Example:
+    Examples:
         >>> from lorascope import index
         >>> outcome = index(["loras"], worker, library, precision="glance")
         >>> len(outcome.unchanged), outcome.refused, outcome.finished

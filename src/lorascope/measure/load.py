@@ -26,7 +26,7 @@ def load_worker(
         PromptSetError: a prompt set cannot be read, be it one that only a search needs: hours later is too late.
         ModelError: the base model or an encoder cannot be loaded.
 
-    Example:
+    Examples:
         >>> worker = load_worker(Preset.load("sdxl-paper"), download=True)  # doctest: +SKIP
     """
     from lorascope.measure.local import LocalWorker

@@ -271,7 +271,7 @@ def index(
         LibraryError: the library cannot be written. What was stored before is intact.
         ModelError: not even one image fits into memory, or the device failed.
 
-    Example:
+    Examples:
         >>> index(["loras"], worker, library, precision="glance").finished
         True
     """

@@ -60,7 +60,7 @@ class Worker(Protocol):
     the device's memory runs out, it goes on in smaller batches, which changes its Execution. Its memory of earlier work
     never changes a result: the same call under the same Execution gives the same bits.
 
-    Example:
+    Examples:
         >>> bare = worker.block(0)
         >>> [embeddings.shape[0] for embeddings in bare.embeddings.values()] == [worker.preset.block_size]
         True

@@ -23,7 +23,7 @@ class Hit:
     unrelated queries score; ``undecided`` names thresholds that lie inside the adapter's intervals, so that more
     cells may yet hide it; ``hidden`` says which threshold keeps it out of the ranking.
 
-    Example:
+    Examples:
         >>> from lorascope import Request, Searcher
         >>> hit = Searcher(library).search(Request("red")).hits[0]
         >>> hit.rank, hit.adapter.name
@@ -47,7 +47,7 @@ class Answer:
     were asked for; ``too_strong`` and ``too_inconsistent`` count all of them among the ``considered``. ``vector`` is
     what Directions were compared with; None where nothing was asked.
 
-    Example:
+    Examples:
         >>> from lorascope import Request, Searcher
         >>> answer = Searcher(library).search(Request("red -blue:0.5"))
         >>> answer.query, answer.considered

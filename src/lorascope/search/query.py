@@ -38,7 +38,7 @@ def spelt(size: float) -> str:
 class Query:
     """A sum of weighted phrases. ``str`` gives the canonical spelling, which :meth:`parse` reads back.
 
-    Example:
+    Examples:
         >>> str(Query.parse("watercolor   -people:0.50"))
         'watercolor -people:0.5'
     """

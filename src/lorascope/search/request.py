@@ -23,8 +23,9 @@ class Example:
     Raises:
         QueryError: the weight is not from 1e-6 to 1e6.
 
-    >>> Example.parse("civitai:5@6:0.5")
-    Example(name='civitai:5@6', weight=0.5)
+    Examples:
+        >>> Example.parse("civitai:5@6:0.5")
+        Example(name='civitai:5@6', weight=0.5)
     """
 
     name: str
@@ -86,8 +87,9 @@ class Request:
         QueryError: the words cannot be read, or the part that is wanted begins or ends below 0.
         ProtocolError: a threshold is NaN.
 
-    >>> str(Request("watercolor   -people:0.50").query)
-    'watercolor -people:0.5'
+    Examples:
+        >>> str(Request("watercolor   -people:0.50").query)
+        'watercolor -people:0.5'
     """
 
     words: str = ""

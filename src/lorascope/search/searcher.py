@@ -44,7 +44,7 @@ def embed_file(library: Library, stored: StoredProtocol, name: str) -> Float32[n
 class Searcher:
     """Answers requests under one Protocol. What a search needs is loaded once and kept between requests.
 
-    Example:
+    Examples:
         >>> [hit.adapter.name for hit in Searcher(library).search(Request("red", limit=1)).hits]
         ['redder']
     """

@@ -53,7 +53,7 @@ class Signature:
         new_prompts: accuracy with other prompts of the same kind, at the same seeds, as the truth.
         categories: the profile over the categories seen, in the order in which the prompts name them.
 
-    Example:
+    Examples:
         >>> moments = Moments.empty(prompts=2, seeds=1, dim=2)
         >>> moments.add(np.array([0, 1]), np.array([[3.0, 4.0], [3.0, 4.0]]))
         >>> signature = Signature.from_moments(moments)
