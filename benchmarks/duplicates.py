@@ -11,9 +11,7 @@ cells are compared.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
-from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from benchmarks.machine import describe as machine
 from lorascope import Library
 from lorascope.analysis import compare, duplicates, health
 from lorascope.library.recomputation import grid_of
+from lorascope.miniature import truth as world
 
 CELLS = (32, 48, 64, 96)
 COSINES = (0.90, 0.95, 0.98, 0.99)
@@ -34,7 +33,7 @@ _OTHERS, _SAMPLES = 4, 15
 
 def report(path: Path) -> str:
     """Tables in Markdown."""
-    truth = json.loads((files("lorascope.miniature") / "truth.json").read_text("utf-8"))["adapters"]
+    truth = world()["adapters"]
     with Library(path) as library:
         effects = dict(_effects(library))
         copies = duplicates(library)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from worlds import WORLD
 
 from lorascope.adapters import Names, load_delta
+from lorascope.analysis import duplicates
 from lorascope.cli.app import app
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.retrievers import Behaviour, random_orders
@@ -102,6 +103,17 @@ def test_the_demo_s_questions_are_answered(library: Library, query: str) -> None
 @pytest.mark.parametrize("query", ["zzzzqqq", "42", "карандаш", "鉛筆画"])
 def test_words_that_the_encoder_does_not_know_are_no_clear_match(library: Library, query: str) -> None:
     assert "clear" not in {hit.clarity for hit in Searcher(library).search(Request(query)).hits}
+
+
+def test_only_adapters_of_one_recipe_may_be_duplicates(library: Library) -> None:
+    """After a glance nothing is called a copy, but what was trained twice is a likely pair."""
+    found = duplicates(library)
+    names = {key: adapter.name for key, adapter in library.adapters.all().items()}
+    likely = {frozenset((names[pair.one], names[pair.two])) for pair in found.undecided}
+    snow, heat = {"winter_wonder", "winter_wonder_retrain"}, {"heatvision", "watercolour_dream"}
+    assert found.groups == ()
+    assert {frozenset(snow), frozenset(heat)} <= likely
+    assert likely <= {frozenset(snow), frozenset(heat), frozenset({"pencil_sketch_v1", "pencil_sketch_v2"})}
 
 
 def test_words_find_what_does_it_far_better_than_chance(library: Library) -> None:
