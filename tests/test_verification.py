@@ -177,4 +177,4 @@ def test_a_column_that_a_later_version_adds_breaks_no_seal(copy: Path) -> None:
     damage(copy, "ALTER TABLE adapters ADD COLUMN later TEXT")
     damage(copy.with_name("library.evidence.db"), "ALTER TABLE blocks ADD COLUMN later TEXT")
     with Library(copy) as library:
-        assert verify(library).whole
+        assert verify(library) == []
