@@ -611,6 +611,16 @@ def test_an_adapter_of_another_base_is_refused_with_the_shape_that_shows_it(name
         load(two({}, alias, (16, 2048)), names, tmp_path)
 
 
+@pytest.mark.parametrize(("part", "value", "own"), [
+    ("oft_R.weight", noise(5, 6), "any x 20"), ("oft_blocks", noise(5, 4, 4), "20 x any"),
+])  # fmt: skip
+def test_rotations_of_another_width_are_of_another_base(
+    part: str, value: torch.Tensor, own: str, names: Names, tmp_path: Path
+) -> None:
+    with pytest.raises(WrongBase, match=f"changes {own}, but the base weight is 16 x 16"):
+        load({f"{FLAT[LINEAR]}.{part}": value}, names, tmp_path)
+
+
 def test_an_adapter_of_which_nothing_matches_is_refused_even_in_part(names: Names, tmp_path: Path) -> None:
     alias = "lora_unet_down_blocks_3_attentions_0_proj_in"
     with pytest.raises(WrongBase, match="none of its 1 modules"):

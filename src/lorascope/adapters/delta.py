@@ -220,16 +220,17 @@ def _check_base(
 
 def _misfit(module: Module, targets: tuple[Target, ...], names: Names) -> str | None:
     """Say how a module's shape differs from that of the weights it would change, or return None."""
-    if module.rows is None or module.columns is None:
+    if module.rows is module.columns is None:
         return None
     shapes = [names.shape(target.component, f"{target.module}.weight") or (0,) for target in targets]
     heights = [_height(target, shape) for target, shape in zip(targets, shapes, strict=True)]
     columns = 1
     for size in shapes[0][1:]:
         columns *= size
-    if (sum(heights), columns) == (module.rows, module.columns):
+    if module.rows in {None, sum(heights)} and module.columns in {None, columns}:
         return None
-    return f"changes {module.rows} x {module.columns}, but the base weight is {sum(heights)} x {columns}"
+    own = f"{module.rows or 'any'} x {module.columns or 'any'}"
+    return f"changes {own}, but the base weight is {sum(heights)} x {columns}"
 
 
 def _height(target: Target, shape: tuple[int, ...]) -> int:

@@ -25,7 +25,7 @@ class Module:
         kind: "lora", "locon", "loha", "lokr", "glora", "oft", "boft", "full" or "ia3".
         traits: Any of "dora", "tucker", "bias".
         rank: The inner width, or None where there is none.
-        rows: Height of the weight it changes, seen as a matrix; None if it changes the bias only.
+        rows: Height of the weight it changes, seen as a matrix; None if it changes the bias only, or is not implied.
         columns: Width of that matrix (input channels x kernel), or None if it is not implied.
         inputs: Input channels, or None.
     """
@@ -183,11 +183,12 @@ def glora_is_turned(a1: Shape, a2: Shape) -> bool:
 
 def _oft(shapes: Shapes) -> Module:
     if "oft_r" in shapes:
-        ((number, above),) = (_need(shapes, "oft_r")[0][:2],)
+        number, above = _need(shapes, "oft_r")[0][:2]
         size = oft_size(above)
         if len(shapes["oft_r"]) != 2 or size * (size - 1) // 2 != above:
             raise ShapeProblem(f"has oft_R of shape {list(shapes['oft_r'])}, which are no halves of square blocks")
-        return Module("oft", (), None, None, None, number * size if number > 1 else None)
+        inputs = number * size if number > 1 else None  # a single block may be shared
+        return Module("oft", (), None, None, inputs, inputs)
     (blocks,) = _need(shapes, "oft_blocks")
     if len(blocks) not in {3, 4} or blocks[-1] != blocks[-2]:
         raise ShapeProblem(f"has oft_blocks of shape {list(blocks)}; (blocks, size, size) is read")
