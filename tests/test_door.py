@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,18 @@ def test_everything_else_in_a_protocol_counts(protocol: Protocol, name: str) -> 
     assert (other.scene == protocol.scene) == (name == "encoder_digest")
 
 
+def test_a_protocol_from_before_a_field_was_there_is_still_the_same(protocol: Protocol) -> None:
+    fields = json.loads(protocol.to_json())
+    older = {name: value for name, value in fields.items() if name not in ("quality", "guidance_rescale")}
+    assert Protocol.from_json(json.dumps(older)).digest == protocol.digest
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_guidance_is_rescaled_by_a_share(preset: Preset, value: float) -> None:
+    with pytest.raises(ProtocolError, match=f"guidance_rescale is {value}: it must be 0, for none, to 1"):
+        dataclasses.replace(preset, guidance_rescale=value)
+
+
 def test_models_known_by_name_only_count_by_name(protocol: Protocol) -> None:
     unknown = dataclasses.replace(protocol, base_digest="", encoder_digest="")
     assert dataclasses.replace(unknown, base="another").digest != unknown.digest
@@ -118,7 +131,10 @@ def test_an_execution_is_all_of_its_fields(field: str) -> None:
 
 
 def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
-    assert presets() == ["carlos-2025", "miniature", "sdxl-fast", "sdxl-lightning", "sdxl-paper"]
+    assert presets() == [
+        "carlos-2025", "illustrious", "miniature", "noobai", "noobai-vpred", "pony", "sd15", "sdxl-fast",
+        "sdxl-lightning", "sdxl-paper",
+    ]  # fmt: skip
     for name in presets():
         preset = Preset.load(name)
         assert preset.name == name
@@ -127,7 +143,7 @@ def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
         protocol = preset.protocol(base_digest="b", encoder=preset.encoders[0], encoder_digest="e")
         assert Protocol.from_json(protocol.to_json()) == protocol
     digests = {Preset.load(n).protocol(base_digest="b", encoder="", encoder_digest="e").digest for n in presets()}
-    assert len(digests) == 5
+    assert len(digests) == len(presets())
 
 
 def test_the_paper_s_preset_is_the_paper_s() -> None:
@@ -181,7 +197,8 @@ def test_a_missing_value_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="preset 'fake': field 'steps' is missing: compare it with"):
         Preset.load(tmp_path / "mine.toml")
     with pytest.raises(
-        ProtocolError, match="no preset 'sdxl': use carlos-2025, miniature, sdxl-fast, sdxl-lightning, sdxl-paper, or"
+        ProtocolError,
+        match="no preset 'sdxl': use carlos-2025, illustrious, .*, sdxl-paper, or the path of a .toml file",
     ):
         Preset.load("sdxl")
 

@@ -214,8 +214,8 @@ def test_a_device_that_fails_ends_the_run_and_blames_no_file(
 # --- models -------------------------------------------------------------------------------------------------------
 
 
-def checkpoint(path: Path, mark: str) -> Path:
-    save_file({mark: torch.zeros(1)}, path)
+def checkpoint(path: Path, mark: str, **more: torch.Tensor) -> Path:
+    save_file({mark: torch.zeros(1), **more}, path)
     return path
 
 
@@ -258,6 +258,14 @@ def test_a_checkpoint_of_another_family_is_named(tmp_path: Path) -> None:
     base = checkpoint(tmp_path / "base.safetensors", SDXL_MARK)
     with pytest.raises(ModelError, match="is a checkpoint of sdxl, but the preset 'tiny' is for sd15"):
         DiffusionGenerator(tiny_preset(base, family="sd15"))
+
+
+def test_a_checkpoint_that_predicts_v_needs_a_preset_that_does(tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base.safetensors", SDXL_MARK, v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
+    with pytest.raises(ModelError, match="predicts v, but the scheduler of the preset 'tiny' does not: give .*noobai"):
+        DiffusionGenerator(tiny_preset(base))
+    with pytest.raises(ModelError, match="run once with --download"):
+        DiffusionGenerator(tiny_preset(base, scheduler=Preset.load("noobai-vpred").scheduler))
 
 
 def test_a_missing_base_is_not_blamed_on_the_vae(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import homes
 import pytest
+from fakes import tint
 from typer.testing import CliRunner
 
+from lorascope.adapters import read_adapter
 from lorascope.cli.app import app
 from lorascope.cli.plans import plans
 from lorascope.errors import ConfigError, LorascopeError, UsageError
@@ -20,9 +22,11 @@ from lorascope.installations import (
     Assignment,
     Config,
     find_installations,
+    kind_of,
     open_installation,
     usual_places,
 )
+from lorascope.library import Library
 from lorascope.models import config_file
 
 
@@ -85,7 +89,21 @@ def test_the_usual_places_of_each_system_are_looked_at(tmp_path: Path, system: s
 
 
 def test_each_lineage_is_measured_by_its_preset_on_its_root(home: Path, tmp_path: Path) -> None:
-    homes.comfyui(home / "ComfyUI")
+    root = homes.comfyui(home / "ComfyUI")
+    homes.cached(tmp_path / "hub")
+    proposed = {one["preset"]: (Path(one["base"]), one["adapters"]) for one in found(home)["measure"]}
+    checkpoints = root / "models" / "checkpoints"
+    assert proposed == {
+        "sd15": (checkpoints / "dreamshaper_8.safetensors", ["sd15"]),
+        "illustrious": (checkpoints / "Illustrious-XL-v1.0.safetensors", ["sdxl/illustrious", "sdxl"]),
+        "pony": (checkpoints / "cyberrealisticPony_v8.safetensors", ["sdxl/pony"]),
+        "noobai-vpred": (checkpoints / "merge.safetensors", ["sdxl/noobai"]),
+    }
+
+
+def test_without_other_lineages_sdxl_is_measured_on_what_is_cached(home: Path, tmp_path: Path) -> None:
+    homes.lora(home / "ComfyUI" / "models" / "loras" / "one.safetensors")
+    (home / "ComfyUI" / "custom_nodes").mkdir()
     homes.cached(tmp_path / "hub")
     base = "stabilityai/stable-diffusion-xl-base-1.0"
     kinds = ["sdxl/sdxl-1.0", "sdxl"]
@@ -97,11 +115,38 @@ def test_after_setup_index_sorts_every_file_without_a_path(home: Path, tmp_path:
     homes.cached(tmp_path / "hub")
     run("setup", "--yes")
     planned = plans((), "", "", {})
-    assert {plan.preset.name: names(plan.paths) for plan in planned.each} == {"sdxl-paper": ["quiet"]}
+    assert {plan.preset.name: names(plan.paths) for plan in planned.each} == {
+        "illustrious": ["dots", "ink", "quiet"], "pony": ["foal"], "noobai-vpred": ["noob"], "sd15": ["old"],
+    }  # fmt: skip
     reasons = {Path(one.path).stem: one.reason for one in planned.refused}
     assert reasons["flux"] == "made for FLUX.1: FLUX.1 cannot be measured yet"
     assert reasons["rain"] == "made for SDXL (animagine): no preset ships for animagine: give --preset and --base"
-    assert sorted(reasons) == ["dots", "flux", "foal", "ink", "noob", "old", "rain"]
+    assert sorted(reasons) == ["flux", "rain"]
+
+
+def test_what_the_command_names_goes_before_the_config_file(home: Path, tmp_path: Path) -> None:
+    root = homes.comfyui(home / "ComfyUI")
+    run("setup", "--yes")
+    (one,) = plans((), "pony", "", {"steps": 3}).each
+    assert (one.preset.steps, Path(one.preset.base).stem) == (3, "cyberrealisticPony_v8")
+    assert one.paths == [root / "models" / "loras"]
+    (one,) = plans([tmp_path], "", "mine/model", {}).each
+    assert (one.preset.name, one.preset.base, one.paths) == ("sdxl-paper", "mine/model", [tmp_path])
+
+
+def test_a_run_without_a_path_measures_each_group_and_stores_the_reasons(tmp_path: Path) -> None:
+    fake = Path(__file__).parent / "fake.toml"
+    tint(tmp_path / "loras" / "red.safetensors", red=0.2)
+    homes.lora(tmp_path / "loras" / "flux.safetensors", "flux")
+    kind = kind_of(read_adapter(tmp_path / "loras" / "red.safetensors"))
+    Config((tmp_path / "loras",), (Assignment(str(fake), "", (kind,)),)).save(config_file())
+    costs = json.loads(run("index", "--dry-run", "--json").stdout)
+    assert [cost["adapters"] for cost in costs] == [1, 1, 1, 1]
+    told = json.loads(run("index", "--precision", "glance", "--json", status=1).stdout)
+    assert (told["measured"], told["refused"]) == (1, 1)
+    with Library() as library:
+        assert [Path(one.path).stem for one in library.refusals.all()] == ["flux"]
+    assert json.loads(run("index", "--precision", "glance", "--json").stdout)["unchanged"] == 1
 
 
 def test_folders_that_two_tools_share_are_counted_once(home: Path) -> None:

@@ -21,6 +21,10 @@ AlternativePolicy = Literal["all", "common", "first", "none"]
 NoiseRule = Literal["cell", "batch-4"]
 
 
+_BEFORE = {"alternatives": "all", "quality": "", "guidance_rescale": 0.0}
+"""What the first libraries did where a Protocol has had a field since."""
+
+
 def _short_digest(fields: dict[str, Any]) -> str:
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
@@ -56,6 +60,8 @@ class Protocol:
     encoder: str
     encoder_digest: str
     alternatives: AlternativePolicy = "all"
+    quality: str = ""
+    guidance_rescale: float = 0.0
 
     @cached_property
     def digest(self) -> str:
@@ -65,8 +71,9 @@ class Protocol:
         """
         fields = dataclasses.asdict(self)
         del fields["name"]
-        if self.alternatives == "all":
-            del fields["alternatives"]
+        for name, value in _BEFORE.items():
+            if fields[name] == value:
+                del fields[name]
         for model in ("base", "encoder"):
             if fields[f"{model}_digest"]:
                 del fields[model]  # the same weights under another path are the same model
@@ -172,6 +179,8 @@ class Preset:
     scheduler: str = ""
     steps: int
     guidance: float
+    guidance_rescale: float = 0.0
+    quality: str = ""
     negative_prompt: str = ""
     width: int
     height: int
@@ -196,12 +205,7 @@ class Preset:
         """Refuse values no measurement can have."""
         for field in _CHOICES:
             _check_choice(self.name, field, getattr(self, field))
-        for field in ("steps", "width", "height", "block_size", "batch"):
-            if getattr(self, field) < 1:
-                raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
-        if not 0 <= self.threads <= _MOST_THREADS:
-            most = f"0, for all there are, to {_MOST_THREADS}"
-            raise ProtocolError(f"preset {self.name!r}: threads is {self.threads}: it must be {most}")
+        self._check_ranges()
         for seed in self.seeds:
             if not -(2**63) <= seed < 2**63:
                 raise ProtocolError(f"preset {self.name!r}: seeds holds {seed}: each must fit into 64 bits")
@@ -213,10 +217,25 @@ class Preset:
         if not self.encoders:
             raise ProtocolError(f"preset {self.name!r}: encoders is empty: name at least one")
 
+    def _check_ranges(self) -> None:
+        for field in ("steps", "width", "height", "block_size", "batch"):
+            if getattr(self, field) < 1:
+                raise ProtocolError(f"preset {self.name!r}: {field} is {getattr(self, field)}: it must be 1 or more")
+        for field, most, words in (
+            ("threads", _MOST_THREADS, "for all there are"),
+            ("guidance_rescale", 1, "for none"),
+        ):
+            if not 0 <= (value := getattr(self, field)) <= most:
+                raise ProtocolError(f"preset {self.name!r}: {field} is {value}: it must be 0, {words}, to {most}")
+
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds that suit this base, encoder and sampler."""
         return Thresholds(strength_max=self.strength_max, consistency_min=self.consistency_min)
+
+    def text(self, prompt: str) -> str:
+        """A prompt of either arm as it is rendered: after the quality words that people put before every prompt."""
+        return f"{self.quality}, {prompt}" if self.quality else prompt
 
     def check_prompts(self) -> None:
         """Read every prompt set, also those that are needed only when all is measured.

@@ -13,7 +13,7 @@ from typing import Literal
 from lorascope.cli.output import counted
 from lorascope.errors import LorascopeError
 from lorascope.library import Library, default_path
-from lorascope.models import cache_dir, find_model
+from lorascope.models import cache_dir, find_file, find_model
 from lorascope.protocol import Preset, presets
 
 _PACKAGES = ("safetensors", "tokenizers", "numpy")
@@ -83,7 +83,7 @@ def _model(name: str) -> Check:
     for location in (preset.base, preset.vae, *preset.encoders):
         try:
             if location:
-                find_model(location)
+                find_file(location) if location.endswith(".safetensors") else find_model(location)
         except LorascopeError:
             missing.append(location)
     if missing:

@@ -43,7 +43,7 @@ class Generator(Protocol):
         """Render one batch.
 
         Args:
-            prompts: the final text of each cell.
+            prompts: the text of each cell; the preset's quality words are put before it.
             seeds: the seed of each cell. The starting noise depends on the seed alone.
 
         Returns:

@@ -98,7 +98,8 @@ class DiffusionGenerator:
     def cut(self, prompts: Sequence[str]) -> int:
         """How many of these prompts exceed the tokenizer's limit (77 tokens in SDXL), so that their ends go unseen."""
         tokenizer = self._pipe.tokenizer
-        return sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(list(prompts), verbose=False).input_ids)
+        texts = [self._preset.text(prompt) for prompt in prompts]
+        return sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
 
     def with_batch(self, batch: int) -> DiffusionGenerator:
         """The same resident model, rendering in batches of another size."""
@@ -123,7 +124,7 @@ class DiffusionGenerator:
         shape = (unet.config.in_channels, preset.height // factor, preset.width // factor)
         noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
         guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
-        texts = self._texts.encode([*guided, *prompts])
+        texts = self._texts.encode([*guided, *map(preset.text, prompts)])
         with _compiling() if self._compiled else nullcontext():
             latents = self._denoise(noise, texts, generators)
         return self._decode(latents)
@@ -144,6 +145,8 @@ class DiffusionGenerator:
             if guided:
                 without, with_text = predicted.chunk(2)
                 predicted = without + preset.guidance * (with_text - without)
+                if preset.guidance_rescale:
+                    predicted = rescaled(predicted, with_text, preset.guidance_rescale)
             latents = scheduler.step(predicted, moment, latents, **draws).prev_sample
         return latents
 
@@ -171,6 +174,22 @@ class DiffusionGenerator:
         at_once = max(1, _DECODED_PIXELS // (self._preset.width * self._preset.height))
         images = torch.cat([vae.decode(part, return_dict=False)[0] for part in latents.split(at_once)])
         return (images.float() / 2 + 0.5).clamp(0, 1)
+
+
+def rescaled(guided: torch.Tensor, with_text: torch.Tensor, share: float) -> torch.Tensor:
+    """Guided predictions with less of the contrast that guidance adds.
+
+    Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed", section 3.4: each prediction is
+    scaled to the standard deviation of the one with the text, and mixed with itself.
+
+    Args:
+        guided: predictions after classifier-free guidance, (n, channels, h, w).
+        with_text: predictions with the text alone, of the same shape.
+        share: of the scaled prediction in the mixture, 0 to 1; phi in the paper.
+    """
+    axes = tuple(range(1, guided.ndim))
+    scaled = guided * (with_text.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+    return share * scaled + (1 - share) * guided
 
 
 @contextmanager

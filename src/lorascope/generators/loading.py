@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _SINGLE_FILES = {
 }
 """Where the configuration of a family's single-file checkpoints is."""
 SINGLE_FILE = ".safetensors"
+_OPTION = r"\w+=\w+"
+_V_PREDICTION = "prediction_type=v_prediction"
 
 
 def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
@@ -177,10 +180,12 @@ def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
 
 
 def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.Tensor]) -> None:
-    """Refuse a checkpoint of another family than the preset's.
+    """Refuse a checkpoint of another family than the preset's, or one that predicts v where the preset does not.
+
+    With the wrong prediction every picture is noise, in both arms.
 
     Raises:
-        ModelError: diffusers recognises another one.
+        ModelError: diffusers recognises another family, or the checkpoint is marked as predicting v.
     """
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
@@ -190,6 +195,11 @@ def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.
         raise ModelError(
             f"{file} is a checkpoint of {family}, but the preset {preset.name!r} is for {preset.family}: give a"
             " preset of its family, or another --base"
+        )
+    if "v_pred" in checkpoint and _V_PREDICTION not in preset.scheduler:
+        raise ModelError(
+            f"{file} predicts v, but the scheduler of the preset {preset.name!r} does not: give a preset such as"
+            f" noobai-vpred, or the option {_V_PREDICTION} in its scheduler"
         )
 
 
@@ -215,19 +225,25 @@ def _vae(preset: Preset, options: dict[str, Any], *, download: bool) -> Any:
 
 
 def _scheduler(pipe: Any, spelt: str) -> Any:
-    """The scheduler that a preset spells ``Name`` or ``Name(option=value)``; the model's own if it is silent."""
+    """The scheduler that a preset spells ``Name`` or ``Name(option=value, ...)``; the model's own if it is silent.
+
+    Options are those of its class in diffusers, such as ``prediction_type=v_prediction``.
+    """
     import diffusers
 
     if not spelt:
         return pipe.scheduler
-    parts = re.fullmatch(r"(\w+)(?:\((\w+)=(\w+)\))?", spelt)
+    parts = re.fullmatch(rf"(\w+)(?:\(({_OPTION}(?:, *{_OPTION})*)\))?", spelt)
     kind = getattr(diffusers, parts[1], None) if parts else None
     if parts is None or kind is None or not hasattr(kind, "from_config"):
         raise ModelError(f"no scheduler {spelt!r} in diffusers: use a class name such as EulerDiscreteScheduler")
-    if parts[2] and parts[2] not in pipe.scheduler.config:
-        known = ", ".join(name for name in pipe.scheduler.config if not name.startswith("_"))
-        raise ModelError(f"scheduler {spelt!r}: no option {parts[2]!r}: use one of {known}")
-    return kind.from_config(pipe.scheduler.config, **({parts[2]: parts[3]} if parts[2] else {}))
+    options = dict(re.findall(r"(\w+)=(\w+)", parts[2] or ""))
+    known = [name for name in inspect.signature(kind).parameters if name not in {"args", "kwargs"}]
+    for name in options:
+        if name not in known:
+            raise ModelError(f"scheduler {spelt!r}: no option {name!r}: use one of {', '.join(known)}")
+    truths = {"true": True, "false": False}
+    return kind.from_config(pipe.scheduler.config, **{name: truths.get(text, text) for name, text in options.items()})
 
 
 def _fold_in(parts: dict[str, nn.Module], path: Path) -> None:

@@ -12,7 +12,13 @@ from lorascope.installations.config import Assignment
 from lorascope.installations.models import Checkpoint
 
 _PRESETS: Final[Mapping[tuple[str, str], str]] = {
+    ("sd15", ""): "sd15",
     ("sdxl/sdxl-1.0", ""): "sdxl-paper",
+    ("sdxl/illustrious", ""): "illustrious",
+    ("sdxl/illustrious", "v"): "noobai-vpred",
+    ("sdxl/noobai", ""): "noobai",
+    ("sdxl/noobai", "v"): "noobai-vpred",
+    ("sdxl/pony", ""): "pony",
 }
 """The preset for a kind of checkpoint, and what it predicts."""
 
