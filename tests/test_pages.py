@@ -244,6 +244,28 @@ def test_a_try_says_which_weight_it_was_drawn_with(client: TestClient, keys: dic
     assert text.count("its tag has 0.8") == 1  # the other one claims none, so its tag has 1, too
 
 
+def test_a_try_takes_the_weight_that_is_chosen(client: TestClient, keys: dict[str, str]) -> None:
+    sent = client.post("/tries", data={"prompt": "a fox", "a": [keys["redder"]], "weight": "0.25"})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 0.25]
+    text = client.get(sent.headers["location"]).text
+    assert "drawn with weight 0.25" in text
+    assert "as all are measured" not in text
+    plain = client.post("/tries", data={"prompt": "a fox", "a": [keys["redder"]], "weight": ""})
+    measured_at = until(client, f"/api/v1{plain.headers['location']}", "done")
+    assert measured_at["columns"][1]["weight"] == 1.0
+    pictures = [client.get(one["columns"][1]["images"][0]).content for one in (done, measured_at)]
+    assert pictures[0] != pictures[1]
+    refused = client.post("/api/v1/tries", json={"prompt": "a fox", "adapters": [keys["redder"]], "weight": 9})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "weight")
+
+
+def test_a_page_asks_again_for_the_try_that_its_address_names(client: TestClient, keys: dict[str, str]) -> None:
+    for address in ("/?q=red&", f"/adapters/{keys['odd']}?", f"/compare?a={keys['odd']}&a={keys['redder']}&"):
+        assert 'hx-get="/tries/abc" hx-trigger="load"' in client.get(f"{address}try=abc").text, address
+        assert 'hx-trigger="load"' not in client.get(address).text, address
+
+
 def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     answer = client.get(f"/adapters/sha256:{'0' * 64}")
     assert answer.status_code == 404

@@ -492,7 +492,9 @@ def test_work_from_new_files_to_results(visit: Visit, tmp_path: Path) -> None:
         expect(page.get_by_role("heading", name="1 file left out")).to_be_visible()
         expect(page.locator("main")).to_contain_text("broken.safetensors")
         assert barriers(page) == []
-        page.get_by_role("link", name="Search").click()
+        expect(page.locator("#progress")).to_contain_text("Run 1 is done: 6 adapters measured.")
+        page.get_by_role("link", name="See them").click()
+        expect(page).to_have_url(re.compile("folder="))
         expect(page.locator("#told")).to_have_text("6 adapters, the strongest first.")
         page.goto("about:blank")
 
@@ -506,6 +508,7 @@ def test_a_run_can_be_paused_and_resumed(visit: Visit, loras: Path, tmp_path: Pa
         page.get_by_role("button", name=re.compile("Pause")).click()
         resume = page.get_by_role("button", name=re.compile("Resume"))
         expect(resume).to_be_visible()
+        expect(page.locator("#progress")).to_contain_text("Run 1 is paused. What it measured is kept")
         keep(page, "story-paused")
         resume.click()
         expect(page.locator("progress")).to_be_visible()
@@ -520,11 +523,16 @@ def test_try_my_prompt(visit: Visit) -> None:
     page = visit("/?q=red")
     page.get_by_text("Try my own prompt on the first 4").click()
     page.get_by_label("Your prompt").fill("a red boat")
+    page.get_by_label("Weight").fill("0.6")
     page.get_by_role("button", name="Try it").click()
     expect(page.locator(".tries li")).to_have_count(5)
     expect(page.locator(".tries li").first).to_contain_text("without")
     expect(page.locator(".tries img")).to_have_count(10)
     keep(page, "story-try")
+    page.reload()
+    expect(page.locator(".tries img")).to_have_count(10)
+    expect(page.locator(".tries")).to_contain_text("drawn with weight 0.6")
+    expect(page.locator("#told")).to_be_visible()
 
 
 def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:

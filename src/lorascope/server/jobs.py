@@ -46,11 +46,12 @@ class TriedAdapter:
 
 @dataclass(frozen=True)
 class TryJob:
-    """Render a prompt without and with each adapter."""
+    """Render a prompt without and with each adapter, at a weight, or at that of the Protocol if it is None."""
 
     id: str
     prompt: str
     seeds: int
+    weight: float | None
     adapters: tuple[TriedAdapter, ...]
 
 

@@ -161,15 +161,18 @@ class ModelProcess:
             adapter = _within(self._library.adapters.find(tried.key), self._plan.folders)
             delta = measured_delta(adapter, Names(worker.shapes))
             words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
-            images = _drawn(worker, job.prompt + words, seeds, delta)
-            return Column(job.id, place, seeds, images, worker.preset.scale)
+            weight = worker.preset.scale if job.weight is None else job.weight
+            images = _drawn(worker, job.prompt + words, seeds, delta, weight)
+            return Column(job.id, place, seeds, images, weight)
         except Exception as error:
             return Column(job.id, place, error=_failure(error))
 
 
-def _drawn(worker: Worker, prompt: str, seeds: tuple[int, ...], delta: Delta | None = None) -> tuple[bytes, ...]:
+def _drawn(
+    worker: Worker, prompt: str, seeds: tuple[int, ...], delta: Delta | None = None, weight: float = 1.0
+) -> tuple[bytes, ...]:
     """Pictures (WebP) of one prompt, bare or with an adapter."""
-    images = worker.images([prompt] * len(seeds), seeds, delta=delta, scale=worker.preset.scale)
+    images = worker.images([prompt] * len(seeds), seeds, delta=delta, scale=weight)
     return tuple(webp(image) for image in images)
 
 

@@ -230,14 +230,17 @@ class SharedState:
                         self._maps[digest] = found
             return found
 
-    def start_try(self, prompt: str, keys: Sequence[str], seeds: int = 2) -> dict[str, Any]:
+    def start_try(
+        self, prompt: str, keys: Sequence[str], seeds: int = 2, weight: float | None = None
+    ) -> dict[str, Any]:
         """Render a prompt without and with some adapters, ahead of every run; see :class:`Tries`.
 
         Raises:
             Problem: there is no such adapter, a value is out of range, or too many tries are waiting.
         """
         with self.library() as library:
-            return self.tries.start(prompt, [known_adapter(library, key) for key in dict.fromkeys(keys)], seeds)
+            adapters = [known_adapter(library, key) for key in dict.fromkeys(keys)]
+        return self.tries.start(prompt, adapters, seeds, weight)
 
     def folders(self) -> list[dict[str, Any]]:
         """The folders that may be indexed, with their counts of files: known, left out and new."""

@@ -15,6 +15,7 @@ from lorascope.server.problems import Problem
 
 MOST_ADAPTERS = 4
 MOST_SEEDS = 4
+MOST_WEIGHT = 4.0
 LONGEST_PROMPT = 1000
 _WAITING = 8
 _KEPT = 32
@@ -47,6 +48,7 @@ class _Try:
             "id": self.job.id,
             "state": self.state,
             "prompt": self.job.prompt,
+            "weight": self.job.weight,
             "seeds": list(self.columns[0].seeds) if 0 in self.columns else [],
             "done": len(self.columns),
             "total": len(heads),
@@ -83,13 +85,16 @@ class Tries:
         with self._lock:
             return sum(not one.ended for one in self._kept.values())
 
-    def start(self, prompt: str, adapters: Sequence[StoredAdapter], seeds: int = 2) -> dict[str, Any]:
+    def start(
+        self, prompt: str, adapters: Sequence[StoredAdapter], seeds: int = 2, weight: float | None = None
+    ) -> dict[str, Any]:
         """Send a try ahead of every run.
 
         Args:
             prompt: any words, at most 1000 characters.
             adapters: at most four.
             seeds: pictures of each, one to four.
+            weight: the weight of each adapter, -4 to 4; by default the one at which adapters are measured.
 
         Raises:
             Problem: one of these is out of range, or too many tries are waiting.
@@ -105,11 +110,14 @@ class Tries:
             )
         if not 1 <= seeds <= MOST_SEEDS:
             raise Problem(422, "bad-value", f"seeds is {seeds}", f"give 1 to {MOST_SEEDS}", "seeds")
+        if weight is not None and not abs(weight) <= MOST_WEIGHT:
+            limits = f"give {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
+            raise Problem(422, "bad-value", f"weight is {weight:g}", limits, "weight")
         if self.waiting >= _WAITING:
             problem = f"{_WAITING} tries are waiting already"
             raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
         tried = tuple(TriedAdapter(adapter.key, adapter.name) for adapter in adapters)
-        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, tried))
+        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, weight, tried))
         with self._lock:
             self._kept[one.job.id] = one
         self._send(one.job)

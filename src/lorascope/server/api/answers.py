@@ -194,6 +194,7 @@ class TryRow(BaseModel):
     id: str = Field(description="Its id.", examples=["b2xhZGRlcg"])
     state: Literal["waiting", "working", "done", "failed"] = Field(description="Its state.")
     prompt: str = Field(description="The prompt, with single spaces.", examples=["a lighthouse at night"])
+    weight: float | None = Field(description="The weight that was asked for; null for the one of the Protocol.")
     seeds: list[int] = Field(
         description="The seeds of each column's pictures; empty until the first column is done.", examples=[[42, 1234]]
     )

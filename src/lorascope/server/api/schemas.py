@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from lorascope.errors import HALF
 from lorascope.search import Example, Request
 from lorascope.server.examples import examples
-from lorascope.server.tries import LONGEST_PROMPT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
 
 KEY = "sha256:ad0e82e2c4f5d1b7a9e36f0b5c8d7e6f1a2b3c4d5e6f708192a3b4c5d6e7f809"
 """An adapter's key, for examples."""
@@ -121,3 +121,6 @@ class NewTry(Asked):
     ]
     adapters: Annotated[list[Key], Field(min_length=1, max_length=4, description="Keys of the adapters.")]
     seeds: Annotated[int, Field(ge=1, le=4, description="How many pictures of each.")] = 2
+    weight: Annotated[
+        Finite | None, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, description="By default the weight of the Protocol.")
+    ] = None

@@ -111,7 +111,7 @@ async def _stream(state: SharedState) -> AsyncGenerator[str]:
 @router.post("/tries", status_code=202, responses=errors_of_change(404, 429))
 def start_try(state: StateOf, asked: NewTry) -> TryRow:
     """Render a prompt without and with some adapters, ahead of every run."""
-    return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds))
+    return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds, asked.weight))
 
 
 @router.get("/tries/{name}", responses=errors(404))

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.tries import LONGEST_PROMPT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -92,6 +92,7 @@ _SHARED: dict[str, Any] = {
     "compare_address": compare_address,
     "advice": advice,
     "longest_prompt": LONGEST_PROMPT,
+    "most_weight": MOST_WEIGHT,
 }
 
 
@@ -104,13 +105,15 @@ def is_part(request: Request) -> bool:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Fill a template in. ``part`` tells it to leave out the frame around its content.
 
-    Links of the frame stay ``under`` the Protocol that the address names. Who has a ``session`` can end it.
+    Links of the frame stay ``under`` the Protocol that the address names. Who has a ``session`` can end it. ``tried``
+    is the id of the try that the page showed before it was reloaded.
     """
     access: Access = request.app.state.access
     mature = request.cookies.get("mature", "blur")
     text = _environment.get_template(template).render(
         path=request.scope["path"],
         part=is_part(request),
+        tried=request.query_params.get("try", ""),
         under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
         session=access.required and access.has_session(request.cookies),
         mature=mature if mature in ("blur", "show", "hide") else "blur",

@@ -1,4 +1,4 @@
-"""A person's own prompt, without and with some adapters."""
+"""A user's own prompt, without and with some adapters."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ Under = Annotated[str, Query(max_length=200)]
 
 @router.post("/tries")
 def start(
-    state: StateOf, a: Annotated[list[str], Form()], prompt: Annotated[str, Form()] = "", protocol: Under = ""
+    state: StateOf,
+    a: Annotated[list[str], Form()],
+    prompt: Annotated[str, Form()] = "",
+    weight: Annotated[float | None, Form()] = None,
+    protocol: Under = "",
 ) -> Response:
-    """Have it rendered, ahead of any run. Its page stays under the Protocol that the adapters were found under."""
+    """Start a try, and go to its page, which stays under the Protocol that the adapters were found under."""
     if not prompt.strip():
         raise Problem(422, "bad-value", "the prompt is empty", "write a prompt", "prompt")
     under = f"?{urlencode({'protocol': protocol})}" if protocol else ""
-    return RedirectResponse(f"/tries/{state.start_try(prompt, a)['id']}{under}", 303)
+    return RedirectResponse(f"/tries/{state.start_try(prompt, a, weight=weight)['id']}{under}", 303)
 
 
 @router.get("/tries/{number}")
 def show(request: Request, state: StateOf, number: str, protocol: Under = "") -> Response:
-    """What is rendered so far; a part of it asks again until all is done."""
+    """What is rendered so far; the part for htmx polls until all is done."""
     found = state.tries.get(number)
     with state.library() as library:
         adapters = library.adapters.get(column["key"] for column in found["columns"])

@@ -1,8 +1,9 @@
-"""The page of the work: what waits to be measured, what is being measured, what was left out and why."""
+"""The work page: folders, runs, and files that were left out."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -10,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from lorascope.protocol import PRECISIONS
 from lorascope.report.words import duration
+from lorascope.server.pages.address import Address
 from lorascope.server.pages.render import page
 from lorascope.server.shared_state import SharedState, StateOf
 
@@ -34,8 +36,8 @@ _STATES = {
 
 @router.get("/work")
 def work(request: Request, state: StateOf) -> Response:
-    """Everything about indexing."""
-    progress = _progress(state)  # first: the page listens for what changes after it
+    """Folders, runs and files that were left out."""
+    progress = _progress(state)  # first: the page listens for what changes afterwards
     with state.library() as library:
         refusals = library.refusals.all()
     return page(
@@ -79,8 +81,10 @@ def steer(state: StateOf, number: int, what: Literal["pause", "resume", "cancel"
 def _progress(state: SharedState) -> dict[str, Any]:
     snapshot = state.work.snapshot()
     run = snapshot["run"]
+    latest = None if run else next(iter(state.work.runs()), None)
     return {
         "run": _shown(run) if run else None,
+        "latest": _shown(latest) if latest else None,
         "waiting": [_shown(waiting) for waiting in snapshot["waiting"]],
         "last": snapshot["last"],
     }
@@ -93,5 +97,12 @@ def _shown(run: dict[str, Any]) -> dict[str, Any]:
         "told": _STATES[run["state"]],
         "share": round(100 * run["cells"] / total) if total else 0,
         "left": duration(float(left)) if left is not None else "",
+        "results": _results_address(run["folders"]),
         "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "",
     }
+
+
+def _results_address(folders: list[str]) -> str:
+    """The search over what a run measured: its folder, or the whole library if there are several."""
+    one = folders[0] if len(folders) == 1 and Path(folders[0]).is_dir() else ""
+    return Address(folder=one).url()

@@ -6,3 +6,4 @@ import "./mature.js";
 import "./shelf.js";
 import "./split.js";
 import "./toast.js";
+import "./try.js";
