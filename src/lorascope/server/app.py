@@ -34,11 +34,11 @@ def create_app(settings: ServerSettings, *, start: Start = start_process) -> Fas
     """A server over one library.
 
     Args:
-        settings: where it lies, what may be done, who may ask.
-        start: how a worker is begun: a process of its own, or in tests a thread.
+        settings: the library, what may be done with it, and who may use the server.
+        start: starts a worker, as a process, or as a thread in tests.
 
     Raises:
-        LibraryError: the library cannot be opened or made.
+        LibraryError: the library cannot be opened or created.
     """
     state = SharedState(settings, Encoders(download=settings.download), start)
 
@@ -67,7 +67,7 @@ def create_app(settings: ServerSettings, *, start: Start = start_process) -> Fas
 
 
 def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
-    """Add what every request passes through. The last one added comes first."""
+    """Add the middleware of every request. The last one added runs first."""
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_GZIP, compresslevel=5)
     app.add_middleware(Guard, settings=settings, access=app.state.access, answer=_answer)
     if settings.origins:
@@ -111,7 +111,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _methods(request: Request) -> str:
-    """The methods of a path. The framework's own answer knows only those of the first route that lies there."""
+    """The methods of a path. The framework names only those of the first route that matches."""
     asked = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": []}
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]
     found = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0
 """Seconds that a request waits for its turn and its answer."""
 MOST = 64
-"""So many requests wait for the encoder at once. One more is told so at once."""
+"""The most requests that may wait for the encoder; further ones get 429 at once."""
 T = TypeVar("T")
 
 
@@ -43,7 +43,7 @@ class Encoders:
         self._pictures: dict[str, PictureEncoder] = {}
 
     def queries(self, stored: StoredProtocol) -> Shifts:
-        """What encodes the queries of a Protocol; the model is loaded by its first query."""
+        """The query encoder of a Protocol; the first query loads its model."""
         return _Patient(self, stored)
 
     def shifts(self, stored: StoredProtocol, query: str, encoding: Encoding) -> Float32[np.ndarray, "n d"]:
@@ -76,7 +76,7 @@ class Encoders:
         return self._turn(encode)
 
     def close(self) -> None:
-        """Leave out whatever waits for its turn."""
+        """Cancel whatever is waiting."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _turn(self, work: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""QueryPictures that people search by: each is embedded once, and asked for by the digest of its bytes."""
+"""Pictures to search by. Each is embedded once, and named by the digest of its bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LATEST = 200
 
 @final
 class QueryPictures:
-    """Embeddings of pictures by their id. They lie in the library, so that addresses outlive the server."""
+    """Embeddings of pictures by id. The library stores them, so that addresses outlive the server."""
 
     def __init__(self, encoders: Encoders) -> None:
         self._encoders = encoders
@@ -43,7 +43,7 @@ class QueryPictures:
         """The embedding (d,) of a picture.
 
         Raises:
-            Problem: it was never sent, or is forgotten.
+            Problem: it was never sent, or has been dropped.
         """
         found = self._latest.get((_encoder(stored), name))
         if found is None:

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORT = 8642
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Where the library lies, what may be done, and who may ask.
+    """The library, what may be done with it, and who may use the server.
 
     Attributes:
         library: the library file; made if it does not exist.

@@ -1,4 +1,4 @@
-"""Records as the API tells them: brief where there are many, whole where there is one."""
+"""Records as plain values for the API and the pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MATURE = 4
 
 
 def mature_level(adapter: StoredAdapter) -> int | None:
-    """What an adapter's sidecars or its library say of how mature its pictures are: Civitai's bit mask."""
+    """How mature an adapter's pictures are, as its sidecars or its library say: Civitai's bit mask."""
     value = adapter.claimed("nsfw_level")
     return value if isinstance(value, int) else None
 
@@ -28,7 +28,7 @@ def is_mature(adapter: StoredAdapter) -> bool:
 
 
 def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
-    """What a list tells of an adapter."""
+    """The fields of the API's `BriefAdapter`."""
     return {
         "key": adapter.key,
         "name": adapter.name,

@@ -24,7 +24,7 @@ def install(app: FastAPI) -> None:
 
 
 def problem_page(request: Request, problem: Problem) -> Response:
-    """What a person sees where something went wrong, or where there is nothing yet."""
+    """The page for a problem, or for an empty library."""
     if problem.code == "empty-library":
         return search.empty_page(request, request.app.state.lorascope)
     answer = page(request, "problem.html.jinja", status=problem.status, problem=problem)

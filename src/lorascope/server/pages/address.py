@@ -1,4 +1,4 @@
-"""The address of the search page: it holds everything that is asked, so a link or a bookmark brings it back."""
+"""The address of the search page, which holds the whole search, so that it can be linked and bookmarked."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Address(BaseModel):
 
     @property
     def browsing(self) -> bool:
-        """Whether nothing is asked, so that everything is shown."""
+        """Whether nothing is asked for, so that everything is shown."""
         return not (self.q.strip() or self.more or self.less or self.image)
 
     def request(self) -> Request:
-        """The same as a searcher takes it. Consistency 0 is the slider's left end and hides nothing."""
+        """The request for a searcher. Consistency 0 is the slider's left end and hides nothing."""
         lowest = self.min_consistency
         return Request(
             self.q.strip(),
@@ -86,15 +86,15 @@ class Address(BaseModel):
         return self.url(**{name: tuple(texts) for name, texts in lists.items()})
 
     def more_like(self, key: str) -> str:
-        """The same, and more like an adapter."""
+        """The address with an adapter added as an example to be like."""
         return self.url(more=_with(self.more, key), less=_without(self.less, key))
 
     def less_like(self, key: str) -> str:
-        """The same, and less like an adapter."""
+        """The address with an adapter added as an example to be unlike."""
         return self.url(less=_with(self.less, key), more=_without(self.more, key))
 
     def forget(self, key: str) -> str:
-        """The same without an adapter as an example."""
+        """The address without an adapter as an example."""
         return self.url(more=_without(self.more, key), less=_without(self.less, key))
 
 

@@ -1,4 +1,4 @@
-"""Adapters as people see them: pictures, words, and figures for those who want them."""
+"""Cards: an adapter's pictures, words and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorascope.server.views import is_mature, picture_address
 from lorascope.signature import Estimate
 
 _WITNESSES = 12
-"""How many of the first hits say which cells tell them apart."""
+"""How many of the first hits decide which cells are shown."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Card:
 
     @property
     def tag(self) -> str:
-        """What is pasted into a prompt."""
+        """The tag to paste into a prompt."""
         return f"<lora:{self.name}:{self.weight}>"
 
 

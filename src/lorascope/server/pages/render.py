@@ -1,4 +1,4 @@
-"""From templates to responses: the one place that knows of Jinja."""
+"""Renders templates to responses; the only module that uses Jinja."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _stamp() -> str:
 
 
 def adapter_address(key: str, protocol: str = "") -> str:
-    """Where the page of an adapter lies; it tells what was measured under a Protocol, or under the active one."""
+    """The address of an adapter's page under a Protocol, or under the active one."""
     return f"/adapters/{quote(key, safe='')}{f'?protocol={quote(protocol)}' if protocol else ''}"
 
 
 def compare_address(keys: list[str], protocol: str = "") -> str:
-    """Where some adapters stand side by side."""
+    """The address of a comparison of adapters."""
     return f"/compare?{urlencode([*(('a', key) for key in keys), *([('protocol', protocol)] if protocol else [])])}"
 
 
@@ -74,7 +74,7 @@ def plain_text(text: str) -> str:
 
 
 def advice(problem: Problem) -> str:
-    """What a person can do about a problem; some remedies are for programs, and name a part of the API."""
+    """A remedy for people; one that names a part of the API is for programs, and is replaced."""
     return "go on from the search, the map or the work page" if "/api/" in problem.remedy else problem.remedy
 
 

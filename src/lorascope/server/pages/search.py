@@ -94,7 +94,7 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
 def favourites(
     request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = (), protocol: str = ""
 ) -> Response:
-    """The adapters that a person keeps; the list is in the address, so it can be shared."""
+    """A user's favourites; the list is in the address, so it can be shared."""
     with state.library() as library:
         stored = state.protocol(library, protocol)
         adapters = library.adapters.get(a[:500])
@@ -215,7 +215,7 @@ def _pages(hits: int) -> int:
 
 
 def _within(answer: Answer, address: Address) -> Address:
-    """The same, or the last page where it names one beyond: there may have been more when somebody kept it."""
+    """The address, with the last page in place of one beyond it: a bookmark may be older than the library."""
     page, lane = min(address.page, _pages(answer.total)), min(address.lane, _pages(answer.left_out))
     return address.model_copy(update={"page": page, "lane": lane})
 
@@ -226,7 +226,7 @@ def _size(cells: Cells) -> tuple[int, int]:
 
 
 def _told(answer: Answer, *, asked: bool) -> str:
-    """What was found, in one sentence. It is read out when it changes."""
+    """The number of hits in one sentence, which screen readers announce when it changes."""
     count = f"{answer.total} adapter{'' if answer.total == 1 else 's'}"
     if not answer.total:
         return "No adapter passes these filters." if _ways_out(answer) else "There is no other adapter."
@@ -234,7 +234,7 @@ def _told(answer: Answer, *, asked: bool) -> str:
 
 
 def _ways_out(answer: Answer) -> str:
-    """What may bring hits where there are none: only filters that are set, and thresholds that hide something."""
+    """What may bring hits where there are none: filters that are set, and thresholds that hide something."""
     ways = (
         (answer.too_strong, "allow more Strength"),
         (answer.too_inconsistent, "allow less Consistency"),

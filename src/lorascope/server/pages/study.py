@@ -1,4 +1,4 @@
-"""The study: blind pairs, three questions, and what came of them."""
+"""The study: blind pairs, three questions, and the results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Person = Annotated[str | None, Cookie(alias="study", max_length=64, pattern="^[A
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """What came of one question."""
+    """The result of one question."""
 
     question: str
     counts: tuple[tuple[str, int, float, tuple[float, float]], ...]
