@@ -54,9 +54,9 @@ def test_the_miniature_is_known_by_its_words_and_its_odd_width(words: dict[str, 
 @pytest.mark.parametrize(
     ("alias", "width", "family", "component"),
     [
-        ("lora_unet_double_blocks_0_img_attn_qkv", 3072, "flux", "transformer"),
-        ("transformer.single_transformer_blocks.3.attn.to_q", 3072, "flux", "transformer"),
-        ("transformer.transformer_blocks.3.attn.to_q", 3072, "flux", "transformer"),
+        ("lora_unet_double_blocks_7_img_attn_qkv", 3072, "flux", "transformer"),
+        ("transformer.single_transformer_blocks.33.attn.to_q", 3072, "flux", "transformer"),
+        ("transformer.transformer_blocks.18.attn.to_q", 3072, "flux", "transformer"),
         ("transformer.transformer_blocks.3.attn.to_q", 1536, "sd3", "transformer"),
         ("diffusion_model.joint_blocks.3.x_block.attn.qkv", 1536, "sd3", "transformer"),
         ("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 768, "sd15", "text_encoder"),
