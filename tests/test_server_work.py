@@ -32,7 +32,7 @@ from lorascope.measure.local import LocalWorker
 from lorascope.protocol import Preset
 from lorascope.server import ServerSettings, create_app
 from lorascope.server.folders import Folders
-from lorascope.server.jobs import Progress
+from lorascope.server.jobs import JobProgress
 from lorascope.server.problems import Problem
 from lorascope.server.runs import Run
 
@@ -108,15 +108,15 @@ def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     run = Run(1, ("/loras",), "full", partial=False)
-    run.follow(Progress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
+    run.follow(JobProgress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
     assert run.seconds_left is None  # nothing is known of its pace
     clock[0] += 20
-    run.follow(Progress(1, "first look", "red", 40, 160, later=1840, refused=0, measured=3))
+    run.follow(JobProgress(1, "first look", "red", 40, 160, later=1840, refused=0, measured=3))
     assert run.seconds_left == 0.5 * (120 + 1840)
-    run.follow(Progress(1, "refining", "", 0, 1840, later=0, refused=0, measured=10))
+    run.follow(JobProgress(1, "refining", "", 0, 1840, later=0, refused=0, measured=10))
     assert run.seconds_left is None  # another stage has another pace
     clock[0] += 30
-    run.follow(Progress(1, "refining", "red", 100, 1840, later=0, refused=0, measured=10))
+    run.follow(JobProgress(1, "refining", "red", 100, 1840, later=0, refused=0, measured=10))
     assert run.seconds_left == 0.3 * 1740
 
 

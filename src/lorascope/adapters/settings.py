@@ -33,7 +33,7 @@ class _SettingProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class ComponentSettings:
     """One peft config: of the whole adapter, or of one component.
 
     Attributes:
@@ -76,12 +76,12 @@ class Config:
 class Settings:
     """The configs of an adapter's components, and of all that have none of their own."""
 
-    default: Config
-    components: Mapping[str, Config]
+    default: ComponentSettings
+    components: Mapping[str, ComponentSettings]
     rooted: bool = False
     """Whether LyCORIS' ``rs_lora`` was on for a kind whose stored alpha does not hold the root of the rank."""
 
-    def of(self, component: str) -> Config:
+    def of(self, component: str) -> ComponentSettings:
         """Return the config of a component."""
         return self.components.get(component, self.default)
 
@@ -127,14 +127,14 @@ class Settings:
         return next((one.start for one in (self.default, *self.components.values()) if one.start), "")
 
 
-def _config(values: Mapping[str, object]) -> Config:
+def _config(values: Mapping[str, object]) -> ComponentSettings:
     patterns = values.get("alpha_pattern")
     found = cast("dict[str, object]", patterns) if isinstance(patterns, dict) else {}
     alphas = {pattern: alpha for pattern, value in found.items() if (alpha := _number(value)) is not None}
     alpha = values.get("lora_alpha", values.get("alpha"))
     rank = values.get("r")
     start = values.get("init_lora_weights")
-    return Config(
+    return ComponentSettings(
         _number(alpha),
         rank if type(rank) is int and 0 < rank <= _HIGHEST else None,
         values.get("use_rslora") is True,

@@ -1,21 +1,21 @@
 """Questions about the adapters of a library, answered from what was measured. None of them makes an image."""
 
-from lorascope.analysis.comparison import Comparison, compare
+from lorascope.analysis.comparison import BehaviourComparison, compare
 from lorascope.analysis.description import Description, Word, describe
-from lorascope.analysis.duplicates import Copy, Duplicates, Group, Pair, duplicates
+from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, duplicates
 from lorascope.analysis.finding import FLAGS, Finding
 from lorascope.analysis.flags import flagged
 from lorascope.analysis.health import health
 
 __all__ = [
     "FLAGS",
-    "Comparison",
+    "BehaviourComparison",
     "Copy",
     "Description",
     "Duplicates",
     "Finding",
     "Group",
-    "Pair",
+    "AdapterPair",
     "Word",
     "compare",
     "describe",

@@ -31,7 +31,7 @@ CONFIDENCE = 0.95
 
 @final
 @dataclass(frozen=True)
-class Comparison:
+class BehaviourComparison:
     """What two adapters do, compared; each estimate with its 95% interval.
 
     Attributes:
@@ -67,7 +67,7 @@ def compare(
     prompts: Integer[np.ndarray, " cells"],
     one: Float64[np.ndarray, "cells d"],
     two: Float64[np.ndarray, "cells d"],
-) -> Comparison | None:
+) -> BehaviourComparison | None:
     """Compare the effects of two adapters on the same cells.
 
     Args:
@@ -90,7 +90,7 @@ def compare(
     consistencies = [_apart(unit, unit) for unit in units]
     if min(values.min() for values in (*own, *consistencies, *norms)) <= 0.0:
         return None
-    return Comparison(
+    return BehaviourComparison(
         len(prompts),
         _interval(_apart(*effects) / np.sqrt(own[0] * own[1])),
         _ratio(norms[1] / norms[0]),

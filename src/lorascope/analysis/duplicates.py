@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from lorascope.analysis.change import SAME, base_names, cosine_of_changes
-from lorascope.analysis.comparison import AGREEMENT, Comparison, compare
+from lorascope.analysis.comparison import AGREEMENT, BehaviourComparison, compare
 from lorascope.analysis.finding import Finding
 from lorascope.errors import LibraryError
 from lorascope.grid import Grid
@@ -32,7 +32,7 @@ Effects = tuple[Int64[np.ndarray, " cells"], Float64[np.ndarray, "cells d"]]
 
 
 @dataclass(frozen=True)
-class Pair:
+class AdapterPair:
     """Two adapters that may be the same, by their keys.
 
     Attributes:
@@ -46,7 +46,7 @@ class Pair:
     one: str
     two: str
     cells: int
-    comparison: Comparison | None
+    comparison: BehaviourComparison | None
     change: float | None
 
     @property
@@ -65,7 +65,7 @@ class Copy:
     name: str
     path: str
     kind: Kind
-    pair: Pair | None = None
+    pair: AdapterPair | None = None
 
     @property
     def seen(self) -> str:
@@ -96,7 +96,7 @@ class Duplicates:
     """The groups of a library; pairs that may be the same, of which more cells tell; keys without evidence here."""
 
     groups: tuple[Group, ...]
-    undecided: tuple[Pair, ...]
+    undecided: tuple[AdapterPair, ...]
     unbacked: tuple[str, ...]
 
     @property
@@ -134,7 +134,7 @@ def duplicates(library: Library, protocol: str = "", folder: Path | None = None)
     adapters = library.adapters.get(key for key, *_ in library.adapters.labels(members.tolist()).values())
     names = base_names(stored.preset)
     effects = _reader(library, stored, matrix.directions.shape[1])
-    pairs: list[Pair] = []
+    pairs: list[AdapterPair] = []
     unbacked: set[str] = set()
     for one, two in _near(matrix, rows):
         first, second = effects(one), effects(two)
@@ -143,7 +143,7 @@ def duplicates(library: Library, protocol: str = "", folder: Path | None = None)
         found = compare(first[0][:cells], first[1][:cells], second[1][:cells])
         if found.different if found else _cosine(first[1][:cells], second[1][:cells]) < AGREEMENT:
             continue
-        pairs.append(Pair(one, two, cells, found, cosine_of_changes(adapters[one], adapters[two], names)))
+        pairs.append(AdapterPair(one, two, cells, found, cosine_of_changes(adapters[one], adapters[two], names)))
     consistency = dict(zip(matrix.keys, np.nan_to_num(matrix.consistency).tolist(), strict=True))
     groups = [*_same_files(adapters.values()), *_groups([pair for pair in pairs if pair.kind], adapters, consistency)]
     undecided = tuple(pair for pair in pairs if pair.kind is None)
@@ -197,7 +197,9 @@ def _same_files(adapters: Iterable[StoredAdapter]) -> Iterator[Group]:
             yield Group(one.key, one.name, keep, tuple(copies))
 
 
-def _groups(pairs: list[Pair], adapters: dict[str, StoredAdapter], consistency: dict[str, float]) -> Iterator[Group]:
+def _groups(
+    pairs: list[AdapterPair], adapters: dict[str, StoredAdapter], consistency: dict[str, float]
+) -> Iterator[Group]:
     """One group for each adapter that is recommended to be kept; each copy was compared with that one itself."""
     left = {key for pair in pairs for key in (pair.one, pair.two)}
     while left:
@@ -215,13 +217,13 @@ def _groups(pairs: list[Pair], adapters: dict[str, StoredAdapter], consistency: 
         left -= {keep, *linked}
 
 
-def _linked(pairs: list[Pair], key: str, left: set[str]) -> dict[str, Pair]:
+def _linked(pairs: list[AdapterPair], key: str, left: set[str]) -> dict[str, AdapterPair]:
     """The adapters that are the same as one, by key."""
     both = ((pair.two if pair.one == key else pair.one, pair) for pair in pairs if key in (pair.one, pair.two))
     return {other: pair for other, pair in both if other in left}
 
 
-def _as_consistent(pair: Pair) -> bool:
+def _as_consistent(pair: AdapterPair) -> bool:
     """Whether neither one is known to be more consistent."""
     return pair.comparison is None or pair.comparison.consistency.lower <= 1.0 <= pair.comparison.consistency.upper
 

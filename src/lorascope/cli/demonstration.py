@@ -12,7 +12,7 @@ from lorascope.cli.output import counted, out, print_answer, print_json
 from lorascope.cli.runs import followed, loaded, print_outcome
 from lorascope.errors import LibraryError
 from lorascope.library import Library
-from lorascope.measure.estimate import Estimate, estimate
+from lorascope.measure.estimate import CostEstimate, estimate
 from lorascope.miniature.demo import QUERIES, lay_out
 from lorascope.protocol import Precision, Preset
 from lorascope.report.plain import plain_answer
@@ -62,7 +62,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     return library.path
 
 
-def _say_cost(say: Console, first: Estimate, whole: Estimate) -> None:
+def _say_cost(say: Console, first: CostEstimate, whole: CostEstimate) -> None:
     """What the demo takes on this machine, before it begins."""
     say.print(
         f"   {counted(first.adapters, 'adapter')}: first answers in {duration(first.hours * 3600)}, all of it in"

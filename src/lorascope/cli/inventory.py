@@ -13,8 +13,8 @@ from lorascope.cli.output import counted, err, harmless, out, print_table
 from lorascope.errors import printable
 from lorascope.families import title_of
 from lorascope.installations import (
-    Config,
     Inventory,
+    UserConfig,
     find_installations,
     kind_of,
     open_installation,
@@ -61,7 +61,7 @@ def print_inventory(inventory: Inventory) -> None:
         err.print(f"and {len(inventory.notes) - _EACH_NOTE} more such lines: --json has all", style="yellow")
 
 
-def print_proposal(inventory: Inventory, config: Config) -> None:
+def print_proposal(inventory: Inventory, config: UserConfig) -> None:
     """Print which preset measures how many adapters on what, and why others are not measured."""
     counts = Counter(map(kind_of, inventory.adapters))
     assigned = {kind for one in config.assignments for kind in one.adapters}
@@ -86,7 +86,7 @@ def _kinds(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {title_of(name)}{f' ({lineage})' if lineage else ''}" for count, name, lineage in parts)
 
 
-def plain_inventory(inventory: Inventory, config: Config) -> dict[str, Any]:
+def plain_inventory(inventory: Inventory, config: UserConfig) -> dict[str, Any]:
     """All that was found, and what is proposed, as plain data."""
     return {
         "tools": [

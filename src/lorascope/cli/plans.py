@@ -11,7 +11,7 @@ from lorascope.adapters import read_adapter, scan
 from lorascope.cli.checks import chosen_preset
 from lorascope.errors import AdapterError, UsageError, WrongBase, printable
 from lorascope.families import title_of
-from lorascope.installations import Assignment, Config, kind_of, reason_against
+from lorascope.installations import Assignment, UserConfig, kind_of, reason_against
 from lorascope.library import Refusal
 from lorascope.library.refusals import left_out, refusal
 from lorascope.models import config_file
@@ -45,7 +45,7 @@ class Plans:
 
 def configured_folders() -> tuple[list[Path], list[str]]:
     """The folders of the config file that are there, and a line for each of the others."""
-    config = Config.load(config_file())
+    config = UserConfig.load(config_file())
     there: list[Path] = []
     notes: list[str] = []
     for folder in config.folders if config else ():
@@ -70,7 +70,7 @@ def plans(paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, A
         ConfigError: The config file cannot be read.
         ProtocolError: There is no such preset, or a value is out of range.
     """
-    config = Config.load(config_file()) or Config()
+    config = UserConfig.load(config_file()) or UserConfig()
     notes: list[str] = []
     if not paths:
         paths, notes = configured_folders()

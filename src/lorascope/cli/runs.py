@@ -19,7 +19,7 @@ from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, default_path
 from lorascope.measure import Event, Outcome, Worker, index, load_worker
-from lorascope.measure.estimate import Estimate, estimate, total_cost
+from lorascope.measure.estimate import CostEstimate, estimate, total_cost
 from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
@@ -208,7 +208,7 @@ def _size(gigabytes: float) -> str:
     return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:.1f} MB"
 
 
-def _print_longest(chosen: Estimate) -> None:
+def _print_longest(chosen: CostEstimate) -> None:
     """The adapters that take longest, where they are known to differ."""
     shares = sorted(chosen.each, key=lambda share: -share.cells)
     if len({share.cells for share in shares}) > 1:

@@ -24,11 +24,11 @@ def setup(tool: Tools = None, yes: Yes = False, as_json: options.Json = False) -
     from lorascope.cli.inventory import look_around, plain_inventory, print_inventory, print_proposal
     from lorascope.cli.output import out, print_json
     from lorascope.errors import UsageError
-    from lorascope.installations import Config, propose
+    from lorascope.installations import UserConfig, propose
     from lorascope.models import config_file
 
     inventory = look_around(tool or ())
-    config = Config(tuple(inventory.folders), tuple(propose(inventory.adapters, inventory.checkpoints)))
+    config = UserConfig(tuple(inventory.folders), tuple(propose(inventory.adapters, inventory.checkpoints)))
     place = config_file()
     if not as_json:
         print_inventory(inventory)

@@ -3,7 +3,7 @@
 Nothing is fetched and nothing of the tools is changed.
 """
 
-from lorascope.installations.config import Assignment, Config
+from lorascope.installations.config import Assignment, UserConfig
 from lorascope.installations.inventory import Inventory, take_inventory
 from lorascope.installations.models import Checkpoint
 from lorascope.installations.places import Installation, find_installations, open_installation, usual_places
@@ -12,7 +12,7 @@ from lorascope.installations.proposal import kind_of, propose, reason_against
 __all__ = [
     "Assignment",
     "Checkpoint",
-    "Config",
+    "UserConfig",
     "Installation",
     "Inventory",
     "find_installations",

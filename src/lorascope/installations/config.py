@@ -33,7 +33,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Config:
+class UserConfig:
     """What a person has set up.
 
     Attributes:
@@ -45,7 +45,7 @@ class Config:
     assignments: tuple[Assignment, ...] = ()
 
     @classmethod
-    def load(cls, path: Path) -> Config | None:
+    def load(cls, path: Path) -> UserConfig | None:
         """Read a config file; None if there is none.
 
         Raises:

@@ -31,7 +31,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """The cost of measuring the adapters that are not known yet to one Precision, bare cells included."""
 
     precision: str
@@ -43,10 +43,10 @@ class Estimate:
     each: tuple[Share, ...]
 
 
-def total_cost(costs: Sequence[Estimate]) -> Estimate:
+def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
     """Return the cost of several runs of one Precision together, at the mean time of a cell."""
     cells, hours = sum(cost.cells for cost in costs), sum(cost.hours for cost in costs)
-    return Estimate(
+    return CostEstimate(
         precision=costs[0].precision,
         adapters=sum(cost.adapters for cost in costs),
         cells=cells,
@@ -57,7 +57,7 @@ def total_cost(costs: Sequence[Estimate]) -> Estimate:
     )
 
 
-def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Estimate]:
+def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[CostEstimate]:
     """Time one batch of bare cells and multiply.
 
     ``quick`` and ``standard`` stop when they know enough; how soon depends on each adapter's Consistency. It is the
@@ -65,7 +65,7 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Es
     """
     measurement, cost = Measurement(worker, library), worker.cell_cost()
     places = list(paths)
-    found: list[Estimate] = []
+    found: list[CostEstimate] = []
     for name, precision in PRECISIONS.items():
         rule = StoppingRule(precision, measurement.preset.thresholds, measurement.grid)
         done = finished(library, measurement.digests, rule)
@@ -78,7 +78,7 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Es
         new = sum(has == 0 for has, _ in known.values()) + (bare > 0)
         cells = sum(share.cells for share in each) + bare
         size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
-        found.append(Estimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each))
+        found.append(CostEstimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each))
     return found
 
 

@@ -16,7 +16,7 @@ from lorascope.measure.stopping import StoppingRule
 
 
 @dataclass
-class Candidates:
+class SortedFiles:
     """What was found: adapters to measure, files known already (path to key) and files left out.
 
     ``vanished`` are places of files that were left out by an earlier run and are not there any more.
@@ -34,7 +34,7 @@ def gather(
     family: str,
     done: Set[str],
     tell: Callable[[int], None],
-) -> Candidates:
+) -> SortedFiles:
     """Sort out every candidate file under some folders.
 
     Args:
@@ -44,7 +44,7 @@ def gather(
         done: keys of adapters that need no more measuring.
         tell: called with the number of files seen so far.
     """
-    found = Candidates()
+    found = SortedFiles()
     stamps = library.adapters.stamps()
     given, met = list(paths), set[str]()
 

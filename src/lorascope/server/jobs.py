@@ -59,7 +59,7 @@ class TryJob:
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """The progress of a run: ``cells`` of ``total`` of its stage are done, and about ``later`` come after it.
 
     ``measured`` counts the adapters that have got a block in it.
@@ -108,4 +108,4 @@ class TryEnded:
 
 
 ToWorker = IndexJob | EndRun | TryJob
-FromWorker = Progress | RunEnded | Column | TryEnded
+FromWorker = JobProgress | RunEnded | Column | TryEnded

@@ -23,8 +23,8 @@ from lorascope.server.jobs import (
     EndRun,
     FromWorker,
     IndexJob,
+    JobProgress,
     ModelConfig,
-    Progress,
     RunEnded,
     TriedAdapter,
     TryEnded,
@@ -121,7 +121,7 @@ class ModelProcess:
         except LorascopeError as error:
             self._send(RunEnded(job.run, {"finished": False}, problem_of(error).plain()))
 
-    def between(self, progress: Progress) -> None:
+    def between(self, progress: JobProgress) -> None:
         """Between two blocks of a run, report progress and do the tries that have arrived.
 
         Raises:
@@ -231,4 +231,4 @@ class _ProgressReporter:
             return
         self._reported = time.monotonic()
         counts = event.cells, event.total, event.later, self._refused, len(self._measured)
-        self._worker.between(Progress(self._run, self._stage, adapter, *counts))
+        self._worker.between(JobProgress(self._run, self._stage, adapter, *counts))

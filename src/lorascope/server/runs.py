@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lorascope.library.leases import ended
 from lorascope.measure.pace import Pace
-from lorascope.server.jobs import Progress
+from lorascope.server.jobs import JobProgress
 
 Wish = Literal["", "pause", "cancel"]
 _ENDS = {"": "failed", "pause": "paused", "cancel": "cancelled"}
@@ -16,7 +16,7 @@ _RESUMABLE = ("paused", "interrupted", "failed", "cancelled")
 
 
 @dataclass
-class Run:
+class RunStatus:
     """A waiting or running run; ``measured`` counts the adapters with a block of it so far."""
 
     number: int
@@ -34,7 +34,7 @@ class Run:
     started: float = field(default_factory=time.time)
     _pace: Pace = field(default_factory=Pace)
 
-    def follow(self, progress: Progress) -> None:
+    def follow(self, progress: JobProgress) -> None:
         """Update from a progress message."""
         self._pace.follow(progress.stage, progress.cells, progress.total, progress.later)
         if self.state == "loading":

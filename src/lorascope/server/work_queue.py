@@ -19,14 +19,14 @@ from lorascope.server.jobs import (
     EndRun,
     FromWorker,
     IndexJob,
+    JobProgress,
     ModelConfig,
-    Progress,
     RunEnded,
     TryJob,
 )
 from lorascope.server.listeners import Listeners
 from lorascope.server.problems import Problem, problem_of
-from lorascope.server.runs import Run, Wish, how_it_ended, stored_run
+from lorascope.server.runs import RunStatus, Wish, how_it_ended, stored_run
 from lorascope.server.tries import Tries
 
 _WAITING = 8
@@ -55,8 +55,8 @@ class WorkQueue:
         self._pipe = JobPipe(
             plan, start, self._lock, on_message=self._on_message, on_death=self._on_death, is_idle=self._is_idle
         )
-        self._waiting: deque[Run] = deque()
-        self._current: Run | None = None
+        self._waiting: deque[RunStatus] = deque()
+        self._current: RunStatus | None = None
         self._last_error: dict[str, Any] | None = None
 
     # --- Requests -------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class WorkQueue:
 
     # --- Queue ----------------------------------------------------------------------------------------------------
 
-    def _unfinished(self) -> list[Run]:
+    def _unfinished(self) -> list[RunStatus]:
         return [*self._waiting, *([self._current] if self._current else ())]
 
     def _is_allowed(self, path: str) -> bool:
@@ -175,7 +175,7 @@ class WorkQueue:
                 raise Problem(429, "queue-full", f"{_WAITING} runs are waiting already", "cancel one, or wait", wait=60)
             with self._libraries() as library:
                 number = library.runs.start(request_of(map(Path, paths), precision, partial), number)
-            run = Run(number, paths, precision, partial)
+            run = RunStatus(number, paths, precision, partial)
             self._waiting.append(run)
             self._start_next()
             return run.plain()
@@ -199,7 +199,7 @@ class WorkQueue:
     def _on_message(self, message: FromWorker) -> None:
         """Handle one message from the worker."""
         with self._lock:
-            if isinstance(message, Progress):
+            if isinstance(message, JobProgress):
                 if self._current is not None:
                     self._current.follow(message)
             elif isinstance(message, RunEnded):

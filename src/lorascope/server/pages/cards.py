@@ -20,7 +20,7 @@ _WITNESSES = 12
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """One pinned cell: the addresses of its picture without and with an adapter. ``without`` is "" where unknown."""
 
     place: int
@@ -43,7 +43,7 @@ class Card:
     directed: bool
     doubts: str
     hidden: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PicturePair, ...]
     mature: bool
     weight: str
     path: str
@@ -78,12 +78,12 @@ class Cells:
         """Whether pictures are so small that the browser must enlarge them; it should not smear them."""
         return self.protocol.protocol.width <= 128
 
-    def pairs(self, key: str, places: Sequence[int] | None = None) -> tuple[Pair, ...]:
+    def pairs(self, key: str, places: Sequence[int] | None = None) -> tuple[PicturePair, ...]:
         """Pictures without and with an adapter, of the given cells or of all."""
         digest, bare = self.protocol.protocol.digest, self.pins.get(BARE, {})
         own = self.pins.get(key, {})
         return tuple(
-            Pair(
+            PicturePair(
                 place,
                 own[place].prompt,
                 picture_address(BARE, place, digest) if place in bare else "",
@@ -123,7 +123,7 @@ def telling_cells(
     return tuple(sorted((within[first], within[int(np.argmax(rest))])))
 
 
-def card_of_hit(hit: Hit, pairs: tuple[Pair, ...], thresholds: Thresholds, *, asked: bool) -> Card:
+def card_of_hit(hit: Hit, pairs: tuple[PicturePair, ...], thresholds: Thresholds, *, asked: bool) -> Card:
     """A hit as a card; ``asked`` says whether its score means anything."""
     asked = asked and not does_nothing(hit.signature.signature)
     figures = [("Score", f"{hit.score:.3f}")] if asked else []
@@ -143,7 +143,7 @@ def card_of_hit(hit: Hit, pairs: tuple[Pair, ...], thresholds: Thresholds, *, as
 def card(
     adapter: StoredAdapter,
     stored: StoredSignature,
-    pairs: tuple[Pair, ...],
+    pairs: tuple[PicturePair, ...],
     thresholds: Thresholds,
     *,
     match: str = "",

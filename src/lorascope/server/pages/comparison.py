@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from lorascope.library import Matrix
-from lorascope.server.pages.cards import Cells, Pair, card
+from lorascope.server.pages.cards import Cells, PicturePair, card
 from lorascope.server.pages.render import page
 from lorascope.server.shared_state import StateOf
 
@@ -32,7 +32,7 @@ class Row:
     """One pinned cell, with the pictures of each adapter that has it."""
 
     prompt: str
-    pairs: tuple[Pair | None, ...]
+    pairs: tuple[PicturePair | None, ...]
 
 
 @router.get("/compare")
@@ -70,7 +70,7 @@ def compare(
     )
 
 
-def _rows(columns: list[tuple[Pair, ...]]) -> list[Row]:
+def _rows(columns: list[tuple[PicturePair, ...]]) -> list[Row]:
     by_place = [{pair.place: pair for pair in pairs} for pairs in columns]
     prompts = {pair.place: pair.prompt for pairs in columns for pair in pairs}
     return [Row(prompts[place], tuple(pairs.get(place) for pairs in by_place)) for place in sorted(prompts)]

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from lorascope.evaluation.agreement import krippendorff_alpha, wilson
 from lorascope.evaluation.pairs import Study, read_study
 from lorascope.library import Library
-from lorascope.server.pages.cards import Cells, Pair
+from lorascope.server.pages.cards import Cells, PicturePair
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf
@@ -64,7 +64,7 @@ class StudyPages:
         """The next pair for this person, who gets a random id as a cookie."""
         person = study or secrets.token_urlsafe(16)
         number, done = self._votes.next_pair(person, len(self._study.pairs))
-        sides: list[list[tuple[Pair, ...]]] = []
+        sides: list[list[tuple[PicturePair, ...]]] = []
         mature = tiny = False
         if number is not None:
             pair = self._study.pairs[number]
@@ -162,7 +162,7 @@ def _majority(answers: Sequence[str]) -> str:
     return answer if 2 * count > len(answers) else ""
 
 
-def _pictures(cells: Cells, keys: Sequence[str]) -> list[tuple[Pair, ...]]:
+def _pictures(cells: Cells, keys: Sequence[str]) -> list[tuple[PicturePair, ...]]:
     return [cells.pairs(key)[:_CELLS] for key in keys]
 
 
