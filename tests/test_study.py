@@ -17,7 +17,7 @@ from lorascope.cli.app import app
 from lorascope.errors import OutputError, QueryError
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.agreement import krippendorff_alpha, wilson
-from lorascope.evaluation.pairs import Pair, Study, draw_up, read_study
+from lorascope.evaluation.pairs import Study, StudyPair, draw_up, read_study
 from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.library import Library
 from lorascope.server.votes import QUESTIONS, Votes, ours_is_left
@@ -40,7 +40,7 @@ def pairs(place: Path, tmp_path: Path) -> Path:
     with Library(place) as library:
         keys = tuple(library.adapters.all())
     path = tmp_path / "pairs.json"
-    Study("behaviour", "bm25", (Pair("red", keys, keys[::-1]), Pair("blue", keys[::-1], keys))).write(path)
+    Study("behaviour", "bm25", (StudyPair("red", keys, keys[::-1]), StudyPair("blue", keys[::-1], keys))).write(path)
     return path
 
 
@@ -198,7 +198,7 @@ def test_a_server_that_is_killed_while_people_answer_has_every_answer_once(place
     with Library(place) as library:
         keys = tuple(library.adapters.all())
     path = tmp_path / "pairs.json"
-    Study("a", "b", tuple(Pair(f"red {number}", keys, keys[::-1]) for number in range(400))).write(path)
+    Study("a", "b", tuple(StudyPair(f"red {number}", keys, keys[::-1]) for number in range(400))).write(path)
     options = ["--library", str(place), "--study", str(path), "--port", "0", "--no-open"]
     serve = [sys.executable, "-c", "from lorascope.cli import main; main()", "serve", *options]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
@@ -260,7 +260,7 @@ def test_pairs_are_drawn_up_from_queries_that_are_answered_differently(tmp_path:
     )
     found = draw_up(path, "behaviour", "bm25")
     assert found == Study(
-        "behaviour", "bm25", (Pair("red", ("a", "b", "c"), ("b", "a", "c")), Pair("green", ("b",), ("a",)))
+        "behaviour", "bm25", (StudyPair("red", ("a", "b", "c"), ("b", "a", "c")), StudyPair("green", ("b",), ("a",)))
     )
     found.write(tmp_path / "pairs.json")
     assert read_study(tmp_path / "pairs.json") == found
@@ -300,7 +300,7 @@ def test_a_ranking_of_something_else_is_refused(entry: str, complaint: str, tmp_
 def test_a_ranking_may_hold_every_end_of_a_line_but_a_line_feed(tmp_path: Path) -> None:
     path = write_rankings(tmp_path / "rankings.jsonl", behaviour={"a b": ["k"]}, bm25={"a b": ["l"]})
     path.write_text(path.read_text("utf-8").replace("a b", "a\u2028b"), "utf-8")
-    assert draw_up(path, "behaviour", "bm25").pairs == (Pair("a\u2028b", ("k",), ("l",)),)
+    assert draw_up(path, "behaviour", "bm25").pairs == (StudyPair("a\u2028b", ("k",), ("l",)),)
 
 
 def test_a_study_takes_the_place_of_a_study_only(tmp_path: Path) -> None:
