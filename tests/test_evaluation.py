@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fakes import COLOURS, searcher, three
 
+from lorascope import extras
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.errors import MissingExtra, ModelError, QueryError
 from lorascope.evaluation import Corpus, JudgedQuery, Laboratory, evaluate, load_queries
-from lorascope.evaluation import extras as optional
 from lorascope.evaluation.corpus import Words, plain_text
 from lorascope.evaluation.experiments.main import main_findings
 from lorascope.evaluation.lineup import lineup, pairs, text_retrievers
@@ -369,7 +369,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(optional, "import_module", missing)
+    monkeypatch.setattr(extras, "import_module", missing)
     with pytest.raises(
         MissingExtra, match=r"needs bm25s, which is not installed: run `pip install 'lorascope\[lab\]'`"
     ):

@@ -34,7 +34,7 @@ from lorascope.server import ServerSettings, create_app
 from lorascope.server.folders import Folders
 from lorascope.server.jobs import JobProgress
 from lorascope.server.problems import Problem
-from lorascope.server.runs import Run
+from lorascope.server.runs import RunStatus
 
 RUNS, TRIES = "/api/v1/runs", "/api/v1/tries"
 THREE = ("redder", "greender", "blueder")
@@ -107,7 +107,7 @@ def test_a_run_is_told_as_it_goes(client: TestClient, monkeypatch: pytest.Monkey
 def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    run = Run(1, ("/loras",), "full", partial=False)
+    run = RunStatus(1, ("/loras",), "full", partial=False)
     run.follow(JobProgress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
     assert run.seconds_left is None  # nothing is known of its pace
     clock[0] += 20

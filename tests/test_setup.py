@@ -20,7 +20,7 @@ from lorascope.cli.plans import plans
 from lorascope.errors import ConfigError, LorascopeError, UsageError
 from lorascope.installations import (
     Assignment,
-    Config,
+    UserConfig,
     find_installations,
     kind_of,
     open_installation,
@@ -139,7 +139,7 @@ def test_a_run_without_a_path_measures_each_group_and_stores_the_reasons(tmp_pat
     tint(tmp_path / "loras" / "red.safetensors", red=0.2)
     homes.lora(tmp_path / "loras" / "flux.safetensors", "flux")
     kind = kind_of(read_adapter(tmp_path / "loras" / "red.safetensors"))
-    Config((tmp_path / "loras",), (Assignment(str(fake), "", (kind,)),)).save(config_file())
+    UserConfig((tmp_path / "loras",), (Assignment(str(fake), "", (kind,)),)).save(config_file())
     costs = json.loads(run("index", "--dry-run", "--json").stdout)
     assert [cost["adapters"] for cost in costs] == [1, 1, 1, 1]
     told = json.loads(run("index", "--precision", "glance", "--json", status=1).stdout)
@@ -252,11 +252,11 @@ def test_nothing_of_a_tool_is_changed(home: Path) -> None:
 
 
 def test_a_config_file_says_what_was_saved(tmp_path: Path) -> None:
-    config = Config(
+    config = UserConfig(
         (Path('C:\\Lo"RAs'), Path("/home/é 😀\x7f/loras")), (Assignment("sdxl-paper", "", ("sdxl", "sdxl/pony")),)
     )
     config.save(tmp_path / "new" / "config.toml")
-    assert Config.load(tmp_path / "new" / "config.toml") == config
+    assert UserConfig.load(tmp_path / "new" / "config.toml") == config
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_broken_config_file_is_named_with_a_remedy(tmp_path: Path, text: str, 
     path = tmp_path / "config.toml"
     path.write_text(text, "utf-8")
     with pytest.raises(ConfigError) as caught:
-        Config.load(path)
+        UserConfig.load(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -286,7 +286,7 @@ def test_index_without_a_path_needs_a_config_file() -> None:
 
 def test_folders_of_the_config_file_that_are_gone_are_named(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
-    Config((tmp_path / "here", tmp_path / "gone")).save(config_file())
+    UserConfig((tmp_path / "here", tmp_path / "gone")).save(config_file())
     planned = plans((), "", "", {})
     assert [plan.paths for plan in planned.each] == [[tmp_path / "here"]]
     assert planned.notes == [f"{tmp_path / 'gone'}, which {config_file()} names, is not there: left out"]
