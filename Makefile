@@ -1,4 +1,5 @@
 # make demo   set up, index the shipped world, answer three queries
+# make check  set up, run the fast checks, for daily work
 # make test   set up, run every check
 # make oldest  the server's tests with the oldest dependencies that pyproject.toml allows
 # make site   build the documentation as a site, in build/site
@@ -10,10 +11,13 @@ READY  := $(VENV)/ready
 PIP_ARGS ?=
 OLDEST := .venv-oldest
 
-.PHONY: demo test lint types imports unit oldest docs site bench clean
+.PHONY: demo check test lint types imports unit oldest docs site bench clean
 
 demo: $(READY)
 	$(BIN)/lorascope demo
+
+check: lint types imports
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test: lint types imports site unit
 
@@ -43,8 +47,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) once: 3 GB of packages (more with torch for NVIDIA GPUs), some minutes for the downloads."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 $(OLDEST)/ready: pyproject.toml constraints.txt .ci/oldest.py

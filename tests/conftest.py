@@ -21,6 +21,21 @@ from lorascope.protocol import Preset  # noqa: E402
 torch.set_num_threads(1)
 
 
+_SLOW = {
+    "test_exact_signatures", "test_experiments", "test_faults", "test_generators", "test_judges", "test_levers",
+    "test_library", "test_measure", "test_measurement", "test_quarantine", "test_recipe", "test_server_schema",
+    "test_server_work", "test_stopping", "test_verification", "test_workers", "test_world",
+}  # fmt: skip
+"""Files of tests that run real models, whole measurements, or kill processes: ``make check`` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    for item in items:
+        if item.path.stem in _SLOW or item.path.parent.name in ("browser", "fuzz"):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is made once for several tests does not reach the user's own files either."""
