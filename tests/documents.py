@@ -108,7 +108,7 @@ def _family(row: Architecture) -> str:
     names = "diffusers' names" if row.pipeline else "no"
     read = "diffusers' and its authors' names" if row.original else names
     lineages = ", ".join(one.name for one in row.lineages)
-    return f"| {row.title} | {lineages} | {read} | {_yes(row.measured)} | {_yes(row.proven)} |"
+    return f"| {row.title} | {lineages} | {read} | {_yes(bool(row.generator))} | {_yes(row.proven)} |"
 
 
 def _yes(answer: bool) -> str:

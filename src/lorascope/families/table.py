@@ -36,7 +36,7 @@ class Architecture:
         text_encoders: The others that they may change.
         pipeline: The class of diffusers that runs it; empty if there is none.
         original: Whether adapters that spell its modules as its authors do are read, too, not only diffusers' names.
-        measured: Whether lorascope can measure its adapters.
+        generator: What renders with it in lorascope, as ``module:Class``; empty if its adapters cannot be measured.
         proven: Whether that was done with the weights that people use.
         like: A commoner architecture that this one was made from, and that has all modules of most of its adapters
             too. A file that fits both is called by the commoner name, unless its header says otherwise.
@@ -51,7 +51,7 @@ class Architecture:
     text_encoders: tuple[str, ...] = ("text_encoder",)
     pipeline: str = ""
     original: bool = False
-    measured: bool = False
+    generator: str = ""
     proven: bool = False
     like: tuple[str, ...] = ()
     lineages: tuple[Lineage, ...] = ()
@@ -62,6 +62,7 @@ class Architecture:
         return (self.denoiser, *self.text_encoders)
 
 
+_DIFFUSION: Final = "lorascope.generators.diffusion:DiffusionGenerator"
 _TWO_CLIPS: Final = ("text_encoder", "text_encoder_2")
 _THREE: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -69,12 +70,12 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
         "sd15", "SD 1.5", ("sdv1", "sd1", "stablediffusionv1", "stablediffusion1"),
         (*marks((768,), m.CROSS), *m.SD_UNET, *marks((768,), m.CLIP_Q)),
-        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, measured=True,
+        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, generator=_DIFFUSION,
     ),
     Architecture(
         "sd2", "SD 2", ("sdv2", "sd2", "stablediffusionv2", "stablediffusion2"),
         (*marks((1024,), m.CROSS), *m.SD_UNET, *marks((1024,), m.CLIP_Q)),
-        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, measured=True,
+        denoiser="unet", pipeline="StableDiffusionPipeline", original=True, generator=_DIFFUSION,
     ),
     Architecture(
         "sdxl", "SDXL", ("sdxl", "stablediffusionxl", "playgroundv2"),
@@ -82,7 +83,8 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.SDXL_UNET, *marks((2816,), "add_embedding_linear_1", "label_emb_0_0"),
             *marks((), r"te2_(?:text_model_|transformer_).*"),
         ),
-        denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", original=True, measured=True,
+        denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", original=True,
+        generator=_DIFFUSION,
         lineages=(
             Lineage("sdxl-1.0", ("sdxl10", "sdxlbase", "sdxl1", "stablediffusionxlbase10")),
             Lineage("illustrious", ("illustrious",)),
@@ -347,7 +349,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     ),
     Architecture(
         "miniature", "miniature", ("miniature",), (), denoiser="unet", text_encoders=_TWO_CLIPS,
-        pipeline="StableDiffusionXLPipeline", original=True, measured=True, proven=True,
+        pipeline="StableDiffusionXLPipeline", original=True, generator=_DIFFUSION, proven=True,
     ),
 )  # fmt: skip
 """Every architecture that is known by name. The order is that of how many adapters people have, roughly."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from lorascope.adapters import Delta
 from lorascope.errors import ModelError
-from lorascope.generators.loading import components, digest, load_pipeline
+from lorascope.generators.loading import components, denoiser, digest, load_pipeline
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.pristine import PristineWeights
 from lorascope.generators.texts import Text, Texts
@@ -42,7 +42,7 @@ class DiffusionGenerator:
             preset: names the base, the scheduler, steps, guidance, size and dtype.
             device: a torch device.
             batch: images rendered at once; 0 takes the preset's.
-            compiled: compile the UNet when it is first used: minutes, then every image is faster.
+            compiled: compile the denoiser when it is first used: minutes, then every image is faster.
             download: fetch a Hugging Face model that is not on this disk.
 
         Raises:
@@ -59,14 +59,15 @@ class DiffusionGenerator:
         self._scheduler = pipe.scheduler
         self.digest = digest(pipe)
         roomy = _roomy(pipe, self._device)
-        for module in (pipe.unet, pipe.vae):
+        self._denoiser = denoiser(pipe)
+        for module in (self._denoiser, pipe.vae):
             module.to(self._device)
         self._texts = Texts(pipe, self._device, resident=roomy)
         copies = self._device if roomy else torch.device("cpu")
         self._weights = PristineWeights(components(pipe), device=self._device, copies=copies)
         self._batch = batch or preset.batch
         if compiled:
-            pipe.unet.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
+            self._denoiser.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
 
     @property
     def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -82,7 +83,7 @@ class DiffusionGenerator:
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
         return Execution(
             device=name,
-            dtype=str(self._pipe.unet.dtype).removeprefix("torch."),
+            dtype=str(self._denoiser.dtype).removeprefix("torch."),
             batch=self._batch,
             block_size=self._preset.block_size,
             threads=torch.get_num_threads() if self._device.type == "cpu" else 0,
@@ -111,7 +112,7 @@ class DiffusionGenerator:
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:
         """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
         with ExitStack() as stack:
-            if any(component != "unet" for component, _ in delta.targets):
+            if any(component.startswith("text_encoder") for component, _ in delta.targets):
                 stack.enter_context(self._texts.anew())
             stack.enter_context(self._weights.with_component(delta, scale))
             yield
@@ -119,9 +120,9 @@ class DiffusionGenerator:
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
         """Render one batch of cells, float32 in 0..1 (see :class:`lorascope.generators.base.Generator`)."""
-        preset, unet = self._preset, self._pipe.unet
+        preset = self._preset
         factor = self._pipe.vae_scale_factor
-        shape = (unet.config.in_channels, preset.height // factor, preset.width // factor)
+        shape = (self._denoiser.config.in_channels, preset.height // factor, preset.width // factor)
         noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
         guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
         texts = self._texts.encode([*guided, *map(preset.text, prompts)])
@@ -131,7 +132,7 @@ class DiffusionGenerator:
 
     def _denoise(self, noise: torch.Tensor, texts: list[Text], generators: list[torch.Generator]) -> torch.Tensor:
         """The latents of one batch; where there are twice as many texts as cells, the first half guides."""
-        preset, scheduler, unet = self._preset, self._scheduler, self._pipe.unet
+        preset, scheduler, unet = self._preset, self._scheduler, self._denoiser
         guided = len(texts) > len(noise)
         tokens = torch.cat([text.tokens for text in texts])
         added = self._added(texts)
@@ -155,7 +156,7 @@ class DiffusionGenerator:
         if texts[0].pooled is None:
             return None
         size = (self._preset.height, self._preset.width)
-        ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._pipe.unet.dtype, device=self._device)
+        ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._denoiser.dtype, device=self._device)
         pooled = torch.cat([text.pooled for text in texts if text.pooled is not None])
         return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), -1)}
 
@@ -209,5 +210,5 @@ def _roomy(pipe: Any, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     allowed = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
-    held = (pipe.unet, pipe.vae, *components(pipe).values())
+    held = (denoiser(pipe), pipe.vae, *components(pipe).values())
     return allowed >= sum(weight.nbytes for module in held for weight in module.parameters()) + _ROOM

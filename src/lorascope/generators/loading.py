@@ -21,7 +21,7 @@ from lorascope.generators.memory import out_of_memory
 from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
 from lorascope.protocol import Preset
 
-_COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+_COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator for part in row.components))
 _SINGLE_FILES = {
     "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "sd2": "stabilityai/stable-diffusion-2-1",
@@ -48,7 +48,7 @@ def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> An
         pipe.vae.to(torch.float32)  # SDXL's own VAE overflows in float16
     for module in (pipe.vae, *components(pipe).values()):
         module.eval().requires_grad_(requires_grad=False)
-    for module in (pipe.vae, pipe.unet):
+    for module in (pipe.vae, denoiser(pipe)):
         module.to(memory_format=torch.channels_last)
     return pipe
 
@@ -56,6 +56,11 @@ def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> An
 def components(pipe: Any) -> dict[str, nn.Module]:
     """The parts of a pipeline that adapters change."""
     return {name: part for name in _COMPONENTS if (part := getattr(pipe, name, None)) is not None}
+
+
+def denoiser(pipe: Any) -> Any:
+    """The part that removes the noise: a U-Net, or a transformer."""
+    return next(iter(components(pipe).values()))
 
 
 def working_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -73,7 +78,7 @@ def working_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def digest(pipe: Any) -> str:
-    """First 16 hex digits over the float16 form of every tensor of the UNet, the VAE and the text encoders."""
+    """First 16 hex digits over the float16 form of every tensor of the denoiser, the VAE and the text encoders."""
     total = hashlib.sha256()
     for component in (*_COMPONENTS, "vae"):
         module = getattr(pipe, component, None)
@@ -97,8 +102,8 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
             pipe = _single_file(preset, base, options) if isinstance(base, Path) else _repository(base, options)
     kind = type(pipe).__name__
     row = architecture(preset.family)
-    if row is None or not row.measured or row.pipeline != kind:
-        known = ", ".join(sorted(row.name for row in ARCHITECTURES if row.measured))
+    if row is None or not row.generator or row.pipeline != kind:
+        known = ", ".join(sorted(row.name for row in ARCHITECTURES if row.generator))
         raise ModelError(f"{preset.base} is a {kind}, preset family {preset.family!r}: families measured are {known}")
     return pipe
 

@@ -56,7 +56,7 @@ def reason_against(kind: str) -> str:
     row = architecture(name)
     if name == "unknown":
         return "their architecture is unknown"
-    if row is None or not row.measured:
+    if row is None or not row.generator:
         return f"{title_of(name)} cannot be measured yet"
     presets = {preset for (other, _), preset in _PRESETS.items() if other.startswith(f"{name}/{lineage}".rstrip("/"))}
     if not presets:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from lorascope.errors import ModelError
+from lorascope.families import ARCHITECTURES, architecture, title_of
 from lorascope.measure.worker import Worker
 from lorascope.protocol import Preset
 
@@ -40,14 +44,24 @@ def load_worker(
     import torch
 
     from lorascope.encoders.dual import DualEncoder
-    from lorascope.generators.diffusion import DiffusionGenerator
 
     if preset.threads:
         torch.set_num_threads(preset.threads)
     device = _usable(device or best_device())
-    generator = DiffusionGenerator(preset, device=device, batch=batch, compiled=compiled, download=download)
+    generator = _generator_class(preset)(preset, device=device, batch=batch, compiled=compiled, download=download)
     encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
     return LocalWorker(preset, generator, encoders)
+
+
+def _generator_class(preset: Preset) -> Any:
+    """What renders with a preset's family, by the table of architectures."""
+    row = architecture(preset.family)
+    if row is None or not row.generator:
+        known = ", ".join(row.name for row in ARCHITECTURES if row.generator)
+        title = title_of(preset.family)
+        raise ModelError(f"preset {preset.name!r}: {title} cannot be measured yet: families measured are {known}")
+    module, name = row.generator.split(":")
+    return getattr(import_module(module), name)
 
 
 def best_device() -> str:
