@@ -37,7 +37,7 @@ from lorascope.signature import Signature
 FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
-    "calibrate", "describe", "experiment", "serve", "setup", "study", "verify",
+    "calibrate", "describe", "duplicates", "experiment", "health", "serve", "setup", "study", "verify",
 }  # fmt: skip
 
 

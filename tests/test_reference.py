@@ -40,7 +40,7 @@ def test_reference_and_lorascope_measure_the_same(tmp_path: Path, library: Libra
 
     worker = load_worker(preset, device="cpu")
     (key,) = index([path], worker, library, precision="full").measured
-    (protocol,) = worker.protocols
+    protocol = worker.protocols[0].digest
     (block,) = library.evidence.blocks(key, protocol)
     order = [cell.prompt * 4 + preset.seeds.index(cell.seed) for cell in worker.preset.grid().block(0)]
     for name, ours in (("bare", block.adapted.astype(np.float32) - block.effects), (path.stem, block.adapted)):

@@ -117,9 +117,7 @@ def known_signature(direction: Sequence[float] | np.ndarray, strength: float = 1
 def store(library: Library, preset: Preset, found: dict[str, Signature], protocol: Protocol | None = None) -> Protocol:
     protocol = protocol or preset.protocol(base_digest="b", encoder="fake", encoder_digest=FakeEncoder.digest)
     library.protocols.add(protocol, preset)
-    library.adapters.add(
-        [StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in found], AdapterFacts()
-    )
+    library.adapters.add([StoredAdapter(f"sha256:{name}", name, "fake", (), AdapterFacts()) for name in found], {})
     library.signatures.put(protocol.digest, "quick", {f"sha256:{name}": sig for name, sig in found.items()})
     return protocol
 

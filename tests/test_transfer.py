@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +278,7 @@ def test_without_pyarrow_the_command_that_installs_it_is_given(
 ) -> None:
     path = write(tmp_path / "theirs.parquet", rows_of())
     import_carlos(path, library)
-    monkeypatch.setattr(import_module("lorascope.library.published"), "find_spec", lambda name: None)
+    monkeypatch.setattr("lorascope.extras.find_spec", lambda name: None)
     for work in (lambda: import_carlos(path, library), lambda: export_carlos(library, tmp_path / "out.parquet")):
         with pytest.raises(
             MissingExtra, match=r"needs pyarrow, which is not installed: run `pip install 'lorascope\[parquet\]'`"

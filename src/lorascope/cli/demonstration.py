@@ -79,6 +79,8 @@ def _ask(library: Library, folder: Path) -> tuple[list[Answer], Path]:
 
 def _print(answers: list[Answer], library: Path) -> None:
     for answer in answers:
+        if not out.is_terminal:  # a table in a pipe has no title
+            out.print(answer.query, markup=False, highlight=False)
         print_answer(answer, library, show_hidden=False)
         out.print()
 
