@@ -3,6 +3,7 @@
 # make test   set up, run every check
 # make oldest  the server's tests with the oldest dependencies that pyproject.toml allows
 # make site   build the documentation as a site, in build/site
+# make release  build wheel and sdist, with an SBOM and requirements pinned by hash, in build/release
 # make bench  measure; writes docs/performance.md, docs/world.md and docs/stopping.md
 PYTHON ?= python3
 VENV   := .venv
@@ -11,7 +12,7 @@ READY  := $(VENV)/ready
 PIP_ARGS ?=
 OLDEST := .venv-oldest
 
-.PHONY: demo check test lint types imports unit oldest docs site bench clean
+.PHONY: demo check test lint types imports unit oldest docs site release bench clean
 
 demo: $(READY)
 	$(BIN)/lorascope demo
@@ -42,6 +43,15 @@ site: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m tests.documents
+
+release: $(READY)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) build cyclonedx-bom pip-tools
+	$(BIN)/python -m build --outdir build/release
+	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/release/sbom.json
+	$(BIN)/pip-compile pyproject.toml --constraint constraints.txt --extra measure --extra parquet --generate-hashes \
+	  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --quiet \
+	  --output-file build/release/requirements.txt
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
