@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -199,6 +200,18 @@ def test_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
     assert [row["precision"] for row in told] == ["glance", "quick", "standard", "full"]
     assert [row["adapters"] for row in told] == [3] * 4
     assert not (tmp_path / "l.db").exists()
+
+
+def test_a_dry_run_counts_copies_once_and_names_what_is_left_out(folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder, tmp_path / "loras")
+    shutil.copy(folder / "redder.safetensors", folder / "copy.safetensors")
+    (folder / "page.safetensors").write_text("<html>", "utf-8")
+    told = answer("index", folder, "-l", tmp_path / "l.db", "--preset", FAKE, "--dry-run")
+    assert [(row["adapters"], row["copies"]) for row in told] == [(3, 1)] * 4
+    assert [refused["code"] for refused in told[0]["refused"]] == ["not-safetensors"]
+    printed = call("index", folder, "-l", tmp_path / "l.db", "--preset", FAKE, "--dry-run").output
+    assert "1 file looks the same as another one, and is measured once" in printed
+    assert "not-safetensors" in printed
 
 
 def test_search_answers_in_words_and_json(measured: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.hints import command
-from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
+from lorascope.cli.output import counted, err, out, print_json, print_table, prompt_tag, ranged
 from lorascope.errors import LibraryError
 from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
@@ -21,6 +21,8 @@ def print_adapter(adapter: StoredAdapter) -> None:
     facts = adapter.facts
     rows = [("name", adapter.name), ("key", adapter.key), ("family", adapter.family)]
     rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
+    if adapter.paths:
+        rows.append(("prompt", prompt_tag(adapter)))
     if not adapter.paths and _from_file(adapter.key):
         rows.append(("path", f"{_GONE}: its file was replaced by another"))
     if facts.kinds:

@@ -194,7 +194,12 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
         return
     rows = [(cost.precision, cost.adapters, cost.cells, _time(cost.hours), _size(cost.gigabytes)) for cost in total]
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
-    print_refusals(plans.refused)
+    print_refusals([*plans.refused, *(total[0].refused if total else ())])
+    if total and total[0].copies:
+        verbs = ("looks", "is") if total[0].copies == 1 else ("look", "are")
+        out.print(
+            f"{counted(total[0].copies, 'file')} {verbs[0]} the same as another one, and {verbs[1]} measured once."
+        )
     for chosen in (cost for cost in total if cost.precision == precision):
         _print_longest(chosen)
         out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorascope.adapters import Adapter
 from lorascope.grid import PREVIEWS
-from lorascope.library import Library
+from lorascope.library import Library, Refusal
 from lorascope.library.words import arms, suffix
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.queue import finished, gather, known_key
@@ -18,6 +20,8 @@ from lorascope.protocol import PRECISIONS
 
 _OVERHEAD = 40
 """Bytes a cell takes beside its embedding: distance, keys, database pages."""
+_SAMPLE = 65536
+"""Bytes that are read at the beginning, the middle and the end of files of equal size, to tell copies."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class Share:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """The cost of measuring the adapters that are not known yet to one Precision, bare cells included."""
+    """The cost of measuring the adapters that are not known yet to one Precision, bare cells included.
+
+    ``copies`` counts files that look the same as another one, which are measured once; ``refused`` are the files that
+    would be left out.
+    """
 
     precision: str
     adapters: int
@@ -41,6 +49,8 @@ class CostEstimate:
     hours: float
     gigabytes: float
     each: tuple[Share, ...]
+    copies: int = 0
+    refused: tuple[Refusal, ...] = ()
 
 
 def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
@@ -54,6 +64,8 @@ def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
         hours=hours,
         gigabytes=sum(cost.gigabytes for cost in costs),
         each=tuple(share for cost in costs for share in cost.each),
+        copies=sum(cost.copies for cost in costs),
+        refused=tuple(refusal for cost in costs for refusal in cost.refused),
     )
 
 
@@ -69,7 +81,9 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Co
     for name, precision in PRECISIONS.items():
         rule = StoppingRule(precision, measurement.preset.thresholds, measurement.grid)
         done = finished(library, measurement.digests, rule)
-        adapters = gather(places, library, measurement.preset.family, done, lambda count: None).adapters
+        files = gather(places, library, measurement.preset.family, done, lambda count: None)
+        adapters = _without_copies(files.adapters)
+        left = len(files.adapters) - len(adapters), tuple(files.refused)
         known = _known(measurement, adapters)
         each = tuple(_share(adapter, rule, cost.seconds, known[adapter.path]) for adapter in adapters)
         bare = _bare_cells(
@@ -78,8 +92,32 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Co
         new = sum(has == 0 for has, _ in known.values()) + (bare > 0)
         cells = sum(share.cells for share in each) + bare
         size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
-        found.append(CostEstimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each))
+        found.append(
+            CostEstimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each, *left)
+        )
     return found
+
+
+def _without_copies(adapters: Sequence[Adapter]) -> list[Adapter]:
+    """Adapters without files that look the same as an earlier one. The run itself compares whole files."""
+    sizes = Counter(adapter.size for adapter in adapters)
+    first: dict[tuple[int, str], Adapter] = {}
+    for adapter in adapters:
+        sample = _sampled(adapter) if sizes[adapter.size] > 1 else ""
+        first.setdefault((adapter.size, sample), adapter)
+    return list(first.values())
+
+
+def _sampled(adapter: Adapter) -> str:
+    digest = hashlib.sha256()
+    try:
+        with adapter.path.open("rb") as file:
+            for place in (0, adapter.size // 2, max(0, adapter.size - _SAMPLE)):
+                file.seek(place)
+                digest.update(file.read(_SAMPLE))
+    except OSError:
+        return str(adapter.path)  # the run will say what is wrong with it
+    return digest.hexdigest()
 
 
 def _bare_cells(measurement: Measurement, adapters: Iterable[Adapter], reached: Iterable[int]) -> int:
