@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from lorascope.caches import Note
 from lorascope.encoders.digest import model_digest
-from lorascope.encoders.transformer import Past, Transformer
+from lorascope.encoders.transformer import Array, Past, Transformer
 from lorascope.encoders.weights import Weights, read_config
 from lorascope.errors import ModelError
 
@@ -117,7 +117,7 @@ class ClipText:
 
     def _encode(
         self, rows: list[list[int]], prefixes: Prefixes | None = None
-    ) -> tuple[Float32[np.ndarray, "n d"], list[tuple[Float32[np.ndarray, ...], Float32[np.ndarray, ...]]]]:
+    ) -> tuple[Float32[np.ndarray, "n d"], list[tuple[Array, Array]]]:
         """Run token rows (n, longest), optionally after cached prefixes; returns embeddings, keys and values."""
         longest = max(map(len, rows))
         ids = np.array([row + [self._eos] * (longest - len(row)) for row in rows])
