@@ -68,7 +68,7 @@ class Weights:
             if name.startswith(beginnings)
         }
 
-    def __getitem__(self, name: str) -> Float32[np.ndarray, "..."]:
+    def __getitem__(self, name: str) -> Float32[np.ndarray, "*shape"]:
         """One weight.
 
         Raises:

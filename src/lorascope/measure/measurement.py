@@ -162,9 +162,7 @@ class Measurement:
                     evidence.put_baseline(name, execution.digest, words, index, embeddings)
         return execution, thumbnails.reshape(-1, 3, THUMBNAIL, THUMBNAIL)
 
-    def _baseline(
-        self, protocol: Protocol, execution: str, words: str, index: int
-    ) -> Float16[np.ndarray, "..."] | None:
+    def _baseline(self, protocol: Protocol, execution: str, words: str, index: int) -> Float16[np.ndarray, "*n"] | None:
         """The bare embeddings of a block, measured under this Protocol or one that shares its bare arm."""
         found = _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
         return None if found is None else found.reshape(len(self.grid.block(index)), -1)
