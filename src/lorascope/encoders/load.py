@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lorascope.encoders.base import Encoder, PictureEncoder, TextEncoder
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.text import ClipText
@@ -29,11 +31,8 @@ def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
     Raises:
         ModelError: it is not on this disk, or incomplete.
     """
-    return (
-        ClipText(find_model(location, download=download), location)
-        if _is_clip(location, download)
-        else load_encoder(location, download=download)
-    )
+    folder = _clip_folder(location, download=download)
+    return ClipText(folder, location) if folder else load_encoder(location, download=download)
 
 
 def load_picture_encoder(location: str, *, download: bool = False) -> PictureEncoder:
@@ -42,15 +41,13 @@ def load_picture_encoder(location: str, *, download: bool = False) -> PictureEnc
     Raises:
         ModelError: it is not on this disk, or incomplete.
     """
-    return (
-        ClipVision(find_model(location, download=download), location)
-        if _is_clip(location, download)
-        else load_encoder(location, download=download)
-    )
+    folder = _clip_folder(location, download=download)
+    return ClipVision(folder, location) if folder else load_encoder(location, download=download)
 
 
-def _is_clip(location: str, download: bool) -> bool:
-    return (
-        location != FakeEncoder.name
-        and read_config(find_model(location, download=download)).get("model_type") == "clip"
-    )
+def _clip_folder(location: str, *, download: bool) -> Path | None:
+    """The folder of a CLIP model; None for every other encoder."""
+    if location == FakeEncoder.name:
+        return None
+    folder = find_model(location, download=download)
+    return folder if read_config(folder).get("model_type") == "clip" else None

@@ -56,10 +56,10 @@ def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[st
     return {"answer": answer, "rows": rows, "hidden": hidden_line(answer)}
 
 
-def _pairs(bare: dict[int, Preview], worn: Sequence[Preview]) -> list[dict[str, str]]:
+def _pairs(bare: dict[int, Preview], adapted: Sequence[Preview]) -> list[dict[str, str]]:
     return [
         {"prompt": bare[p.place].prompt, "without": _data(bare[p.place]), "with": _data(p)}
-        for p in worn
+        for p in adapted
         if p.place in bare
     ]
 
