@@ -14,7 +14,7 @@ from benchmarks.truth import Truth, World
 from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
 from lorascope.evaluation import Corpus, load_queries
 from lorascope.evaluation.measures import Qrels
-from lorascope.measure.stopping import StoppingRule, looks
+from lorascope.measure.stopping import StoppingRule
 from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
 from lorascope.signature import Estimate
 from lorascope.signature.quantiles import t_quantile
@@ -96,7 +96,7 @@ def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
 
 def _stop(path: _Path, rule: StoppingRule, order: int) -> Stop:
     always = dict.fromkeys(FIGURES, True)
-    for blocks in looks(path.grid):
+    for blocks in path.grid.looks:
         signature = path.signature(blocks, rule.looks)
         held, cosine = _held(signature, path.adapter.signature)
         always = {figure: always[figure] and held[figure] for figure in FIGURES}

@@ -17,7 +17,7 @@ from lorascope.grid import Grid, PromptSet
 from lorascope.library import Library, StoredSignature
 from lorascope.library.transfer import merge
 from lorascope.measure import Worker, index, load_worker
-from lorascope.measure.stopping import StoppingRule, crossed, expected_cells, looks
+from lorascope.measure.stopping import StoppingRule, crossed, expected_cells
 from lorascope.moments import Moments
 from lorascope.protocol import PRECISIONS, Preset, Thresholds
 from lorascope.report.words import summary
@@ -77,7 +77,7 @@ def stored(library: Library, name: str) -> StoredSignature:
 
 
 def test_looks_are_four_for_each_doubling_and_one_at_the_whole_grid() -> None:
-    assert looks(GRID) == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 70]
+    assert GRID.looks == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 70]
     assert rule("standard").looks == 20  # the whole grid has no error to allow for
     assert rule("glance").looks == rule("full").looks == 1
 
@@ -188,7 +188,7 @@ def test_looking_often_keeps_the_promise(precision: str, spread: str) -> None:
 
 def _measured(goal: StoppingRule, effects: np.ndarray, prompt: np.ndarray, seed: np.ndarray) -> Signature:
     moments, done = Moments.empty(*effects.shape), 0
-    for blocks in looks(goal.grid):
+    for blocks in goal.grid.looks:
         chosen = slice(done, blocks * goal.grid.block_size)
         moments.add(prompt[chosen], effects[prompt[chosen], seed[chosen]])
         done, found = chosen.stop, Signature.from_moments(moments, looks=goal.looks)

@@ -24,7 +24,7 @@ from lorascope.measure.measurement import Measurement
 from lorascope.measure.prior import largest_first
 from lorascope.measure.queue import finished, gather
 from lorascope.measure.records import AdapterRecords
-from lorascope.measure.stopping import StoppingRule, expected_cells, looks
+from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.measure.tally import Tally
 from lorascope.measure.worker import Worker
 from lorascope.protocol import PRECISIONS, Precision
@@ -198,7 +198,7 @@ class Run:
             if tally.blocks == known or self._records.words(key) != words:
                 reason = "it was removed from the library while this run measured it"
                 raise ChangedAdapter(adapter.path, reason, "Run index again to measure it anew")
-            if tally.blocks in looks(measurement.grid):  # a run that ends early leaves what it knows to be searched
+            if tally.blocks in measurement.grid.looks:  # a run that ends early leaves what it knows to be searched
                 for protocol, signature in tally.signatures(rule.looks).items():
                     self._library.signatures.put(protocol, labels.get(protocol, GLANCE.name), {key: signature})
             self._longest = max(self._longest, time.monotonic() - began)

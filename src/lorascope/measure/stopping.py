@@ -18,11 +18,6 @@ _MARGIN = 2.0
 """How many times the cells of the rule of thumb it takes to be sure; ``benchmarks/stopping.py`` measures it."""
 
 
-def looks(grid: Grid) -> list[int]:
-    """See :attr:`Grid.looks`."""
-    return grid.looks
-
-
 @final
 @dataclass(frozen=True)
 class StoppingRule:
@@ -46,7 +41,7 @@ class StoppingRule:
     @property
     def looks(self) -> int:
         """How many looks the intervals allow for. The whole grid has no error, so the last look costs nothing."""
-        return max(1, len(looks(self.grid)) - 1) if self.sequential else 1
+        return max(1, len(self.grid.looks) - 1) if self.sequential else 1
 
     def enough(self, signatures: Callable[[], Iterable[Signature]], blocks: int) -> bool:
         """Whether to stop: every Protocol has what was asked for, or is certain to hide the adapter.
@@ -57,7 +52,7 @@ class StoppingRule:
         """
         if blocks >= self.grid.blocks or (blocks >= 1 and self.precision.agreement == -1.0):
             return True
-        if not self.sequential or blocks not in looks(self.grid):
+        if not self.sequential or blocks not in self.grid.looks:
             return False
         return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
 
