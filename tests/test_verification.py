@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from lorascope.cli.app import app
 from lorascope.errors import LibraryError
-from lorascope.library import BARE, Library, verify
+from lorascope.library import BARE, Library, Preview, verify
 from lorascope.library.codec import columns
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
@@ -68,6 +69,11 @@ def answers(path: Path) -> Any:
 def signatures(said: Any) -> dict[str, Any]:
     """Columns and Precision by adapter."""
     return {one[0]: one[1:] for one in said if isinstance(one, tuple)}
+
+
+def pictures(said: Any) -> list[Any]:
+    """The pictures of each adapter and of the bare model."""
+    return [one for one in said if isinstance(one, list) and one and isinstance(one[0], Preview)]
 
 
 def damage(path: Path, *statements: str) -> None:
@@ -163,8 +169,59 @@ def test_the_verb_names_what_rotted_and_fails(copy: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(copy), "--json"])
     assert result.exit_code == 1
     assert "of previews" in result.stdout
-    assert CliRunner().invoke(app, ["verify", str(copy), "--repair"]).exit_code == 1
-    assert CliRunner().invoke(app, ["verify", str(copy)]).exit_code == 0
+    assert "of previews" in CliRunner().invoke(app, ["verify", str(copy), "--repair", "--json"]).stdout
+    left = json.loads(CliRunner().invoke(app, ["verify", str(copy), "--json"]).stdout)
+    assert {one["repair"] for one in left} == {"the next index renders them"}
+
+
+LOSSES = {
+    "pictures were damaged": ["UPDATE previews SET webp = x'00' WHERE place IN (3, 4, 11)"],
+    "pictures were lost": ["DELETE FROM previews WHERE place = 5"],
+    "an adapter's pictures were lost": ["DELETE FROM previews WHERE adapter <> ''"],
+    "all pictures were lost": ["DELETE FROM previews"],
+    "the bare model's pictures were lost": ["DELETE FROM previews WHERE adapter = ''"],
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("precision", ["glance", "quick", "full"])
+def test_lost_pictures_are_rendered_again_and_nothing_is_measured(
+    loss: str, precision: str, copy: Path, preset: Preset
+) -> None:
+    with Library(copy) as library:  # what the goal does not ask for is measured before
+        index([copy.parent / "loras"], load_worker(preset), library, precision=precision)
+    before = answers(copy)
+    damage(copy, *LOSSES[loss])
+    with Library(copy) as library:
+        assert verify(library, repair=True)
+        outcome = index([copy.parent / "loras"], load_worker(preset), library, precision=precision)
+        assert outcome.cells == 0
+        assert verify(library) == []
+    assert pictures(answers(copy)) == pictures(before)
+    assert signatures(answers(copy)) == signatures(before)
+
+
+@pytest.mark.parametrize("survivor", ["library.db", "library.evidence.db"])
+def test_one_file_of_the_pair_is_enough_to_go_on_without_measuring_twice(
+    survivor: str, copy: Path, preset: Preset
+) -> None:
+    with Library(copy) as library:
+        index([copy.parent / "loras"], load_worker(preset), library, precision="full")
+    before = answers(copy)
+    for path in copy.parent.glob("*.db"):
+        if path.name != survivor:
+            path.unlink()
+    with Library(copy, create=True) as library:
+        if survivor == "library.db":
+            (lost,) = verify(library)
+            assert "library.evidence.db" in lost.file
+            assert "it is not there, so no signature can be checked" in lost.what
+        assert index([copy.parent / "loras"], load_worker(preset), library, precision="full").cells == 0
+    after = answers(copy)
+    assert pictures(after) == pictures(before)
+    assert {key: one[0] for key, one in signatures(after).items()} == {
+        key: one[0] for key, one in signatures(before).items()
+    }
 
 
 def test_a_library_of_an_earlier_version_has_no_seals_and_is_no_damage(copy: Path) -> None:

@@ -7,6 +7,7 @@ from lorascope.library.foreign import ForeignLibrary
 from lorascope.library.matrix import Matrix
 from lorascope.library.previews import BARE
 from lorascope.library.published import export_carlos, import_carlos, published
+from lorascope.library.recomputation import lost_previews
 from lorascope.library.records import (
     Pin,
     Preview,
@@ -39,6 +40,7 @@ __all__ = [
     "default_path",
     "export_carlos",
     "import_carlos",
+    "lost_previews",
     "merge",
     "published",
     "verify",

@@ -177,6 +177,11 @@ class Evidence:
             found.append(Block(index, embeddings, base, distances, floor, execution))
         return found
 
+    def counts(self, protocol: str, end: int) -> dict[str, int]:
+        """How many of the blocks before ``end`` were measured here of each adapter."""
+        sql = "SELECT adapter, count(*) FROM blocks WHERE protocol = ? AND block < ? AND execution NOT LIKE '%~%'"
+        return dict(self._db.rows(f"{sql} GROUP BY adapter", (protocol, end)))
+
     def distances(self, protocol: str) -> dict[str, float]:
         """How far each adapter's pictures moved on average: the distance of thumbnails, 0 to 1, by adapter key."""
         rows = self._db.rows(

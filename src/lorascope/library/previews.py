@@ -55,6 +55,10 @@ class Previews:
             pins.setdefault(adapter, {})[place] = Pin(prompt, seed)
         return pins
 
+    def counts(self, scene: str) -> dict[str, int]:
+        """How many pictures there are of each adapter in a scene."""
+        return dict(self._db.rows("SELECT adapter, count(*) FROM previews WHERE scene = ? GROUP BY adapter", [scene]))
+
     def scene(self, protocol: Protocol, adapter: str) -> str:
         """Under which scene the pictures of an adapter are kept, or of the bare model (``BARE``).
 
@@ -63,5 +67,7 @@ class Previews:
         """
         if adapter != BARE:
             return protocol.scene
-        row = self._db.row("SELECT 1 FROM previews WHERE (scene, adapter) = (?, ?)", [protocol.bare_scene, BARE])
-        return protocol.scene if row is None else protocol.bare_scene
+        scenes = [protocol.bare_scene, protocol.scene]
+        sql = "SELECT DISTINCT scene FROM previews WHERE adapter = ? AND scene IN (?, ?)"
+        present = {scene for (scene,) in self._db.rows(sql, [BARE, *scenes])}
+        return next((scene for scene in scenes if scene in present), protocol.bare_scene)

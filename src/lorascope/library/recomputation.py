@@ -1,4 +1,4 @@
-"""Signatures computed anew from the blocks of the evidence, and whether they are what is stored."""
+"""What the evidence says that a library holds: signatures computed anew from its blocks, and how many pictures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from lorascope.errors import PromptSetError
-from lorascope.grid import Grid
+from lorascope.grid import PREVIEWS, Grid
 from lorascope.library.codec import columns
 from lorascope.library.evidence import Block
+from lorascope.library.previews import BARE
 from lorascope.library.records import StoredProtocol
+from lorascope.library.store import Library
 from lorascope.moments import Moments
+from lorascope.protocol import Protocol
 from lorascope.signature import Signature
 
 _CLOSE = 1e-6
@@ -28,6 +31,21 @@ def grid_of(stored: StoredProtocol) -> Grid | None:
         return None
     protocol = stored.protocol
     return grid if (grid.prompts.digest, grid.seeds) == (protocol.prompts, protocol.seeds) else None
+
+
+def lost_previews(library: Library, protocol: Protocol, grid: Grid) -> dict[str, int]:
+    """How many pictures were lost of each adapter that was measured here, and of the bare model.
+
+    The first cells of the grid have one each, so blocks that are known say how many there were.
+    """
+    if not library.has_evidence:
+        return {}
+    blocks = library.evidence.counts(protocol.digest, grid.blocks_for(PREVIEWS))
+    due = {key: min(PREVIEWS, count * grid.block_size, len(grid)) for key, count in blocks.items()}
+    kept = library.previews.counts(protocol.scene)
+    kept[BARE] = library.previews.counts(library.previews.scene(protocol, BARE)).get(BARE, 0)
+    due[BARE] = max(due.values(), default=0)
+    return {key: number - kept.get(key, 0) for key, number in due.items() if number > kept.get(key, 0)}
 
 
 def add_block(moments: Moments | None, block: Block, grid: Grid) -> Moments:

@@ -103,6 +103,10 @@ class Signatures:
         row = self._db.row("SELECT length(direction) / 4 FROM signatures WHERE protocol = ? LIMIT 1", [protocol])
         return row[0] if row else None
 
+    def any_measured_here(self) -> bool:
+        """Whether a signature was measured here, so that there should be evidence of it."""
+        return self._db.row("SELECT 1 FROM signatures WHERE origin = '' AND NOT claimed LIMIT 1") is not None
+
     def precisions(self, protocol: str) -> dict[str, str]:
         """To which Precision each adapter key was measured, or by which threshold it was screened."""
         sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"

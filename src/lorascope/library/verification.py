@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library.database import Database
-from lorascope.library.recomputation import add_block, agree, grid_of, recomputed
+from lorascope.library.recomputation import add_block, agree, grid_of, lost_previews, recomputed
 from lorascope.library.records import StoredSignature
 from lorascope.library.schema import REVISE
 from lorascope.library.store import Library
@@ -18,8 +18,8 @@ from lorascope.protocol import PRECISIONS
 from lorascope.signature import Signature
 
 _COARSEST = next(iter(PRECISIONS))
-_KEPT = ("adapters", "protocols")
-"""Tables whose damaged rows stay, because whole rows of others hang on them."""
+_UNREADABLE = (LibraryError, ValueError, TypeError, KeyError)
+"""What reading a damaged row may raise."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def verify(library: Library, *, repair: bool = False) -> list[Damage]:
         found += _structure(database, repair)
         found += _rows(database, repair)
     found += _signatures(library, repair)
+    found += _previews(library)
     return found
 
 
@@ -131,12 +132,15 @@ def _repair_row(database: Database, table: str, number: int) -> str:
 
 def _signatures(library: Library, repair: bool) -> Iterator[Damage]:
     """Signatures that are not what their evidence says, or that have none although they were measured here."""
-    if not library.has_evidence:
-        return
     try:
         protocols, keys = library.protocols.all(), list(library.adapters.all())
-    except (LibraryError, ValueError, TypeError, KeyError) as error:
+    except _UNREADABLE as error:
         yield Damage(str(library.path), f"Protocols or adapters cannot be read ({error!s:.200})")
+        return
+    if not library.has_evidence:
+        if library.signatures.any_measured_here():
+            lost = "it is not there, so no signature can be checked: restore it from a copy if there is one"
+            yield Damage(str(library.evidence_path), lost)
         return
     for stored in protocols:
         grid, digest = grid_of(stored), stored.protocol.digest
@@ -149,11 +153,23 @@ def _signatures(library: Library, repair: bool) -> Iterator[Damage]:
                 yield Damage(str(library.path), f"the signature of {key[:19]} under {stored.protocol} {what}", done)
 
 
+def _previews(library: Library) -> Iterator[Damage]:
+    """Pictures that were lost: no seal tells of a row that is gone."""
+    with contextlib.suppress(*_UNREADABLE):  # Protocols that cannot be read are named above
+        for stored in library.protocols.all():
+            grid = grid_of(stored)
+            lost = {} if grid is None else lost_previews(library, stored.protocol, grid)
+            for key, number in lost.items():
+                whose = f"of {key[:19]}" if key else "of the bare base model"
+                what = f"{number} of the pictures {whose} under {stored.protocol} are lost"
+                yield Damage(str(library.path), what, "the next index renders them")
+
+
 def _compared(library: Library, key: str, protocol: str, grid: Grid) -> tuple[str, Signature | None]:
     """What is wrong with a signature, "" if nothing is; and what it should be, as far as there is evidence."""
     try:
         known = library.signatures.get(protocol, [key]).get(key)
-    except (LibraryError, ValueError, TypeError, KeyError):
+    except _UNREADABLE:
         return "cannot be read", _from_evidence(library, key, protocol, grid, None)
     again = _from_evidence(library, key, protocol, grid, known)
     if known is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar, final
 
@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float16, UInt8
 
 from lorascope.adapters import Delta, Names
+from lorascope.grid import PREVIEWS
 from lorascope.library import BARE, Library, Preview
 from lorascope.library.words import arms
-from lorascope.measure.pixels import THUMBNAIL, distances
-from lorascope.measure.worker import RenderedBlock, Worker
+from lorascope.measure.pixels import PREVIEW, THUMBNAIL, distances, webp
+from lorascope.measure.worker import Worker
 from lorascope.protocol import Execution, Protocol
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class Measurement:
             adapted = self.worker.block(index, words=adapted_words, delta=delta, scale=self.preset.scale)
             if adapted.execution == execution == self.worker.execution:
                 break  # else memory ran out in between: all is rendered anew, in smaller batches
-        self._keep_previews(self.scene, key, adapted, index)
+        self._keep_previews(self.scene, key, adapted.previews, index * self.grid.block_size)
         self.library.evidence.put_block(
             key,
             index,
@@ -103,6 +104,27 @@ class Measurement:
             [(one.digest, adapted.embeddings[one.encoder_digest]) for one in self.protocols],
             distances(adapted.thumbnails, before),
         )
+
+    def restore_previews(self, key: str, blocks: int, words: str = "", delta: Delta | None = None) -> None:
+        """Render the pictures that were lost of blocks which are known. Nothing is measured again.
+
+        Args:
+            key: the adapter's key in the library, or :data:`lorascope.library.BARE`.
+            blocks: how many of its blocks are known.
+            words: its trigger words, as ", word, word" or "".
+            delta: what it does to the base weights; None for the bare base model.
+        """
+        due, scene = min(PREVIEWS, blocks * self.grid.block_size), self.library.previews.scene(self.protocols[0], key)
+        kept = self.library.previews.pins(self.protocols[0], [key]).get(key, {})
+        lost = {place for place in range(min(due, len(self.grid))) if place not in kept}
+        adapted_words, _ = arms(self.preset, words)
+        size, block = self.worker.execution.batch, self.grid.block_size
+        for first in sorted({place - place % block % size for place in lost}):  # batches as they were, for equal bits
+            cells = self.grid.cells[first : min(first + size, first - first % block + block)]
+            prompts = [self.grid.prompts.texts[cell.prompt] + adapted_words for cell in cells]
+            images = self.worker.images(prompts, [cell.seed for cell in cells], delta=delta, scale=self.preset.scale)
+            found = [webp(pixels, PREVIEW) if first + n in lost else b"" for n, pixels in enumerate(images)]
+            self._keep_previews(scene, key, found, first)
 
     def has_bare(self, words: str, index: int) -> bool:
         """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
@@ -155,7 +177,8 @@ class Measurement:
             known = {one: block.embeddings[one.encoder_digest] for one in self.protocols}
             self._know(execution)
             evidence.put_thumbnails(protocol.bare_scene, execution.digest, words, index, thumbnails)
-            self._keep_previews(protocol.scene if words else protocol.bare_scene, BARE, block, index)
+            scene = protocol.scene if words else protocol.bare_scene
+            self._keep_previews(scene, BARE, block.previews, index * self.grid.block_size)
         for one, embeddings in known.items():
             for name in _shared(one):
                 if embeddings is not None and evidence.baseline(name, execution.digest, words, index) is None:
@@ -167,12 +190,13 @@ class Measurement:
         found = _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
         return None if found is None else found.reshape(len(self.grid.block(index)), -1)
 
-    def _keep_previews(self, scene: str, key: str, block: RenderedBlock, index: int) -> None:
-        texts, cells = self.grid.prompts.texts, self.grid.block(index)
-        start = index * self.grid.block_size
+    def _keep_previews(self, scene: str, key: str, files: Sequence[bytes], first: int) -> None:
+        """Keep the pictures of the cells from ``first`` on; an empty one is left out."""
+        texts, cells = self.grid.prompts.texts, self.grid.cells[first : first + len(files)]
         previews = [
-            Preview(start + place, texts[cell.prompt], cell.seed, webp)
-            for place, (cell, webp) in enumerate(zip(cells, block.previews, strict=False))
+            Preview(place, texts[cell.prompt], cell.seed, file)
+            for place, (cell, file) in enumerate(zip(cells, files, strict=True), first)
+            if file
         ]
         if previews:
             self.library.previews.put(scene, key, previews)

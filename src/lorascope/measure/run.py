@@ -15,7 +15,7 @@ from typing import final
 from lorascope.adapters import Adapter, Delta
 from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, ModelError, NoEffect, NotFinite
 from lorascope.generators.memory import out_of_memory
-from lorascope.library import Library, Refusal
+from lorascope.library import BARE, Library, Refusal, lost_previews
 from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.ahead import read_ahead
@@ -48,6 +48,7 @@ class Run:
         self._records = AdapterRecords(measurement, partial=partial)
         self._goal = goal
         self._until = until
+        self._lost: dict[str, int] = {}
         self._longest = 0.0
         self._late = False
         self._owner = owner
@@ -58,7 +59,9 @@ class Run:
     def go(self, paths: Sequence[Path]) -> None:
         """Find, look at everything once, refine."""
         measurement = self._measurement
-        done = finished(self._library, measurement.digests, self._rule(self._goal))
+        self._lost = lost_previews(self._library, measurement.protocols[0], measurement.grid)
+        measurement.restore_previews(BARE, measurement.grid.blocks if BARE in self._lost else 0)
+        done = self._finished(self._goal)
         found = gather(paths, self._library, measurement.preset.family, done, self._progress.scanned)
         self.outcome.unchanged = sorted(set(found.known.values()))
         for refused in found.refused:
@@ -82,7 +85,7 @@ class Run:
     def _first_looks(self, adapters: Sequence[Adapter]) -> list[Adapter]:
         """One block for every adapter that has none; returns all that could be measured."""
         grid = self._measurement.grid
-        looked_at = finished(self._library, self._measurement.digests, self._rule(GLANCE))
+        looked_at = self._finished(GLANCE)
         coarse = self._records.recall(adapters, looked_at)
         new = [adapter for adapter in adapters if adapter.path not in coarse]
         known = [adapter for adapter in adapters if adapter.path in coarse]
@@ -184,6 +187,7 @@ class Run:
             return
         tally = Tally(self._library, measurement.grid, measurement.digests, key)
         words = self._records.begin(adapter, key, delta, begun=tally.blocks > 0)
+        measurement.restore_previews(key, tally.blocks, words, delta)
         labels = self._labels(key)
         while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
             self._late = datetime.now() + timedelta(seconds=self._longest) > self._until
@@ -214,6 +218,10 @@ class Run:
         """As what the signature of an adapter is kept so far, under each Protocol that has one."""
         found = {protocol: self._library.signatures.get(protocol, [key]).get(key) for protocol in self._digests}
         return {protocol: stored.precision for protocol, stored in found.items() if stored is not None}
+
+    def _finished(self, goal: Precision) -> set[str]:
+        """Keys of adapters that need nothing more: no measuring, and no picture that was lost."""
+        return finished(self._library, self._digests, self._rule(goal)) - self._lost.keys()
 
     @property
     def _digests(self) -> tuple[str, ...]:
