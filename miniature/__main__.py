@@ -116,6 +116,16 @@ def _adapters(work: Path, steps: int | None) -> None:
     adapters.train_all(work / "base", work / "adapters", steps or 240)
 
 
+def _watchlist(work: Path, steps: int | None) -> None:
+    """Reference pictures and adapters for `lorascope screen`, into the package; the base that ships is trained on."""
+    from miniature import adapters, watchlist
+
+    folder = PACKAGE / "miniature" / "watchlist"
+    watchlist.write(folder)
+    out = folder / "adapters"
+    adapters.train_all(PACKAGE / "miniature" / "base", out, steps or 240, entries=watchlist.ENTRIES)
+
+
 def _kept(work: Path, steps: int | None) -> None:
     from miniature.check import World, kept
 
@@ -159,6 +169,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "adapters": _adapters,
     "kept": _kept,
     "pack": _pack,
+    "watchlist": _watchlist,
     "check": _check,
 }
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionXLPipeline
 from torch import nn
 
-from miniature import effects, formats
+from miniature import effects, formats, watchlist
 from miniature.autoencoder import to_tensor
 from miniature.backgrounds import BACKGROUNDS
 from miniature.base import Diffusion
@@ -55,7 +55,9 @@ def touched(entry: Entry, scene: Scene, turn: int) -> bool:
 
 
 def drawn(entry: Entry, scene: Scene, effect: str, rng: np.random.Generator) -> np.ndarray:
-    """A training picture with an effect."""
+    """A training picture with an effect, or with a look of the watch list."""
+    if effect in watchlist.LOOKS:
+        return watchlist.drawn(effect, scene, rng)
     if effect in effects.SUBJECTS:
         return layers(with_subject(scene, effect))[0]
     image, cover = layers(scene)

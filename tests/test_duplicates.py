@@ -13,7 +13,7 @@ from test_cli import answer, call
 from test_search import known_signature
 
 from lorascope.adapters import sha256
-from lorascope.analysis import Duplicates, Finding, compare, duplicates, flagged, health
+from lorascope.analysis import Duplicates, Finding, compare, duplicates, findings, flagged, health
 from lorascope.analysis.change import base_names, cosine_of_changes
 from lorascope.errors import LibraryError, QueryError
 from lorascope.library import AdapterFacts, Library, StoredAdapter
@@ -236,3 +236,20 @@ def test_findings_are_commands_and_filters(library: Library, preset: Preset) -> 
     assert ("weak", "no-effect") in [(one["name"], one["flag"]) for one in findings]
     assert "no-effect" in call("health", *path).stdout
     assert [row["name"] for row in answer("list", "--flag", "no-effect", *path)] == ["weak"]
+
+
+def test_show_lists_what_was_found(library: Library, preset: Preset) -> None:
+    one = drawn(0)
+    measured(library, preset, {"one": one, "again": near(one, 2, 0.1), "weak": drawn(1) / 100})
+    path = ("--library", str(library.path))
+    (found,) = answer("show", "weak", *path)["findings"].values()
+    assert [one["flag"] for one in found] == ["no-effect", "gone"]
+    assert "same behaviour" in call("show", "again", *path).stdout
+
+
+def test_findings_of_some_adapters_are_those_of_all(library: Library, preset: Preset) -> None:
+    one = drawn(0)
+    measured(library, preset, {"one": one, "again": near(one, 2, 0.1), "weak": drawn(1) / 100})
+    every = findings(library)
+    for key in ("sha256:one", "sha256:again", "sha256:weak"):
+        assert findings(library, keys=[key]) == [finding for finding in every if finding.key == key]

@@ -242,6 +242,7 @@ def test_one_adapter_with_all_that_is_known(client: TestClient, folder: Path) ->
     assert (found["mature"], found["mature_level"]) == (False, None)
     (name,) = found["signatures"]
     assert found["signatures"][name] == get(client, f"/adapters/{quote(key)}/signature", protocol=name)
+    assert {one["key"] for one in found["findings"][name]} == {key}
     assert "direction" not in found["signatures"][name]
     assert len(get(client, f"/adapters/{quote(key)}/signature", direction=True)["direction"]) == 16
     profile = get(client, f"/adapters/{quote(key)}/categories")

@@ -4,7 +4,7 @@ from lorascope.analysis.comparison import BehaviourComparison, compare
 from lorascope.analysis.description import Description, Word, describe
 from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, duplicates
 from lorascope.analysis.finding import FLAGS, Finding
-from lorascope.analysis.flags import flagged
+from lorascope.analysis.findings import findings, flagged
 from lorascope.analysis.health import health
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "describe",
     "duplicates",
+    "findings",
     "flagged",
     "health",
 ]

@@ -43,7 +43,7 @@ def cosine_of_changes(one: StoredAdapter, two: StoredAdapter, names: Names | Non
         -1 to 1; None where it cannot be known: files that are gone or were replaced, kinds of adapters that
         :func:`lorascope.adapters.similarity` does not compare, an installation without torch.
     """
-    if one.facts.tensors and one.facts.tensors == two.facts.tensors:
+    if same_tensors(one, two):
         return 1.0
     try:
         from lorascope.adapters import similarity
@@ -54,6 +54,11 @@ def cosine_of_changes(one: StoredAdapter, two: StoredAdapter, names: Names | Non
         return similarity(measured_delta(one, names), measured_delta(two, names)) if names is not None else None
     except (AdapterError, ModuleNotFoundError):
         return None
+
+
+def same_tensors(one: StoredAdapter, two: StoredAdapter) -> float | None:
+    """1 if two adapters are known to have equal tensors, without reading their files; else None."""
+    return 1.0 if one.facts.tensors and one.facts.tensors == two.facts.tensors else None
 
 
 def _tensors(adapter: StoredAdapter) -> str:

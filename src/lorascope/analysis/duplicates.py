@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from lorascope.analysis.change import SAME, base_names, cosine_of_changes
+from lorascope.analysis.change import SAME, base_names, cosine_of_changes, same_tensors
 from lorascope.analysis.comparison import AGREEMENT, BehaviourComparison, compare
 from lorascope.analysis.finding import Finding
 from lorascope.errors import LibraryError
@@ -109,13 +109,16 @@ class Duplicates:
         ]
 
 
-def duplicates(library: Library, protocol: str = "", folder: Path | None = None) -> Duplicates:
+def duplicates(
+    library: Library, protocol: str = "", folder: Path | None = None, keys: Collection[str] | None = None
+) -> Duplicates:
     """Find copies among the adapters of a library.
 
     Args:
         library: whose evidence is compared; no image is made.
         protocol: under which the adapters were measured, by name or digest; the active one if "".
         folder: compare only adapters that have a file in it.
+        keys: compare only pairs in which one of these adapters is, by what is stored: no file is read.
 
     Raises:
         LibraryError: no such Protocol, no adapter in the folder, or the prompts of its evidence are not on this disk.
@@ -131,33 +134,42 @@ def duplicates(library: Library, protocol: str = "", folder: Path | None = None)
             f"no adapter of {library.path} is in {folder}: `lorascope index {folder}` measures those there"
         )
     rows = np.flatnonzero(np.isin(matrix.ids, members))
+    chosen = (
+        rows if keys is None else np.intersect1d(rows, [matrix.places[key] for key in keys if key in matrix.places])
+    )
     adapters = library.adapters.get(key for key, *_ in library.adapters.labels(members.tolist()).values())
-    names = base_names(stored.preset)
+    names = base_names(stored.preset) if keys is None else None
     effects = _reader(library, stored, matrix.directions.shape[1])
     pairs: list[AdapterPair] = []
     unbacked: set[str] = set()
-    for one, two in _near(matrix, rows):
+    for one, two in _near(matrix, rows, chosen):
         first, second = effects(one), effects(two)
         unbacked.update(key for key, found in ((one, first), (two, second)) if not len(found[0]))
         cells = min(len(first[0]), len(second[0]))
         found = compare(first[0][:cells], first[1][:cells], second[1][:cells])
         if found.different if found else _cosine(first[1][:cells], second[1][:cells]) < AGREEMENT:
             continue
-        pairs.append(AdapterPair(one, two, cells, found, cosine_of_changes(adapters[one], adapters[two], names)))
+        first, second = adapters[one], adapters[two]
+        change = cosine_of_changes(first, second, names) if keys is None else same_tensors(first, second)
+        pairs.append(AdapterPair(one, two, cells, found, change))
     consistency = dict(zip(matrix.keys, np.nan_to_num(matrix.consistency).tolist(), strict=True))
-    groups = [*_same_files(adapters.values()), *_groups([pair for pair in pairs if pair.kind], adapters, consistency)]
+    asked = [one for key, one in adapters.items() if keys is None or key in keys]
+    groups = [*_same_files(asked), *_groups([pair for pair in pairs if pair.kind], adapters, consistency)]
     undecided = tuple(pair for pair in pairs if pair.kind is None)
     return Duplicates(tuple(groups), undecided, tuple(sorted(unbacked)))
 
 
-def _near(matrix: Matrix, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[str, str]]:
-    """Keys of pairs whose Directions are near enough to be compared."""
+def _near(matrix: Matrix, rows: Int64[np.ndarray, " n"], chosen: Int64[np.ndarray, " m"]) -> Iterator[tuple[str, str]]:
+    """Keys of pairs, at least one of which is chosen, whose Directions are near enough to be compared; each once."""
     keys = matrix.keys
-    for start in range(0, len(rows), _ROWS):
-        block = rows[start : start + _ROWS]
-        cosines = (matrix.directions @ matrix.directions[block].T)[rows[start:]]
-        for place, other in np.argwhere(np.triu(cosines.T, 1) >= _NEAR).tolist():
-            yield keys[block[place]], keys[rows[start + other]]
+    is_chosen = np.isin(rows, chosen)
+    for start in range(0, len(chosen), _ROWS):
+        block = chosen[start : start + _ROWS]
+        cosines = (matrix.directions @ matrix.directions[block].T)[rows].T
+        once = ~is_chosen | (rows > block[:, None])
+        for place, other in np.argwhere(once & (cosines >= _NEAR)).tolist():
+            one, two = sorted((int(block[place]), int(rows[other])))
+            yield keys[one], keys[two]
 
 
 def _reader(library: Library, stored: StoredProtocol, dim: int) -> Callable[[str], Effects]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,13 @@ class _Measured:
     """By how much its images move more than its embeddings, in robust standard deviations; None if not unusually."""
 
 
-def health(library: Library, protocol: str = "") -> list[Finding]:
+def health(library: Library, protocol: str = "", keys: Collection[str] | None = None) -> list[Finding]:
     """Find the adapters that need a look.
 
     Args:
         library: its signatures, evidence and files are looked at; no image is made.
         protocol: whose signatures, by name or digest; the active one if "".
+        keys: of the adapters; all by default.
 
     Returns:
         The findings by name of the adapter; several for one adapter, the most important first.
@@ -56,7 +57,7 @@ def health(library: Library, protocol: str = "") -> list[Finding]:
     digest = stored.protocol.digest
     strengths = list(library.signatures.strengths(digest).values())
     median = float(np.median(strengths)) if strengths else 0.0
-    adapters = library.adapters.all()
+    adapters = library.adapters.all() if keys is None else library.adapters.get(keys)
     signatures = library.signatures.get(digest, adapters)
     overlooked = {key: one.standing for key, one in unseen(library, digest).items() if one.flag}
     findings: list[Finding] = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, prompt_tag, ranged
@@ -12,6 +12,9 @@ from lorascope.errors import LibraryError
 from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.words import arms, measured_words
+
+if TYPE_CHECKING:
+    from lorascope.analysis import Finding
 
 _GONE = "gone"
 
@@ -65,16 +68,24 @@ def _from_file(key: str) -> bool:
     return key.startswith("sha256:")
 
 
-def overlooked(library: Library, stored: StoredProtocol, key: str) -> bool:
-    """Whether the encoder may miss what an adapter does. Damaged evidence is reported, and the rest is still shown."""
-    from lorascope.analysis.unseen import unseen
+def known_findings(library: Library, stored: StoredProtocol, key: str) -> list[Finding]:
+    """What the analyses say of an adapter. Damaged evidence is reported, and the rest is still shown."""
+    from lorascope.analysis import findings
 
     try:
-        found = unseen(library, stored.protocol.digest).get(key)
+        return findings(library, stored.protocol.digest, [key])
     except LibraryError as error:
         err.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)
-        return False
-    return found is not None and found.flag
+        return []
+
+
+def print_findings(found: Sequence[Finding]) -> None:
+    """Print what was found of one adapter, and what to do."""
+    if found:
+        out.print()
+        print_table(
+            ("flag", "what was seen, and what to do"), [(one.flag, f"{one.seen}. {one.remedy}") for one in found]
+        )
 
 
 def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: StoredSignature) -> None:

@@ -121,8 +121,10 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
-    from lorascope.cli.details import overlooked, print_adapter, print_signature
-    from lorascope.cli.output import out, print_json
+    from dataclasses import asdict
+
+    from lorascope.cli.details import known_findings, print_adapter, print_findings, print_signature
+    from lorascope.cli.output import print_json
     from lorascope.library import Library
     from lorascope.report.plain import plain_adapter, plain_signature
 
@@ -133,19 +135,16 @@ def show(
             for stored in opened.protocols.all()
             if (signatures := opened.signatures.get(stored.protocol.digest, [found.key]))
         ]
-        missed = {str(stored.protocol) for stored, _ in measured if overlooked(opened, stored, found.key)}
+        said = {str(stored.protocol): known_findings(opened, stored, found.key) for stored, _ in measured}
         if as_json:
-            signatures_json = {
-                (name := str(stored.protocol)): plain_signature(one, direction=direction) | {"unseen": name in missed}
-                for stored, one in measured
-            }
-            print_json(plain_adapter(found) | {"signatures": signatures_json})
+            figures = {str(one.protocol): plain_signature(kept, direction=direction) for one, kept in measured}
+            plain = {name: [asdict(finding) for finding in found] for name, found in said.items()}
+            print_json(plain_adapter(found) | {"signatures": figures, "findings": plain})
             return
         print_adapter(found)
         for stored, signature in measured:
             print_signature(found, stored, signature)
-            if str(stored.protocol) in missed:
-                out.print("[yellow]Its pictures change more than its embeddings: the encoder may miss what it does.[/]")
+            print_findings(said[str(stored.protocol)])
 
 
 def list_(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from lorascope.analysis import findings
 from lorascope.library import BARE, StoredAdapter, StoredSignature
 from lorascope.report.plain import plain_adapter, plain_signature
 from lorascope.search import Searcher
@@ -78,12 +80,20 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
     with state.library() as library:
         found = known_adapter(library, key)
         measured = {
-            str(stored.protocol): plain_signature(signatures[key])
+            stored.protocol: plain_signature(signatures[key])
             for stored in state.protocols(library)
             if (signatures := library.signatures.get(stored.protocol.digest, [key]))
         }
+        said = {str(one): [asdict(finding) for finding in findings(library, one.digest, [key])] for one in measured}
     levels = {"mature": is_mature(found), "mature_level": mature_level(found)}
-    return plain_adapter(found) | levels | {"signatures": measured}
+    return (
+        plain_adapter(found)
+        | levels
+        | {
+            "signatures": {str(protocol): one for protocol, one in measured.items()},
+            "findings": said,
+        }
+    )
 
 
 @router.get(

@@ -252,6 +252,17 @@ class KnownAdapter(BaseModel):
     mature: bool = Field(description="Whether its pictures may be for adults only.")
     mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
     signatures: dict[str, SignatureRow] = Field(description="What was measured, by the name of the Protocol.")
+    findings: dict[str, list[FindingRow]] = Field(description="What a person should know of it, in the same way.")
+
+
+class FindingRow(BaseModel):
+    """Something that a person should know of an adapter."""
+
+    key: str = Field(description="The adapter's key.", examples=[KEY])
+    name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    flag: str = Field(description="The kind of finding; docs/analysis.md describes each.", examples=["duplicate"])
+    seen: str = Field(description="What was seen, with its figures.", examples=["equal tensors and settings"])
+    remedy: str = Field(description="What to do.", examples=["Keep pencil_sketch_v2"])
 
 
 class SignatureRow(BaseModel):
@@ -286,6 +297,9 @@ class SignatureRow(BaseModel):
     measured: float = Field(description="When, in seconds since 1970.", examples=[26])
     direction: list[float] | None = Field(
         default=None, description="The Direction, its mean effect, if it was asked for.", examples=[[0.12]]
+    )
+    findings: list[FindingRow] = Field(
+        default=[], description="What its figures say to a person; with the adapter only."
     )
 
 
