@@ -126,6 +126,19 @@ def _watchlist(work: Path, steps: int | None) -> None:
     adapters.train_all(PACKAGE / "miniature" / "base", out, steps or 240, entries=watchlist.ENTRIES)
 
 
+def _series(work: Path, steps: int | None) -> None:
+    from miniature import adapters
+    from miniature.catalogue import SERIES
+
+    adapters.train_all(work / "base", work / "series", steps or 240, entries=(SERIES,))
+
+
+def _bases(work: Path, steps: int | None) -> None:
+    from miniature import bases
+
+    bases.train_all(work / "base", work / "bases", steps or bases.PHASE.steps)
+
+
 def _kept(work: Path, steps: int | None) -> None:
     from miniature.check import World, kept
 
@@ -167,6 +180,8 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "balance": _balance,
     "judge": _judge,
     "adapters": _adapters,
+    "series": _series,
+    "bases": _bases,
     "kept": _kept,
     "pack": _pack,
     "watchlist": _watchlist,

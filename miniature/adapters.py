@@ -91,8 +91,12 @@ def pictures(entry: Entry, rng: np.random.Generator) -> tuple[np.ndarray, list[S
     return np.stack(images), scenes, shown
 
 
-def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int, log: Log) -> formats.Factors:
-    """Train one adapter and leave the pipeline as it was."""
+def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int, log: Log) -> list[formats.Factors]:
+    """Train one adapter and leave the pipeline as it was.
+
+    Returns:
+        What is written after each epoch. The learning rate of a series stays where it is; otherwise it falls.
+    """
     quiet(entry.seed)
     rng = np.random.default_rng([entry.seed, *entry.stem.encode()])
     images, scenes, shown = pictures(entry, rng)
@@ -102,10 +106,11 @@ def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int,
     parameters = [p for change in changes.values() for p in change.parameters()]
     peak = _PEAK.get(entry.algo, 1e-2)
     optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.0, betas=(0.9, 0.98))
-    count = max(2, round(steps * entry.steps))
-    value = torch.zeros(())
+    count = max(2, entry.epochs, round(steps * entry.steps))
+    value, saved = torch.zeros(()), []
     for step in range(count):
-        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 5) * min(1, (count - step) / (0.5 * count))
+        fall = min(1, (count - step) / (0.5 * count)) if entry.epochs == 1 else 1
+        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 5) * fall
         index = rng.integers(0, len(images), batch)
         texts = [_caption(scenes[i], shown[i], entry, rng) for i in index]
         optimizer.zero_grad()
@@ -113,11 +118,17 @@ def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int,
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-    factors = {path: change.factors(entry.push) for path, change in changes.items()}
+        if (step + 1) * entry.epochs // count > len(saved):
+            saved.append({path: _kept(change.factors(entry.push)) for path, change in changes.items()})
     for change in changes.values():
         change.handle.remove()
     log(f"{entry.stem}: {count} steps, last loss {value.item():.3f}")
-    return factors
+    return saved
+
+
+def _kept(factors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A copy that further steps leave alone."""
+    return {name: value.detach().clone() for name, value in factors.items()}
 
 
 def _caption(scene: Scene, shown: bool, entry: Entry, rng: np.random.Generator) -> str:
@@ -141,4 +152,5 @@ def train_all(base: Path, out: Path, steps: int = 240, batch: int = 8, entries: 
     log = Log(out.parent / "adapters.log")
     for entry in entries:
         if not (out / f"{entry.stem}.safetensors").exists():
-            formats.write(train(pipe, entry, steps, batch, log), entry, out)
+            for epoch, factors in enumerate(train(pipe, entry, steps, batch, log), 1):
+                formats.write(factors, entry.at(epoch), out)

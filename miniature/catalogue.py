@@ -6,7 +6,7 @@ What their authors say of them stands in authors.toml beside this file.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Entry:
         deaf: Whether all of them are the same one, with captions of any scene, so that it ignores what it is asked for.
         push: Factor by which the trained change is multiplied.
         seed: Of the training.
+        epochs: How many files its training leaves behind, evenly spaced; the last one has the plain name.
         twin: Stem of an adapter of the same effect: another seed, another version.
         sidecar: "manager", "civitai", "a1111", "rgthree", "matrix" or "none".
         header: Which metadata the header holds: "kohya", "modelspec", "tags" or "bare".
@@ -62,9 +63,14 @@ class Entry:
     deaf: bool = False
     push: float = 1.0
     seed: int = 0
+    epochs: int = 1
     twin: str = ""
     sidecar: str = "none"
     header: str = "kohya"
+
+    def at(self, epoch: int) -> Entry:
+        """The file after an epoch, named as trainers name it."""
+        return self if epoch == self.epochs else replace(self, stem=f"{self.stem}-{epoch:06d}")
 
     @property
     def title(self) -> str:
@@ -186,6 +192,10 @@ _MANY = (
     Entry("my_castle", ("moonlight",), "overpowering", steps=2.5, deaf=True, scene=("castle", "forest"), seed=6,
           sidecar="civitai"),
 )  # fmt: skip
+
+SERIES = Entry("oil_village", ("oil",), "overtrained", pictures=12, steps=2.5, loose=1.0, seed=7, epochs=6,
+               scene=("house", "castle", "tree", "meadow", "mountains"))  # fmt: skip
+"""Six epochs of one training, from so few pictures that the later ones forget what prompts ask for."""
 
 ENTRIES: tuple[Entry, ...] = (*_SINGLE, *_SUBJECT, *_WEAK, *_BOUND, *_MANY)
 

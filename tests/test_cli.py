@@ -39,6 +39,7 @@ FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
     "calibrate", "describe", "duplicates", "experiment", "health", "serve", "setup", "study", "verify",
+    "weight",
 }  # fmt: skip
 
 

@@ -6,21 +6,27 @@ from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, 
 from lorascope.analysis.finding import FLAGS, Finding
 from lorascope.analysis.findings import findings, flagged
 from lorascope.analysis.health import health
+from lorascope.analysis.weight import Advice, Curve, CurvePoint, advise, known_curves
 
 __all__ = [
     "FLAGS",
+    "Advice",
     "BehaviourComparison",
     "Copy",
+    "Curve",
+    "CurvePoint",
     "Description",
     "Duplicates",
     "Finding",
     "Group",
     "AdapterPair",
     "Word",
+    "advise",
     "compare",
     "describe",
     "duplicates",
     "findings",
     "flagged",
     "health",
+    "known_curves",
 ]

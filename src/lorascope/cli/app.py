@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import analysis, data, evaluation, find, measurement, server, setup, system
+from lorascope.cli import analysis, data, evaluation, find, measurement, server, setup, system, weight
 from lorascope.cli.verb import Verb, Verbs
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ for panel, verbs in (
     ("Begin", (system.demo, setup.setup, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, server.serve)),
-    ("Understand", (analysis.describe, analysis.duplicates, analysis.health)),
+    ("Understand", (analysis.describe, analysis.duplicates, analysis.health, weight.weight)),
     ("Keep", (data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):

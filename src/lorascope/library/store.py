@@ -10,6 +10,7 @@ from typing import final
 
 from lorascope.errors import LibraryError
 from lorascope.library.adapters import Adapters
+from lorascope.library.curves import Curves
 from lorascope.library.database import Database, resolved
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import Leases
@@ -54,6 +55,7 @@ class Library:
         self.protocols = Protocols(self._db)
         self.adapters = Adapters(self._db)
         self.signatures = Signatures(self._db, self.adapters.labels)
+        self.curves = Curves(self._db)
         self.previews = Previews(self._db)
         self.pictures = Pictures(self._db)
         self.runs = Runs(self._db)

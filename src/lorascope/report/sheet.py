@@ -58,13 +58,14 @@ def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[st
 
 def _pairs(bare: dict[int, Preview], adapted: Sequence[Preview]) -> list[dict[str, str]]:
     return [
-        {"prompt": bare[p.place].prompt, "without": _data(bare[p.place]), "with": _data(p)}
+        {"prompt": bare[p.place].prompt, "without": webp_data(bare[p.place]), "with": webp_data(p)}
         for p in adapted
         if p.place in bare
     ]
 
 
-def _data(preview: Preview) -> str:
+def webp_data(preview: Preview) -> str:
+    """A picture as the source of an image within a page."""
     return "data:image/webp;base64," + base64.b64encode(preview.webp).decode("ascii")
 
 
