@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -617,3 +619,103 @@ def test_no_library_is_opened_on_the_event_loop(place: Path, monkeypatch: pytest
         for path in ("search?q=red", "search?q=red", "adapters"):
             assert client.get(f"{API}/{path}").status_code == 200
     assert loops == []
+
+
+# --- cards ------------------------------------------------------------------------------------------------------
+
+
+def look_up(client: TestClient, *references: str) -> list[Any]:
+    answer = client.post(f"{API}/lookup", json={"references": references})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["found"]
+    assert [row["reference"] for row in found] == list(references)
+    return [[card["adapter"]["name"] for card in row["cards"]] for row in found]
+
+
+def test_an_adapter_is_looked_up_by_all_that_others_call_it(client: TestClient, folder: Path) -> None:
+    path = folder / "redder.safetensors"
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    body = hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
+    references = (
+        f"sha256:{digest}", f"sha256:{digest.upper()}", f"autov2:{digest[:10].upper()}", f"autov3:{body[:12]}",
+        f"autov3:{body}", "name:redder", "name:redder.safetensors", "name:loras/redder",
+        r"name:loras\redder.safetensors", f"path:{path}",
+    )  # fmt: skip
+    assert look_up(client, *references) == [["redder"]] * len(references)
+
+
+def test_what_nothing_goes_by_has_no_card(client: TestClient) -> None:
+    references = (
+        "name:redde",
+        "name:other/redder",
+        "sha256:00",
+        "autov2:",
+        "path:/nowhere",
+        "civitai:1@2",
+        "odd",
+        "x:y",
+    )
+    assert look_up(client, *references) == [[]] * len(references)
+
+
+def test_a_name_means_every_adapter_of_it(tmp_path: Path) -> None:
+    for place, red in (("one", 0.2), ("two", 0.3)):
+        tint(tmp_path / "loras" / place / "same.safetensors", red=red)
+    with serving(measured(tmp_path / "library.db", tmp_path / "loras")) as client:
+        assert look_up(client, "name:same", "name:two/same") == [["same", "same"], ["same"]]
+
+
+def test_civitai_s_numbers_are_looked_up_as_claimed_and_as_imported(library: Library) -> None:
+    claims = {"civitai_model": Claim(5, "x.civitai.info"), "civitai_version": Claim(6, "x.civitai.info")}
+    library.adapters.add([StoredAdapter("sha256:ab", "one", "sdxl", (), AdapterFacts(claims=claims))], {})
+    library.adapters.add([StoredAdapter("civitai:7@8", "two", "sdxl", (), AdapterFacts())], {})
+    assert library.adapters.look_up(["civitai:5@6", "civitai:7@8", "civitai:5"]) == {
+        "civitai:5@6": ["sha256:ab"], "civitai:7@8": ["civitai:7@8"], "civitai:5": [],
+    }  # fmt: skip
+
+
+def test_a_card_holds_all_that_is_shown(client: TestClient) -> None:
+    card = client.post(f"{API}/lookup", json={"references": ["name:redder"]}).json()["found"][0]["cards"][0]
+    assert card["adapter"]["tag"] == "<lora:redder:1>"
+    assert card["measured"]["strength"]["value"] > 0
+    assert card["words"]
+    picture = card["details"]["pictures"][0]
+    for address in (picture["url"], picture["bare_url"]):
+        assert client.get(address).headers["content-type"] == "image/webp"
+    row = get(client, "/search", q="red", limit=1, details=True)["hits"][0]
+    assert row["details"]["pictures"] == card["details"]["pictures"]
+    assert get(client, "/search", q="red", limit=1)["hits"][0].get("details") is None
+
+
+def test_flags_are_on_cards_as_soon_as_they_are_known(client: TestClient) -> None:
+    def flags() -> Any:
+        return get(client, "/search", q="red", everything=True, details=True)["hits"]
+
+    end = time.monotonic() + 20
+    while any(row["details"]["flags"] is None for row in flags()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert {row["adapter"]["name"]: row["details"]["flags"] for row in flags()}["glaring"][0] == "overpowering"
+
+
+def test_words_of_too_few_adapters_are_refused_with_the_reason(client: TestClient) -> None:
+    answer = client.get(f"{API}/adapters/{quote(key_of(client, 'redder'), safe='')}/words")
+    assert "words can be told from chance with" in error(answer, 503)["message"]
+
+
+def test_copies_are_listed(tmp_path: Path) -> None:
+    tint(tmp_path / "loras" / "one.safetensors", red=0.3)
+    tint(tmp_path / "loras" / "two.safetensors", red=0.3, note="other text")
+    with serving(measured(tmp_path / "library.db", tmp_path / "loras")) as client:
+        (group,) = get(client, "/duplicates")["groups"]
+    assert [copy["kind"] for copy in group["copies"]] == ["file"]
+
+
+def test_operations_of_the_document_go_by_short_names_and_one_scheme_of_security(client: TestClient) -> None:
+    document = get(client, "/openapi.json")
+    names = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    assert len(names) == len(set(names))
+    assert {"search", "look_up", "adapter", "start_run"} <= set(names)
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert document["security"] == [{"token": []}, {}]

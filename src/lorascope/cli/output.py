@@ -15,9 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from lorascope.cli.hints import command
-from lorascope.library import StoredAdapter
 from lorascope.protocol import Thresholds
-from lorascope.report.words import NOTHING, hidden_line, summary
+from lorascope.report.words import NOTHING, hidden_line, prompt_tag, summary
 from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate
 
@@ -130,11 +129,6 @@ def _print_use(hit: Hit) -> None:
         words = ", ".join(adapter.claimed("triggers") or ())
         line = "  ".join(filter(None, (f"{hit.rank}: {adapter.paths[0]}", prompt_tag(adapter), words)))
         out.print(harmless(line), style="dim", soft_wrap=True, markup=False, highlight=False)
-
-
-def prompt_tag(adapter: StoredAdapter) -> str:
-    """How a prompt calls an adapter in most tools, at the weight that its author recommends."""
-    return f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
 
 
 def _row(hit: Hit, thresholds: Thresholds) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from lorascope.library.database import Database
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.matrix import numbers
 from lorascope.library.records import StoredAdapter
+from lorascope.library.references import look_up
 from lorascope.library.schema import REVISE
 
 _BY_NAME = (
@@ -121,6 +122,13 @@ class Adapters:
         words = text.replace("_", " ").replace("-", " ")
         escaped = "".join(f"!{letter}" if letter in "!%" else letter for letter in words)
         return [key for (key,) in self._db.rows(_CALLED, [f"%{escaped}%", text, limit])]
+
+    def look_up(self, references: Iterable[str]) -> dict[str, list[str]]:
+        """Keys of the adapters that other programs' references mean, such as ``autov2:1A2B3C4D5E``.
+
+        The kinds are those of :data:`lorascope.library.references.REFERENCES`. Several adapters may share a name.
+        """
+        return look_up(self._db, references)
 
     def number(self, key: str) -> int | None:
         """The library's number of an adapter, which its row of a matrix names."""

@@ -30,6 +30,7 @@ class AdapterFacts:
         notes: What a reader of the file should know, such as a base that it was made for.
         read_from: The file that it was measured from.
         tensors: A digest of its tensors and settings, by which a file that differs in metadata only is recognised.
+        autov3: The first 12 digits of the SHA-256 of what follows the file's header, by which sites name it.
         measured_words: The trigger words that it was measured with, by scene, as ``", word, word"``.
         modules_matched: How many of its modules the base model has; None before it was measured.
         modules_total: How many modules it has.
@@ -51,6 +52,7 @@ class AdapterFacts:
     notes: tuple[str, ...] = ()
     read_from: str = ""
     tensors: str = ""
+    autov3: str = ""
     measured_words: Mapping[str, str] = field(default_factory=dict[str, str])
     modules_matched: int | None = None
     modules_total: int | None = None

@@ -10,6 +10,7 @@ from typing import final
 from lorascope.adapters import (
     Adapter,
     Delta,
+    autov3_of,
     check_shapes,
     load_delta,
     peft_config,
@@ -45,6 +46,7 @@ class AdapterRecords:
         self._known = set(known)
         self._by_tensors = {one.facts.tensors: key for key, one in known.items() if one.facts.tensors}
         self._tensors: dict[str, str] = {}
+        self._autov3: dict[str, str] = {}
         self.keys: dict[Path, str] = {}
         self.spectra: dict[Path, Spectrum] = {}
 
@@ -76,7 +78,7 @@ class AdapterRecords:
         key, tensors = f"sha256:{sha256_of(data)}", tensors_digest(data, config=config, name=path)
         if key not in self._known:  # an older version may have measured both of two equal files
             key = self._by_tensors.setdefault(tensors, key)
-        self._tensors[key] = tensors
+        self._tensors[key], self._autov3[key] = tensors, autov3_of(data)
         return key, delta
 
     def check_same(self, adapter: Adapter, key: str) -> None:
@@ -138,6 +140,7 @@ class AdapterRecords:
             AdapterFacts.of(adapter),
             read_from=path,
             tensors=self._tensors[key],
+            autov3=self._autov3[key],
             measured_words=measured,
             modules_matched=delta.coverage.matched,
             modules_total=delta.coverage.total,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+from lorascope.library import StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Hit
 from lorascope.signature import Signature
@@ -67,6 +69,13 @@ def hidden_line(answer: Answer) -> str:
     """What the thresholds hide: ``12 too strong, 5 too inconsistent``, or ""."""
     counts = ((answer.too_strong, "too strong"), (answer.too_inconsistent, "too inconsistent"))
     return ", ".join(f"{count} {kind}" for count, kind in counts if count)
+
+
+def prompt_tag(adapter: StoredAdapter) -> str:
+    """How a prompt calls an adapter in most tools, at the weight that its author recommends; "" without a file."""
+    if not adapter.paths:
+        return ""
+    return f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
 
 
 def duration(seconds: float) -> str:

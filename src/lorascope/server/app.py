@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
@@ -16,14 +17,18 @@ from starlette.routing import Match, Mount
 
 from lorascope import __version__
 from lorascope.errors import LorascopeError
+from lorascope.extras import require
 from lorascope.server import api, login, pages
 from lorascope.server.access import Access
 from lorascope.server.encoders import MOST, Encoders
 from lorascope.server.guard import Guard
 from lorascope.server.job_pipe import Start, start_process
-from lorascope.server.problems import Problem, problem_of, refused_values, unhandled
+from lorascope.server.problems import FOR_PROGRAMS, Problem, problem_of, refused_values, unhandled
 from lorascope.server.settings import ServerSettings
 from lorascope.server.shared_state import SharedState
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
 
 _SMALLEST_GZIP = 1024
 _THREADS = MOST + 32
@@ -41,11 +46,15 @@ def create_app(settings: ServerSettings, *, start: Start = start_process) -> Fas
         LibraryError: the library cannot be opened or created.
     """
     state = SharedState(settings, Encoders(download=settings.download), start)
+    agents = _agents(state)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        yield
+        async with AsyncExitStack() as running:
+            if agents is not None:
+                await running.enter_async_context(agents.session_manager.run())
+            yield
         await run_in_threadpool(state.close)
 
     app = FastAPI(
@@ -55,15 +64,43 @@ def create_app(settings: ServerSettings, *, start: Start = start_process) -> Fas
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.lorascope = state
     app.state.access = Access(settings.token)
     _add_middleware(app, settings)
     api.install(app)
     app.include_router(login.router)
+    if agents is not None:
+        _install_agents(app, agents)
     pages.install(app)
     _add_error_handlers(app)
     return app
+
+
+def _agents(state: SharedState) -> MCPServer[Any] | None:
+    """The tools for agents, where the settings ask for them.
+
+    Raises:
+        MissingExtra: the package for them is not installed.
+    """
+    if not state.settings.agents:
+        return None
+    require("mcp")
+    from lorascope.server.agents import server
+
+    return server(state)
+
+
+def _install_agents(app: FastAPI, agents: MCPServer[Any]) -> None:
+    """Answer agents at /mcp. The guard has checked host, origin and token by then."""
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    made = agents.streamable_http_app(
+        streamable_http_path="/mcp", json_response=True, stateless_http=True, transport_security=guarded
+    )
+    app.router.routes += made.routes
 
 
 def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
@@ -82,7 +119,7 @@ def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
 
 def _answer(request: Request, problem: Problem) -> Response:
     """A problem as JSON for the API, as a page for people."""
-    if request.scope["path"].startswith("/api/"):
+    if request.scope["path"].startswith(FOR_PROGRAMS):
         return problem.response()
     return pages.problem_page(request, problem)
 

@@ -18,7 +18,7 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import final
 from urllib.parse import quote
 
@@ -28,7 +28,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorascope.server.access import Access
-from lorascope.server.problems import Problem
+from lorascope.server.problems import FOR_PROGRAMS, Problem
 from lorascope.server.settings import ServerSettings
 
 LOGIN = "/login"
@@ -41,7 +41,7 @@ _HOST = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?:
 """A name or an address and a port, as RFC 9110 has it: no user, path, query, percent sign or space."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none';"
-    " form-action 'self'; frame-ancestors 'none'",
+    " form-action 'self'; frame-ancestors {}",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # "no-referrer" would make browsers hide the origin of our own forms, too
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -71,6 +71,7 @@ class Guard:
         self._origins = frozenset(settings.origins)
         self._names = {"localhost", settings.host.strip("[]").lower(), *(name.lower() for name in settings.names)}
         self._answer = answer
+        self._embedders = settings.embedders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -79,7 +80,7 @@ class Guard:
             return
         request = Request(scope)
         head = request.method == "HEAD"
-        outgoing = _Outgoing(send, bare=head)
+        outgoing = _Outgoing(send, self._headers(request), bare=head)
         try:
             self._check_host(request)
             if (refusal := await self._refusal(request)) is not None:
@@ -95,6 +96,16 @@ class Guard:
             if not outgoing.started:
                 problem = Problem(500, "internal-error", "internal server error", "see the server's output")
                 await self._answer(request, problem)(scope, receive, outgoing)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        """The security headers of an answer. Only pages of sites that were named may embed pages and pictures."""
+        ancestors = " ".join(["'self'", *self._embedders]) if self._embedders else "'none'"
+        headers = {**_HEADERS, "Content-Security-Policy": _HEADERS["Content-Security-Policy"].format(ancestors)}
+        if self._embedders:
+            referrer = "/".join(request.headers.get("referer", "").split("/", 3)[:3])
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin" if referrer in self._embedders else "same-site"
+            headers["Vary"] = "Referer"
+        return headers
 
     def _check_host(self, request: Request) -> None:
         """Refuse requests for another host.
@@ -136,7 +147,7 @@ class Guard:
 
     def _is_allowed_origin(self, request: Request) -> bool:
         """Whether it comes from a page of another site that may use the API."""
-        return request.scope["path"].startswith("/api/") and request.headers.get("origin") in self._origins
+        return request.scope["path"].startswith(FOR_PROGRAMS) and request.headers.get("origin") in self._origins
 
     async def _refusal(self, request: Request) -> Response | None:
         """The response to a caller who has neither token nor session; None for everyone else."""
@@ -150,7 +161,7 @@ class Guard:
             return None
         if token:
             await self._access.delay(address_of(request))
-        if path.startswith("/api/"):
+        if path.startswith(FOR_PROGRAMS):
             message = "the token is wrong" if token else "this server needs a token"
             problem = Problem(401, "no-token", message, "send it as `Authorization: Bearer TOKEN`")
             return problem.response({"WWW-Authenticate": "Bearer"})
@@ -235,8 +246,9 @@ class _Body:
 class _Outgoing:
     """Adds the security headers; a ``bare`` response ends with its headers, even one that would go on for ever."""
 
-    def __init__(self, send: Send, *, bare: bool) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str], *, bare: bool) -> None:
         self._send = send
+        self._headers = headers
         self._bare = bare
         self._ended = False
         self.started = False
@@ -250,7 +262,8 @@ class _Outgoing:
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
-                headers[name] = value
+            if vary := self._headers.get("Vary"):
+                headers.add_vary_header(vary)
+            headers.update({name: value for name, value in self._headers.items() if name != "Vary"})
             headers.setdefault("Cache-Control", "private, no-cache")
         await self._send(message)

@@ -17,6 +17,9 @@ from lorascope.errors import (
     QueryError,
 )
 
+FOR_PROGRAMS = ("/api/", "/mcp")
+"""How the paths begin that answer programs: with JSON, and a missing token with 401."""
+
 
 class Problem(Exception):
     """What an answer other than success says.
@@ -90,7 +93,7 @@ def unhandled(status: int, method: str, path: str) -> Problem:
         )
     if status == 405:
         return Problem(405, "wrong-method", f"{path[:200]} cannot be asked with {method}", "see /api/v1/openapi.json")
-    if path.startswith("/api/"):
+    if path.startswith(FOR_PROGRAMS):
         return _no_json()
     return Problem(status, "bad-request", "the request cannot be read", "send the form again")
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lorascope.errors import ServerError
 
@@ -27,6 +28,8 @@ class ServerSettings:
         names: host names by which the server may be called, beside its address, IP addresses and localhost.
         origins: sites of others whose pages may use the API, as in "https://gallery.example"; they never get to use
             the session of a person who has logged in here.
+        embedders: sites of others whose pages may show those of this server in a frame, and its pictures.
+        agents: whether agents are answered at /mcp: "" for no, "read", or "index" if they may start runs, too.
         preset: how to measure: a shipped name or a file; "" takes the preset of the library's active Protocol.
         device: a torch device for measuring; "" takes the GPU if there is one.
         study: pairs of a blind study to show at /study; None for none.
@@ -40,6 +43,8 @@ class ServerSettings:
     token: str = ""
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    embedders: tuple[str, ...] = ()
+    agents: Literal["", "read", "index"] = ""
     preset: str = ""
     device: str = ""
     study: Path | None = None
@@ -54,10 +59,11 @@ class ServerSettings:
             )
         if self.token and len(self.token) < _SHORTEST_TOKEN:
             raise ServerError(f"the token has {len(self.token)} characters: use at least {_SHORTEST_TOKEN}")
-        for origin in self.origins:
+        named = [("--allow-origin", origin) for origin in self.origins]
+        for option, origin in [*named, *(("--embed-in", origin) for origin in self.embedders)]:
             if not _ORIGIN.fullmatch(origin):
                 raise ServerError(
-                    f"--allow-origin {origin} is no origin: write scheme, host and port as browsers do, in small"
+                    f"{option} {origin} is no origin: write scheme, host and port as browsers do, in small"
                     " letters and without a path, such as https://gallery.example or http://localhost:3000"
                 )
         for folder in self.folders:

@@ -15,6 +15,7 @@ from fastapi import Depends
 
 from lorascope.library import Library, StoredAdapter, StoredProtocol
 from lorascope.search import Answer, Example, Hit, Request, Searcher
+from lorascope.server.analyses import Analyses
 from lorascope.server.encoders import Encoders
 from lorascope.server.folders import Folders
 from lorascope.server.job_pipe import Start
@@ -87,6 +88,7 @@ class SharedState:
         plan = ModelConfig(settings.library, settings.folders, settings.preset, settings.device, settings.download)
         self.work = WorkQueue(plan, settings.folders, self.library, start)
         self.tries = self.work.tries
+        self.analyses = Analyses(self.library, self.searcher)
         self.ending: Callable[[], bool] = lambda: False
 
     @contextmanager
@@ -104,6 +106,7 @@ class SharedState:
     def close(self) -> None:
         """Pause the work so that it can be resumed, and close every connection."""
         self.work.close(_GRACE)
+        self.analyses.close()
         self._encoders.close()
         with self._lock:
             while self._free:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lorascope.library import BARE, StoredAdapter
+from lorascope.library import BARE, Pin, StoredAdapter
 from lorascope.protocol import Thresholds
-from lorascope.report.words import summary
+from lorascope.report.words import prompt_tag, summary
 from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate, Signature
 
@@ -33,6 +34,8 @@ def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
         "key": adapter.key,
         "name": adapter.name,
         "family": adapter.family,
+        "title": adapter.claimed("title"),
+        "tag": prompt_tag(adapter) or None,
         "paths": list(adapter.paths),
         "triggers": list(adapter.claimed("triggers") or ()),
         "weight": adapter.claimed("weight"),
@@ -61,6 +64,21 @@ def picture_address(key: str, place: int, protocol: str) -> str:
     """Where the picture of a pinned cell is: with an adapter, or bare if the key is that of the base model."""
     whose = f"adapters/{quote(key, safe='')}" if key != BARE else "bare"
     return f"/api/v1/{whose}/previews/{place}?protocol={protocol}"
+
+
+def pinned_cells(key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str) -> list[dict[str, Any]]:
+    """The pinned cells of an adapter, with the addresses of their pictures."""
+    bare = pins.get(BARE, {})
+    return [
+        {
+            "place": place,
+            "prompt": bare[place].prompt if place in bare else pin.prompt,
+            "seed": pin.seed,
+            "url": picture_address(key, place, protocol),
+            "bare_url": picture_address(BARE, place, protocol) if place in bare else None,
+        }
+        for place, pin in pins.get(key, {}).items()
+    ]
 
 
 def figures(signature: Signature) -> dict[str, Any]:

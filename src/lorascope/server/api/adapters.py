@@ -28,7 +28,7 @@ from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors
 from lorascope.server.api.schemas import KEY, Listing, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter
-from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, picture_address
+from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, pinned_cells
 
 router = APIRouter(tags=["adapters"])
 
@@ -130,17 +130,7 @@ def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> li
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
         pins = library.previews.pins(stored, [BARE, key])
-    bare = pins.get(BARE, {})
-    return [
-        {
-            "place": place,
-            "prompt": bare[place].prompt if place in bare else pin.prompt,
-            "seed": pin.seed,
-            "url": picture_address(key, place, stored.digest),
-            "bare_url": picture_address(BARE, place, stored.digest) if place in bare else None,
-        }
-        for place, pin in pins.get(key, {}).items()
-    ]
+    return pinned_cells(key, pins, stored.digest)
 
 
 @router.get(

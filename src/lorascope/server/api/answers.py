@@ -18,10 +18,6 @@ _ACCURACY = {
 }
 _PROFILE = {"category": "people", "cells": 48, "strength": 17.0, "consistency": 0.31, "alignment": 0.93}
 Profile = Annotated[CategoryProfile, Field(examples=[_PROFILE])]
-RunState = Literal[
-    "waiting", "loading", "running", "pausing", "cancelling", "paused", "done", "cancelled", "failed", "interrupted",
-    "elsewhere",
-]  # fmt: skip
 
 
 class Fault(BaseModel):
@@ -60,6 +56,13 @@ class BriefAdapter(BaseModel):
     )
     name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
     family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
+    title: str | None = Field(
+        description="Its title, as its author or a site gives it; null if unsaid.", examples=["Pencil sketch"]
+    )
+    tag: str | None = Field(
+        description="How a prompt calls it in most tools, at the weight that is recommended; null without a file.",
+        examples=["<lora:pencil_sketch_v1:0.8>"],
+    )
     paths: list[str] = Field(
         description="Where its file is; several if there are copies.",
         examples=[["/home/me/loras/pencil_sketch_v1.safetensors"]],
@@ -94,8 +97,39 @@ class MeasuredAdapter(Figures):
     adapter: BriefAdapter = Field(description="The adapter.")
 
 
+class PinnedCell(BaseModel):
+    """A pinned cell with the addresses of its pictures; ``bare_url`` is None where the bare one is not kept."""
+
+    place: int = Field(description="Which of the pinned cells it is.", examples=[0])
+    prompt: str = Field(description="Its prompt.", examples=["a lighthouse at night"])
+    seed: int = Field(description="Its seed.", examples=[42])
+    url: str = Field(
+        description="The address of the picture with the adapter.", examples=["/api/v1/adapters/KEY/previews/0"]
+    )
+    bare_url: str | None = Field(
+        description="The address of the picture without it; null where that is not kept.",
+        examples=["/api/v1/bare/previews/0"],
+    )
+
+
+class Details(BaseModel):
+    """What else a card shows of an adapter."""
+
+    does: list[str] | None = Field(
+        description="What it does, in phrases that stand out against chance; null where that is not known (yet).",
+        examples=[["pencil drawing"]],
+    )
+    flags: list[str] | None = Field(
+        description="What should be known of it, as in `lorascope health`; null where that is not known yet.",
+        examples=[["overpowering"]],
+    )
+    pictures: list[PinnedCell] = Field(description="Its stored cells.")
+
+
 class HitRow(MeasuredAdapter):
     """A hit; ``score`` is None if nothing in particular was asked for."""
+
+    details: Details | None = Field(default=None, description="Words, flags and pictures, if they were asked for.")
 
     rank: int = Field(description="Its place in the whole answer, from 1 on.", examples=[1])
     score: float | None = Field(
@@ -152,58 +186,64 @@ class AdapterPage(Page):
     adapters: list[MeasuredAdapter] = Field(description="A part of the list, in the order that was asked for.")
 
 
-class RunRow(BaseModel):
-    """A run."""
+class Card(BaseModel):
+    """All that a card shows of an adapter."""
 
-    id: int = Field(description="Its number.", examples=[1])
-    state: RunState = Field(description="Its state; `elsewhere` means in another process.")
-    folders: list[str] = Field(description="The folders that it looks into.", examples=[["/home/me/loras"]])
-    precision: str = Field(description="To which precision it measures.", examples=["quick"])
-    partial: bool = Field(description="Whether adapters that match the base model only in part are measured too.")
-    started: float = Field(description="When it was asked for, in seconds since 1970.", examples=[1763840000.0])
-    finished: float | None = Field(description="When it ended, in seconds since 1970.")
-    stage: str = Field(description="What is being done, such as `first look` or `refining`.", examples=["refining"])
-    adapter: str = Field(description="The adapter that is being measured.", examples=["pencil_sketch_v1"])
-    cells: int = Field(description="How many cells of this stage are done.", examples=[48])
-    total: int = Field(description="How many cells this stage has.", examples=[64])
-    seconds_left: float | None = Field(
-        description="Seconds until its end at this stage's pace, but for bare pictures; null if unknown.",
-        examples=[120.0],
+    adapter: BriefAdapter = Field(description="The adapter.")
+    measured: Figures | None = Field(description="Its figures; null if it has none under this Protocol.")
+    words: str | None = Field(description="The figures in words; null if there are none.", examples=["strong, steady"])
+    details: Details = Field(description="What it does, what to know of it, and its pictures.")
+
+
+class LookUpRow(BaseModel):
+    """What a reference means."""
+
+    reference: str = Field(description="The reference, as it was sent.", examples=["autov2:AD0E82E2C4"])
+    cards: list[Card] = Field(description="The adapters that it means; none if there are none, several of one name.")
+
+
+class LookUpAnswer(BaseModel):
+    """What references mean, in their order."""
+
+    protocol: str = Field(description="Under which Protocol.", examples=["miniature-4df4cfbf8e"])
+    found: list[LookUpRow] = Field(description="One entry for each reference.")
+
+
+class PhrasesRow(BaseModel):
+    """What an adapter does in words."""
+
+    does: list[str] = Field(
+        description="Phrases that stand out against chance, the most telling first; none where nothing does.",
+        examples=[["pencil drawing"]],
     )
-    refused: int = Field(description="How many files it left out.", examples=[2])
-    measured: int = Field(description="How many adapters it has pictures of so far.", examples=[26])
-    error: Fault | None = Field(description="Why it failed, if it did.")
-    resumable: bool = Field(description="Whether it can be resumed.")
 
 
-class TryColumn(BaseModel):
-    """The pictures of one adapter; of the bare base model where the key is empty."""
+class CopyRow(BaseModel):
+    """An adapter or a file that need not be kept."""
 
-    key: str = Field(description="The adapter's key; empty for the bare base model.", examples=[KEY])
-    name: str = Field(description="The adapter's name.", examples=["pencil_sketch_v1"])
-    images: list[str] = Field(
-        description="Addresses of its pictures, one for each seed.", examples=[["/api/v1/tries/b2xhZGRlcg/images/0"]]
+    key: str = Field(description="Its key.", examples=[KEY])
+    name: str = Field(description="Its name.", examples=["pencil_sketch_v2"])
+    path: str = Field(description="Its file; empty without one.", examples=["/home/me/loras/copy.safetensors"])
+    kind: Literal["file", "change", "behaviour"] = Field(description="In what it is the same.")
+    seen: str = Field(description="How far that is known.", examples=["equal tensors and settings"])
+
+
+class DuplicateGroup(BaseModel):
+    """Copies of one adapter."""
+
+    key: str = Field(description="The adapter that is recommended to be kept.", examples=[KEY])
+    name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    path: str = Field(description="Its file; empty without one.", examples=["/home/me/loras/one.safetensors"])
+    copies: list[CopyRow] = Field(description="What need not be kept beside it.")
+
+
+class DuplicateGroups(BaseModel):
+    """The copies of a library."""
+
+    groups: list[DuplicateGroup] = Field(description="One entry for each adapter that has copies.")
+    undecided: list[tuple[str, str]] = Field(
+        description="Keys of pairs that may be the same, of which more images would tell.", examples=[[[KEY, KEY]]]
     )
-    weight: float | None = Field(description="The weight that was used.", examples=[0.8])
-    error: Fault | None = Field(description="Why there are no pictures, if there are none.")
-
-
-class TryRow(BaseModel):
-    """A try."""
-
-    id: str = Field(description="Its id.", examples=["b2xhZGRlcg"])
-    state: Literal["waiting", "working", "done", "failed"] = Field(description="Its state.")
-    prompt: str = Field(description="The prompt, with single spaces.", examples=["a lighthouse at night"])
-    weight: float | None = Field(description="The weight that was asked for; null for the one of the Protocol.")
-    seeds: list[int] = Field(
-        description="The seeds of each column's pictures; empty until the first column is done.", examples=[[42, 1234]]
-    )
-    done: int = Field(description="How many columns are done.", examples=[2])
-    total: int = Field(
-        description="How many columns there are: one for each adapter, and one without any.", examples=[2]
-    )
-    columns: list[TryColumn] = Field(description="The pictures without any adapter, then with each.")
-    error: Fault | None = Field(description="Why it failed, if it did.")
 
 
 class MapTable(BaseModel):
@@ -310,21 +350,6 @@ class Neighbours(BaseModel):
     opposite: list[HitRow] = Field(description="The most opposite, the farthest first.")
 
 
-class PinnedCell(BaseModel):
-    """A pinned cell with the addresses of its pictures; ``bare_url`` is None where the bare one is not kept."""
-
-    place: int = Field(description="Which of the pinned cells it is.", examples=[0])
-    prompt: str = Field(description="Its prompt.", examples=["a lighthouse at night"])
-    seed: int = Field(description="Its seed.", examples=[42])
-    url: str = Field(
-        description="The address of the picture with the adapter.", examples=["/api/v1/adapters/KEY/previews/0"]
-    )
-    bare_url: str | None = Field(
-        description="The address of the picture without it; null where that is not kept.",
-        examples=["/api/v1/bare/previews/0"],
-    )
-
-
 class ImageId(BaseModel):
     """The id of a picture that was sent."""
 
@@ -353,31 +378,3 @@ class ProtocolRow(BaseModel):
         description="All that decides what its signatures mean.",
         examples=[{"name": "miniature", "triggers": "adapter"}],
     )
-
-
-class FolderRow(BaseModel):
-    """A folder that may be indexed, and how many of its files are known, left out and new."""
-
-    id: int = Field(description="The id that a new run names.", examples=[0])
-    path: str = Field(description="Its path.", examples=["/home/me/loras"])
-    files: int = Field(description="How many files it has that may be adapters.", examples=[28])
-    known: int = Field(description="How many of them are measured, and have not changed since.", examples=[24])
-    refused: int = Field(description="How many of them were left out.", examples=[2])
-    new: int = Field(description="How many of them are to be measured.", examples=[2])
-
-
-class Refused(BaseModel):
-    """A file that was left out."""
-
-    path: str = Field(description="The file.", examples=["/home/me/loras/broken.safetensors"])
-    code: str = Field(
-        description="A short word for programs, which docs/troubleshooting.md explains.", examples=["not-safetensors"]
-    )
-    reason: str = Field(description="Why it was left out.", examples=["it is no safetensors file"])
-    remedy: str = Field(description="What to do.", examples=["Download it again"])
-
-
-class RefusalPage(Page):
-    """Files that were left out."""
-
-    refusals: list[Refused] = Field(description="A part of the list.")

@@ -61,6 +61,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """The document; made once."""
     if not app.openapi_schema:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        document["components"]["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer", "description": "The server's token, if it has one."}
+        }
+        document["security"] = [{"token": []}, {}]
         for operation in (one for path in document["paths"].values() for one in path.values()):
             _add_examples(operation, document["components"]["schemas"])
         app.openapi_schema = document

@@ -56,6 +56,7 @@ class Search(Asked):
     max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     everything: Annotated[bool, Field(description="Apply no thresholds.")] = False
+    details: Annotated[bool, Field(description="Return each hit's words, flags and pictures too.")] = False
     hidden: Annotated[bool, Field(description="Return the hits that thresholds hide too, at most `limit`.")] = False
     hidden_offset: Annotated[Offset, Field(description="The same as `offset`, for hits that thresholds hide.")] = 0
     offset: Offset = 0
@@ -73,7 +74,7 @@ class Search(Asked):
             self.q,
             adapters=examples(self.more, self.less),
             pictures=tuple(map(Example, self.image)),
-            **self.model_dump(exclude={"q", "more", "less", "image", "protocol"}),
+            **self.model_dump(exclude={"q", "more", "less", "image", "protocol", "details"}),
         )
 
 
@@ -89,6 +90,25 @@ class Listing(Asked):
     )
     offset: Offset = 0
     limit: Limit = 48
+
+
+Reference = Annotated[str, Field(max_length=4000, examples=["autov2:AD0E82E2C4"])]
+
+
+class LookUp(Asked):
+    """Adapters by what other programs call them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"references": ["autov2:AD0E82E2C4"]}]})
+
+    references: Annotated[
+        list[Reference],
+        Field(
+            min_length=1, max_length=200,
+            description="Each begins with its kind: `sha256:`, `autov2:`, `autov3:`, `name:` (of an adapter or a file,"
+            " also with folders), `path:` or `civitai:` (MODEL@VERSION).",
+        ),
+    ]  # fmt: skip
+    protocol: ProtocolName = ""
 
 
 class Part(Asked):

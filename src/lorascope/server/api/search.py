@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from lorascope.search import Request as SearchRequest
 from lorascope.server.api.answers import ImageId, SearchPage
 from lorascope.server.api.cache import cached
+from lorascope.server.api.cards import details
 from lorascope.server.api.openapi import UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import ProtocolName, Search
 from lorascope.server.shared_state import CachedAnswer, SharedState, StateOf
@@ -52,17 +53,34 @@ async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "
 
 async def _answer(request: Request, state: SharedState, asked: Search) -> Response:
     wanted = asked.request()
+    if asked.details:
+        return await run_in_threadpool(_detailed, request, state, wanted, asked.protocol)
     answer = state.remembered(wanted, asked.protocol)
     if answer is None or not answer.encoded:  # a cached answer needs no thread
         answer = await run_in_threadpool(_encoded, state, wanted, asked.protocol)
     return cached(request, answer.encoded["json"], "application/json", zipped=answer.encoded["zipped"], seconds=0)
 
 
+def _detailed(request: Request, state: SharedState, wanted: SearchRequest, protocol: str) -> Response:
+    """An answer whose hits have words, flags and pictures."""
+    answer = state.search(wanted, protocol).answer
+    with state.library() as library:
+        keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
+        more = details(state, library, answer.stored, keys)
+    plain = plain_answer(answer)
+    for row in (*plain["hits"], *plain["hidden"]):
+        row["details"] = more[row["adapter"]["key"]]
+    return cached(request, _json(plain), "application/json", seconds=0)
+
+
+def _json(plain: dict[str, Any]) -> bytes:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
 def _encoded(state: SharedState, wanted: SearchRequest, protocol: str) -> CachedAnswer:
     """An answer with its encoded bytes."""
     cached_answer = state.search(wanted, protocol)
     if not cached_answer.encoded:
-        plain = plain_answer(cached_answer.answer)
-        data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        data = _json(plain_answer(cached_answer.answer))
         cached_answer.encoded.update(zipped=gzip.compress(data, 5, mtime=0), json=data)
     return cached_answer

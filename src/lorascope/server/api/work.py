@@ -11,10 +11,10 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from lorascope.server.api.answers import FolderRow, RefusalPage, RunRow, TryRow
 from lorascope.server.api.cache import cached
 from lorascope.server.api.openapi import EVENTS, PICTURE, UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import NewRun, NewTry, Part
+from lorascope.server.api.work_answers import FolderRow, RefusalPage, RunRow, TryRow
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import SharedState, StateOf
 
