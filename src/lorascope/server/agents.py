@@ -13,6 +13,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from lorascope import __version__
+from lorascope.analysis import findings
 from lorascope.errors import LorascopeError
 from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol
 from lorascope.report.words import effect_words, prompt_tag, summary
@@ -181,7 +182,7 @@ class Tools:
         with self._state.library() as library:
             stored, adapter = self._named(library, lora)
             measured = library.signatures.get(stored.protocol.digest, [adapter.key]).get(adapter.key)
-        said = self._state.analyses.findings(stored.protocol.digest).get(adapter.key, ())
+            said = findings(library, stored.protocol.digest, [adapter.key])
         does, _ = self._state.analyses.known(stored.protocol.digest)  # phrases take too long to wait for
         signature = measured.signature if measured else None
         nearest = self._state.neighbours(adapter.key, top=3)[0] if measured else ()

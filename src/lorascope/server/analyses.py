@@ -54,14 +54,6 @@ class Analyses:
         """
         return self._ask("words", protocol)
 
-    def findings(self, protocol: str) -> Findings:
-        """What should be known of adapters, by key.
-
-        Raises:
-            Problem: it takes long; ask again.
-        """
-        return self._ask("findings", protocol)
-
     def duplicates(self, protocol: str) -> Duplicates:
         """Which adapters are copies.
 
