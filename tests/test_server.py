@@ -24,12 +24,14 @@ from PIL import Image
 from serving import measured, serving
 
 from lorascope.adapters.claims import Claim
+from lorascope.analysis import Curve, CurvePoint
 from lorascope.library import BARE, AdapterFacts, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
 from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
 from lorascope.server.shared_state import SharedState
 from lorascope.server.views import is_mature, mature_level
+from lorascope.signature import Estimate
 
 API = "/api/v1"
 
@@ -250,6 +252,19 @@ def test_one_adapter_with_all_that_is_known(client: TestClient, folder: Path) ->
     profile = get(client, f"/adapters/{quote(key)}/categories")
     assert len(profile) == 10
     assert profile == found["signatures"][name]["categories"]
+
+
+def test_an_advised_weight_is_told_with_its_curve(client: TestClient, place: Path) -> None:
+    key = key_of(client, "redder")
+    assert get(client, f"/adapters/{quote(key)}")["weights"] == {}
+    half, whole = Estimate(0.5, 0.4, 0.6), Estimate(1.0, 1.0, 1.0)
+    points = [CurvePoint(scale, 32, half, half, half, whole, whole) for scale in (0.5, 1.0)]
+    with Library(place) as library:
+        protocol = library.protocols.find().protocol
+        library.curves.put(protocol.digest, key, Curve(tuple(points)).to_json())
+    told = get(client, f"/adapters/{quote(key)}")["weights"][str(protocol)]
+    assert told["advice"]["weight"] == 0.5
+    assert [point["scale"] for point in told["curve"]] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(("level", "mature"), [(None, False), (1, False), (3, False), (4, True), (31, True)])

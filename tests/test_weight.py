@@ -278,6 +278,9 @@ def test_the_command_measures_once_and_says_why(worker: Worker, tmp_path: Path) 
     again = call("weight", "redder", "-l", path, "--json")
     assert "to measure" not in again.stderr
     assert json.loads(again.stdout)["weights"][0]["name"] == "redder"
+    assert "weight " in call("show", "redder", "-l", path).stdout
+    (shown,) = json.loads(call("show", "redder", "-l", path, "--json").stdout)["weights"].values()
+    assert shown == {name: json.loads(again.stdout)["weights"][0][name] for name in ("advice", "curve")}
     assert isinstance(call_unchecked("weight", "-l", path).exception, UsageError)
 
 

@@ -123,10 +123,12 @@ def show(
     """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
     from dataclasses import asdict
 
+    from lorascope.analysis import advise, known_curves
     from lorascope.cli.details import known_findings, print_adapter, print_findings, print_signature
     from lorascope.cli.output import print_json
+    from lorascope.cli.weight import print_advice
     from lorascope.library import Library
-    from lorascope.report.plain import plain_adapter, plain_signature
+    from lorascope.report.plain import plain_adapter, plain_signature, plain_weight
 
     with Library(library) as opened:
         found = opened.adapters.find(adapter)
@@ -136,15 +138,23 @@ def show(
             if (signatures := opened.signatures.get(stored.protocol.digest, [found.key]))
         ]
         said = {str(stored.protocol): known_findings(opened, stored, found.key) for stored, _ in measured}
+        curves = {
+            str(stored.protocol): curve
+            for stored, _ in measured
+            for curve in known_curves(opened, stored.protocol.digest, [found.key]).values()
+        }
         if as_json:
             figures = {str(one.protocol): plain_signature(kept, direction=direction) for one, kept in measured}
             plain = {name: [asdict(finding) for finding in found] for name, found in said.items()}
-            print_json(plain_adapter(found) | {"signatures": figures, "findings": plain})
+            weights = {name: plain_weight(curve) for name, curve in curves.items()}
+            print_json(plain_adapter(found) | {"signatures": figures, "findings": plain, "weights": weights})
             return
         print_adapter(found)
         for stored, signature in measured:
             print_signature(found, stored, signature)
-            print_findings(said[str(stored.protocol)])
+            print_findings(said[name := str(stored.protocol)])
+            if name in curves:
+                print_advice(advise(curves[name]))
 
 
 def list_(

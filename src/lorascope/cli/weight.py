@@ -11,7 +11,7 @@ import typer
 from lorascope.cli import options
 
 if TYPE_CHECKING:  # loads torch
-    from lorascope.analysis import Curve
+    from lorascope.analysis import Advice, Curve
     from lorascope.analysis.scales import CurveCost, MeasuredCurve
     from lorascope.library import Library, StoredAdapter, StoredProtocol
 
@@ -128,10 +128,9 @@ def _show(
     library: Library, stored: StoredProtocol, adapters: Sequence[StoredAdapter], sheet: Path | None, as_json: bool
 ) -> None:
     """Print the advice for each adapter, and for a single one its Curve."""
-    from dataclasses import asdict
-
     from lorascope.analysis import advise, known_curves
     from lorascope.cli.output import out, print_json, print_table
+    from lorascope.report.plain import plain_weight
 
     curves = known_curves(library, stored.protocol.digest, [one.key for one in adapters])
     known = [(one, curves[one.key], advise(curves[one.key])) for one in adapters if one.key in curves]
@@ -141,10 +140,7 @@ def _show(
 
         path = write_curves(sheet, library, stored.protocol, known)
     if as_json:
-        rows = [
-            {"key": one.key, "name": one.name, "advice": asdict(advice), "curve": asdict(curve)["points"]}
-            for one, curve, advice in known
-        ]
+        rows = [{"key": one.key, "name": one.name, **plain_weight(curve)} for one, curve, _ in known]
         print_json({"weights": rows})
         return
     if len(known) == 1:
@@ -170,6 +166,14 @@ def print_curve(curve: Curve) -> None:
         figures = [getattr(point, name) for name in names]
         rows.append((f"{point.scale:g}", *("–" if one is None else ranged(one.value, one, 2) for one in figures)))
     print_table(("weight", "Strength", "Consistency", "cosine with 1.0", "effect", "prompt kept"), rows)
+
+
+def print_advice(advice: Advice) -> None:
+    """The advised weight and its reason, in one line."""
+    from lorascope.cli.output import out
+
+    weight = "no weight advised" if advice.weight is None else f"weight {advice.weight:g} ({advice.range})"
+    out.print(f"{weight}: {advice.reason}", soft_wrap=True, highlight=False)
 
 
 def _scale(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from lorascope.analysis import Curve, advise
 from lorascope.library import StoredAdapter, StoredSignature
 from lorascope.search import Answer, Hit
 
@@ -27,6 +28,11 @@ def plain_signature(stored: StoredSignature, *, direction: bool = False) -> dict
     if direction:
         fields["direction"] = [float(value) for value in found]
     return fields | {"precision": stored.precision, "measured": stored.measured}
+
+
+def plain_weight(curve: Curve) -> dict[str, Any]:
+    """The weight that is advised, and the Curve that says so."""
+    return {"advice": asdict(advise(curve)), "curve": [asdict(point) for point in curve.points]}
 
 
 def plain_hit(hit: Hit) -> dict[str, Any]:

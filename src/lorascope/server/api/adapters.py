@@ -9,9 +9,9 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from lorascope.analysis import findings
+from lorascope.analysis import findings, known_curves
 from lorascope.library import BARE, StoredAdapter, StoredSignature
-from lorascope.report.plain import plain_adapter, plain_signature
+from lorascope.report.plain import plain_adapter, plain_signature, plain_weight
 from lorascope.search import Searcher
 from lorascope.server.api.answers import (
     AdapterPage,
@@ -84,6 +84,11 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
             for stored in state.protocols(library)
             if (signatures := library.signatures.get(stored.protocol.digest, [key]))
         }
+        weights = {
+            str(one): plain_weight(curve)
+            for one in measured
+            for curve in known_curves(library, one.digest, [key]).values()
+        }
         said = {str(one): [asdict(finding) for finding in findings(library, one.digest, [key])] for one in measured}
     levels = {"mature": is_mature(found), "mature_level": mature_level(found)}
     return (
@@ -92,6 +97,7 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
         | {
             "signatures": {str(protocol): one for protocol, one in measured.items()},
             "findings": said,
+            "weights": weights,
         }
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lorascope.analysis import Advice, CurvePoint
 from lorascope.server.api.schemas import KEY
 from lorascope.signature import Accuracy, CategoryProfile
 
@@ -16,6 +17,15 @@ _ACCURACY = {
     "consistency": _CONSISTENCY,
     "agreement": {"value": 0.98, "lower": 0.95, "upper": 1.0},
 }
+_SHARE = {"value": 0.72, "lower": 0.66, "upper": 0.78}
+_POINT = {
+    "scale": 0.7, "cells": 32, "strength": _STRENGTH, "consistency": _CONSISTENCY, "cosine": _SHARE, "effect": _SHARE,
+    "kept": _SHARE,
+}  # fmt: skip
+_ADVICE = {
+    "weight": 0.8, "low": 0.5, "high": 1.0, "sets_in": 0.3, "saturates": None, "breaks": 1.1,
+    "reason": "sets in at 0.3, breaks the scene from 1.1 on",
+}  # fmt: skip
 _PROFILE = {"category": "people", "cells": 48, "strength": 17.0, "consistency": 0.31, "alignment": 0.93}
 Profile = Annotated[CategoryProfile, Field(examples=[_PROFILE])]
 
@@ -293,6 +303,9 @@ class KnownAdapter(BaseModel):
     mature_level: int | None = Field(description="Civitai's levels of its pictures, 1 to 16, added up; null if unsaid.")
     signatures: dict[str, SignatureRow] = Field(description="What was measured, by the name of the Protocol.")
     findings: dict[str, list[FindingRow]] = Field(description="What a person should know of it, in the same way.")
+    weights: dict[str, WeightRow] = Field(
+        description="At which weight it is best used, in the same way; of those whose curve was measured."
+    )
 
 
 class FindingRow(BaseModel):
@@ -303,6 +316,13 @@ class FindingRow(BaseModel):
     flag: str = Field(description="The kind of finding; docs/analysis.md describes each.", examples=["duplicate"])
     seen: str = Field(description="What was seen, with its figures.", examples=["equal tensors and settings"])
     remedy: str = Field(description="What to do.", examples=["Keep pencil_sketch_v2"])
+
+
+class WeightRow(BaseModel):
+    """The weight that is advised for an adapter, and the curve that says so."""
+
+    advice: Advice = Field(description="The weight to begin with, its range, and the reason.", examples=[_ADVICE])
+    curve: list[CurvePoint] = Field(description="What it does at each weight that was measured.", examples=[[_POINT]])
 
 
 class SignatureRow(BaseModel):
