@@ -4,7 +4,7 @@ It is run as a script in a process of its own, which has limits on memory, time 
 more than these. It imports pyarrow and the standard library only.
 
 The first line holds the names of the columns and the metadata, each further line a row, the last one how many there
-were. A Direction is printed as float64 in base64, or null where it is not a list of numbers.
+were. A Direction is printed as float64 in base64, or null where it is not a list of numbers; bytes are base64, too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 _FOOTER = 2**24
 _ROW = 2**18
 """Bytes of one row, decoded, on average; a published one has 4 KB."""
-_SMALLEST = 256
-"""Bytes of one row as stored. Directions are noise to a compressor: 512 of them take a kilobyte at least."""
 _VALUES = 2**14
 """Numbers in one row, on average; the widest embedding has a tenth of them."""
 _BATCH = 100
@@ -49,8 +47,15 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def read(path: Path, columns: list[str]) -> None:
-    """Print what is in some columns of a file."""
+def read(path: Path, columns: list[str], smallest: int, groups: list[int] | None) -> None:
+    """Print what is in some columns of a file.
+
+    Args:
+        path: the file.
+        columns: their names; those that the file lacks are left out.
+        smallest: bytes that a row takes at least, as stored: a file of more rows is refused.
+        groups: the row groups to read; all by default. Of a file of which only a part is here, others are not there.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -60,11 +65,11 @@ def read(path: Path, columns: list[str]) -> None:
     _check_footer(path)
     file = parquet.ParquetFile(path, thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_FOOTER)
     names = [name for name in columns if name in file.schema_arrow.names]
-    batch = _rows_at_once(path, file.metadata)
+    batch = _rows_at_once(path, file.metadata, smallest)
     metadata = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in _metadata(file).items()}
     _print({"columns": file.schema_arrow.names, "metadata": metadata})
     count = 0
-    for found in file.iter_batches(batch, columns=names, use_threads=False):
+    for found in file.iter_batches(batch, columns=names, row_groups=groups, use_threads=False):
         for row in found.to_pylist():
             _print({name: _plain(row.get(name), name) for name in names})
             count += 1
@@ -85,11 +90,11 @@ def _check_footer(path: Path) -> None:
         raise ValueError(f"its footer says that it has {length} bytes, more than {_FOOTER}")
 
 
-def _rows_at_once(path: Path, metadata: Any) -> int:
+def _rows_at_once(path: Path, metadata: Any, smallest: int) -> int:
     """How many rows fit into memory; refuses what grows out of proportion when decoded, by what the footer says."""
     rows, size = metadata.num_rows, path.stat().st_size
-    if rows * _SMALLEST > size:
-        raise ValueError(f"it says that it has {rows} rows in {size} bytes, fewer than {_SMALLEST} for each")
+    if rows * smallest > size:
+        raise ValueError(f"it says that it has {rows} rows in {size} bytes, fewer than {smallest} for each")
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     decoded = sum(group.total_byte_size for group in groups)
     if decoded > rows * _ROW + 2**20:
@@ -104,6 +109,8 @@ def _rows_at_once(path: Path, metadata: Any) -> int:
 
 
 def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     if name != "direction":
         return value if isinstance(value, str | int | float | list | None) else str(value)[:80]
     try:
@@ -118,6 +125,6 @@ def _print(data: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     try:
-        read(Path(sys.argv[1]), sys.argv[2].split(","))
+        read(Path(sys.argv[1]), **json.loads(sys.argv[2]))
     except Exception as error:
         _print({"error": f"{error}"[:500] or type(error).__name__})

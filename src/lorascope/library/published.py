@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
@@ -22,8 +19,9 @@ from lorascope.adapters.claims import Claim
 from lorascope.caches import whole
 from lorascope.errors import LibraryError
 from lorascope.extras import require
-from lorascope.library import parquet_reader, validation
+from lorascope.library import validation
 from lorascope.library.codec import columns
+from lorascope.library.decoded import DecodedParquet
 from lorascope.library.download import fetch
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.records import StoredAdapter, StoredSignature
@@ -37,14 +35,22 @@ _REQUIRED = ("version_id", "model_name", "folder_name", "direction", "strength",
 _OPTIONAL = ("model_id", "model_description", "model_nsfw_level", "model_download_count")
 _OURS = ("key", "family", "triggers", "precision", "figures")
 """Columns of an export of lorascope, with which it can be imported under its own Protocol."""
-_BATCH = 500
+_PACKED = ("measured_words", "executions")
+"""Columns of a pack."""
 _DIM = 512
 """Width of the embeddings of the published library: CLIP ViT-B/32."""
 _INT64 = 2**63
-_LONGEST_LINE = 2**22
+_MOST_EXECUTIONS = 1000
 
-Row = tuple[StoredAdapter, Signature, str]
-"""An adapter, its signature, and the Precision that it was measured to."""
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """An adapter, its signature, the Precision that it was measured to, and the digests of how it was rendered."""
+
+    adapter: StoredAdapter
+    signature: Signature
+    precision: str
+    executions: tuple[str, ...] = ()
 
 
 @final
@@ -54,25 +60,25 @@ class Published:
     The file may be theirs, or an export of lorascope, whose metadata holds the Protocol it was measured under.
     """
 
-    def __init__(self, path: Path, source: str, folder: Path) -> None:
+    def __init__(self, path: Path, source: str, folder: Path, groups: Sequence[int] | None = None) -> None:
         """Read and check a parquet file.
 
         Args:
             path: the file.
             source: what it is called in messages.
             folder: a place for the rows as they are read.
+            groups: the row groups to read; all by default.
 
         Raises:
             MissingExtra: pyarrow is not installed.
             LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.
         """
-        self._source, self._decoded = source, folder / "rows"
-        _decode(path, self._decoded, source)
-        with self._decoded.open(encoding="ascii") as lines:
-            header = json.loads(lines.readline())
-        self.preset, self.protocol = _measured_under(header["metadata"], source)
-        self._own = self.protocol != _carlos()[1]
-        missing = [name for name in _REQUIRED + _OURS * self._own if name not in header["columns"]]
+        self._source = source
+        names = _REQUIRED + _OPTIONAL + _OURS + _PACKED
+        self._decoded = DecodedParquet(path, source, folder / "rows", names, groups=groups)
+        self.preset, self.protocol = _measured_under(self._decoded.metadata, source)
+        self.own = self.protocol != _carlos()[1]
+        missing = [name for name in _REQUIRED + _OURS * self.own if name not in self._decoded.columns]
         if missing:
             raise LibraryError(
                 f"{source} lacks the columns {', '.join(missing)}: give a file in the layout of the published library"
@@ -80,20 +86,18 @@ class Published:
         for _ in self.rows():
             pass
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[PublishedRow]:
         """Every adapter with its signature."""
-        with self._decoded.open(encoding="ascii") as lines:
-            lines.readline()
-            for place, line in enumerate(lines):
-                row = json.loads(line)
-                if "rows" not in row:
-                    yield self._checked(row, place)
+        for place, row in enumerate(self._decoded.rows()):
+            yield self._checked(row, place)
 
-    def _checked(self, row: dict[str, Any], place: int) -> Row:
+    def _checked(self, row: dict[str, Any], place: int) -> PublishedRow:
         direction = row["direction"]
         numbers = None if direction is None else np.frombuffer(base64.b64decode(direction), np.float64)
         try:
-            return _own_row(row, numbers) if self._own else (*_published_row(row, numbers), "full")
+            if self.own:
+                return _own_row(row, numbers, self.protocol.scene)
+            return PublishedRow(*_published_row(row, numbers), "full")
         except LibraryError as error:
             raise LibraryError(f"{self._source}: row {place} ({str(row['model_name'])!r:.80}) {error}") from error
 
@@ -107,17 +111,18 @@ class Published:
         origin = f"{self._source} ({time.strftime('%Y-%m-%d')})"
         with library.transaction():
             if digest not in {stored.protocol.digest for stored in library.protocols.all()}:
-                library.protocols.add(self.protocol, self.preset, origin=self._source, active=not self._own)
-            for adapter, signature, precision in self.rows():
+                library.protocols.add(self.protocol, self.preset, origin=self._source, active=not self.own)
+            for row in self.rows():
+                adapter, signature = row.adapter, row.signature
                 width = library.signatures.width(digest) or len(signature.direction)
                 if len(signature.direction) != width:
                     raise LibraryError(
                         f"{self._source}: the Direction of {adapter.name!r:.80} has {len(signature.direction)}"
                         f" dimensions, others under its Protocol have {width}: nothing was imported"
                     )
-                if not self._own or not library.adapters.get([adapter.key]):
+                if not self.own or not library.adapters.get([adapter.key]):
                     library.adapters.add([adapter], {})
-                library.signatures.put(digest, precision, {adapter.key: signature}, origin=origin, claimed=True)
+                library.signatures.put(digest, row.precision, {adapter.key: signature}, origin=origin, claimed=True)
                 count += 1
         return count
 
@@ -160,42 +165,6 @@ def import_carlos(source: str | Path, library: Library) -> int:
         return theirs.into(library)
 
 
-def _decode(path: Path, decoded: Path, source: str) -> None:
-    """Have a parquet file read in a process with limits of its own."""
-    require("parquet")
-    names = ",".join(_REQUIRED + _OPTIONAL + _OURS)
-    command = [sys.executable, "-P", parquet_reader.__file__, str(path.absolute()), names]
-    try:
-        with decoded.open("wb") as output:
-            subprocess.run(
-                command,
-                env=os.environ | parquet_reader.ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                timeout=parquet_reader.SECONDS,
-                check=True,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise _unreadable(source, f"that takes over {parquet_reader.SECONDS} seconds") from error
-    except subprocess.CalledProcessError as error:
-        raise _unreadable(source, f"it is damaged, or needs over {parquet_reader.MEMORY} bytes of memory") from error
-    last = _last_line(decoded)
-    if "rows" not in last:
-        raise _unreadable(source, last.get("error", "it ends early"))
-
-
-def _last_line(decoded: Path) -> dict[str, Any]:
-    with decoded.open("rb") as lines:
-        lines.seek(max(0, lines.seek(0, 2) - _LONGEST_LINE))
-        ending = lines.read().splitlines()
-    return json.loads(ending[-1]) if ending else {}
-
-
-def _unreadable(source: str, reason: str) -> LibraryError:
-    return LibraryError(f"{source} cannot be read as parquet ({reason}): give the published library or an export")
-
-
 def _carlos() -> tuple[Preset, Protocol]:
     preset = Preset.load(CARLOS)
     protocol = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")
@@ -220,8 +189,8 @@ def _measured_under(metadata: dict[str, str], source: str) -> tuple[Preset, Prot
         ) from error
 
 
-def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None) -> Row:
-    """A row of our own export."""
+def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None, scene: str) -> PublishedRow:
+    """A row of our own export, or of a pack."""
     if direction is None:
         raise LibraryError("has no Direction; take that row out")
     with np.errstate(over="ignore"):
@@ -233,8 +202,19 @@ def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None) -
         words = tuple(validation.text(word, "a trigger word") for word in row["triggers"])
         claims = {**facts.claims, "triggers": Claim(words, "import")}
         facts = dataclasses.replace(facts, claims=claims)
+    if row.get("measured_words") is not None:
+        words = validation.text(row["measured_words"], "the trigger words", validation.TEXT)
+        facts = dataclasses.replace(facts, measured_words={scene: words})
     family = validation.text(row["family"], "the family")
-    return StoredAdapter(key, name, family, (), facts), signature, validation.precision(row["precision"])
+    adapter = StoredAdapter(key, name, family, (), facts)
+    return PublishedRow(adapter, signature, validation.precision(row["precision"]), _executions(row))
+
+
+def _executions(row: dict[str, Any]) -> tuple[str, ...]:
+    digests = row.get("executions") or []
+    if not isinstance(digests, list) or len(digests) > _MOST_EXECUTIONS:
+        raise LibraryError("has executions that are no list of digests")
+    return tuple(validation.digest(one, "an Execution") for one in digests)
 
 
 def _figures(
@@ -333,18 +313,25 @@ def export_carlos(library: Library, path: Path, protocol: str = "") -> int:
     stored = library.protocols.find(protocol)
     adapters = library.adapters.all()
     signatures = library.signatures.get(stored.protocol.digest, adapters)
-    rows = [_to_row(adapters[key], signatures[key]) for key in signatures]
-    table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
-    measured_under = {"lorascope_protocol": stored.protocol.to_json(), "lorascope_preset": stored.preset.to_json()}
-    table = table.replace_schema_metadata(measured_under)
+    rows = [export_row(adapters[key], signatures[key]) for key in signatures]
+    table = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(list(export_schema().items())))
+    table = table.replace_schema_metadata(measured_under(stored.protocol, stored.preset))
     with whole(path) as partial:
         parquet.write_table(table, partial)
     return len(rows)
 
 
-def _schema(pyarrow: Any) -> Any:
+def measured_under(protocol: Protocol, preset: Preset) -> dict[str, str]:
+    """The metadata of an export: under what its rows were measured."""
+    return {"lorascope_protocol": protocol.to_json(), "lorascope_preset": preset.to_json()}
+
+
+def export_schema() -> dict[str, Any]:
+    """The columns of an export by name, with pyarrow's types."""
+    import pyarrow
+
     text, whole, real = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
-    fields = {
+    return {
         "version_id": whole, "model_id": whole, "model_name": text, "model_description": text,
         "model_nsfw_level": whole, "folder_name": text, "direction": pyarrow.list_(pyarrow.float32()),
         "strength": real, "consistency": real, "model_download_count": whole,
@@ -352,10 +339,10 @@ def _schema(pyarrow: Any) -> Any:
         "consistency_lower": real, "consistency_upper": real, "agreement_lower": real,
         "family": text, "triggers": pyarrow.list_(text), "precision": text, "figures": text,
     }  # fmt: skip
-    return pyarrow.schema(list(fields.items()))
 
 
-def _to_row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
+def export_row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
+    """What an export says of an adapter, by the names of columns."""
     signature = stored.signature
     grid = signature.grid
     return {
