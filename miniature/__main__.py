@@ -152,6 +152,20 @@ def _pack(work: Path, steps: int | None) -> None:
     print(f"{pack.pack(work, PACKAGE / 'miniature') / 1e6:.1f} MB")
 
 
+def _index(work: Path, steps: int | None) -> None:
+    """Measure every shipped adapter and ship the signatures as a pack, for `lorascope demo --ready`."""
+    from lorascope.library import Library
+    from lorascope.measure import index, load_worker
+    from lorascope.packs import draft
+    from lorascope.protocol import Preset
+
+    with Library(work / "index.db", create=True) as library:
+        index([PACKAGE / "miniature" / "adapters"], load_worker(Preset.load("miniature"), device="cpu"), library)
+        shared = draft(library, contents={"previews", "baseline", "names"}, title="The shipped world")
+        size = sum(one.size for one in shared.write(PACKAGE / "miniature" / "pack").files)
+    print(f"{size / 1e6:.1f} MB")
+
+
 def _check(work: Path, steps: int | None) -> None:
     from transformers import CLIPModel, CLIPTokenizer
 
@@ -185,6 +199,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "kept": _kept,
     "pack": _pack,
     "watchlist": _watchlist,
+    "index": _index,
     "check": _check,
 }
 

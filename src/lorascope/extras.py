@@ -11,6 +11,7 @@ from lorascope.errors import MissingExtra
 EXTRAS = {
     "measure": ("torch", "diffusers", "transformers", "accelerate"),
     "parquet": ("pyarrow",),
+    "sign": ("minisign",),
     "faiss": ("faiss",),
     "mcp": ("mcp",),
     "lab": (

@@ -12,6 +12,9 @@ from lorascope.cli import options
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the demo's files.")] = Path("demo"),
     precision: options.PrecisionName = "quick",
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Measure nothing: take over the signatures that ship, and open the page.")
+    ] = False,
     serve: Annotated[
         bool | None,
         typer.Option("--serve/--no-serve", help="Open the page at the end. Default: in a terminal."),
@@ -19,9 +22,14 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Try it on the small models that ship: measure a folder of LoRAs, ask three questions, open the page."""
-    from lorascope.cli.demonstration import demonstrate
+    if ready:
+        from lorascope.cli.sharing import unpack_world
 
-    place = demonstrate(folder, precision, as_json=as_json)
+        place = unpack_world(folder, as_json=as_json)
+    else:
+        from lorascope.cli.demonstration import demonstrate
+
+        place = demonstrate(folder, precision, as_json=as_json)
     if serve or (serve is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()):
         from lorascope.cli.listener import run
         from lorascope.server.settings import ServerSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import Any, final
@@ -32,11 +33,7 @@ def fetch(address: str, target: Path, *, insecure: bool = False, limit: int = LI
     Raises:
         LibraryError: it cannot be fetched, or is larger than the limit.
     """
-    if not insecure and not address.startswith("https://"):
-        raise LibraryError(
-            f"{address} is not encrypted, so anybody on the way can change what arrives: give its https address, or"
-            " allow that with --insecure"
-        )
+    _check_secure(address, insecure=insecure)
     until = time.monotonic() + seconds
     try:
         with _opener().open(address, timeout=_SILENCE) as answer, target.open("wb") as file:
@@ -49,10 +46,44 @@ def fetch(address: str, target: Path, *, insecure: bool = False, limit: int = LI
                     raise TimeoutError(f"{size} bytes arrived in {seconds:g} seconds")
                 file.write(chunk)
     except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        raise _unfetched(address, error) from error
+
+
+def fetch_range(address: str, first: int, size: int, *, insecure: bool = False) -> bytes:
+    """Download a part of a file.
+
+    Args:
+        address: where it is; https, or http too if ``insecure``.
+        first: the first byte.
+        size: how many.
+        insecure: allow http.
+
+    Raises:
+        LibraryError: it cannot be fetched, or the host does not send parts of files.
+    """
+    _check_secure(address, insecure=insecure)
+    request = urllib.request.Request(address, headers={"Range": f"bytes={first}-{first + size - 1}"})
+    try:
+        with _opener().open(request, timeout=_SILENCE) as answer:
+            part = answer.read(size + 1) if answer.status == HTTPStatus.PARTIAL_CONTENT else b""
+    except (OSError, HTTPException, ValueError) as error:
+        raise _unfetched(address, error) from error
+    if len(part) != size:
+        raise LibraryError(f"{address}: the host does not send parts of files: pull all of it with --all")
+    return part
+
+
+def _check_secure(address: str, *, insecure: bool) -> None:
+    if not insecure and not address.startswith("https://"):
         raise LibraryError(
-            f"{address} could not be fetched ({reason}): check the address and the connection"
-        ) from error
+            f"{address} is not encrypted, so anybody on the way can change what arrives: give its https address, or"
+            " allow that with --insecure"
+        )
+
+
+def _unfetched(address: str, error: Exception) -> LibraryError:
+    reason = getattr(error, "reason", None) or error
+    return LibraryError(f"{address} could not be fetched ({reason}): check the address and the connection")
 
 
 def _check_size(address: str, size: int, limit: int) -> None:

@@ -182,6 +182,17 @@ class Evidence:
         sql = "SELECT adapter, count(*) FROM blocks WHERE protocol = ? AND block < ? AND execution NOT LIKE '%~%'"
         return dict(self._db.rows(f"{sql} GROUP BY adapter", (protocol, end)))
 
+    def executions(self, protocol: str) -> dict[str, tuple[str, ...]]:
+        """The digests of the Executions under which each adapter was measured, by adapter key."""
+        rows = self._db.rows(
+            "SELECT DISTINCT adapter, substr(execution, 1, 10) FROM blocks WHERE protocol = ? ORDER BY 1, 2",
+            (protocol,),
+        )
+        found: dict[str, tuple[str, ...]] = {}
+        for adapter, execution in rows:
+            found[adapter] = (*found.get(adapter, ()), execution)
+        return found
+
     def distances(self, protocol: str) -> dict[str, float]:
         """How far each adapter's pictures moved on average: the distance of thumbnails, 0 to 1, by adapter key."""
         rows = self._db.rows(

@@ -161,7 +161,7 @@ class ForeignLibrary:
                         validation.whole(place, "its place", 0, PREVIEWS - 1),
                         validation.text(prompt, "its prompt", _WORDS),
                         validation.whole(seed, "its seed", -(2**63)),
-                        _webp(webp),
+                        check_webp(webp),
                     ),
                 )
 
@@ -247,7 +247,8 @@ def _path(value: object) -> str:
     return path
 
 
-def _webp(value: object) -> bytes:
+def check_webp(value: object) -> bytes:
+    """A picture: WebP by its first bytes, of bounded size."""
     if not isinstance(value, bytes) or len(value) > _LARGEST_PREVIEW:
         raise LibraryError("its picture is none, or too large")
     if value[:4] != b"RIFF" or value[8:12] != b"WEBP" or int.from_bytes(value[4:8], "little") + 8 != len(value):

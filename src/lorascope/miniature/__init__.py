@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["adapters_path", "base_path", "encoder_path", "truth"]
+__all__ = ["adapters_path", "base_path", "encoder_path", "pack_path", "truth"]
 
 _HERE = Path(__file__).parent
 
@@ -26,6 +26,11 @@ def encoder_path() -> Path:
 def adapters_path() -> Path:
     """Return the folder of the adapter files and their sidecars."""
     return _HERE / "adapters"
+
+
+def pack_path() -> Path:
+    """Return the pack with the signatures of all adapters, which `python -m miniature index` makes."""
+    return _HERE / "pack"
 
 
 def truth() -> dict[str, Any]:
