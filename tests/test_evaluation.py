@@ -11,10 +11,11 @@ import pytest
 from fakes import COLOURS, searcher, three
 
 from lorascope import extras
+from lorascope.adapters.claims import plain_text
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.errors import MissingExtra, ModelError, QueryError
 from lorascope.evaluation import Corpus, JudgedQuery, Laboratory, evaluate, load_queries
-from lorascope.evaluation.corpus import Words, plain_text
+from lorascope.evaluation.corpus import Words
 from lorascope.evaluation.experiments.main import main_findings
 from lorascope.evaluation.lineup import lineup, pairs, text_retrievers
 from lorascope.evaluation.retrievers import FILTERS, Behaviour, Hybrid, Popularity, Random, every_behaviour

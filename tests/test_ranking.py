@@ -328,7 +328,7 @@ def test_a_large_library_is_prepared_once(library: Library, preset: Preset) -> N
     assert look.ready
     assert list(dict.fromkeys(told)) == [
         "arranging the signatures of this library", "dividing the signatures into lists",
-        "building the index of this library", "encoding reference queries",
+        "building the index of this library", "encoding phrases",
     ]  # fmt: skip
     assert searcher(library).ready
 

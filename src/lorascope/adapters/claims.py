@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final, Generic, TypeVar, cast
 
+from markupsafe import Markup
+
 from lorascope.errors import HALF
 from lorascope.families import named
 
@@ -75,6 +77,18 @@ class Claims:
         if self.nsfw_level and other.nsfw_level and other.nsfw_level.value > self.nsfw_level.value:
             missing["nsfw_level"] = other.nsfw_level
         return replace(self, **missing, notes=self.notes + other.notes)
+
+
+def plain_text(html: str) -> str:
+    """HTML as text: tags go, entities become characters, white space becomes single spaces.
+
+    The one place where descriptions are cleaned.
+
+    Examples:
+        >>> plain_text("<p>Snow &amp; ice</p>")
+        'Snow & ice'
+    """
+    return " ".join(Markup(html.replace("<", " <")).striptags().split())
 
 
 def text_claim(value: object, source: str) -> Claim[str] | None:

@@ -1,5 +1,6 @@
 """Questions about the adapters of a library, answered from what was measured. None of them makes an image."""
 
+from lorascope.analysis.audit import Audit, audit
 from lorascope.analysis.comparison import BehaviourComparison, compare
 from lorascope.analysis.description import Description, Word, describe
 from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, duplicates
@@ -11,6 +12,7 @@ from lorascope.analysis.weight import Advice, Curve, CurvePoint, advise, known_c
 __all__ = [
     "FLAGS",
     "Advice",
+    "Audit",
     "BehaviourComparison",
     "Copy",
     "Curve",
@@ -22,6 +24,7 @@ __all__ = [
     "AdapterPair",
     "Word",
     "advise",
+    "audit",
     "compare",
     "describe",
     "duplicates",

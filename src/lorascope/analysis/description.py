@@ -126,15 +126,14 @@ class Scale:
     @classmethod
     def of(cls, directions: Float32[np.ndarray, "n d"], vectors: Float32[np.ndarray, "phrases d"]) -> Scale:
         """Estimate it from a library's Directions; both are rows of length 1."""
-        levels = _levels(directions, vectors)
-        medians = np.median(levels, axis=0)
-        spreads = np.maximum(1.4826 * np.median(np.abs(levels - medians), axis=0), 1e-6)
-        standings = (levels - medians) / spreads
+        found = levels(directions, vectors, vectors)
+        medians, spreads = robust_spread(found)
+        standings = (found - medians) / spreads
         return cls(vectors, medians, spreads, _least(standings.max(1), (-standings).max(1)))
 
     def telling(self, direction: Float32[np.ndarray, " d"]) -> list[tuple[int, float]]:
         """Places and standings of the phrases that tell what an adapter does, without near-synonyms of better ones."""
-        standings = (_levels(direction[None], self._vectors)[0] - self._medians) / self._spreads
+        standings = (levels(direction[None], self._vectors, self._vectors)[0] - self._medians) / self._spreads
         least = max(self.least, _TELLING * float(standings.max()))
         chosen: list[int] = []
         for place in np.argsort(-standings).tolist():
@@ -145,12 +144,28 @@ class Scale:
         return [(place, float(standings[place])) for place in chosen]
 
 
-def _levels(
-    directions: Float32[np.ndarray, "n d"], vectors: Float32[np.ndarray, "phrases d"]
-) -> Float64[np.ndarray, "n phrases"]:
-    """Cosines as Fisher's z, in which equal steps mean equal differences, less each adapter's median."""
-    scores = np.arctanh(np.clip(directions.astype(np.float64) @ vectors.T, -0.999999, 0.999999))
-    return scores - np.median(scores, axis=1, keepdims=True)
+def levels(
+    directions: Float32[np.ndarray, "n d"],
+    phrases: Float32[np.ndarray, "q d"],
+    vocabulary: Float32[np.ndarray, "phrases d"],
+) -> Float64[np.ndarray, "n q"]:
+    """Cosines with phrases as Fisher's z, in which equal steps mean equal differences.
+
+    Each adapter's median over the vocabulary is taken out. All vectors are of length 1.
+    """
+
+    def fisher(vectors: Float32[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+        return np.arctanh(np.clip(directions.astype(np.float64) @ vectors.T, -0.999999, 0.999999))
+
+    return fisher(phrases) - np.median(fisher(vocabulary), axis=1, keepdims=True)
+
+
+def robust_spread(
+    values: Float64[np.ndarray, "n q"],
+) -> tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]:
+    """The median of each column, and the median absolute deviation times 1.4826, a normal's standard deviation."""
+    medians = np.median(values, axis=0)
+    return medians, np.maximum(1.4826 * np.median(np.abs(values - medians), axis=0), 1e-6)
 
 
 def _least(best: Float64[np.ndarray, " n"], chance: Float64[np.ndarray, " n"]) -> float:

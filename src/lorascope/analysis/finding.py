@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Flag = Literal[
     "no-effect", "overpowering", "erratic", "content-bound", "unseen", "partial", "prompts-cut", "note", "gone",
-    "duplicate",
+    "duplicate", "mislabelled", "mute", "contradicted",
 ]  # fmt: skip
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 

@@ -1,20 +1,28 @@
-"""describe, duplicates, health: questions about a library, answered from what was measured."""
+"""describe, audit, duplicates, health: questions about a library, answered from what was measured."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lorascope.cli import options
 
+if TYPE_CHECKING:
+    from lorascope.library import Library
+    from lorascope.search import Searcher
+
+
+Adapters = Annotated[
+    list[str] | None, typer.Argument(help="Names, paths or starts of keys of adapters; all by default.")
+]
+
 
 def describe(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names, paths or starts of keys of adapters; all by default."),
-    ] = None,
+    adapters: Adapters = None,
     download: options.Download = False,
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
@@ -25,24 +33,64 @@ def describe(
 
     from lorascope.analysis import describe as answer
     from lorascope.cli.output import print_json, print_table
-    from lorascope.cli.progress import CacheProgress
     from lorascope.library import Library
-    from lorascope.search import Searcher, load_query_encoder
 
-    with Library(library) as opened, CacheProgress() as progress:
-        searcher = Searcher(
-            opened,
-            protocol=protocol,
-            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
-            note=progress.note,
-        )
-        keys = [opened.adapters.find(name).key for name in adapters] if adapters else None
-        described = answer(searcher, keys)
+    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        described = answer(searcher, _keys(opened, adapters))
     if as_json:
         print_json({"descriptions": [asdict(one) for one in described]})
         return
     rows = [(one.name, str(one) or "nothing stands out") for one in sorted(described, key=lambda one: one.name)]
     print_table(("adapter", "does"), rows)
+
+
+def audit(
+    adapters: Adapters = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Compare what titles, tags and descriptions say with what adapters do; list those that say something else."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from lorascope.analysis import audit as answer
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        audits = answer(searcher, _keys(opened, adapters))
+    if as_json:
+        print_json({"audits": [asdict(one) for one in audits]})
+        return
+    found = [finding for one in audits for finding in one.findings]
+    rows = [(one.name, one.flag, f"{one.seen}. {one.remedy}") for one in sorted(found, key=lambda one: one.name)]
+    if rows:
+        print_table(("adapter", "flag", "what was seen, and what it does"), rows)
+    verdicts = Counter(one.verdict for one in audits)
+    line = f"of {counted(len(audits), 'adapter')}, {verdicts['fits']} are what they say"
+    line += f"; of {verdicts['cannot be told']} it cannot be told"
+    out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def _searcher(library: Library, protocol: str, download: bool) -> Generator[Searcher]:
+    """A searcher that shows how far it is with what it has to encode."""
+    from lorascope.cli.progress import CacheProgress
+    from lorascope.search import Searcher, load_query_encoder
+
+    with CacheProgress() as progress:
+        yield Searcher(
+            library,
+            protocol=protocol,
+            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
+            note=progress.note,
+        )
+
+
+def _keys(library: Library, names: list[str] | None) -> list[str] | None:
+    return [library.adapters.find(name).key for name in names] if names else None
 
 
 def duplicates(

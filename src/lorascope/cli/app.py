@@ -21,7 +21,7 @@ for panel, verbs in (
     ("Begin", (system.demo, setup.setup, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, server.serve, server.mcp)),
-    ("Understand", (analysis.describe, analysis.duplicates, analysis.health, weight.weight)),
+    ("Understand", (analysis.describe, analysis.audit, analysis.duplicates, analysis.health, weight.weight)),
     ("Share", (packs.share, packs.pull)),
     ("Keep", (data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),

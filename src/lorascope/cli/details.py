@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorascope.adapters.claims import plain_text
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
 from lorascope.errors import LibraryError
-from lorascope.evaluation.corpus import plain_text
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.words import arms, measured_words
 from lorascope.report.words import prompt_tag

@@ -24,7 +24,9 @@ ProtocolName = Annotated[
 FlagName = Annotated[
     str,
     typer.Option(
-        "--flag", autocompletion=flag_names, help="Only adapters that health reports under this flag, or duplicate."
+        "--flag",
+        autocompletion=flag_names,
+        help="Only adapters that health, duplicates or audit report under this flag.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, max=1000, help="How many hits.")]

@@ -11,8 +11,8 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
-from markupsafe import Markup
 
+from lorascope.adapters.claims import plain_text
 from lorascope.errors import QueryError
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.library import StoredAdapter
@@ -105,14 +105,6 @@ class Corpus:
         """Rows by score, best first; rows of -inf were left out by the retriever."""
         order = np.lexsort((self.shuffled, -scores))
         return [int(row) for row in order if scores[row] > -np.inf]
-
-
-def plain_text(html: str) -> str:
-    """HTML as text: tags go, entities become characters, white space becomes single spaces.
-
-    The one place where descriptions are cleaned.
-    """
-    return " ".join(Markup(html.replace("<", " <")).striptags().split())
 
 
 def _words(adapter: StoredAdapter) -> Words:

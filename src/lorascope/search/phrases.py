@@ -69,7 +69,7 @@ class Phrases:
         try:
             for place, text in enumerate(missing):
                 if self._note is not None and len(missing) > _FEW:
-                    self._note("encoding reference queries", place, len(missing))
+                    self._note("encoding phrases", place, len(missing))
                 found[text] = _encode(self.encoder, text, encoding)
         finally:  # what an interruption has left is not lost
             if missing:
