@@ -9,8 +9,8 @@ import pytest
 from test_analysis import library_of, unit
 
 from lorascope.adapters import Claim
-from lorascope.analysis import Audit, audit
-from lorascope.analysis.audit import claimed_phrases
+from lorascope.analysis import Advice, Audit, audit
+from lorascope.analysis.audit import _contradicted, claimed_phrases
 from lorascope.analysis.description import FEWEST
 from lorascope.grid import PromptSet
 from lorascope.library import AdapterFacts, Library, StoredAdapter
@@ -87,6 +87,14 @@ def test_an_adapter_without_words_is_mute(audited: dict[str, Audit]) -> None:
 def test_a_base_model_that_its_weights_do_not_fit_is_contradicted(audited: dict[str, Audit]) -> None:
     (finding,) = audited["a004"].findings
     assert (finding.flag, finding.seen) == ("contradicted", "it is said to be made for SD 1.5, but it fits fake only")
+
+
+def test_a_weight_that_measurements_contradict_is_named() -> None:
+    advice = Advice(0.5, 0.4, 0.7, 0.3, None, 0.8, "sets in at 0.3, breaks the scene from 0.8 on")
+    said = "a weight of 1 is claimed, 0.4–0.7 is measured: sets in at 0.3, breaks the scene from 0.8 on"
+    assert _contradicted(claiming(weight=1.0), advice) == (said,)
+    assert _contradicted(claiming(weight=0.5), advice) == ()
+    assert _contradicted(claiming(weight=1.0), None) == ()
 
 
 def test_claims_become_phrases_without_what_concerns_use() -> None:

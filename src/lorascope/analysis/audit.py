@@ -22,6 +22,7 @@ from jaxtyping import Float64
 from lorascope.adapters.claims import plain_text
 from lorascope.analysis.description import FALSE_DISCOVERIES, Description, describe, levels, robust_spread
 from lorascope.analysis.finding import Finding, Flag
+from lorascope.analysis.weight import Advice, advise, known_curves
 from lorascope.families import named, title_of
 from lorascope.grid import PromptSet
 from lorascope.library import StoredAdapter
@@ -124,6 +125,7 @@ def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
     repeats = {key for key in claims if matrix.consistency_interval[matrix.places[key], 0] > 0}
     chances = {key: tried.chance(found) for key, found in tried.phrases.items() if found and key in repeats}
     fitting = _discoveries(chances)
+    curves = known_curves(searcher.library, searcher.stored.protocol.digest, adapters)
     audits: list[Audit] = []
     for one in described:
         found = tried.phrases[one.key]
@@ -133,7 +135,8 @@ def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
             verdict, reason = "cannot be told", "it does nothing that it repeats, so no words can be tried on it"
         else:
             verdict, reason = _judged(searcher, one, found)
-        contradicted = _contradicted(adapters[one.key])
+        curve = curves.get(one.key)
+        contradicted = _contradicted(adapters[one.key], advise(curve) if curve else None)
         audits.append(Audit(one.key, one.name, verdict, reason, str(one), found, chances.get(one.key), contradicted))
     return audits
 
@@ -215,24 +218,26 @@ def _described_by(searcher: Searcher, phrases: Sequence[ClaimedPhrase]) -> tuple
 
 def _judged(searcher: Searcher, description: Description, phrases: tuple[ClaimedPhrase, ...]) -> tuple[Verdict, str]:
     """The verdict on claims that do not fit, and why."""
-    mute = all(one.source == "title" for one in phrases)
     does, among = str(description), len(searcher.matrix)
     best = phrases[0] if phrases else None
     if best is not None and does and best.standing < _ABOVE and (other := _described_by(searcher, phrases)):
         place = f"for the best of its words, {best.text!r}, it is {best.rank}. of {among}"
         return "mislabelled", f"{other[0]!r} describes {other[1]}; {place}"
-    if mute:
-        return (
-            "mute",
-            f"only a title, {best.text!r}, which does not clearly say it" if best else "no title, tags or description",
-        )
+    if best is None:
+        return "mute", "no title, tags or description"
+    if all(one.source == "title" for one in phrases):
+        return "mute", f"only a title, {best.text!r}, which does not clearly say it"
     return "cannot be told", "its words describe nothing here clearly: they may be vague, foreign or a boast"
 
 
-def _contradicted(adapter: StoredAdapter) -> tuple[str, ...]:
-    """Claims about the file itself that reading it contradicts."""
-    base = adapter.claimed("base_model")
+def _contradicted(adapter: StoredAdapter, advice: Advice | None) -> tuple[str, ...]:
+    """Claims about its base model and its weight that reading and measuring contradict."""
+    said: list[str] = []
+    base, weight = adapter.claimed("base_model"), adapter.claimed("weight")
     found = named(base) if isinstance(base, str) else None
-    if found is None or found[0].name == adapter.family:
-        return ()
-    return (f"it is said to be made for {base}, but it fits {title_of(adapter.family)} only",)
+    if found is not None and found[0].name != adapter.family:
+        said.append(f"it is said to be made for {base}, but it fits {title_of(adapter.family)} only")
+    low, high = (None, None) if advice is None else (advice.low, advice.high)
+    if weight and advice is not None and low is not None and high is not None and not low <= weight <= high:
+        said.append(f"a weight of {weight:g} is claimed, {advice.range} is measured: {advice.reason}")
+    return tuple(said)
