@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from lorascope.grid import PromptSet
@@ -78,3 +79,20 @@ def until(client: TestClient, path: str, *states: str) -> Any:
         assert time.monotonic() < end, found
         time.sleep(0.01)
     return found
+
+
+@contextmanager
+def listening(app: Any) -> Generator[str]:
+    """The address of an application that listens on this machine, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        end = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)

@@ -13,7 +13,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from lorascope import __version__
-from lorascope.analysis import findings
+from lorascope.analysis import advise, findings, known_curves
 from lorascope.errors import LorascopeError
 from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol
 from lorascope.report.words import effect_words, prompt_tag, summary
@@ -92,6 +92,16 @@ class Comparison(BaseModel):
     two: str
 
 
+class Weight(BaseModel):
+    """The weight to begin with."""
+
+    name: str
+    weight: float | None = Field(description="null where it does nothing that can be told from chance.")
+    range: str = Field(description="Weights that are nearly as good.")
+    reason: str
+    claimed: float | None = Field(description="What its author recommends.")
+
+
 class LibraryFacts(BaseModel):
     """What the library holds."""
 
@@ -119,7 +129,7 @@ def server(state: SharedState) -> MCPServer[Any]:
         "lorascope", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING", subscriptions=False
     )
     reading = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for tool in (tools.search, tools.describe, tools.compare, tools.pictures, tools.library):
+    for tool in (tools.search, tools.describe, tools.compare, tools.weight, tools.pictures, tools.library):
         made.add_tool(_told(tool), annotations=reading)
     if state.settings.agents == "index":
         made.add_tool(_told(tools.index), annotations=ToolAnnotations(destructive_hint=False, open_world_hint=False))
@@ -215,6 +225,18 @@ class Tools:
             one=names[0],
             two=names[1],
         )
+
+    def weight(self, lora: Lora) -> Weight:
+        """Say at which weight to use a LoRA, if that was measured, and what its author says."""
+        with self._state.library() as library:
+            stored, adapter = self._named(library, lora)
+            curve = known_curves(library, stored.protocol.digest, [adapter.key]).get(adapter.key)
+        claimed = adapter.claimed("weight")
+        if curve is None:
+            reason = "not measured: a person can run `lorascope weight` for it"
+            return Weight(name=adapter.name, weight=claimed or 1.0, range="", reason=reason, claimed=claimed)
+        found = advise(curve)
+        return Weight(name=adapter.name, weight=found.weight, range=found.range, reason=found.reason, claimed=claimed)
 
     def pictures(
         self, lora: Lora, count: Annotated[int, Field(ge=1, le=_MOST_PICTURES, description="How many scenes.")] = 2

@@ -122,6 +122,17 @@ class PinnedCell(BaseModel):
     )
 
 
+class WeightAdvice(BaseModel):
+    """At which weight to use an adapter, by its Curve."""
+
+    weight: float | None = Field(
+        description="The one to begin with; null where it does nothing that can be told from chance.", examples=[0.7]
+    )
+    low: float | None = Field(description="The lowest weight that is nearly as good.", examples=[0.5])
+    high: float | None = Field(description="The highest one.", examples=[0.9])
+    reason: str = Field(description="Why, in words.", examples=["saturates from 0.9 on"])
+
+
 class Details(BaseModel):
     """What else a card shows of an adapter."""
 
@@ -133,13 +144,16 @@ class Details(BaseModel):
         description="What should be known of it, as in `lorascope health`; null where that is not known yet.",
         examples=[["overpowering"]],
     )
+    advice: WeightAdvice | None = Field(
+        description="At which weight to use it; null where `lorascope weight` has not measured that."
+    )
     pictures: list[PinnedCell] = Field(description="Its stored cells.")
 
 
 class HitRow(MeasuredAdapter):
     """A hit; ``score`` is None if nothing in particular was asked for."""
 
-    details: Details | None = Field(default=None, description="Words, flags and pictures, if they were asked for.")
+    details: Details | None = Field(default=None, description="Words, flags and so on, if they were asked for.")
 
     rank: int = Field(description="Its place in the whole answer, from 1 on.", examples=[1])
     score: float | None = Field(
@@ -382,7 +396,9 @@ class Health(BaseModel):
     status: Literal["ok"] = Field(description="Always `ok`; a server that cannot answer returns an error.")
     version: str = Field(description="The version of lorascope.", examples=["0.1.0"])
     adapters: int = Field(description="How many adapters are measured under the active Protocol.", examples=[26])
+    families: list[str] = Field(description="Their base families.", examples=[["miniature"]])
     protocols: int = Field(description="How many Protocols have signatures.", examples=[1])
+    revision: int = Field(description="A number that grows whenever the library changes.", examples=[7])
     work: Literal["idle", "starting", "running", "stopping"] = Field(description="What the worker is doing.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from lorascope.analysis import Curve, advise, known_curves
 from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.report.words import effect_words
 from lorascope.server.api.adapters import AdapterKey
@@ -26,15 +27,24 @@ def details(
 ) -> dict[str, dict[str, Any]]:
     """The fields of the API's `Details` of some adapters, by key. Words and flags that are not known yet are None."""
     words, findings = state.analyses.known(stored.protocol.digest)
-    pins = library.previews.pins(stored.protocol, [BARE, *(chosen := list(keys))])
+    curves = known_curves(library, stored.protocol.digest, chosen := list(keys))
+    pins = library.previews.pins(stored.protocol, [BARE, *chosen])
     return {
         key: {
             "does": None if words is None else list(words.get(key, ())),
             "flags": None if findings is None else list(dict.fromkeys(one.flag for one in findings.get(key, ()))),
+            "advice": _advice(curves.get(key)),
             "pictures": pinned_cells(key, pins, stored.protocol.digest),
         }
         for key in chosen
     }
+
+
+def _advice(curve: Curve | None) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    advice = advise(curve)
+    return {name: getattr(advice, name) for name in ("weight", "low", "high", "reason")}
 
 
 @router.post("/lookup", response_model=LookUpAnswer, responses=errors_of_change(404, 409))

@@ -20,11 +20,15 @@ router = APIRouter(tags=["facts"])
 def health(state: StateOf) -> dict[str, Any]:
     """The state of the server, and what it holds."""
     overview = state.overview()
+    with state.library() as library:
+        revision = library.version()
     return {
         "status": "ok",
         "version": __version__,
         "adapters": overview.adapters,
+        "families": list(overview.families),
         "protocols": len(overview.protocols),
+        "revision": revision,
         "work": state.work.snapshot()["state"],
     }
 

@@ -1,0 +1,114 @@
+// The sidebar tab: search LoRAs by what they do; a click puts one into the selected loader, or adds a loader.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+
+const LOADERS = { LoraLoader: ["strength_model", "strength_clip"], LoraLoaderModelOnly: ["strength_model"] };
+
+function element(tag, attributes = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), attributes);
+  made.append(...children);
+  return made;
+}
+
+async function ask(path) {
+  const answer = await api.fetchApi(`/lorascope/${path}`);
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error ?? `status ${answer.status}`);
+  return body;
+}
+
+function set(node, name, value) {
+  const widget = node.widgets?.find((one) => one.name === name);
+  if (!widget) return false;
+  widget.value = value;
+  widget.callback?.(value);
+  return true;
+}
+
+/** Put a LoRA into the selected loader, or into a new one in the middle of what is seen. */
+export function use(hit) {
+  const selected = Object.values(app.canvas.selected_nodes ?? {});
+  let node = selected.find((one) => one.widgets?.some((widget) => widget.name === "lora_name"));
+  if (!node) {
+    node = LiteGraph.createNode("LoraLoader");
+    const [x, y, width, height] = app.canvas.visible_area ?? [0, 0, 0, 0];
+    node.pos = [x + width / 2, y + height / 2];
+    app.graph.add(node);
+  }
+  set(node, "lora_name", hit.file);
+  for (const name of LOADERS[node.type] ?? ["strength_model", "strength_clip", "strength"]) set(node, name, hit.use);
+  app.graph.setDirtyCanvas(true, true);
+  return node;
+}
+
+function picture(address, text) {
+  return element("img", {
+    src: api.apiURL(`/lorascope/picture?address=${encodeURIComponent(address)}`), alt: text, loading: "lazy",
+  });
+}
+
+function card(hit) {
+  const [cell] = hit.details.pictures;
+  const name = hit.adapter.title ?? hit.adapter.name;
+  const lines = [hit.words, hit.details.does?.join("; "), hit.details.flags?.join(", ")].filter(Boolean);
+  const button = element("button", { type: "button", className: "lorascope-card", disabled: !hit.file });
+  if (cell?.bare_url) button.append(picture(cell.bare_url, `without ${name}: ${cell.prompt}`));
+  if (cell) button.append(picture(cell.url, `with ${name}: ${cell.prompt}`));
+  button.append(element("strong", { textContent: `${name} · ${hit.use}` }));
+  for (const line of lines) button.append(element("span", { textContent: line }));
+  if (!hit.file) button.append(element("span", { textContent: "not in ComfyUI's folders of LoRAs" }));
+  button.addEventListener("click", () => use(hit));
+  return button;
+}
+
+const STYLE = `
+.lorascope { display: flex; flex-direction: column; gap: 8px; padding: 8px; height: 100%; overflow: auto; }
+.lorascope input, .lorascope select { width: 100%; padding: 6px; }
+.lorascope-card { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; padding: 6px; text-align: left; cursor: pointer; }
+.lorascope-card img { width: 100%; } .lorascope-card strong, .lorascope-card span { grid-column: 1 / -1; }
+.lorascope-card:disabled { opacity: 0.5; cursor: default; }`;
+
+/** Fill the tab. */
+export function render(root) {
+  const words = element("input", { type: "search", placeholder: "rainy neon street, 90s anime" });
+  words.setAttribute("aria-label", "What the LoRA should do");
+  const family = element("select", {}, element("option", { value: "", textContent: "all architectures" }));
+  family.setAttribute("aria-label", "Architecture");
+  const status = element("p", { textContent: "Type what a LoRA should do." });
+  status.setAttribute("role", "status");
+  const list = element("div");
+  root.replaceChildren(
+    element("style", { textContent: STYLE }), element("div", { className: "lorascope" }, words, family, status, list),
+  );
+  let latest = 0;
+  const search = async () => {
+    const mine = ++latest;
+    status.textContent = "Searching …";
+    try {
+      const asked = new URLSearchParams({ q: words.value, family: family.value });
+      const page = await ask(`search?${asked}`);
+      if (mine !== latest) return;
+      list.replaceChildren(...page.hits.map(card));
+      status.textContent = page.matched || !words.value
+        ? `${page.total} LoRAs; a click loads one` : "Nothing clearly does this; these come nearest.";
+    } catch (error) {
+      if (mine === latest) { list.replaceChildren(); status.textContent = error.message; }
+    }
+  };
+  let timer;
+  words.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 400); });
+  family.addEventListener("change", search);
+  ask("health").then(
+    (health) => family.append(...health.families.map((name) => element("option", { value: name, textContent: name }))),
+    (error) => { status.textContent = error.message; },
+  );
+}
+
+app.registerExtension({
+  name: "lorascope",
+  setup() {
+    app.extensionManager.registerSidebarTab({
+      id: "lorascope", icon: "pi pi-search", title: "lorascope", tooltip: "Find LoRAs by what they do", type: "custom", render,
+    });
+  },
+});
