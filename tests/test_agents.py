@@ -93,6 +93,12 @@ def test_two_loras_are_compared(state: SharedState) -> None:
     assert "no adapter 'nothing'" in refused(state, "compare", one="redder", two="nothing")
 
 
+def test_a_weight_that_was_not_measured_is_the_author_s(state: SharedState) -> None:
+    advice = found(state, "weight", lora="glaring")
+    assert (advice["weight"], advice["claimed"]) == (0.4, 0.4)
+    assert advice["reason"].startswith("not measured")
+
+
 def test_pictures_are_images_without_and_with(state: SharedState) -> None:
     content = call(state, "pictures", lora="redder", count=1).content
     assert [one.type for one in content] == ["text", "image", "text", "image"]

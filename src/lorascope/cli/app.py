@@ -3,7 +3,7 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import analysis, data, evaluation, find, measurement, packs, server, setup, system, weight
+from lorascope.cli import analysis, annotate, data, evaluation, find, measurement, packs, server, setup, system, weight
 from lorascope.cli.verb import Verb, Verbs
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ for panel, verbs in (
     ("Find", (find.search, find.similar, find.show, find.list_, server.serve, server.mcp)),
     ("Understand", (analysis.describe, analysis.audit, analysis.duplicates, analysis.health, weight.weight)),
     ("Share", (packs.share, packs.pull)),
-    ("Keep", (data.import_, data.export, data.remove, data.verify)),
+    ("Keep", (annotate.annotate, data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:
