@@ -146,6 +146,14 @@ def _kept(work: Path, steps: int | None) -> None:
     (work / "kept.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
+def _flux(work: Path, steps: int | None) -> None:
+    from miniature import autoencoder, flux
+    from miniature.pools import Pool
+
+    first, pool = PACKAGE / "miniature" / "base", Pool.load(work / "steady.npz")
+    flux.train(autoencoder.encode(first / "vae", pool.images), pool, first, work / "flux", steps or 3000)
+
+
 def _pack(work: Path, steps: int | None) -> None:
     from miniature import pack
 
@@ -200,6 +208,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "pack": _pack,
     "watchlist": _watchlist,
     "index": _index,
+    "flux": _flux,
     "check": _check,
 }
 

@@ -260,7 +260,7 @@ def test_a_missing_base_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_a_base_of_another_family_is_refused(bases: dict[str, Path]) -> None:
-    message = "is a StableDiffusionPipeline, preset family 'sdxl': families measured are miniature, sd15, sd2, sdxl"
+    message = "is a StableDiffusionPipeline, preset family 'sdxl': families measured are .*miniature, .*sdxl"
     with pytest.raises(ModelError, match=message):
         DiffusionGenerator(preset_for("sdxl", bases["sd15"]))
 

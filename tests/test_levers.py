@@ -249,7 +249,7 @@ def test_a_machine_that_cannot_compile_says_so(base: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(DiffusionGenerator, "_denoise", broken)
     compiled = DiffusionGenerator(preset_for("sdxl", base, steps=1), compiled=True)
-    with pytest.raises(ModelError, match=r"(?s)the UNet cannot be compiled here \(.*\): leave out --compile"):
+    with pytest.raises(ModelError, match=r"(?s)the denoiser cannot be compiled here \(.*\): leave out --compile"):
         compiled.render(PROMPTS[:1], SEEDS[:1])
 
 

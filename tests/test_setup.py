@@ -119,7 +119,7 @@ def test_after_setup_index_sorts_every_file_without_a_path(home: Path, tmp_path:
         "illustrious": ["dots", "ink", "quiet"], "pony": ["foal"], "noobai-vpred": ["noob"], "sd15": ["old"],
     }  # fmt: skip
     reasons = {Path(one.path).stem: one.reason for one in planned.refused}
-    assert reasons["flux"] == "made for FLUX.1: FLUX.1 cannot be measured yet"
+    assert reasons["flux"] == "made for FLUX.1: no checkpoint of FLUX.1 was found: give --preset flux-dev and --base"
     assert reasons["rain"] == "made for SDXL (animagine): no preset ships for animagine: give --preset and --base"
     assert sorted(reasons) == ["flux", "rain"]
 

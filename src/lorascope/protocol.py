@@ -19,9 +19,10 @@ from lorascope.grid import Grid, PromptSet
 TriggerPolicy = Literal["adapter", "both", "none"]
 AlternativePolicy = Literal["all", "common", "first", "none"]
 NoiseRule = Literal["cell", "batch-4"]
+Offload = Literal["", "none", "parts", "blocks"]
 
 
-_BEFORE = {"alternatives": "all", "quality": "", "guidance_rescale": 0.0}
+_BEFORE = {"alternatives": "all", "quality": "", "guidance_rescale": 0.0, "sequence_length": 0}
 """What the first libraries did where a Protocol has had a field since."""
 
 
@@ -62,6 +63,7 @@ class Protocol:
     alternatives: AlternativePolicy = "all"
     quality: str = ""
     guidance_rescale: float = 0.0
+    sequence_length: int = 0
 
     @cached_property
     def digest(self) -> str:
@@ -139,6 +141,7 @@ class Thresholds:
 
 
 _MOST_THREADS = 4096
+_MOST_TOKENS = 4096
 _PAPER = Thresholds(strength_max=9.8, consistency_min=0.041)
 _PAPER_MODELS = ("stabilityai/stable-diffusion-xl-base-1.0", "openai/clip-vit-base-patch32")
 
@@ -180,6 +183,7 @@ class Preset:
     steps: int
     guidance: float
     guidance_rescale: float = 0.0
+    sequence_length: int = 0
     quality: str = ""
     negative_prompt: str = ""
     width: int
@@ -198,6 +202,7 @@ class Preset:
     batch: int = 8
     dtype: str = "float16"
     threads: int = 0
+    offload: Offload = ""
     strength_max: float = float("inf")
     consistency_min: float = float("-inf")
 
@@ -224,6 +229,7 @@ class Preset:
         for field, most, words in (
             ("threads", _MOST_THREADS, "for all there are"),
             ("guidance_rescale", 1, "for none"),
+            ("sequence_length", _MOST_TOKENS, "for what the pipeline takes"),
         ):
             if not 0 <= (value := getattr(self, field)) <= most:
                 raise ProtocolError(f"preset {self.name!r}: {field} is {value}: it must be 0, {words}, to {most}")
@@ -318,6 +324,7 @@ _CHOICES = {
     "triggers": get_args(TriggerPolicy),
     "alternatives": get_args(AlternativePolicy),
     "noise": get_args(NoiseRule),
+    "offload": get_args(Offload),
 }
 
 

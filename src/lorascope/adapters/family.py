@@ -245,7 +245,7 @@ def _settle(evidence: _Evidence, spoken: list[str]) -> tuple[str, str]:
         if not evidence.odd:
             return (spoken[0] if spoken else "unknown"), ""
         # a width that no known architecture has cannot be one of theirs, whatever the header says
-        known = "miniature" if "miniature" in spoken else "unknown"
+        known = next((name for name in spoken if not _row(name).marks), "unknown")
         return known, "" if known != "unknown" else f"no known architecture gives {evidence.odd!r} its shape"
     if chosen := next((name for name in spoken if name in candidates), None):
         return chosen, ""

@@ -1,4 +1,4 @@
-"""The names that the FLUX and SD 3 authors' own code gives to the modules of diffusers' transformers.
+"""The names that the authors' own code of FLUX, SD 3 and Z-Image gives to the modules of diffusers' transformers.
 
 Their checkpoints join q, k and v (and, in FLUX's single blocks, the first half of the feed-forward) in one
 weight; diffusers keeps them apart. An adapter of the joined weight acts on each part through its own rows.
@@ -54,6 +54,35 @@ _FLUX_ENDS: Final = {
     "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
     "final_layer.linear": "proj_out",
 }
+_FLUX2_DOUBLE: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: modules for name, modules in _FLUX_DOUBLE.items() if name.startswith(("img_attn", "txt_attn"))},
+    "img_mlp.0": ("ff.linear_in",),
+    "img_mlp.2": ("ff.linear_out",),
+    "txt_mlp.0": ("ff_context.linear_in",),
+    "txt_mlp.2": ("ff_context.linear_out",),
+}
+_FLUX2_SINGLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "linear1": ("attn.to_qkv_mlp_proj",),
+    "linear2": ("attn.to_out",),
+}
+_FLUX2_ENDS: Final = {
+    "img_in": "x_embedder",
+    "txt_in": "context_embedder",
+    "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
+    "time_in.out_layer": "time_guidance_embed.timestep_embedder.linear_2",
+    "guidance_in.in_layer": "time_guidance_embed.guidance_embedder.linear_1",
+    "guidance_in.out_layer": "time_guidance_embed.guidance_embedder.linear_2",
+    "single_stream_modulation.lin": "single_stream_modulation.linear",
+    "double_stream_modulation_img.lin": "double_stream_modulation_img.linear",
+    "double_stream_modulation_txt.lin": "double_stream_modulation_txt.linear",
+    "final_layer.linear": "proj_out",
+}
+_NEXT_DIT: Final[Mapping[str, tuple[str, ...]]] = {
+    "attention.qkv": ("attention.to_q", "attention.to_k", "attention.to_v"),
+    "attention.out": ("attention.to_out.0",),
+}
+"""Z-Image in its authors' names; the rest of its modules is called the same in diffusers."""
+_NEXT_DIT_BLOCKS: Final = ("layers", "noise_refiner", "context_refiner")
 _SD3_BLOCK: Final[Mapping[str, tuple[str, ...]]] = {
     "x_block.attn.qkv": _ATTENTION,
     "context_block.attn.qkv": _ADDED,
@@ -79,10 +108,14 @@ _SD3_ENDS: Final = {
 
 
 def transformer_aliases(shapes: Shapes) -> Aliases:
-    """Yield the original names of a FLUX or SD 3 transformer's modules, with the rows that each one owns."""
+    """Yield the original names of a transformer's modules, with the rows that each one owns."""
     single = _numbers("single_transformer_blocks", shapes)
     double = _numbers("transformer_blocks", shapes)
-    if single:
+    if "double_stream_modulation_img.linear" in shapes:
+        yield from _blocks("double_blocks", "transformer_blocks", double, _FLUX2_DOUBLE, shapes)
+        yield from _blocks("single_blocks", "single_transformer_blocks", single, _FLUX2_SINGLE, shapes)
+        yield from _ends(_FLUX2_ENDS, shapes)
+    elif single:
         yield from _blocks("double_blocks", "transformer_blocks", double, _FLUX_DOUBLE, shapes)
         yield from _blocks("single_blocks", "single_transformer_blocks", single, _FLUX_SINGLE, shapes)
         yield from _ends(_FLUX_ENDS, shapes)
@@ -90,6 +123,8 @@ def transformer_aliases(shapes: Shapes) -> Aliases:
         yield from _blocks("joint_blocks", "transformer_blocks", double, _SD3_BLOCK, shapes)
         yield from _ends(_SD3_ENDS, shapes)
         yield from _context_modulation(double, shapes)
+    for blocks in _NEXT_DIT_BLOCKS:
+        yield from _blocks(blocks, blocks, _numbers(blocks, shapes), _NEXT_DIT, shapes)
     if "norm_out.linear" in shapes:
         yield "final_layer.adaLN_modulation.1", (_swapped("norm_out.linear", shapes),)
 

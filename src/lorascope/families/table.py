@@ -15,11 +15,13 @@ class Lineage:
         name: Such as "illustrious".
         spellings: How headers, sites and folders begin its name, in lower case and without punctuation.
         marks: What shows it in a file; most lineages have the same names and shapes and show in nothing.
+        pipeline: The class of diffusers that runs it, if it is not the architecture's.
     """
 
     name: str
     spellings: tuple[str, ...]
     marks: tuple[Mark, ...] = ()
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,18 @@ class Architecture:
     lineages: tuple[Lineage, ...] = ()
 
     @property
+    def pipelines(self) -> tuple[str, ...]:
+        """The classes of diffusers that run it, or one of its lineages."""
+        return tuple(filter(None, (self.pipeline, *(lineage.pipeline for lineage in self.lineages))))
+
+    @property
     def components(self) -> tuple[str, ...]:
         """The parts of the pipeline that an adapter may change."""
         return (self.denoiser, *self.text_encoders)
 
 
 _DIFFUSION: Final = "lorascope.generators.diffusion:DiffusionGenerator"
+_PIPELINE: Final = "lorascope.generators.pipeline:PipelineGenerator"
 _TWO_CLIPS: Final = ("text_encoder", "text_encoder_2")
 _THREE: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -150,7 +158,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             ),
             *marks((), r"te2_text_model_.*", r"te3_.*"),
         ),
-        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", original=True, like=("sdxl",),
+        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", generator=_PIPELINE, original=True, like=("sdxl",),
         lineages=(
             Lineage(
                 "sd3.5-large", ("sd35large", "stablediffusion35large"),
@@ -169,7 +177,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.flux_like(19, 38), *m.flux_modulation(19, 38),
             *marks((), r"te2_encoder_block_.*", r"te3_.*"),
         ),
-        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", original=True, like=("sdxl", "sd3"),
+        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", generator=_PIPELINE, original=True, like=("sdxl", "sd3"),
         lineages=(
             Lineage("control", ("flux1cannydev", "flux1depthdev"), marks((128,), "img_in", "x_embedder")),
             Lineage("fill", ("flux1fill", "fluxfill"), marks((384,), "img_in", "x_embedder")),
@@ -182,15 +190,15 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
         "chroma", "Chroma", ("chroma",),
         (*m.flux_like(19, 38), *marks((), r"distilled_guidance_layer_.*")),
-        pipeline="ChromaPipeline", like=("flux",),
+        pipeline="ChromaPipeline", original=True, generator=_PIPELINE, like=("flux",),
     ),
     Architecture(
         "flux2", "FLUX.2", ("flux2",), (*m.FLUX2_DEV, *m.FLUX2_KLEIN_9B, *m.FLUX2_KLEIN_4B),
-        pipeline="Flux2Pipeline",
+        pipeline="Flux2Pipeline", original=True, generator=_PIPELINE,
         lineages=(
             Lineage("dev", ("flux2d", "flux2dev"), m.FLUX2_DEV),
-            Lineage("klein-9b", ("flux2klein9b",), m.FLUX2_KLEIN_9B),
-            Lineage("klein-4b", ("flux2klein4b",), m.FLUX2_KLEIN_4B),
+            Lineage("klein-9b", ("flux2klein9b",), m.FLUX2_KLEIN_9B, "Flux2KleinPipeline"),
+            Lineage("klein-4b", ("flux2klein4b",), m.FLUX2_KLEIN_4B, "Flux2KleinPipeline"),
         ),
     ),
     Architecture(
@@ -212,7 +220,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *marks((3072,), m.JOINT, r"transformer_blocks_#_(?:img|txt)_(?:mlp_net_0_proj|mod_1)", blocks=60),
             *marks((12288,), r"transformer_blocks_#_(?:img|txt)_mlp_net_2", blocks=60),
         ),
-        pipeline="QwenImagePipeline",
+        pipeline="QwenImagePipeline", generator=_PIPELINE,
         lineages=(Lineage("edit", ("qwenimageedit", "qwenedit")),),
     ),
     Architecture(
@@ -221,7 +229,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.next_dit(3840, 30), *marks((256,), r"layers_#_adaLN_modulation_0"),
             *marks((10240,), r"layers_#_feed_forward_w2"),
         ),
-        pipeline="ZImagePipeline",
+        pipeline="ZImagePipeline", original=True, generator=_PIPELINE,
         lineages=(Lineage("turbo", ("zimageturbo",)), Lineage("base", ("zimagebase",))),
     ),
     Architecture(

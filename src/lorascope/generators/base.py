@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from lorascope.adapters import Delta
+from lorascope.generators.memory import MemoryPlan
 from lorascope.protocol import Execution
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -29,6 +30,11 @@ class Generator(Protocol):
     @property
     def execution(self) -> Execution:
         """How it works right now."""
+        ...
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """Which parts of the base are on the device when, and what that takes."""
         ...
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:

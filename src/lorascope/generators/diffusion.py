@@ -10,23 +10,23 @@ import copy
 import inspect
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 
 from lorascope.adapters import Delta
-from lorascope.errors import ModelError
+from lorascope.generators.execution import compiling, deterministic, execution
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
+from lorascope.generators.memory import MemoryPlan
 from lorascope.generators.noise import starting_noise
+from lorascope.generators.placement import Placement
 from lorascope.generators.pristine import PristineWeights
 from lorascope.generators.texts import Text, Texts
 from lorascope.protocol import Execution, Preset
 
 _DECODED_PIXELS = 2**20
 """Decoded at once: one image of 1024 px fills a GPU, and the decoder needs gigabytes for each."""
-_ROOM = 8 * 2**30
-"""What working takes beside the weights, for two images of 1024 px and a good deal more."""
 
 
 @final
@@ -48,8 +48,7 @@ class DiffusionGenerator:
         Raises:
             ModelError: the base is not here, incomplete, or of a family this generator cannot run.
         """
-        torch.backends.cudnn.deterministic = True  # the same Execution has to give the same bits
-        torch.backends.cudnn.benchmark = False
+        deterministic()
         self._preset = preset
         self.family = preset.family
         self._device = torch.device(device)
@@ -58,14 +57,11 @@ class DiffusionGenerator:
         self._pipe = pipe
         self._scheduler = pipe.scheduler
         self.digest = digest(pipe)
-        roomy = _roomy(pipe, self._device)
         self._denoiser = denoiser(pipe)
-        for module in (self._denoiser, pipe.vae):
-            module.to(self._device)
-        self._texts = Texts(pipe, self._device, resident=roomy)
-        copies = self._device if roomy else torch.device("cpu")
-        self._weights = PristineWeights(components(pipe), device=self._device, copies=copies)
         self._batch = batch or preset.batch
+        self._placement = Placement(pipe, self._device, preset, self._batch)
+        self._texts = Texts(pipe, self._device, self._placement.encoding)
+        self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
         if compiled:
             self._denoiser.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
 
@@ -77,20 +73,13 @@ class DiffusionGenerator:
     @property
     def execution(self) -> Execution:
         """Device, dtype, batch layout, threads and library versions."""
-        import diffusers
-        import transformers
+        dtype = self._denoiser.dtype
+        return execution(self._preset, self._device, dtype, self._batch, compiled=self._compiled)
 
-        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
-        return Execution(
-            device=name,
-            dtype=str(self._denoiser.dtype).removeprefix("torch."),
-            batch=self._batch,
-            block_size=self._preset.block_size,
-            threads=torch.get_num_threads() if self._device.type == "cpu" else 0,
-            compiled=self._compiled,
-            versions=f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
-            f"transformers {transformers.__version__}",
-        )
+    @property
+    def memory(self) -> MemoryPlan:
+        """Which parts are on the device when, and what that takes."""
+        return self._placement.plan
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:
         """The base model's own value of a weight of the UNet or a text encoder."""
@@ -126,7 +115,7 @@ class DiffusionGenerator:
         noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
         guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
         texts = self._texts.encode([*guided, *map(preset.text, prompts)])
-        with _compiling() if self._compiled else nullcontext():
+        with compiling() if self._compiled else nullcontext():
             latents = self._denoise(noise, texts, generators)
         return self._decode(latents)
 
@@ -191,24 +180,3 @@ def rescaled(guided: torch.Tensor, with_text: torch.Tensor, share: float) -> tor
     axes = tuple(range(1, guided.ndim))
     scaled = guided * (with_text.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
     return share * scaled + (1 - share) * guided
-
-
-@contextmanager
-def _compiling() -> Generator[None]:
-    """Compilers are missing on many machines, and fail when the UNet is first used."""
-    from torch._dynamo.exc import TorchDynamoException
-
-    try:
-        yield
-    except TorchDynamoException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the UNet cannot be compiled here ({reason:.200}): leave out --compile") from error
-
-
-def _roomy(pipe: Any, device: torch.device) -> bool:
-    """Whether the device holds a second UNet and idle text encoders beside what it works with."""
-    if device.type != "cuda":
-        return True
-    allowed = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
-    held = (denoiser(pipe), pipe.vae, *components(pipe).values())
-    return allowed >= sum(weight.nbytes for module in held for weight in module.parameters()) + _ROOM

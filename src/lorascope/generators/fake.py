@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lorascope.adapters import Delta
+from lorascope.generators.memory import MemoryPlan
 from lorascope.generators.pristine import PristineWeights
 from lorascope.protocol import Execution, Preset
 
@@ -55,6 +56,11 @@ class FakeGenerator:
             device="fake", dtype="float32", batch=self._batch, block_size=self._preset.block_size,
             threads=1, compiled=False, versions="fake 1",
         )  # fmt: skip
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """Nothing worth mentioning."""
+        return MemoryPlan("none", copies=True, peak=0)
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:
         """The one weight."""

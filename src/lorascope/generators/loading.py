@@ -29,6 +29,8 @@ _SINGLE_FILES = {
 }
 """Where the configuration of a family's single-file checkpoints is."""
 SINGLE_FILE = ".safetensors"
+_CHANNELS_LAST = 4
+"""Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
 _V_PREDICTION = "prediction_type=v_prediction"
 
@@ -49,7 +51,8 @@ def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> An
     for module in (pipe.vae, *components(pipe).values()):
         module.eval().requires_grad_(requires_grad=False)
     for module in (pipe.vae, denoiser(pipe)):
-        module.to(memory_format=torch.channels_last)
+        if all(weight.ndim <= _CHANNELS_LAST for weight in module.parameters()):  # not video autoencoders
+            module.to(memory_format=torch.channels_last)
     return pipe
 
 
@@ -60,7 +63,7 @@ def components(pipe: Any) -> dict[str, nn.Module]:
 
 def denoiser(pipe: Any) -> Any:
     """The part that removes the noise: a U-Net, or a transformer."""
-    return next(iter(components(pipe).values()))
+    return getattr(pipe, "unet", None) or pipe.transformer
 
 
 def working_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -102,7 +105,7 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
             pipe = _single_file(preset, base, options) if isinstance(base, Path) else _repository(base, options)
     kind = type(pipe).__name__
     row = architecture(preset.family)
-    if row is None or not row.generator or row.pipeline != kind:
+    if row is None or not row.generator or kind not in row.pipelines:
         known = ", ".join(sorted(row.name for row in ARCHITECTURES if row.generator))
         raise ModelError(f"{preset.base} is a {kind}, preset family {preset.family!r}: families measured are {known}")
     return pipe

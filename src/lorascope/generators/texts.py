@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -25,31 +25,27 @@ class Text:
 class Texts:
     """A pipeline's text encoders and what they made of the prompts so far.
 
-    Every prompt is encoded by itself, so that the result does not depend on what else is in the batch. Where the
-    device's memory is small, the encoders wait in CPU memory; they always work on the device, so the bits are the same.
+    Every prompt is encoded by itself, so that the result does not depend on what else is in the batch.
     """
 
-    def __init__(self, pipe: Any, device: torch.device, *, resident: bool) -> None:
+    def __init__(self, pipe: Any, device: torch.device, encoding: Callable[[], AbstractContextManager[None]]) -> None:
         """Take over a pipeline's text encoders.
 
         Args:
             pipe: a pipeline of diffusers.
             device: where they work.
-            resident: whether they may stay there between uses.
+            encoding: has them there while it is open.
         """
         self._pipe = pipe
         self._device = device
-        encoders = (getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2"))
-        self._encoders = [encoder for encoder in encoders if encoder is not None]
-        self._rests_on = device if resident else torch.device("cpu")
-        self._move(self._rests_on)
+        self._encoding = encoding
         self._kept: OrderedDict[str, Text] = OrderedDict()
 
     def encode(self, prompts: Sequence[str]) -> list[Text]:
         """Every prompt, in order; those that are not known yet are encoded."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
         if missing:
-            with self._at_work():
+            with self._encoding():
                 self._kept |= {prompt: self._encode(prompt) for prompt in missing}
         found = [self._kept[prompt] for prompt in prompts]
         while len(self._kept) > _KEPT:
@@ -64,18 +60,6 @@ class Texts:
             yield
         finally:
             self._kept = bare
-
-    @contextmanager
-    def _at_work(self) -> Generator[None]:
-        try:
-            self._move(self._device)
-            yield
-        finally:
-            self._move(self._rests_on)
-
-    def _move(self, device: torch.device) -> None:
-        for encoder in self._encoders:
-            encoder.to(device)
 
     def _encode(self, prompt: str) -> Text:
         # A negative prompt of "" is embedded as such or zeroed, as the model's own configuration says.

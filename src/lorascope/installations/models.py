@@ -75,7 +75,7 @@ def read_pipeline(folder: Path, location: str = "") -> Checkpoint | None:
         location: What ``--base`` takes instead of the folder, such as a name on the Hugging Face hub.
     """
     kind = _json(folder / "model_index.json").get("_class_name")
-    rows = [row.name for row in ARCHITECTURES if row.pipeline and row.pipeline == kind]
+    rows = [row.name for row in ARCHITECTURES if kind in row.pipelines]
     if not rows:
         return None
     width = _json(folder / "unet" / "config.json").get("cross_attention_dim")

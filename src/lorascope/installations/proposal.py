@@ -19,6 +19,14 @@ _PRESETS: Final[Mapping[tuple[str, str], str]] = {
     ("sdxl/noobai", ""): "noobai",
     ("sdxl/noobai", "v"): "noobai-vpred",
     ("sdxl/pony", ""): "pony",
+    ("flux/dev", ""): "flux-dev",
+    ("flux/schnell", ""): "flux-schnell",
+    ("flux2/klein-4b", ""): "flux2-klein",
+    ("sd3/sd3.5-medium", ""): "sd35-medium",
+    ("sd3/sd3.5-large", ""): "sd35-large",
+    ("z-image/turbo", ""): "z-image-turbo",
+    ("qwen-image", ""): "qwen-image",
+    ("chroma", ""): "chroma",
 }
 """The preset for a kind of checkpoint, and what it predicts."""
 
@@ -58,7 +66,8 @@ def reason_against(kind: str) -> str:
         return "their architecture is unknown"
     if row is None or not row.generator:
         return f"{title_of(name)} cannot be measured yet"
-    presets = {preset for (other, _), preset in _PRESETS.items() if other.startswith(f"{name}/{lineage}".rstrip("/"))}
+    wanted = f"{name}/{lineage}".rstrip("/")
+    presets = {preset for (other, _), preset in _PRESETS.items() if other == wanted or other.startswith(f"{wanted}/")}
     if not presets:
         return f"no preset ships for {lineage or title_of(name)}: give --preset and --base"
     return f"no checkpoint of {lineage or title_of(name)} was found: give --preset {min(presets)} and --base"

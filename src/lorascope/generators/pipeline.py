@@ -1,0 +1,156 @@
+"""Any text-to-image pipeline of diffusers, driven through its own call.
+
+FLUX, SD 3.5, Qwen-Image, Z-Image, Chroma and their kin differ in how they pack latents, mask prompts and guide, and
+their pipelines know all that. Lorascope changes three things: prompts are encoded once (`PromptCache`), each cell's
+noise comes from a generator of its own, and images stay tensors.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+
+from lorascope.adapters import Delta
+from lorascope.errors import ModelError
+from lorascope.generators.embeddings import PromptCache
+from lorascope.generators.execution import compiling, deterministic, execution
+from lorascope.generators.loading import components, denoiser, digest, load_pipeline
+from lorascope.generators.memory import MemoryPlan
+from lorascope.generators.placement import Placement
+from lorascope.generators.pristine import PristineWeights
+from lorascope.protocol import Execution, Preset
+
+
+@final
+class PipelineGenerator:
+    """A resident pipeline of diffusers; adapters are merged into its weights and taken out again."""
+
+    def __init__(
+        self, preset: Preset, *, device: str = "cpu", batch: int = 0, compiled: bool = False, download: bool = False
+    ) -> None:
+        """Load the preset's base model (arguments and errors as in `DiffusionGenerator`)."""
+        deterministic()
+        if preset.noise != "cell":
+            raise ModelError(f"preset {preset.name!r}: noise is {preset.noise!r}: {preset.family} needs 'cell'")
+        self._preset = preset
+        self.family = preset.family
+        self._device = torch.device(device)
+        self._compiled = compiled
+        self._batch = batch or preset.batch
+        pipe = load_pipeline(preset, self._device, download=download)
+        self._pipe = pipe
+        self.digest = digest(pipe)
+        self._denoiser = denoiser(pipe)
+        self._placement = Placement(pipe, self._device, preset, self._batch)
+        self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
+        self._prompts = PromptCache(pipe, self._device, self._placement.encoding)
+        self._own_noise()
+        pipe.set_progress_bar_config(disable=True)
+        if hasattr(pipe.vae, "enable_slicing"):
+            pipe.vae.enable_slicing()  # one image at a time: the decoder needs gigabytes for each
+        if compiled:
+            self._denoiser.compile(dynamic=False)
+        self._options = self._call_options()
+
+    @property
+    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Every weight of the denoiser and the text encoders by component and name."""
+        return self._weights.shapes
+
+    @property
+    def execution(self) -> Execution:
+        """Device, dtype, batch layout, threads and library versions."""
+        dtype = self._denoiser.dtype
+        return execution(self._preset, self._device, dtype, self._batch, compiled=self._compiled)
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """Which parts are on the device when, and what that takes."""
+        return self._placement.plan
+
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """The base model's own value of a weight of the denoiser or a text encoder."""
+        return self._weights.untouched(target)
+
+    def cut(self, prompts: Sequence[str]) -> int:
+        """How many of these prompts are longer than the tokenizer that reads most takes."""
+        tokenizers = [part for name, part in self._pipe.components.items() if name.startswith("tokenizer") and part]
+        limits = [min(part.model_max_length, self._options.get("max_sequence_length", 2**31)) for part in tokenizers]
+        limit = max(limits)
+        tokenizer = tokenizers[limits.index(limit)]
+        texts = [self._preset.text(prompt) for prompt in prompts]
+        return sum(len(ids) > limit for ids in tokenizer(texts, verbose=False).input_ids)
+
+    def with_batch(self, batch: int) -> PipelineGenerator:
+        """The same resident model, rendering in batches of another size."""
+        other = copy.copy(self)
+        other._batch = batch
+        return other
+
+    @contextmanager
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
+        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
+        with ExitStack() as stack:
+            if any(component.startswith("text_encoder") for component, _ in delta.targets):
+                stack.enter_context(self._prompts.anew())
+            stack.enter_context(self._weights.with_component(delta, scale))
+            yield
+
+    @torch.inference_mode()
+    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
+        """Render one batch of cells, float32 in 0..1 (see :class:`lorascope.generators.base.Generator`)."""
+        return self._call(prompts, seeds, "pt").to(self._device, torch.float32).clamp(0, 1)
+
+    @torch.inference_mode()
+    def latents(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+        """The latents of one batch, as the pipeline returns them."""
+        return self._call(prompts, seeds, "latent")
+
+    def _call(self, prompts: Sequence[str], seeds: Sequence[int], output: str) -> torch.Tensor:
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        texts = list(map(self._preset.text, prompts))
+        with compiling() if self._compiled else nullcontext():
+            return self._pipe(prompt=texts, generator=generators, output_type=output, **self._options).images
+
+    def _call_options(self) -> dict[str, Any]:
+        """What the pipeline's call is given beside prompts and noise: as far as it takes it."""
+        preset, known = self._preset, inspect.signature(self._pipe.__call__).parameters
+        options: dict[str, Any] = {
+            "height": preset.height, "width": preset.width, "num_inference_steps": preset.steps
+        }  # fmt: skip
+        embedded = bool(getattr(self._denoiser.config, "guidance_embeds", False))
+        true = "true_cfg_scale" in known and not embedded
+        options["true_cfg_scale" if true else "guidance_scale"] = preset.guidance
+        if embedded and preset.negative_prompt:
+            raise ModelError(
+                f"preset {preset.name!r}: negative_prompt does nothing with guidance that is embedded: leave it out"
+            )
+        if not embedded and preset.guidance > 1 and "negative_prompt" in known:
+            options["negative_prompt"] = preset.negative_prompt
+        if preset.sequence_length:
+            options["max_sequence_length"] = preset.sequence_length
+        if unknown := sorted(options.keys() - known):
+            raise ModelError(f"preset {preset.name!r}: {type(self._pipe).__name__} takes no {unknown[0]}: leave it out")
+        return options
+
+    def _own_noise(self) -> None:
+        """Have noise drawn in float32 whatever the working dtype, so that it belongs to the seed alone."""
+        drawn = self._pipe.prepare_latents
+        signature = inspect.signature(drawn)
+
+        def prepare(*args: Any, **options: Any) -> Any:
+            given = signature.bind(*args, **options)
+            dtype = given.arguments["dtype"]
+            given.arguments["dtype"] = torch.float32
+            found = drawn(*given.args, **given.kwargs)
+            parts = found if isinstance(found, tuple) else (found,)
+            parts = tuple(part.to(dtype) if part.is_floating_point() else part for part in parts)
+            return parts if isinstance(found, tuple) else parts[0]
+
+        self._pipe.prepare_latents = prepare
