@@ -154,6 +154,12 @@ def _flux(work: Path, steps: int | None) -> None:
     flux.train(autoencoder.encode(first / "vae", pool.images), pool, first, work / "flux", steps or 3000)
 
 
+def _flux_adapters(work: Path, steps: int | None) -> None:
+    from miniature import flux_adapters
+
+    flux_adapters.train_all(work / "flux", work / "flux-adapters", steps or flux_adapters.STEPS)
+
+
 def _pack(work: Path, steps: int | None) -> None:
     from miniature import pack
 
@@ -209,6 +215,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "watchlist": _watchlist,
     "index": _index,
     "flux": _flux,
+    "flux-adapters": _flux_adapters,
     "check": _check,
 }
 

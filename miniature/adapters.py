@@ -100,7 +100,7 @@ def train(pipe: StableDiffusionXLPipeline, entry: Entry, steps: int, batch: int,
     quiet(entry.seed)
     rng = np.random.default_rng([entry.seed, *entry.stem.encode()])
     images, scenes, shown = pictures(entry, rng)
-    latents = _encode(pipe.vae, images)
+    latents = encoded(pipe.vae, images)
     diffusion = Diffusion(pipe)
     changes = {path: Change(layer, entry.algo, entry.rank) for path, layer in targets(pipe, entry)}
     parameters = [p for change in changes.values() for p in change.parameters()]
@@ -137,7 +137,8 @@ def _caption(scene: Scene, shown: bool, entry: Entry, rng: np.random.Generator) 
 
 
 @torch.no_grad()
-def _encode(vae: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
+def encoded(vae: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
+    """The latents of pictures, as the denoiser sees them."""
     return vae.encode(to_tensor(images)).latents * vae.config.scaling_factor
 
 

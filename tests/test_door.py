@@ -132,8 +132,9 @@ def test_an_execution_is_all_of_its_fields(field: str) -> None:
 
 def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
     assert presets() == [
-        "carlos-2025", "illustrious", "miniature", "noobai", "noobai-vpred", "pony", "sd15", "sdxl-fast",
-        "sdxl-lightning", "sdxl-paper",
+        "carlos-2025", "chroma", "flux-dev", "flux-schnell", "flux2-klein", "illustrious", "miniature", "noobai",
+        "noobai-vpred", "pony", "qwen-image", "sd15", "sd35-large", "sd35-medium", "sdxl-fast", "sdxl-lightning",
+        "sdxl-paper", "z-image-turbo",
     ]  # fmt: skip
     for name in presets():
         preset = Preset.load(name)
@@ -198,7 +199,7 @@ def test_a_missing_value_or_file_is_named(tmp_path: Path) -> None:
         Preset.load(tmp_path / "mine.toml")
     with pytest.raises(
         ProtocolError,
-        match="no preset 'sdxl': use carlos-2025, illustrious, .*, sdxl-paper, or the path of a .toml file",
+        match="no preset 'sdxl': use carlos-2025, chroma, .*, sdxl-paper, .*, or the path of a .toml file",
     ):
         Preset.load("sdxl")
 

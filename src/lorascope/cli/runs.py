@@ -203,6 +203,7 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
     for chosen in (cost for cost in total if cost.precision == precision):
         _print_longest(chosen)
         out.print(f"At {precision}: about {_time(chosen.hours)} at {chosen.seconds_per_cell:.3f} s a cell.")
+        out.print(f"Memory that the base model takes, estimated: {chosen.memory}.", soft_wrap=True)
 
 
 def _time(hours: float) -> str:

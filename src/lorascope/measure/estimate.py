@@ -39,7 +39,7 @@ class CostEstimate:
     """The cost of measuring the adapters that are not known yet to one Precision, bare cells included.
 
     ``copies`` counts files that look the same as another one, which are measured once; ``refused`` are the files that
-    would be left out.
+    would be left out. ``memory`` is what the base model takes of the device's memory, in words.
     """
 
     precision: str
@@ -51,6 +51,7 @@ class CostEstimate:
     each: tuple[Share, ...]
     copies: int = 0
     refused: tuple[Refusal, ...] = ()
+    memory: str = ""
 
 
 def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
@@ -66,6 +67,7 @@ def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
         each=tuple(share for cost in costs for share in cost.each),
         copies=sum(cost.copies for cost in costs),
         refused=tuple(refusal for cost in costs for refusal in cost.refused),
+        memory="; ".join(dict.fromkeys(cost.memory for cost in costs)),
     )
 
 
@@ -93,7 +95,9 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Co
         cells = sum(share.cells for share in each) + bare
         size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
         found.append(
-            CostEstimate(name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each, *left)
+            CostEstimate(
+                name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each, *left, cost.memory
+            )
         )
     return found
 

@@ -182,7 +182,8 @@ class LocalWorker:
             images = self._render(cells, "")
             dims = sum(encoder.images(images).shape[1] for encoder in self._encoders.values())
         seconds = (time.perf_counter() - began) / len(cells)
-        return CellCost(seconds, dims * 2, 3 * THUMBNAIL**2, len(webp(to_pixels(images[:1])[0], PREVIEW)))
+        preview = len(webp(to_pixels(images[:1])[0], PREVIEW))
+        return CellCost(seconds, dims * 2, 3 * THUMBNAIL**2, preview, str(self._generator.memory))
 
 
 def _stored(embeddings: Float32[np.ndarray, "n d"]) -> Float16[np.ndarray, "n d"]:

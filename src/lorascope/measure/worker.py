@@ -44,12 +44,16 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one cell takes: seconds, and bytes of its embeddings, its thumbnail, and a preview where one is kept."""
+    """What one cell takes: seconds, and bytes of its embeddings, its thumbnail, and a preview where one is kept.
+
+    ``memory`` says what the base model takes of the device's memory, as estimated; "" where that is not known.
+    """
 
     seconds: float
     embeddings: int
     thumbnail: int
     preview: int
+    memory: str = ""
 
 
 @runtime_checkable
