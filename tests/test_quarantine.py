@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import tint
+from serving import serving
+from typer.testing import CliRunner
 
+from lorascope.cli.app import app
 from lorascope.errors import LibraryError
 from lorascope.library import Library, merge, verify
 from lorascope.library.codec import columns
@@ -291,3 +294,16 @@ def test_a_damaged_source_leaves_my_library_readable(seed: int, source: Path, li
     assert not any(
         math.isnan(x) for s in library.protocols.all() for x in library.signatures.strengths(s.protocol.digest).values()
     )
+
+
+def test_people_see_where_a_signature_came_from(source: Path, library: Library) -> None:
+    merge(source, library)
+    library.close()
+    told = CliRunner().invoke(app, ["show", "red", "--library", str(library.path)]).stdout
+    assert f"from the evidence of {source} (20" in " ".join(told.split())
+    data = json.loads(CliRunner().invoke(app, ["show", "red", "--library", str(library.path), "--json"]).stdout)
+    assert f"{source} (20" in json.dumps(data)
+    with serving(library.path) as client:
+        (row,) = [one for one in client.get("/api/v1/adapters").json()["adapters"] if one["adapter"]["name"] == "red"]
+        assert (row["origin"].startswith(f"{source} (20"), row["claimed"]) == (True, False)
+        assert "measured from the evidence of" in client.get(f"/adapters/{row['adapter']['key']}").text

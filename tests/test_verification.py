@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import tint
+from serving import serving
 from typer.testing import CliRunner
 
 from lorascope.cli.app import app
@@ -161,6 +163,65 @@ def test_what_only_the_other_file_kept_over_a_power_cut_is_named_and_fetched_bac
         assert all(one.what.endswith("is lost, its evidence is not") for one in verify(library, repair=True))
         assert verify(library) == []
         assert len(library.signatures.matrix(library.protocols.find().protocol.digest)) == len(before[0])
+
+
+READS: dict[str, tuple[str, Callable[[Library], object]]] = {
+    "a search": ("UPDATE signatures SET strength = strength + 1", lambda one: one.signatures.matrix(active(one))),
+    "a map": ("UPDATE signatures SET direction = zeroblob(48)", lambda one: one.signatures.matrix(active(one))),
+    "names": ("UPDATE adapters SET name = 'other'", lambda one: one.adapters.labels([1, 2])),
+    "a list": ("UPDATE adapters SET family = 'other'", lambda one: one.adapters.all()),
+    "facts": ("UPDATE adapters SET facts = '{}'", lambda one: one.adapters.claimed("title")),
+    "paths": ("UPDATE files SET path = path || 'x'", lambda one: one.adapters.all()),
+    "known files": ("UPDATE files SET size = 1", lambda one: one.adapters.stamps()),
+    "Protocols": ("UPDATE protocols SET origin = 'elsewhere'", lambda one: one.protocols.all()),
+    "the mean": (
+        "UPDATE protocols SET baseline_mean = zeroblob(48)",
+        lambda one: one.protocols.baseline_mean(active(one)),
+    ),
+    "runs": ("UPDATE runs SET outcome = NULL", lambda one: one.runs.all()),
+    "Executions": ("UPDATE executions SET fields = '{}'", lambda one: one.protocols.execution(executions(one)[0])),
+}
+
+
+def active(library: Library) -> str:
+    """The digest of the active Protocol."""
+    (digest,) = library.databases[0].row("SELECT digest FROM protocols")
+    return digest
+
+
+def executions(library: Library) -> list[str]:
+    """The digests of all Executions."""
+    return [digest for (digest,) in library.databases[0].rows("SELECT digest FROM executions")]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_every_read_that_meets_damage_says_so(read: str, copy: Path) -> None:
+    statement, ask = READS[read]
+    damage(copy, statement)
+    with (
+        Library(copy) as library,
+        pytest.raises(LibraryError, match="is damaged: `lorascope verify` names all that is"),
+    ):
+        ask(library)
+
+
+@pytest.mark.parametrize("path", ["/", "/map", "/?q=red", "/api/v1/adapters", "/api/v1/search?q=red", "/api/v1/map"])
+def test_every_page_that_meets_damage_says_so(path: str, copy: Path) -> None:
+    damage(copy, "UPDATE signatures SET consistency = consistency / 2")
+    with serving(copy) as client:
+        answer = client.get(path)
+    assert answer.status_code >= 400
+    assert "is damaged" in answer.text
+
+
+def test_a_row_that_is_gone_is_not_written_to_silently(copy: Path, tmp_path: Path) -> None:
+    with Library(copy) as library:
+        with pytest.raises(LibraryError, match="run 99 is gone, so its end is not recorded"):
+            library.runs.finish(99, {})
+        with pytest.raises(LibraryError, match="has no Protocol 0123456789 any more"):
+            library.protocols.put_baseline_mean("0123456789", np.zeros(4, np.float32), 4)
+        with pytest.raises(LibraryError, match="has no adapter sha256:0 any more"):
+            library.remove("sha256:0")
 
 
 def test_the_verb_names_what_rotted_and_fails(copy: Path) -> None:

@@ -100,9 +100,22 @@ def test_links_out_of_the_named_folders_are_reported_and_not_followed(tmp_path: 
     assert sorted(error.path.name for error in reported) == ["file.safetensors", "folder"]
     for error in reported:
         target = error.path.resolve()
-        assert str(error).endswith(f"it links to {target}, outside of the folders that are named. Name that place, too")
+        assert str(error).endswith(
+            f"it links to {target}, outside of the folders that are named. Name that place, too, or use --follow-links"
+        )
     both = [path.name for path in scan([tmp_path / "mine", tmp_path / "other" / "deep"])]
     assert both == ["x.safetensors", "z.safetensors"]
+
+
+def test_links_out_of_the_folders_are_followed_where_that_is_asked(tmp_path: Path) -> None:
+    lay(tmp_path, "mine/x.safetensors", "other/y.safetensors", "other/deep/z.safetensors")
+    (tmp_path / "mine" / "folder").symlink_to(tmp_path / "other" / "deep")
+    (tmp_path / "mine" / "file.safetensors").symlink_to(tmp_path / "other" / "y.safetensors")
+    (tmp_path / "other" / "deep" / "back").symlink_to(tmp_path / "mine")
+    reported: list[UnreadableAdapter] = []
+    files = scan([tmp_path / "mine"], reported.append, follow_links=True)
+    assert [path.name for path in files] == ["file.safetensors", "x.safetensors", "z.safetensors"]
+    assert reported == []
 
 
 def test_sft_is_an_ending_of_adapters(tmp_path: Path) -> None:

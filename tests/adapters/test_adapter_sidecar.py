@@ -263,3 +263,27 @@ def test_an_absurd_number_of_words_is_ignored_and_named(words: list[str], tmp_pa
 def test_a_sidecar_that_is_a_device_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "x.civitai.info").symlink_to("/dev/zero")
     assert sidecar_claims(tmp_path / "x.safetensors").notes == ("x.civitai.info ignored: not a regular file",)
+
+
+def test_a_sidecar_that_links_to_another_folder_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x.json").write_text('{"description": "secret"}')
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras" / "x.json").symlink_to(tmp_path / "secret" / "x.json")
+    claims = sidecar_claims(tmp_path / "loras" / "x.safetensors")
+    assert claims.description is None
+    assert claims.notes == (
+        f"x.json ignored: it links to {tmp_path / 'secret' / 'x.json'}, which is in another folder",
+    )
+
+
+def test_a_sidecar_of_a_linked_adapter_is_read_beside_the_file(tmp_path: Path) -> None:
+    """The Hugging Face cache keeps files under their digests and links to them."""
+    for name in ("blobs", "snapshots"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "blobs" / "1").write_text('{"description": "ink"}')
+    (tmp_path / "blobs" / "2").touch()
+    (tmp_path / "snapshots" / "x.json").symlink_to(tmp_path / "blobs" / "1")
+    (tmp_path / "snapshots" / "x.safetensors").symlink_to(tmp_path / "blobs" / "2")
+    claims = sidecar_claims(tmp_path / "snapshots" / "x.safetensors")
+    assert claims.description is not None

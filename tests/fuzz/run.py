@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz.targets import TARGETS, changed
+from fuzz.targets import TARGETS
 from lorascope.errors import LorascopeError
 
 
@@ -24,7 +24,7 @@ def round_of(name: str, seed: int, folder: Path) -> Iterator[str]:
         place = folder / str(number)
         place.mkdir()
         path = place / f"changed{target.suffix}"
-        path.write_bytes(changed(data, draw))
+        path.write_bytes(target.change(data, draw))
         try:
             target.read(path)
         except LorascopeError:

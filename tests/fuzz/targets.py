@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lorascope.adapters import read_adapter
+from fuzz.changes import changed, changed_rows
+from fuzz.http import PIECES, REQUESTS, ask
+from fuzz.libraries import import_evidence, import_library, open_evidence, open_library, write_evidence, write_library
+from lorascope.adapters import peft_config, read_adapter
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.encoders.pictures import embed_picture
 from lorascope.evaluation.queries import load_queries
 from lorascope.grid import PromptSet
-from lorascope.library import AdapterFacts, ForeignLibrary, Library, StoredAdapter, published
+from lorascope.library import published
 from lorascope.protocol import Preset
 
 SIDECAR = {
@@ -36,6 +38,35 @@ class Target:
     make: Callable[[Path], None]
     read: Callable[[Path], object]
     weight: int = 10
+    change: Callable[[bytes, np.random.Generator], bytes] = changed
+
+
+SIDECARS: dict[str, object] = {
+    ".json": SIDECAR,
+    ".metadata.json": {
+        "model_name": "Ink", "modelDescription": "x", "tags": ["ink"], "base_model": "SDXL 1.0",
+        "preview_nsfw_level": 1, "usage_tips": '{"strength_range": "0.6-0.8"}', 
+        "civitai": {"id": 1, "modelId": 2, "trainedWords": ["ink"]},
+    },
+    ".swarm.json": {"__metadata__": {"modelspec.title": "Ink", "modelspec.trigger_phrase": "ink", "x": 1}},
+    ".safetensors.rgthree-info.json": {
+        "name": "Ink", "strengthMin": 0.5, "strengthMax": 1, "trainedWords": [{"word": "ink", "user": True}],
+        "baseModel": "SDXL 1.0", "raw": {"civitai": {"id": 1, "model": {"name": "Ink", "tags": ["ink"], "nsfw": True}}},
+    },
+    ".civitai.info": {
+        "id": 1, "modelId": 2, "trainedWords": ["ink, wash"], "baseModel": "Pony", "nsfwLevel": 4,
+        "model": {"name": "Ink", "description": "<p>x</p>", "tags": ["ink"], "nsfw": False},
+    },
+    ".cm-info.json": {
+        "ModelId": 1, "VersionId": 2, "ModelName": "Ink", "ModelDescription": "x", "Nsfw": False, "Tags": ["ink"],
+        "BaseModel": "SDXL 1.0", "TrainedWords": ["ink"],
+    },
+    " whole model.json": {
+        "id": 1, "name": "Ink", "tags": ["ink"], "nsfwLevel": 1,
+        "modelVersions": [{"id": 2, "name": "v1", "trainedWords": ["ink"], "files": [{"hashes": {"SHA256": "00"}}]}],
+    },
+}  # fmt: skip
+"""A good sidecar of each kind, by the ending of its name."""
 
 
 def _adapter(path: Path) -> None:
@@ -49,30 +80,23 @@ def _adapter(path: Path) -> None:
     path.write_bytes(len(raw).to_bytes(8, "little") + raw + data)
 
 
-def _with_sidecar(path: Path) -> object:
-    beside = path.with_name("lora.safetensors")
+def _sidecar(ending: str) -> Target:
+    def read(path: Path) -> object:
+        beside = path.with_name("lora.safetensors")
+        _adapter(beside)
+        path.replace(path.with_name("lora" + ending.split()[-1].removeprefix("model")))
+        return read_adapter(beside)
+
+    good = json.dumps(SIDECARS[ending])
+    return Target(".json", lambda path: path.write_text(good, "utf-8") and None, read)
+
+
+def _config(path: Path) -> object:
+    """Peft's settings, without which its file says nothing of alpha."""
+    beside = path.with_name("adapter_model.safetensors")
     _adapter(beside)
-    path.replace(beside.with_suffix(".json"))
-    return read_adapter(beside)
-
-
-def _library(path: Path) -> None:
-    preset = Preset.load("carlos-2025")
-    protocol = preset.protocol(base_digest="b", encoder="e", encoder_digest="e")
-    with Library(path, create=True) as library:
-        library.protocols.add(protocol, preset)
-        adapters = [
-            StoredAdapter(f"sha256:{n:064x}", f"a{n}", "sdxl", (f"/a{n}.safetensors",), AdapterFacts())
-            for n in range(20)
-        ]
-        library.adapters.add(adapters, {})
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode = DELETE")
-
-
-def _foreign(path: Path) -> None:
-    with ForeignLibrary(path) as library:
-        library.check()
+    path.replace(path.with_name("adapter_config.json"))
+    return peft_config(beside)
 
 
 def _parquet(path: Path) -> None:
@@ -91,6 +115,10 @@ def _embedded(path: Path) -> object:
     return embed_picture(path, FakeEncoder())
 
 
+def _bytes(data: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(data) and None
+
+
 def _shipped(folder: str, name: str) -> Callable[[Path], None]:
     import lorascope
 
@@ -104,8 +132,21 @@ def _image(kind: str) -> Callable[[Path], None]:
 
 TARGETS = {
     "header": Target(".safetensors", _adapter, read_adapter, 40),
-    "sidecar": Target(".json", lambda path: path.write_text(json.dumps(SIDECAR), "utf-8") and None, _with_sidecar, 40),
-    "database": Target(".db", _library, _foreign, 10),
+    **{f"sidecar{ending}": _sidecar(ending) for ending in SIDECARS},
+    "peft": Target(".json", lambda path: path.write_text('{"r": 4, "lora_alpha": 8}', "utf-8") and None, _config),
+    **{
+        f"{name}, {what}": Target(".db", make, read, 6, change)
+        for name, make, read in (
+            ("library", write_library, import_library),
+            ("evidence", write_evidence, import_evidence),
+            ("own library", write_library, open_library),
+            ("own evidence", write_evidence, open_evidence),
+        )
+        for what, change in (("bytes", changed), ("rows", changed_rows))
+    },
+    **{
+        name: Target(".http", _bytes(said), ask, 30, partial(changed, pieces=PIECES)) for name, said in REQUESTS.items()
+    },
     "parquet": Target(".parquet", _parquet, _published, 1),
     "preset": Target(".toml", _shipped("presets", "sdxl-paper.toml"), Preset.load, 40),
     "prompts": Target(".toml", _shipped("prompts", "query.toml"), PromptSet.load, 20),
@@ -117,27 +158,3 @@ TARGETS = {
     "webp": Target(".webp", _image("WEBP"), _embedded, 20),
 }
 """Every kind of file that a stranger may have made; the weight is about how many are read in the same time."""
-
-
-def changed(data: bytes, draw: np.random.Generator) -> bytes:
-    """A file with a few bytes changed, cut, repeated or put in the place of others, or with a number made huge."""
-    found = bytearray(data)
-    for _ in range(int(draw.integers(1, 6))):
-        if not found:
-            break
-        place, size = int(draw.integers(len(found))), int(draw.integers(1, 40))
-        kind = int(draw.integers(6))
-        if kind == 0:
-            found[place] ^= int(draw.integers(1, 256))
-        elif kind == 1:
-            del found[place : place + size]
-        elif kind == 2:
-            found[place:place] = found[place : place + size]
-        elif kind == 3:
-            found[place : place + size] = draw.integers(0, 256, size, np.uint8).tobytes()
-        elif kind == 4:
-            words = (b"999999999999999999999", b"-1", b"null", b"[]", b"{}", b'"\\ud800"', b"NaN", b"1e999", b"\0")
-            found[place : place + size] = words[int(draw.integers(len(words)))]
-        else:
-            del found[place:]
-    return bytes(found)

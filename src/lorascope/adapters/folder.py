@@ -16,7 +16,7 @@ CANDIDATES: Final = (*ADAPTERS, ".pt", ".ckpt", ".bin", ".pth")
 Report = Callable[[UnreadableAdapter], None]
 
 
-def scan(paths: Iterable[Path], report: Report | None = None) -> Iterator[Path]:
+def scan(paths: Iterable[Path], report: Report | None = None, *, follow_links: bool = False) -> Iterator[Path]:
     """Yield every file that may be an adapter, each once, in sorted order.
 
     Folders are searched to any depth. Links are followed, to files and to folders, as long as they stay in the
@@ -28,11 +28,13 @@ def scan(paths: Iterable[Path], report: Report | None = None) -> Iterator[Path]:
             missing: opening it says why.
         report: Called with an error that says what is left out (a folder that cannot be read, a link that leads
             elsewhere), why, and what to do; by default it is passed over.
+        follow_links: Follow links that lead out of the folders, too.
     """
     seen: set[tuple[int, int]] = set()
     given: set[Path] = set()
     listed = list(paths)
-    roots = tuple(os.path.realpath(path) for path in listed if _is_given_folder(path))
+    folders = [os.path.realpath(path) for path in listed if _is_given_folder(path)]
+    roots = None if follow_links else tuple(folders)
     for path in listed:
         if _is_given_folder(path):
             for found in _walk(path, seen, report or _ignore, roots):
@@ -55,7 +57,7 @@ def _ignore(_error: UnreadableAdapter) -> None:
     return
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...]) -> Iterator[Path]:
+def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...] | None) -> Iterator[Path]:
     """Search one folder and those below it, with a stack instead of recursion: folders can be very deep."""
     stack = [os.fspath(folder)]
     while stack:
@@ -75,16 +77,16 @@ def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple
         stack.extend(entry.path for entry in reversed(entries) if _is_folder(entry, report))
 
 
-def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...], report: Report) -> bool:
-    """Tell whether an entry is, or links to, something in one of the folders that are named."""
-    if not entry.is_symlink():
+def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...] | None, report: Report) -> bool:
+    """Tell whether an entry is, or links to, something in one of the folders that are named; None stands for any."""
+    if roots is None or not entry.is_symlink():
         return True
     target = os.path.realpath(entry.path)
     if any(target == root or target.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
         return True
     if _is_folder(entry, report) or entry.name.lower().endswith(CANDIDATES):
         reason = f"it links to {target}, outside of the folders that are named"
-        report(UnreadableAdapter(Path(entry.path), reason, "Name that place, too"))
+        report(UnreadableAdapter(Path(entry.path), reason, "Name that place, too, or use --follow-links"))
     return False
 
 

@@ -48,7 +48,7 @@ def sidecar_claims(path: Path) -> Claims:
     for name, read, is_site in _SIDECARS:
         sidecar = path.with_name((path.name if name.startswith(".safetensors.") else path.stem) + _tail(name))
         try:
-            content = _load(sidecar)
+            content = _load(sidecar, path)
             found = read(content, sidecar.name, path) if content is not None else Claims()
         except (OSError, ValueError, RecursionError, AdapterError) as error:
             found = Claims(notes=(f"{sidecar.name} ignored: {error}",))
@@ -72,7 +72,7 @@ def peft_config(path: Path) -> dict[str, object] | None:
     try:
         if not beside.is_file() or not (path.name == "adapter_model.safetensors" or _is_alone(path)):
             return None
-        content = _load(beside)
+        content = _load(beside, path)
     except (OSError, ValueError, RecursionError) as error:
         reason = f"the adapter_config.json beside it, which has its alpha, cannot be read: {error}"
         raise MalformedAdapter(path, reason, "Download both files again") from error
@@ -88,14 +88,16 @@ def _tail(name: str) -> str:
     return name.removeprefix(".safetensors")
 
 
-def _load(path: Path) -> Fields | None:
-    """Return the content of a sidecar, or None if there is none."""
+def _load(path: Path, adapter: Path) -> Fields | None:
+    """Return the content of a sidecar, or None if there is none. What it links to must be beside the adapter's file."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")
+    if path.is_symlink() and path.resolve().parent not in (path.parent.resolve(), adapter.resolve().parent):
+        raise ValueError(f"it links to {path.resolve()}, which is in another folder")
     with path.open("rb") as file:
         raw = file.read(MAX_SIDECAR + 1)
     if len(raw) > MAX_SIDECAR:

@@ -113,6 +113,7 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
         ),
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
+        ("where", stored.provenance, ""),
         *([("trigger words", words.removeprefix(", ") or "none", "")] if _from_file(adapter.key) else []),
     ]
     out.print()

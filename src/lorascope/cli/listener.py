@@ -16,9 +16,6 @@ from lorascope.protocol import Preset
 from lorascope.server.settings import ServerSettings, is_loopback
 
 _VARIABLE = "LORASCOPE_TOKEN"
-_MOST_CONNECTIONS = 256
-_WAIT_SECONDS = 5
-"""How long a request may go on after Ctrl-C."""
 
 
 def chosen_token(host: str, file: Path | None) -> tuple[str, bool]:
@@ -54,18 +51,14 @@ def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) 
     import uvicorn
 
     from lorascope.server import create_app
-    from lorascope.server.connection import Connection
+    from lorascope.server.connection import configure
 
     if settings.preset:
         Preset.load(settings.preset)  # a wrong name should not wait for the first run to be told
     listening = _listen(settings.host, settings.port)
     with err.status("opening the library"):
         app = create_app(settings)
-    config = uvicorn.Config(
-        app, http=Connection, log_level="warning", access_log=False, server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=_WAIT_SECONDS,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configure(app))
     app.state.lorascope.ending = lambda: server.should_exit
     address = _address(settings.host, listening.getsockname()[1])
     out.print(f"lorascope is at {address}  (Ctrl-C ends it)", soft_wrap=True, highlight=False)

@@ -13,6 +13,7 @@ def inspect(
     digest: Annotated[
         bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, which reads the whole file.")
     ] = False,
+    follow_links: options.FollowLinks = False,
     as_json: options.Json = False,
 ) -> None:
     """Show what adapter files are, from their headers: format, base family, ranks, trigger words, and all-zero files.
@@ -35,7 +36,7 @@ def inspect(
     rows: list[dict[str, Any]] = []
     refused: list[Refusal] = []
 
-    for path in scan(paths, lambda error: refused.append(refusal(error))):
+    for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
         try:
             adapter = read_adapter(path)
             row = {
@@ -79,6 +80,7 @@ def index(
     compiled: options.Compile = False,
     until: options.Until = None,
     partial: options.Partial = False,
+    follow_links: options.FollowLinks = False,
     dry_run: options.DryRun = False,
     download: options.Download = False,
     library: options.LibraryPath = None,
@@ -102,7 +104,7 @@ def index(
         "strength_max": max_strength, "consistency_min": min_consistency,
     }  # fmt: skip
     Precision.named(precision)
-    planned = plans(paths or (), preset, base, changes)
+    planned = plans(paths or (), preset, base, changes, follow_links=follow_links)
     check_library(library)
     for plan in planned.each:
         check_models(plan.preset, download=download)

@@ -136,6 +136,9 @@ Until = Annotated[
 Partial = Annotated[
     bool, typer.Option("--partial", help="Also measure adapters of which only some modules match the base model.")
 ]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links that lead out of the folders that are named, too.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Render a few images and show what a run would take. Nothing is stored.")
 ]

@@ -36,11 +36,13 @@ class Plans:
         each: The presets with their files.
         refused: Files that no preset is for.
         notes: Lines for folders that are not there.
+        follow_links: Whether links that lead out of the folders are followed.
     """
 
     each: Sequence[Plan]
     refused: Sequence[Refusal] = ()
     notes: Sequence[str] = ()
+    follow_links: bool = False
 
 
 def configured_folders() -> tuple[list[Path], list[str]]:
@@ -56,7 +58,9 @@ def configured_folders() -> tuple[list[Path], list[str]]:
     return there, notes
 
 
-def plans(paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, Any]) -> Plans:
+def plans(
+    paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, Any], *, follow_links: bool = False
+) -> Plans:
     """Choose presets for files: the one that is named, or by the config file for each kind of adapter.
 
     Args:
@@ -64,6 +68,7 @@ def plans(paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, A
         preset: A shipped name or a file; "" if the command names none.
         base: A base model; "" if the command names none.
         changes: Other fields of the preset, as for `chosen_preset`.
+        follow_links: Follow links that lead out of the folders, too.
 
     Raises:
         UsageError: No path is given, and no config file names one that is there.
@@ -78,20 +83,23 @@ def plans(paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, A
             raise UsageError("no folder is named: give one, or run `lorascope setup` once, which looks for yours")
     if preset or base or not config.assignments:
         base = base or next((one.base for one in config.assignments if one.preset == preset), "")
-        return Plans([Plan(chosen_preset(preset or DEFAULT, base=base, **changes), paths)], notes=notes)
+        only = Plan(chosen_preset(preset or DEFAULT, base=base, **changes), paths)
+        return Plans([only], notes=notes, follow_links=follow_links)
     chosen = {one: chosen_preset(one.preset, base=one.base, **changes) for one in config.assignments}
-    sorted_files, refused = _sorted(paths, config.assignments)
-    return Plans([Plan(chosen[one], files) for one, files in sorted_files.items() if files], refused, notes)
+    sorted_files, refused = _sorted(paths, config.assignments, follow_links=follow_links)
+    return Plans(
+        [Plan(chosen[one], files) for one, files in sorted_files.items() if files], refused, notes, follow_links
+    )
 
 
 def _sorted(
-    paths: Iterable[Path], assignments: Sequence[Assignment]
+    paths: Iterable[Path], assignments: Sequence[Assignment], *, follow_links: bool
 ) -> tuple[dict[Assignment, list[Path]], list[Refusal]]:
     """Each file goes to the assignment of its kind; what cannot be read goes to the first, which says why."""
     by_kind = {kind: one for one in reversed(assignments) for kind in one.adapters}
     found: dict[Assignment, list[Path]] = {one: [] for one in assignments}
     refused: list[Refusal] = []
-    for path in scan(paths, lambda error: refused.append(refusal(error))):
+    for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
         try:
             kind = kind_of(read_adapter(path))
         except AdapterError:

@@ -137,7 +137,10 @@ def measure(
             library.refusals.add(refused)
         for plan in plans.each:
             worker = loaded(plan.preset, **how)
-            one = followed(list(plan.paths), worker, library, precision=precision, partial=partial, until=until)
+            one = followed(
+                list(plan.paths), worker, library, precision=precision, partial=partial, until=until,
+                follow_links=plans.follow_links,
+            )  # fmt: skip
             del worker  # before the next one's models are loaded
             outcome = outcome.plus(one)
         new = without(outcome.refused, before)
@@ -187,7 +190,10 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
         if not (place or default_path()).exists():
             place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
         library = opening.enter_context(Library(place, create=True))
-        costs = [estimate(loaded(plan.preset, **how), library, plan.paths) for plan in plans.each]
+        costs = [
+            estimate(loaded(plan.preset, **how), library, plan.paths, follow_links=plans.follow_links)
+            for plan in plans.each
+        ]
     total = [total_cost(each) for each in zip(*costs, strict=True)]
     if as_json:
         print_json([dataclasses.asdict(cost) for cost in total])

@@ -79,15 +79,17 @@ class Adapters:
         return self._read("WHERE key IN (SELECT value FROM json_each(?))", [json.dumps(list(keys))])
 
     def _read(self, where: str, values: list[str]) -> dict[str, StoredAdapter]:
-        rows = self._db.rows(
-            "SELECT key, name, family, facts, (SELECT json_group_array(path) FROM files WHERE adapter = id)"
-            f" FROM adapters {where} ORDER BY name, key",
-            values,
-        )
-        return {
-            key: StoredAdapter(key, name, family, tuple(sorted(json.loads(paths))), AdapterFacts.from_json(facts))
-            for key, name, family, facts, paths in rows
-        }
+        whole = f"json_array(json_group_array(path), min({self._db.intact('files')}))"
+        columns = f"key, name, family, facts, (SELECT {whole} FROM files WHERE adapter = id)"
+        found: dict[str, StoredAdapter] = {}
+        with self._db.decoding("adapters"):
+            for key, name, family, facts, files in self._db.intact_rows(
+                "adapters", columns, f"{where} ORDER BY name, key", values
+            ):
+                paths, intact = json.loads(files)
+                self._db.check(intact is None or intact, f"a path of {name}")
+                found[key] = StoredAdapter(key, name, family, tuple(sorted(paths)), AdapterFacts.from_json(facts))
+        return found
 
     def find(self, text: str) -> StoredAdapter:
         """One adapter by key, start of its key, name, or path; or by the name of another file that holds it.
@@ -137,8 +139,9 @@ class Adapters:
 
     def labels(self, ids: Iterable[int]) -> dict[int, tuple[str, str, str]]:
         """Key, name and base family of adapters by the library's numbers of them, of those that are still there."""
-        sql = "SELECT id, key, name, family FROM adapters WHERE id IN (SELECT value FROM json_each(?))"
-        return {number: tuple(labels) for number, *labels in self._db.rows(sql, [json.dumps(list(ids))])}
+        where = "WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._db.intact_rows("adapters", "id, key, name, family", where, [json.dumps(list(ids))])
+        return {number: tuple(labels) for number, *labels in rows}
 
     def members(self, family: str = "", folder: Path | None = None) -> Int64[np.ndarray, " n"]:
         """Numbers of the adapters of a base family, under a folder, or both; in ascending order."""
@@ -148,14 +151,15 @@ class Adapters:
             where.append("id IN (SELECT adapter FROM files WHERE path >= ? AND path < ?)")
             values += [inside, inside[:-1] + chr(ord(os.sep) + 1)]
         sql = f"SELECT group_concat(id) FROM (SELECT id FROM adapters WHERE {' AND '.join(where or ['1'])} ORDER BY id)"
-        return numbers(self._db.row(sql, values)[0])
+        with self._db.decoding("adapters"):
+            return numbers(self._db.row(sql, values)[0])
 
     def stamps(self) -> dict[str, tuple[str, int, int]]:
         """Key, size and mtime_ns of every known path."""
-        rows = self._db.rows("SELECT path, key, size, mtime_ns FROM files JOIN adapters ON adapter = id")
+        rows = self._db.intact_rows("files", "path, key, size, mtime_ns", "JOIN adapters ON adapter = id", [])
         return {path: (key, size, mtime_ns) for path, key, size, mtime_ns in rows}
 
     def claimed(self, claim: str) -> dict[str, Any]:
         """What is claimed of each adapter under one name, such as ``nsfw_level``, where anything is."""
-        sql = "SELECT key, json_extract(facts, ?1) FROM adapters WHERE json_extract(facts, ?1) IS NOT NULL"
-        return dict(self._db.rows(sql, [f"$.claims.{claim}.value"]))
+        rows = self._db.intact_rows("adapters", "key, json_extract(facts, ?)", "", [f"$.claims.{claim}.value"])
+        return {key: value for key, value in rows if value is not None}

@@ -7,14 +7,14 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from lorascope.errors import LibraryError, printable
+from lorascope.errors import LibraryError, ProtocolError, printable
 from lorascope.library.locks import lock_holder
-from lorascope.library.schema import VERSION, VERSIONS
+from lorascope.library.schema import EARLIER, VERSION, VERSIONS
 from lorascope.library.seals import intact, seal, seal_rows, sealed_tables
 
 _PAGE_SIZE = 16384  # suits 2 KB directions and 32 KB blocks
@@ -74,6 +74,18 @@ class Database:
         self.check(all(intact for intact, *_ in rows), f"a row of {table}")
         return [row[1:] for row in rows]
 
+    @contextmanager
+    def decoding(self, table: str) -> Generator[None]:
+        """Make something of rows that have no seal, or of which not every column was read.
+
+        Raises:
+            LibraryError: a value is none that lorascope writes.
+        """
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ProtocolError) as error:
+            raise self._damaged(f"a row of {table}") from error
+
     def intact(self, table: str, alias: str = "") -> str:
         """SQL: whether a row of a table is as it was written. One without a seal, of an earlier version, counts as."""
         return intact(self._sealed[table], alias or table) if table in self._sealed else "1"
@@ -85,10 +97,13 @@ class Database:
             LibraryError: it is damaged.
         """
         if not intact:
-            raise LibraryError(
-                f"{self.path}: {what} is damaged: `lorascope verify` names all that is, and with --repair drops it, so"
-                " that the next index measures it again"
-            )
+            raise self._damaged(what)
+
+    def _damaged(self, what: str) -> LibraryError:
+        return LibraryError(
+            f"{self.path}: {what} is damaged: `lorascope verify` names all that is, and with --repair drops it, so"
+            " that the next index measures it again"
+        )
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each row of values, in one transaction."""
@@ -208,7 +223,8 @@ def _read_only(path: Path, schema: str) -> sqlite3.Connection:
             if "CREATE TABLE" in statement:
                 connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
             elif added := _ADDS.search(statement):
-                lacking.setdefault(added[1], []).append(f"{added[3]} AS {added[2]}")
+                value = EARLIER.get((added[1], added[2]), added[3])
+                lacking.setdefault(added[1], []).append(f"{value} AS {added[2]}")
         for table, columns in lacking.items():
             if table in _tables(connection):
                 connection.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {', '.join(columns)} FROM main.{table}")
@@ -269,14 +285,24 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     try:
         if _tables(connection):
             _check(connection, path, schema)
-        for statement in _missing(connection, schema):  # an older lorascope may not have made all of them
+        missing = _missing(connection, schema)
+        for statement in missing:  # an older lorascope may not have made all of them
             connection.execute(statement)
+        for table, column, value in _known_columns(missing):
+            connection.execute(f"UPDATE {table} SET {column} = {value}")
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _known_columns(statements: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Table, name and value of the columns that statements add, where an earlier version said the same otherwise."""
+    for statement in statements:
+        if (added := _ADDS.search(statement)) and (value := EARLIER.get((added[1], added[2]))):
+            yield added[1], added[2], value
 
 
 def _complete(connection: sqlite3.Connection, schema: str) -> bool:

@@ -171,10 +171,11 @@ class Evidence:
             if index != place:
                 break
             self._db.check(intact, f"block {index} of {adapter[:19]}, or its baseline,")
-            distances = np.frombuffer(moved, np.float32)
-            shape = (len(distances), -1)
-            embeddings, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
-            found.append(Block(index, embeddings, base, distances, floor, execution))
+            with self._db.decoding("blocks"):
+                distances = np.frombuffer(moved, np.float32)
+                shape = (len(distances), -1)
+                embeddings, base = (np.frombuffer(data, np.float16).reshape(shape) for data in (adapted, bare))
+                found.append(Block(index, embeddings, base, distances, floor, execution))
         return found
 
     def counts(self, protocol: str, end: int) -> dict[str, int]:
@@ -199,9 +200,10 @@ class Evidence:
             "SELECT adapter, moved FROM blocks WHERE protocol = ? ORDER BY adapter, block", (protocol,)
         )
         found: dict[str, list[Float32[np.ndarray, " n"]]] = {}
-        for adapter, moved in rows:
-            found.setdefault(adapter, []).append(np.frombuffer(moved, np.float32))
-        return {adapter: float(np.concatenate(parts).mean()) for adapter, parts in found.items()}
+        with self._db.decoding("blocks"):
+            for adapter, moved in rows:
+                found.setdefault(adapter, []).append(np.frombuffer(moved, np.float32))
+            return {adapter: float(np.concatenate(parts).mean()) for adapter, parts in found.items()}
 
     def remove(self, adapter: str) -> None:
         """Forget an adapter's blocks."""

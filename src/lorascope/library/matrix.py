@@ -1,9 +1,9 @@
 """Every signature of one Protocol, ready to be ranked: read from SQLite, and for large libraries kept on the disk.
 
 A large matrix is written once into a folder among the caches, whole or not at all, and mapped from there. It is never
-changed. Every signature in the library has a stamp, drawn anew whenever it is written, so a comparison of stamps tells
-which rows of the folder still hold, which have changed, and which are new: those few are read from SQLite at every
-opening. When they become many, a new folder takes the place of the old one.
+changed. Every signature in the library has a stamp, a checksum of what a search reads of it, so a comparison of stamps
+tells which rows of the folder still hold, which have changed, and which are new: those few are read from SQLite at
+every opening. When they become many, a new folder takes the place of the old one.
 """
 
 from __future__ import annotations
@@ -252,7 +252,47 @@ def _chunks(
     )
     for start in range(0, len(ids), _CHUNK):
         rows = db.rows(sql, [protocol, json.dumps(ids[start : start + _CHUNK].tolist())])
-        yield start, _records(rows), _units(rows)
+        if rows:
+            records, directions = _records(rows), _directions(rows)
+            _check(db, protocol, records, directions)
+            lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+            yield start, records, directions / np.where(lengths > 0, lengths, 1)
+
+
+def _check(db: Database, protocol: str, records: np.ndarray, directions: Float32[np.ndarray, "k d"]) -> None:
+    """Refuse rows that are not as they were written.
+
+    Their stamps tell. Where one does not fit, the seal decides: an earlier version drew stamps at random. To compare
+    every seal would take many times as long as to read.
+    """
+    doubtful = records["id"][records["stamp"] != _stamps_of(records, directions)]
+    rows = db.rows(
+        f"SELECT key, {db.intact('signatures')} FROM signatures LEFT JOIN adapters ON adapter = id"
+        " WHERE protocol = ? AND adapter IN (SELECT value FROM json_each(?))",
+        [protocol, json.dumps(doubtful.tolist())],
+    )
+    for key, intact in rows:
+        db.check(intact, f"the signature of {key!s:.19}")
+
+
+def stamp(row: Sequence[Any]) -> int:
+    """The stamp of a signature: a checksum of what a search reads of it.
+
+    Args:
+        row: Strength and its interval, Consistency and its interval, None where unknown, and the Direction (float32).
+    """
+    rows = [(0, 0, *row)]
+    return int(_stamps_of(_records(rows), _directions(rows))[0])
+
+
+def _stamps_of(records: np.ndarray, directions: Float32[np.ndarray, "k d"]) -> Int64[np.ndarray, " k"]:
+    """The stamp of each row: the sum of its 64-bit words, each times an odd number, so that a change of one is seen."""
+    figures = np.stack([records[name] for name in _FIGURES], 1) + 0.0  # SQLite stores -0.0 as 0
+    padded = np.pad(directions, ((0, 0), (0, 1))) if directions.shape[1] % 2 else directions
+    parts = figures.view(np.uint64), padded.view(np.uint64)
+    factors = np.random.PCG64(0).random_raw(sum(part.shape[1] for part in parts)) | np.uint64(1)
+    first = np.einsum("kw,w->k", parts[0], factors[: len(_FIGURES)])
+    return (first + np.einsum("kw,w->k", parts[1], factors[len(_FIGURES) :])).view(np.int64)
 
 
 def _records(rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
@@ -264,7 +304,5 @@ def _records(rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
     return found
 
 
-def _units(rows: Sequence[tuple[Any, ...]]) -> Float32[np.ndarray, "k d"]:
-    directions = np.frombuffer(b"".join(row[-1] for row in rows), np.float32).reshape(len(rows), -1)
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    return directions / np.where(lengths > 0, lengths, 1)
+def _directions(rows: Sequence[tuple[Any, ...]]) -> Float32[np.ndarray, "k d"]:
+    return np.frombuffer(b"".join(row[-1] for row in rows), np.float32).reshape(len(rows), -1)

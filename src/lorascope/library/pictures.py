@@ -35,5 +35,5 @@ class Pictures:
 
     def get(self, encoder: str, name: str) -> Float32[np.ndarray, " d"] | None:
         """The embedding, by an encoder, of a picture that somebody searched by; None if it is not kept."""
-        row = self._db.row("SELECT embedding FROM pictures WHERE (encoder, name) = (?, ?)", [encoder, name])
-        return np.frombuffer(row[0], np.float32) if row else None
+        rows = self._db.intact_rows("pictures", "embedding", "WHERE (encoder, name) = (?, ?)", [encoder, name])
+        return np.frombuffer(rows[0][0], np.float32) if rows else None

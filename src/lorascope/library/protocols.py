@@ -43,11 +43,10 @@ class Protocols:
 
     def all(self) -> list[StoredProtocol]:
         """All Protocols, the active one first."""
-        rows = self._db.rows(
-            "SELECT fields, preset, origin, (SELECT count(*) FROM signatures WHERE protocol = digest)"
-            " FROM protocols ORDER BY added DESC"
-        )
-        return [StoredProtocol(Protocol.from_json(f), Preset.from_json(p), origin, n) for f, p, origin, n in rows]
+        columns = "fields, preset, origin, (SELECT count(*) FROM signatures WHERE protocol = digest)"
+        rows = self._db.intact_rows("protocols", columns, "ORDER BY added DESC", [])
+        with self._db.decoding("protocols"):
+            return [StoredProtocol(Protocol.from_json(f), Preset.from_json(p), origin, n) for f, p, origin, n in rows]
 
     def find(self, name: str = "") -> StoredProtocol:
         """One Protocol by name, digest or both; without a name the active one.
@@ -75,6 +74,9 @@ class Protocols:
             protocol: the digest of its Protocol.
             mean: (d,).
             cells: how many cells it is the mean of; 0 where that is not known.
+
+        Raises:
+            LibraryError: the Protocol is not in the library.
         """
         with self._db.transaction() as db:
             changed = db.execute(
@@ -83,11 +85,14 @@ class Protocols:
             )
             if changed.rowcount:
                 db.execute(REVISE)
+            elif db.execute("SELECT 1 FROM protocols WHERE digest = ?", (protocol,)).fetchone() is None:
+                raise LibraryError(f"{self._db.path} has no Protocol {protocol} any more: run index again")
 
     def baseline_mean(self, protocol: str) -> Float32[np.ndarray, " d"] | None:
         """The mean bare embedding, or None for a library measured elsewhere."""
-        row = self._db.row("SELECT baseline_mean FROM protocols WHERE digest = ?", [protocol])
-        return np.frombuffer(row[0], np.float32) if row and row[0] is not None else None
+        rows = self._db.intact_rows("protocols", "baseline_mean", "WHERE digest = ?", [protocol])
+        with self._db.decoding("protocols"):
+            return np.frombuffer(rows[0][0], np.float32) if rows and rows[0][0] is not None else None
 
     def put_plane(self, protocol: str, basis: Float32[np.ndarray, "2 d"]) -> None:
         """Keep the plane in which a Protocol's Directions are drawn. The first one stays: maps do not change."""
@@ -97,8 +102,9 @@ class Protocols:
 
     def plane(self, protocol: str) -> Float32[np.ndarray, "2 d"] | None:
         """The plane in which a Protocol's Directions are drawn, if one was kept."""
-        row = self._db.row("SELECT basis FROM planes WHERE protocol = ?", [protocol])
-        return np.frombuffer(row[0], np.float32).reshape(2, -1) if row else None
+        rows = self._db.intact_rows("planes", "basis", "WHERE protocol = ?", [protocol])
+        with self._db.decoding("planes"):
+            return np.frombuffer(rows[0][0], np.float32).reshape(2, -1) if rows else None
 
     def add_execution(self, execution: Execution) -> None:
         """Record how a run computes: hardware, software and batch."""
@@ -111,8 +117,9 @@ class Protocols:
         Raises:
             LibraryError: it is not recorded here.
         """
-        row = self._db.row("SELECT fields FROM executions WHERE digest = ?", [digest])
-        if row is None:
+        rows = self._db.intact_rows("executions", "fields", "WHERE digest = ?", [digest])
+        if not rows:
             path = self._db.path
             raise LibraryError(f"{path} knows no execution {digest!r}: merge the library it was measured in")
-        return Execution(**json.loads(row[0]))
+        with self._db.decoding("executions"):
+            return Execution(**json.loads(rows[0][0]))

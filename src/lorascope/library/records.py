@@ -55,6 +55,13 @@ class StoredSignature:
     claimed: bool = False
 
     @property
+    def provenance(self) -> str:
+        """Where it was measured, in words: here, or elsewhere as evidence shows or as is claimed."""
+        if not self.origin:
+            return "here"
+        return f"claimed by {self.origin}, without evidence" if self.claimed else f"from the evidence of {self.origin}"
+
+    @property
     def screened(self) -> str:
         """The threshold by which measuring ended early, as ``strength>9.8``, or ""."""
         label, _, threshold = self.precision.partition(" ")

@@ -39,7 +39,8 @@ class Refusals:
 
     def all(self) -> list[Refusal]:
         """Every file that is left out, by path."""
-        return [Refusal(*row) for row in self._db.rows("SELECT path, code, reason, remedy FROM refusals ORDER BY path")]
+        rows = self._db.intact_rows("refusals", "path, code, reason, remedy", "ORDER BY path", [])
+        return [Refusal(*row) for row in rows]
 
 
 def refusal(error: AdapterError) -> Refusal:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any, final
 
+from lorascope.errors import LibraryError
 from lorascope.library.database import Database
 
 
@@ -28,16 +29,31 @@ class Runs:
         return assigned
 
     def finish(self, number: int, outcome: dict[str, Any]) -> None:
-        """Record how a run ended."""
-        self._db.write(
-            "UPDATE runs SET finished = ?, outcome = ? WHERE id = ?",
-            [(time.time(), json.dumps(outcome), number)],
-        )
+        """Record how a run ended.
+
+        Raises:
+            LibraryError: there is no run of this number any more.
+        """
+        with self._db.transaction() as db:
+            values = (time.time(), json.dumps(outcome), number)
+            if not db.execute("UPDATE runs SET finished = ?, outcome = ? WHERE id = ?", values).rowcount:
+                raise LibraryError(
+                    f"{self._db.path}: run {number} is gone, so its end is not recorded. What it measured"
+                    " is kept: run `lorascope verify`"
+                )
 
     def all(self) -> list[dict[str, Any]]:
         """All runs, the last first; ``finished`` is None for one that was killed."""
-        rows = self._db.rows("SELECT id, started, finished, request, outcome FROM runs ORDER BY id DESC")
-        return [
-            {"id": i, "started": s, "finished": f, "request": json.loads(r), "outcome": json.loads(o) if o else None}
-            for i, s, f, r, o in rows
-        ]
+        columns = "id, started, finished, request, outcome"
+        rows = self._db.intact_rows("runs", columns, "ORDER BY id DESC", [])
+        with self._db.decoding("runs"):
+            return [
+                {
+                    "id": i,
+                    "started": s,
+                    "finished": f,
+                    "request": json.loads(r),
+                    "outcome": json.loads(o) if o else None,
+                }
+                for i, s, f, r, o in rows
+            ]

@@ -72,6 +72,13 @@ ALTER TABLE pictures ADD COLUMN seal BLOB DEFAULT NULL;
 """Made by version 2, with what version 3 added: a seal for each row (see :mod:`lorascope.library.seals`), and for each
 signature its origin ("" if it was measured here) and whether it is a claim, which no evidence here backs."""
 
+EARLIER = {
+    ("signatures", "origin"): "coalesce((SELECT origin FROM protocols WHERE digest = protocol), '')",
+    ("signatures", "claimed"): "adapter IN (SELECT id FROM adapters WHERE key NOT LIKE 'sha256:%')",
+}
+"""Columns whose value in a file of version 2 follows from others: of signatures from elsewhere, their Protocol said so,
+and published ones have keys of their own."""
+
 EVIDENCE = """
 CREATE TABLE IF NOT EXISTS blocks (
     adapter TEXT NOT NULL, protocol TEXT NOT NULL, block INTEGER NOT NULL, execution TEXT NOT NULL,

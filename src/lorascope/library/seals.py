@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import Any
 
 COLUMN = "seal"
 
@@ -22,13 +23,17 @@ def seal(*row: int | float | str | bytes | None) -> bytes:
     >>> seal("a", 1, "b", 0.5) == seal("a", 1, "b", 0.5, "later", None)
     True
     """
-    values = {str(name): value for name, value in zip(row[::2], row[1::2], strict=True) if value is not None}
-    # SQLite stores -0.0 as 0
-    plain = {k: len(v) if isinstance(v, bytes) else v + 0.0 if isinstance(v, float) else v for k, v in values.items()}
-    digest = blake2b(repr(plain).encode("utf-8", "backslashreplace"), digest_size=8)
-    for value in values.values():
+    plain: dict[Any, int | float | str] = {}
+    blobs: list[bytes] = []
+    for name, value in zip(row[::2], row[1::2], strict=True):
         if isinstance(value, bytes):
-            digest.update(value)
+            blobs.append(value)
+            plain[name] = len(value)
+        elif value is not None:
+            plain[name] = value + 0.0 if isinstance(value, float) else value  # SQLite stores -0.0 as 0
+    digest = blake2b(repr(plain).encode("utf-8", "backslashreplace"), digest_size=8)
+    for blob in blobs:
+        digest.update(blob)
     return digest.digest()
 
 

@@ -11,7 +11,7 @@ from lorascope.caches import Note
 from lorascope.errors import LibraryError
 from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.database import Database
-from lorascope.library.matrix import LookUp, Matrix, read_matrix
+from lorascope.library.matrix import LookUp, Matrix, read_matrix, stamp
 from lorascope.library.records import StoredSignature
 from lorascope.library.schema import REVISE
 from lorascope.signature import Signature
@@ -62,7 +62,7 @@ class Signatures:
             db.executemany(
                 "INSERT INTO signatures (adapter, protocol, cells, strength, strength_low, strength_high, consistency,"
                 " consistency_low, consistency_high, direction, figures, precision, measured, origin, claimed, stamp)"
-                " SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?,?,?, random() FROM adapters WHERE key = ?"
+                " SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
                 " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
                 " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
                 " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
@@ -73,8 +73,8 @@ class Signatures:
                 " WHERE excluded.claimed < claimed OR (excluded.claimed = claimed"
                 f" AND (excluded.cells > cells OR (excluded.cells = cells AND {FINER})))",
                 [
-                    (protocol, *columns(signature), precision, now, origin, claimed, key)
-                    for key, signature in signatures.items()
+                    (protocol, *row, precision, now, origin, claimed, stamp(row[1:8]), key)
+                    for key, row in ((key, columns(signature)) for key, signature in signatures.items())
                 ],
             )
             db.execute(REVISE)
@@ -93,10 +93,11 @@ class Signatures:
         )
         for key, *_, intact in rows:
             self._db.check(intact, f"the signature of {key[:19]}")
-        return {
-            key: StoredSignature(restore(direction, figures), precision, measured, origin, bool(claimed))
-            for key, direction, figures, precision, measured, origin, claimed, _ in rows
-        }
+        with self._db.decoding("signatures"):
+            return {
+                key: StoredSignature(restore(direction, figures), precision, measured, origin, bool(claimed))
+                for key, direction, figures, precision, measured, origin, claimed, _ in rows
+            }
 
     def width(self, protocol: str) -> int | None:
         """How many dimensions the Directions of a Protocol have; None if there are none."""
@@ -119,5 +120,5 @@ class Signatures:
 
     def matrix(self, protocol: str, note: Note | None = None) -> Matrix:
         """Every signature of one Protocol, ready to be ranked; ``note`` is called with progress of a large one."""
-        with self._db.snapshot():
+        with self._db.snapshot(), self._db.decoding("signatures"):
             return read_matrix(self._db, protocol, self._look_up, note)

@@ -107,7 +107,7 @@ class Library:
         """Forget an adapter: its signatures, previews and evidence. The file on disk is not touched.
 
         Raises:
-            LibraryError: a process is measuring it.
+            LibraryError: a process is measuring it, or it is not in the library.
         """
         with self._db.transaction() as db:
             if holder := self.leases.holder(key):
@@ -117,7 +117,8 @@ class Library:
                 )
             db.execute(REVISE)
             db.execute("DELETE FROM previews WHERE adapter = ?", (key,))
-            db.execute("DELETE FROM adapters WHERE key = ?", (key,))
+            if not db.execute("DELETE FROM adapters WHERE key = ?", (key,)).rowcount:
+                raise LibraryError(f"{self.path} has no adapter {key} any more: another process removed it")
             if self.has_evidence:  # within the transaction: where one of the files refuses, neither is changed
                 self.evidence.remove(key)
 

@@ -71,7 +71,9 @@ def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
     )
 
 
-def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[CostEstimate]:
+def estimate(
+    worker: Worker, library: Library, paths: Iterable[Path], *, follow_links: bool = False
+) -> list[CostEstimate]:
     """Time one batch of bare cells and multiply.
 
     ``quick`` and ``standard`` stop when they know enough; how soon depends on each adapter's Consistency. It is the
@@ -83,7 +85,7 @@ def estimate(worker: Worker, library: Library, paths: Iterable[Path]) -> list[Co
     for name, precision in PRECISIONS.items():
         rule = StoppingRule(precision, measurement.preset.thresholds, measurement.grid)
         done = finished(library, measurement.digests, rule)
-        files = gather(places, library, measurement.preset.family, done, lambda count: None)
+        files = gather(places, library, measurement.preset.family, done, lambda count: None, follow_links=follow_links)
         adapters = _without_copies(files.adapters)
         left = len(files.adapters) - len(adapters), tuple(files.refused)
         known = _known(measurement, adapters)

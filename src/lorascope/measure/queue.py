@@ -34,6 +34,8 @@ def gather(
     family: str,
     done: Set[str],
     tell: Callable[[int], None],
+    *,
+    follow_links: bool = False,
 ) -> SortedFiles:
     """Sort out every candidate file under some folders.
 
@@ -43,12 +45,14 @@ def gather(
         family: the base family of the Protocol.
         done: keys of adapters that need no more measuring.
         tell: called with the number of files seen so far.
+        follow_links: follow links that lead out of the folders, too.
     """
     found = SortedFiles()
     stamps = library.adapters.stamps()
     given, met = list(paths), set[str]()
 
-    for count, path in enumerate(scan(given, lambda error: found.refused.append(refusal(error))), 1):
+    files = scan(given, lambda error: found.refused.append(refusal(error)), follow_links=follow_links)
+    for count, path in enumerate(files, 1):
         tell(count)
         met.add(place_of(path))
         key = known_key(path, stamps)

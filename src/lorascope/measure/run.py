@@ -56,13 +56,15 @@ class Run:
         self._progress = Progress(watch)
         self.outcome = Outcome()
 
-    def go(self, paths: Sequence[Path]) -> None:
+    def go(self, paths: Sequence[Path], *, follow_links: bool = False) -> None:
         """Find, look at everything once, refine."""
         measurement = self._measurement
         self._lost = lost_previews(self._library, measurement.protocols[0], measurement.grid)
         measurement.restore_previews(BARE, measurement.grid.blocks if BARE in self._lost else 0)
         done = self._finished(self._goal)
-        found = gather(paths, self._library, measurement.preset.family, done, self._progress.scanned)
+        found = gather(
+            paths, self._library, measurement.preset.family, done, self._progress.scanned, follow_links=follow_links
+        )
         self.outcome.unchanged = sorted(set(found.known.values()))
         for refused in found.refused:
             self._refuse(refused)
@@ -255,6 +257,7 @@ def index(
     until: datetime | None = None,
     watch: Watcher | None = None,
     number: int | None = None,
+    follow_links: bool = False,
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
@@ -274,6 +277,7 @@ def index(
         until: begin no block that would end after this local time.
         watch: is told how it goes, and may end it.
         number: of a run that the library already has, to go on with; a new one otherwise.
+        follow_links: follow links that lead out of the folders, too.
 
     Raises:
         LibraryError: the library cannot be written. What was stored before is intact.
@@ -293,7 +297,7 @@ def index(
     if number is None:
         number = library.runs.start(request_of(places, precision, partial))
     try:
-        run.go(places)
+        run.go(places, follow_links=follow_links)
     except StopRun:
         pass
     finally:

@@ -27,7 +27,12 @@ def plain_signature(stored: StoredSignature, *, direction: bool = False) -> dict
     found = fields.pop("direction")
     if direction:
         fields["direction"] = [float(value) for value in found]
-    return fields | {"precision": stored.precision, "measured": stored.measured}
+    return fields | {
+        "precision": stored.precision,
+        "measured": stored.measured,
+        "origin": stored.origin or None,
+        "claimed": stored.claimed,
+    }
 
 
 def plain_weight(curve: Curve) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class Tools:
         return LoraDescription(
             name=adapter.name, key=adapter.key, family=adapter.family, paths=list(adapter.paths),
             tag=prompt_tag(adapter), claims={name: claim.value for name, claim in adapter.facts.claims.items()},
-            figures=figures(signature) if signature else None,
+            figures=figures(measured) if measured else None,
             words=effect_words(signature, stored.preset.thresholds) if signature else "not measured",
             does=None if does is None else list(does.get(adapter.key, ())),
             warnings=[f"{one.flag}: {one.seen}. {one.remedy}" for one in said],

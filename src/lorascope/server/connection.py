@@ -11,6 +11,8 @@ import asyncio
 from collections import Counter
 from typing import Any, final
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _SECONDS = 20.0
@@ -19,11 +21,22 @@ _MOST_HEADERS = 32 * 1024
 """Bytes of a request's line and headers, and of what comes between the parts of a body or after it."""
 _SLICE = 8 * 1024
 """Bytes that are parsed at once, by which the count of headers may be exceeded."""
+_MOST_CONNECTIONS = 256
+_WAIT_SECONDS = 5
+"""How long a request may go on after Ctrl-C."""
 _MESSAGE = b"the headers are larger than 32 KiB"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_MESSAGE), _MESSAGE)
 )
+
+
+def configure(app: ASGIApp) -> uvicorn.Config:
+    """How an application is served: over these connections, without web sockets, which nothing here uses."""
+    return uvicorn.Config(
+        app, http=Connection, ws="none", log_level="warning", access_log=False, server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=_WAIT_SECONDS,
+    )  # fmt: skip
 
 
 @final

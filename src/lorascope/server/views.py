@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lorascope.library import BARE, Pin, StoredAdapter
+from lorascope.library import BARE, Pin, StoredAdapter, StoredSignature
 from lorascope.protocol import Thresholds
 from lorascope.report.words import prompt_tag, summary
 from lorascope.search import Answer, Hit
-from lorascope.signature import Estimate, Signature
+from lorascope.signature import Estimate
 
 MATURE = 4
 """The lowest of Civitai's levels (1, 2, 4, 8, 16) that is for adults: 4 is R."""
@@ -46,7 +46,6 @@ def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
 
 def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, Any]:
     """A hit with its figures in short. Its words are relative to the preset's thresholds, whatever was asked."""
-    signature = hit.signature.signature
     return {
         "rank": hit.rank,
         "score": None if browsing else hit.score,
@@ -55,8 +54,7 @@ def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, 
         "undecided": list(hit.undecided),
         "hidden": hit.hidden,
         "adapter": brief_adapter(hit.adapter),
-        **figures(signature),
-        "precision": hit.signature.precision,
+        **figures(hit.signature),
     }
 
 
@@ -81,12 +79,16 @@ def pinned_cells(key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str)
     ]
 
 
-def figures(signature: Signature) -> dict[str, Any]:
-    """Strength and Consistency with their intervals for the full grid, and the cells they rest on."""
+def figures(stored: StoredSignature) -> dict[str, Any]:
+    """The fields of the API's `Figures`: Strength and Consistency with their intervals, and what they rest on."""
+    signature = stored.signature
     return {
         "strength": ranged(signature.strength, signature.grid.strength),
         "consistency": ranged(signature.consistency, signature.grid.consistency),
         "cells": signature.cells,
+        "precision": stored.precision,
+        "origin": stored.origin or None,
+        "claimed": stored.claimed,
     }
 
 

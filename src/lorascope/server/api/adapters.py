@@ -71,7 +71,7 @@ def _chosen(searcher: Searcher, asked: Listing) -> list[int]:
 
 
 def _row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
-    return {"adapter": brief_adapter(adapter), **figures(stored.signature), "precision": stored.precision}
+    return {"adapter": brief_adapter(adapter), **figures(stored)}
 
 
 @router.get("/adapters/{key}", response_model=KnownAdapter, response_model_exclude_unset=True, responses=errors(404))

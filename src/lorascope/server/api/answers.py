@@ -99,6 +99,10 @@ class Figures(BaseModel):
         description="To which precision it was measured, or `screened` with the threshold that ended it.",
         examples=["quick"],
     )
+    origin: str | None = Field(
+        description="From which library or address it was imported, and when; null if it was measured here."
+    )
+    claimed: bool = Field(description="Whether it is what another library says, without evidence here.")
 
 
 class MeasuredAdapter(Figures):

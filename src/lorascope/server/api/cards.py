@@ -93,6 +93,6 @@ def duplicates(state: StateOf, protocol: ProtocolName = "") -> dict[str, Any]:
 def _card(adapter: StoredAdapter, measured: StoredSignature | None, stored: StoredProtocol) -> dict[str, Any]:
     row: dict[str, Any] = {"adapter": brief_adapter(adapter), "measured": None, "words": None}
     if measured is not None:
-        row["measured"] = figures(measured.signature) | {"precision": measured.precision}
+        row["measured"] = figures(measured)
         row["words"] = effect_words(measured.signature, stored.preset.thresholds)
     return row
