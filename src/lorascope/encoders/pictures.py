@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lorascope.encoders.base import PictureEncoder
 from lorascope.errors import QueryError
@@ -17,6 +18,8 @@ _LONGEST = 2048
 """Pixels. Larger pictures are shrunk to this before they are floats; encoders look at 224 to 512."""
 _NARROWEST = 16
 """Times that a picture may be longer than wide: encoders enlarge the short side to what they look at."""
+_MOST_SCANS = 64
+"""Of a progressive JPEG, which encoders write in 6 to 20: a scan of 100 bytes costs a pass over the whole picture."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 """What pictures come in. Pillow knows others that start programs or follow links."""
 _REMEDY = "give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
@@ -47,16 +50,23 @@ def embed_picture(
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: use at most 64 megapixels")
             if max(picture.size) > _NARROWEST * min(picture.size):
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
+            if isinstance(picture, JpegImageFile) and _bytes(source).count(b"\xff\xda") > _MOST_SCANS:
+                raise QueryError(f"{name} is a JPEG of more than {_MOST_SCANS} scans: save it anew")
             upright = _upright(picture)
     except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
         raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
     except QueryError:
         raise
     except Exception as error:  # decoders raise errors of many kinds; AVIF's raises RuntimeError
-        raise QueryError(f"{name} cannot be read as a picture ({error}): {_REMEDY}") from error
+        reason = str(error) or type(error).__name__
+        raise QueryError(f"{name} cannot be read as a picture ({reason}): {_REMEDY}") from error
     if isinstance(encoder, str):
         encoder = load_picture_encoder(encoder, download=download)
     return encoder.picture(upright)
+
+
+def _bytes(source: Path | BytesIO) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
 
 def _upright(picture: Image.Image) -> Image.Image:
