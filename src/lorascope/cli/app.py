@@ -3,7 +3,20 @@
 import typer
 
 from lorascope import __version__
-from lorascope.cli import analysis, annotate, data, evaluation, find, measurement, packs, server, setup, system, weight
+from lorascope.cli import (
+    analysis,
+    annotate,
+    data,
+    evaluation,
+    find,
+    law,
+    measurement,
+    packs,
+    server,
+    setup,
+    system,
+    weight,
+)
 from lorascope.cli.verb import Verb, Verbs
 
 app = typer.Typer(
@@ -21,7 +34,10 @@ for panel, verbs in (
     ("Begin", (system.demo, setup.setup, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, server.serve, server.mcp)),
-    ("Understand", (analysis.describe, analysis.audit, analysis.duplicates, analysis.health, weight.weight)),
+    (
+        "Understand",
+        (analysis.describe, analysis.audit, analysis.duplicates, analysis.health, weight.weight, law.screen),
+    ),
     ("Share", (packs.share, packs.pull)),
     ("Keep", (annotate.annotate, data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),

@@ -1,0 +1,173 @@
+"""screen: adapters against reference works, with a case file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorascope.cli import options
+
+if TYPE_CHECKING:
+    from lorascope.analysis.screen import Case, Screening
+    from lorascope.library import Library
+
+_LISTED = 20
+
+
+def screen(
+    adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")] = "",
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option("--reference", "-r", help="A folder of pictures of one work, character or style. Repeat it."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Rank all adapters by what needs a look.")] = False,
+    encoder: Annotated[
+        str, typer.Option(help="A second, independent encoder: a folder or a Hugging Face id. It sees kept pictures.")
+    ] = "",
+    case: Annotated[
+        Path | None, typer.Option(help="Write the case file to this .html file, and its data beside it as .json.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Check the .json file of a case: is all that it rests on still the same?")
+    ] = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Screen adapters for copyright: substantiality, volition, likeness to reference works. Not legal advice."""
+    from lorascope.cli.progress import CacheProgress
+    from lorascope.library import Library
+
+    with Library(library) as opened, CacheProgress() as progress:
+        if check is not None:
+            _check(opened, check, as_json)
+            return
+        if not reference or every == bool(adapter):
+            raise typer.BadParameter("name an adapter or --all, and at least one --reference FOLDER")
+        screening = _screening(opened, reference, protocol, encoder, download, progress)
+        if every:
+            _print_ranking(screening, as_json)
+        else:
+            _print_case(opened, screening, adapter, encoder, case, as_json)
+
+
+def _screening(
+    library: Library, folders: list[Path], protocol: str, second: str, download: bool, progress: Any
+) -> Screening:
+    from lorascope.analysis.screen import Screening
+    from lorascope.encoders.load import load_picture_encoder
+
+    stored = library.protocols.find(protocol)
+    encoder = load_picture_encoder(stored.protocol.encoder, download=download)
+    other = load_picture_encoder(second, download=download) if second else None
+    return Screening(library, folders, encoder, protocol=protocol, second=other, note=progress.note)
+
+
+def _print_case(
+    library: Library, screening: Screening, name: str, second: str, path: Path | None, as_json: bool
+) -> None:
+    from lorascope.cli.output import out, print_json
+    from lorascope.report.case import NOTICE, plain_case, write_case
+
+    found = screening.case(library.adapters.find(name).key)
+    plain = plain_case(found, screening.works, second)
+    if path is not None:
+        write_case(path, found, screening.works, second)
+        _write_json(path.with_suffix(".json"), plain)
+    if as_json:
+        print_json(plain)
+        return
+    _print_found(found)
+    if path is not None:
+        out.print(f"case file: {path}, {path.with_suffix('.json').name}", soft_wrap=True, markup=False, highlight=False)
+    out.print(NOTICE, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+def _print_found(case: Case) -> None:
+    from lorascope.cli.output import out, print_table, ranged
+
+    if case.positions is not None and case.field is not None:
+        rows = [
+            (name, ranged(one.value.value, one.value, digits), _share(one.share))
+            for name, one, digits in zip(("Strength", "Consistency"), case.positions, (2, 3), strict=True)
+        ]
+        print_table(("", case.adapter.name, "above"), rows)
+        out.print(f"{case.field.title}: {case.field.reading}", soft_wrap=True, markup=False, highlight=False)
+    rows = [
+        (
+            one.first.works,
+            one.verdict,
+            ranged(one.first.pull.value, one.first.pull, 3),
+            f"{one.first.nearer:.0%}",
+            one.adjusted,
+            None if one.second is None else one.second.chance,
+        )
+        for one in case.likenesses
+    ]
+    if rows:
+        print_table(("works", "resemblance", "nearer by", "of pictures", "chance", "second encoder"), rows)
+    for line in case.left_out:
+        out.print(f"not looked at: {line}", style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%} of adapters"
+
+
+def _print_ranking(screening: Screening, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from lorascope.cli.output import out, print_json, print_table
+
+    ranked = screening.ranking()
+    if as_json:
+        print_json({"ranked": [asdict(one) for one in ranked]})
+        return
+    rows = [(one.name, one.works, one.standing, one.chance, f"{one.false_alarms:.0%}") for one in ranked[:_LISTED]]
+    print_table(("adapter", "works", "standing", "chance", "false alarms down to here"), rows)
+    if len(ranked) > _LISTED:
+        out.print(f"{len(ranked) - _LISTED} more with --json", style="dim")
+
+
+def _check(library: Library, path: Path, as_json: bool) -> None:
+    """Compare a case with what is here now; exit with 1 if anything differs."""
+    import json
+
+    from lorascope.analysis.screen import evidence_digest
+    from lorascope.cli.output import print_json, print_table
+    from lorascope.errors import QueryError
+
+    try:
+        plain: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        key, protocol, told = plain["adapter"]["key"], plain["protocol"]["digest"], plain["evidence"]
+        paths = [Path(one) for one in plain["adapter"]["paths"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QueryError(f"{path} is no case of lorascope ({error!r}): give the .json file beside its .html") from error
+    rows = [("evidence", "same" if told and evidence_digest(library, key, protocol) == told else "differs")]
+    rows += [(str(one), _same_file(one, key)) for one in paths]
+    if as_json:
+        print_json({"checked": [{"what": what, "found": found} for what, found in rows]})
+    else:
+        print_table(("what", "found"), rows)
+    if any(found == "differs" for _, found in rows):
+        raise typer.Exit(1)
+
+
+def _same_file(path: Path, key: str) -> str:
+    from lorascope.adapters import sha256
+
+    if not path.is_file():
+        return "gone"
+    return "same" if f"sha256:{sha256(path)}" == key else "differs"
+
+
+def _write_json(path: Path, plain: dict[str, Any]) -> None:
+    import json
+
+    from lorascope.caches import whole
+
+    with whole(path) as partial:
+        partial.write_text(json.dumps(plain, indent=1) + "\n", "utf-8")
