@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TypeVar, final
+from typing import TypeAlias, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 
 from lorascope.adapters import Delta, Names
+from lorascope.errors import LibraryError
 from lorascope.grid import PREVIEWS
 from lorascope.library import BARE, Library, Preview
 from lorascope.library.words import arms
+from lorascope.measure.orders import BlockOrder, MeasuredBlock
 from lorascope.measure.pixels import PREVIEW, THUMBNAIL, distances, webp
-from lorascope.measure.worker import Worker
+from lorascope.measure.worker import RenderedBlock, Worker
 from lorascope.protocol import Execution, Protocol
 
 T = TypeVar("T")
+Thumbnails: TypeAlias = UInt8[np.ndarray, "n 3 s s"]
+Embeddings: TypeAlias = Float16[np.ndarray, "n d"]
 
 
 @final
@@ -88,21 +92,58 @@ class Measurement:
             FloatingPointError: the images with the adapter hold NaN or infinity.
             ModelError: not even one image fits into the device's memory.
         """
+        order = self.order(words, index)
+        self.commit(key, order, order.run(self.worker, delta))
+
+    def order(self, words: str, index: int) -> BlockOrder:
+        """What a worker has to do to measure one block of an adapter.
+
+        Args:
+            words: its trigger words, as ", word, word" or "".
+            index: which block of the grid.
+        """
         adapted_words, bare_words = arms(self.preset, words)
-        while True:
-            self._measure_floor()
-            execution, before = self._bare(bare_words, index)
-            adapted = self.worker.block(index, words=adapted_words, delta=delta, scale=self.preset.scale)
-            if adapted.execution == execution == self.worker.execution:
-                break  # else memory ran out in between: all is rendered anew, in smaller batches
-        self._keep_previews(self.scene, key, adapted.previews, index * self.grid.block_size)
+        self._know(self.worker.execution)
+        return BlockOrder(
+            index,
+            adapted_words,
+            bare_words,
+            self.preset.scale,
+            known={digest for digest in self._executions if self._bare(digest, bare_words, index) is not None},
+            floors={digest for digest in self._executions if self._floor(digest) is not None},
+        )
+
+    def commit(self, key: str, order: BlockOrder, found: MeasuredBlock) -> None:
+        """Keep what a worker has measured, under all Protocols or none.
+
+        Args:
+            key: the adapter's key in the library.
+            order: what was asked.
+            found: what was measured.
+        """
+        execution, words, index = found.adapted.execution, order.bare_words, order.index
+        self._know(execution)
+        if found.floor is not None:
+            self._keep_floor(execution.digest, [found.floor.floors[one.encoder_digest] for one in self.protocols])
+        if found.bare is not None:
+            self._keep_bare(found.bare, words, index)
+        bare = self._bare(execution.digest, words, index)
+        floors = self._floor(execution.digest)
+        if bare is None or floors is None:
+            raise LibraryError(
+                f"{self.library.path}: a bare block was removed while this run measured: run index again"
+            )
+        thumbnails, embeddings = bare
+        self._keep_floor(execution.digest, floors)  # to be joined with the blocks of this very Protocol
+        self._keep_embeddings(execution.digest, words, index, embeddings)
+        self._keep_previews(self.scene, key, found.adapted.previews, index * self.grid.block_size)
         self.library.evidence.put_block(
             key,
             index,
             execution.digest,
-            bare_words,
-            [(one.digest, adapted.embeddings[one.encoder_digest]) for one in self.protocols],
-            distances(adapted.thumbnails, before),
+            words,
+            [(one.digest, found.adapted.embeddings[one.encoder_digest]) for one in self.protocols],
+            distances(found.adapted.thumbnails, thumbnails),
         )
 
     def restore_previews(self, key: str, blocks: int, words: str = "", delta: Delta | None = None) -> None:
@@ -148,42 +189,43 @@ class Measurement:
             self.library.protocols.add_execution(execution)
             self._executions.add(execution.digest)
 
-    def _measure_floor(self) -> None:
-        """Make sure that the noise floor under the present Execution is known."""
-        evidence, execution = self.library.evidence, self.worker.execution
-        known = [_first(evidence.floor(name, execution.digest) for name in _shared(one)) for one in self.protocols]
-        found = None if None not in known else self.worker.noise_floor()
-        if found is not None:
-            execution, known = found.execution, [found.floors[one.encoder_digest] for one in self.protocols]
-            self._know(execution)
-        for one, floor in zip(self.protocols, known, strict=True):
-            for name in _shared(one):
-                if floor is not None and evidence.floor(name, execution.digest) is None:
-                    evidence.put_floor(name, execution.digest, floor)
+    def _floor(self, execution: str) -> list[float] | None:
+        """The noise floor under each Protocol; None where one is not known."""
+        evidence = self.library.evidence
+        known = [_first(evidence.floor(name, execution) for name in _shared(one)) for one in self.protocols]
+        return None if None in known else [floor for floor in known if floor is not None]
 
-    def _bare(self, words: str, index: int) -> tuple[Execution, UInt8[np.ndarray, "n 3 s s"]]:
-        """Make sure that a bare block is measured and kept.
-
-        Returns:
-            How it was rendered, and its thumbnails.
-        """
-        evidence, execution, protocol = self.library.evidence, self.worker.execution, self.protocols[0]
-        scenes = (protocol.scene, protocol.bare_scene)
-        thumbnails = _first(evidence.thumbnails(scene, execution.digest, words, index) for scene in scenes)
-        known = {one: self._baseline(one, execution.digest, words, index) for one in self.protocols}
-        if thumbnails is None or any(embeddings is None for embeddings in known.values()):
-            block = self.worker.block(index, words=words)
-            execution, thumbnails = block.execution, block.thumbnails
-            known = {one: block.embeddings[one.encoder_digest] for one in self.protocols}
-            self._know(execution)
-            evidence.put_thumbnails(protocol.bare_scene, execution.digest, words, index, thumbnails)
-            scene = protocol.scene if words else protocol.bare_scene
-            self._keep_previews(scene, BARE, block.previews, index * self.grid.block_size)
-        for one, embeddings in known.items():
+    def _keep_floor(self, execution: str, floors: Sequence[float]) -> None:
+        evidence = self.library.evidence
+        for one, floor in zip(self.protocols, floors, strict=True):
             for name in _shared(one):
-                if embeddings is not None and evidence.baseline(name, execution.digest, words, index) is None:
-                    evidence.put_baseline(name, execution.digest, words, index, embeddings)
-        return execution, thumbnails.reshape(-1, 3, THUMBNAIL, THUMBNAIL)
+                if evidence.floor(name, execution) is None:
+                    evidence.put_floor(name, execution, floor)
+
+    def _bare(self, execution: str, words: str, index: int) -> tuple[Thumbnails, list[Embeddings]] | None:
+        """The thumbnails of a bare block, and its embeddings under each Protocol; None where one is not known."""
+        scenes = (self.protocols[0].scene, self.protocols[0].bare_scene)
+        flat = _first(self.library.evidence.thumbnails(scene, execution, words, index) for scene in scenes)
+        known = [self._baseline(one, execution, words, index) for one in self.protocols]
+        found = [embeddings for embeddings in known if embeddings is not None]
+        if flat is None or len(found) < len(known):
+            return None
+        return flat.reshape(-1, 3, THUMBNAIL, THUMBNAIL), found
+
+    def _keep_bare(self, block: RenderedBlock, words: str, index: int) -> None:
+        protocol, execution = self.protocols[0], block.execution.digest
+        self.library.evidence.put_thumbnails(protocol.bare_scene, execution, words, index, block.thumbnails)
+        scene = protocol.scene if words else protocol.bare_scene
+        self._keep_previews(scene, BARE, block.previews, index * self.grid.block_size)
+        embeddings = [block.embeddings[one.encoder_digest] for one in self.protocols]
+        self._keep_embeddings(execution, words, index, embeddings)
+
+    def _keep_embeddings(self, execution: str, words: str, index: int, embeddings: Sequence[Embeddings]) -> None:
+        evidence = self.library.evidence
+        for one, rows in zip(self.protocols, embeddings, strict=True):
+            for name in _shared(one):
+                if evidence.baseline(name, execution, words, index) is None:
+                    evidence.put_baseline(name, execution, words, index, rows)
 
     def _baseline(self, protocol: Protocol, execution: str, words: str, index: int) -> Float16[np.ndarray, "*n"] | None:
         """The bare embeddings of a block, measured under this Protocol or one that shares its bare arm."""

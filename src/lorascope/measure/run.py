@@ -5,7 +5,7 @@ A run decides the order of the work and when each adapter is known well enough.
 
 from __future__ import annotations
 
-import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,8 +19,10 @@ from lorascope.library import BARE, Library, Refusal, lost_previews
 from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.ahead import read_ahead
+from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
+from lorascope.measure.orders import SpectrumOrder
 from lorascope.measure.prior import largest_first
 from lorascope.measure.queue import finished, gather
 from lorascope.measure.records import AdapterRecords
@@ -32,6 +34,7 @@ from lorascope.protocol import PRECISIONS, Precision
 GLANCE = PRECISIONS["glance"]
 _WINDOW = 64
 """Adapters that are weighed before the first of them is looked at: answers must not wait for all of a large folder."""
+_POISONOUS = "Run index again to try it once more, or take the file out of the folder"
 _STRONGER = "Measure it at a larger scale, or with a base model in float32"
 
 
@@ -40,11 +43,21 @@ class Run:
     """Finds adapters, looks at each once, then refines each: what ``index`` does."""
 
     def __init__(
-        self, measurement: Measurement, goal: Precision, *, partial: bool, until: datetime, watch: Watcher, owner: str
+        self,
+        measurement: Measurement,
+        crew: Crew,
+        goal: Precision,
+        *,
+        partial: bool,
+        until: datetime,
+        watch: Watcher,
+        owner: str,
     ) -> None:
         """Bind what is measured by what, how far, and who is told."""
         self._measurement = measurement
+        self._crew = crew
         self._library = measurement.library
+        self._active: set[str] = set()
         self._records = AdapterRecords(measurement, partial=partial)
         self._goal = goal
         self._until = until
@@ -105,12 +118,15 @@ class Run:
         """Bring every adapter to a Precision; returns those that could be measured."""
         good: list[Adapter] = []
         self._progress.begin(name, expected)
-        for adapter, load in read_ahead(adapters, self._records.load):
-            if self._tried(adapter, functools.partial(self._advance, adapter, load, goal)):
+        lanes = (
+            (adapter, self._advance(adapter, load, goal)) for adapter, load in read_ahead(adapters, self._records.load)
+        )
+        for adapter, error in drive(self._crew, itertools.takewhile(lambda _: not self._late, lanes)):
+            if self._ended(adapter, error):
                 good.append(adapter)
             if self._late:
                 self.outcome.left = self._progress.left
-                break
+                continue
             self._progress.drop(adapter.path)
             self._progress.say("block", adapter.path.stem)
         return good
@@ -123,40 +139,47 @@ class Run:
         spectra = self._records.spectra
         for start in range(0, len(adapters), _WINDOW):
             window = adapters[start : start + _WINDOW]
+            places = {adapter.path: place for place, adapter in enumerate(window)}
             good = [adapter for adapter in window if adapter.path in spectra]
             new = [adapter for adapter in window if adapter.path not in spectra]
-            for count, (adapter, load) in enumerate(read_ahead(new, self._records.load), start + len(good) + 1):
+            lanes = ((adapter, self._weigh(adapter, load)) for adapter, load in read_ahead(new, self._records.load))
+            for count, (adapter, error) in enumerate(drive(self._crew, lanes), start + len(good) + 1):
                 self._progress.say("weigh", f"{count} of {len(adapters)} files weighed")
-                if self._tried(adapter, functools.partial(self._weigh, adapter, load)):
+                if self._ended(adapter, error):
                     good.append(adapter)
                 else:
                     self._progress.drop(adapter.path)
+            good.sort(key=lambda adapter: places[adapter.path])
             yield from (good[n] for n in largest_first(spectra[adapter.path] for adapter in good))
 
-    def _weigh(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]]) -> None:
+    def _weigh(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]]) -> Lane:
         """Find out how much an adapter changes."""
         key, delta = load()
-        found = self._measurement.worker.spectrum(delta, self._measurement.preset.scale)
+        (found,) = yield [(SpectrumOrder(self._measurement.preset.scale), delta)]
         if found.changed == 0:
             raise NoEffect(adapter.path, "all that it changes is lost in rounding, so it has no effect", _STRONGER)
         self._records.weighed(adapter, key, delta, found)
 
-    def _tried(self, adapter: Adapter, work: Callable[[], None]) -> bool:
-        """Do something with one adapter; tell whether it could be done, and list it with the reason if not."""
-        try:
-            work()
-        except AdapterError as error:
+    def _ended(self, adapter: Adapter, error: Exception | None) -> bool:
+        """Whether a lane could be done; if not, its adapter is listed with the reason.
+
+        Raises:
+            LorascopeError: the error was none of the adapter's, so nothing can go on.
+        """
+        if error is None:
+            return True
+        if isinstance(error, AdapterError):
             self._refuse(refusal(error))
-        except FloatingPointError as error:
+        elif isinstance(error, FloatingPointError):
             self._refuse(refusal(NotFinite(adapter.path, str(error), "Measure it at a smaller scale")))
-        except (LorascopeError, MemoryError, StopRun):
-            raise
-        except Exception as error:  # one odd file must not end a run of many hours: it is listed at the end
+        elif isinstance(error, LorascopeError | MemoryError | StopRun):
+            raise error
+        elif isinstance(error, WorkerDied):
+            self._refuse(left_out(adapter.path, "worker-died", str(error), _POISONOUS))
+        else:  # one odd file must not end a run of many hours: it is listed at the end
             self._check_device(error)
             reason = f"{type(error).__name__}: {error}"
             self._refuse(left_out(adapter.path, "unexpected", reason, "Please report this file"))
-        else:
-            return True
         return False
 
     def _check_device(self, error: Exception) -> None:
@@ -179,11 +202,20 @@ class Run:
             " or use --device cpu. What was measured is kept"
         ) from error
 
-    def _advance(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]], goal: Precision) -> None:
+    def _advance(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]], goal: Precision) -> Lane:
         """Measure one adapter up to a Precision, block by block, or until the time is over."""
-        measurement, rule, leases = self._measurement, self._rule(goal), self._library.leases
         key, delta = load()
         self._records.check_same(adapter, key)
+        while key in self._active:  # another file of the same tensors is being measured
+            yield []
+        self._active.add(key)
+        try:
+            yield from self._measure(adapter, key, delta, goal)
+        finally:
+            self._active.discard(key)
+
+    def _measure(self, adapter: Adapter, key: str, delta: Delta, goal: Precision) -> Lane:
+        measurement, rule, leases = self._measurement, self._rule(goal), self._library.leases
         if not leases.acquire(key, measurement.scene, self._owner):
             self.outcome.elsewhere.append(key)
             return
@@ -196,7 +228,10 @@ class Run:
             if self._late:
                 return
             began, known = time.monotonic(), tally.blocks
-            measurement.measure(key, delta, words, known)
+            orders = [measurement.order(words, index) for index in self._next_blocks(rule, known)]
+            results = yield [(order, delta) for order in orders]
+            for order, result in zip(orders, results, strict=True):
+                measurement.commit(key, order, result)
             if not leases.acquire(key, measurement.scene, self._owner):  # keeps the lease
                 self.outcome.elsewhere.append(key)
                 return
@@ -208,13 +243,17 @@ class Run:
                 for protocol, signature in tally.signatures(rule.looks).items():
                     self._library.signatures.put(protocol, labels.get(protocol, GLANCE.name), {key: signature})
             self._longest = max(self._longest, time.monotonic() - began)
-            cells = len(measurement.grid.block(known))
+            cells = sum(len(measurement.grid.block(order.index)) for order in orders)
             self.outcome.cells += cells
             self._progress.advance(adapter.path, cells)
             self._progress.say("block", adapter.path.stem)
         for protocol, signature in tally.signatures(rule.looks).items():
             self._library.signatures.put(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
+
+    def _next_blocks(self, rule: StoppingRule, known: int) -> range:
+        """The blocks to measure next: one, or where workers would be idle, those up to the next look."""
+        return range(known, min(rule.next_look(known), known + max(1, self._crew.free)))
 
     def _labels(self, key: str) -> dict[str, str]:
         """As what the signature of an adapter is kept so far, under each Protocol that has one."""
@@ -248,7 +287,7 @@ class Run:
 
 def index(
     paths: Iterable[str | Path],
-    worker: Worker,
+    worker: Worker | Crew,
     library: Library,
     *,
     precision: str = "standard",
@@ -268,7 +307,7 @@ def index(
 
     Args:
         paths: folders and files.
-        worker: renders and embeds; see :func:`lorascope.measure.load_worker`.
+        worker: renders and embeds, see :func:`lorascope.measure.load_worker`; or several that do.
         library: results go there.
         precision: ``glance``, ``quick``, ``standard`` or ``full``.
         scale: how strongly adapters are applied, instead of the preset's. It makes another Protocol, which shares
@@ -288,10 +327,11 @@ def index(
         True
     """
     places = [Path(path) for path in paths]
-    measurement, goal = Measurement(worker, library, scale), Precision.named(precision)
+    crew = worker if isinstance(worker, Crew) else LocalCrew(worker)
+    measurement, goal = Measurement(crew.worker, library, scale), Precision.named(precision)
     measurement.record()
     run = Run(
-        measurement, goal, partial=partial, until=until or datetime.max, watch=watch or (lambda event: None),
+        measurement, crew, goal, partial=partial, until=until or datetime.max, watch=watch or (lambda event: None),
         owner=this_process(),
     )  # fmt: skip
     if number is None:

@@ -56,6 +56,12 @@ class StoppingRule:
             return False
         return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
 
+    def next_look(self, blocks: int) -> int:
+        """After how many blocks it may stop at the earliest, if so many are known."""
+        if self.precision.agreement == -1.0:
+            return 1
+        return next(look for look in self.grid.looks if look > blocks) if self.sequential else self.grid.blocks
+
     def spares(self, signature: Signature, label: str) -> bool:
         """Whether an adapter that was measured sequentially needs no more cells for this goal.
 
