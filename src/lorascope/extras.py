@@ -12,6 +12,7 @@ EXTRAS = {
     "measure": ("torch", "diffusers", "transformers", "accelerate"),
     "parquet": ("pyarrow",),
     "sign": ("minisign",),
+    "ray": ("ray",),
     "faiss": ("faiss",),
     "mcp": ("mcp",),
     "lab": (
