@@ -78,6 +78,11 @@ def index(
     device: options.Device = "",
     batch: options.Batch = 0,
     compiled: options.Compile = False,
+    devices: options.Devices = "",
+    shard: options.ShardName = "",
+    ray: options.Ray = "",
+    workers: options.Workers = 0,
+    gpus: options.WorkerGpus = 1.0,
     until: options.Until = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
@@ -109,12 +114,23 @@ def index(
     for plan in planned.each:
         check_models(plan.preset, download=download)
 
+    from lorascope.cli.fleet import check_fleet, fleet_of, measure_on_devices
+
+    fleet = fleet_of(ray, workers, gpus)
+    check_fleet(fleet, devices, device, dry_run=dry_run)
+    if devices:
+        raise typer.Exit(measure_on_devices(shard))
+
     from lorascope.cli.runs import dry_run as show_costs
     from lorascope.cli.runs import measure, print_plans
+    from lorascope.measure.shard import Shard
 
     how = {"device": device, "batch": batch, "compiled": compiled, "download": download}
+    part = Shard.parse(shard) if shard else None
     print_plans(planned)
     if dry_run:
         show_costs(planned, library, how, precision=precision, as_json=as_json)
-    elif not measure(planned, library, how, precision=precision, partial=partial, until=until, as_json=as_json):
+    elif not measure(
+        planned, library, how, fleet, as_json=as_json, precision=precision, partial=partial, until=until, shard=part
+    ):
         raise typer.Exit(1)

@@ -113,6 +113,23 @@ Triggers = Annotated[str, typer.Option(help="Trigger words: on the adapter's sid
 Scale = Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")]
 Device = Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")]
 Batch = Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")]
+Devices = Annotated[
+    str, typer.Option(metavar="all", help="Measure on every GPU of this machine, in one process for each.")
+]
+ShardName = Annotated[
+    str,
+    typer.Option("--shard", metavar="K/N", help="Measure the K-th of N parts of the files, to be merged afterwards."),
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Measure on a cluster of Ray: local starts one here, auto finds this machine's, or its address.",
+    ),
+]
+Workers = Annotated[int, typer.Option(min=0, help="With --ray: how many workers. 0: one for each GPU, or CPU core.")]
+WorkerGpus = Annotated[float, typer.Option("--gpus-per-worker", min=0.0, help="With --ray: GPUs of each worker.")]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the base model first: takes minutes, then each image takes less.")
 ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from datetime import datetime
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
@@ -19,6 +18,8 @@ from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, default_path
 from lorascope.measure import Event, Outcome, Worker, index, load_worker
+from lorascope.measure.cluster import ClusterPlan
+from lorascope.measure.crew import Crew
 from lorascope.measure.estimate import CostEstimate, estimate, total_cost
 from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
@@ -110,11 +111,10 @@ def measure(
     plans: Plans,
     place: Path | None,
     how: Mapping[str, Any],
+    fleet: ClusterPlan | None = None,
     *,
-    precision: str,
-    partial: bool,
-    until: datetime | None,
     as_json: bool,
+    **which: Any,
 ) -> bool:
     """Index some folders and report how it went.
 
@@ -122,10 +122,9 @@ def measure(
         plans: what to measure.
         place: the library; None for the default one.
         how: device, batch size and the like.
-        precision: how precisely to measure.
-        partial: measure adapters that match the base model only in part, too.
-        until: when to stop.
+        fleet: the cluster to measure on; None for this process.
         as_json: print one JSON document.
+        which: precision and the like, as for :func:`lorascope.measure.index`.
 
     Returns:
         Whether all went well: no file was newly left out, and no other process is measuring one.
@@ -136,16 +135,28 @@ def measure(
         for refused in plans.refused:
             library.refusals.add(refused)
         for plan in plans.each:
-            worker = loaded(plan.preset, **how)
-            one = followed(
-                list(plan.paths), worker, library, precision=precision, partial=partial, until=until,
-                follow_links=plans.follow_links,
-            )  # fmt: skip
-            del worker  # before the next one's models are loaded
+            with crew_of(plan.preset, fleet, **how) as crew:  # its models go before the next one's are loaded
+                one = followed(list(plan.paths), crew, library, follow_links=plans.follow_links, **which)
             outcome = outcome.plus(one)
         new = without(outcome.refused, before)
         report(outcome, new, library, place, as_json=as_json)
     return not new and not outcome.elsewhere
+
+
+@contextmanager
+def crew_of(preset: Preset, fleet: ClusterPlan | None, **how: Any) -> Generator[Worker | Crew]:
+    """A worker in this process, or a crew on a cluster, with the models of a preset."""
+    if fleet is None:
+        yield loaded(preset, **how)
+        return
+    from lorascope.measure.ray import RayCrew
+
+    if not err.is_terminal:
+        err.print("starting workers")
+    with err.status("starting workers"):
+        crew = RayCrew(preset, fleet, **how)
+    with crew:
+        yield crew
 
 
 def loaded(preset: Preset, **how: Any) -> Worker:
@@ -156,7 +167,7 @@ def loaded(preset: Preset, **how: Any) -> Worker:
         return load_worker(preset, **how)
 
 
-def followed(paths: list[Path], worker: Worker, library: Library, **how: Any) -> Outcome:
+def followed(paths: list[Path], worker: Worker | Crew, library: Library, **how: Any) -> Outcome:
     """Index, and show progress."""
     with RunProgress() as bar:
         return index(paths, worker, library, watch=bar.watch, **how)

@@ -12,6 +12,7 @@ from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_o
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
 from lorascope.library.refusals import refusal
+from lorascope.measure.shard import Shard
 from lorascope.measure.stopping import StoppingRule
 
 
@@ -36,6 +37,7 @@ def gather(
     tell: Callable[[int], None],
     *,
     follow_links: bool = False,
+    shard: Shard | None = None,
 ) -> SortedFiles:
     """Sort out every candidate file under some folders.
 
@@ -46,6 +48,7 @@ def gather(
         done: keys of adapters that need no more measuring.
         tell: called with the number of files seen so far.
         follow_links: follow links that lead out of the folders, too.
+        shard: only files of this part; all by default.
     """
     found = SortedFiles()
     stamps = library.adapters.stamps()
@@ -55,6 +58,8 @@ def gather(
     for count, path in enumerate(files, 1):
         tell(count)
         met.add(place_of(path))
+        if shard is not None and not shard.holds(path):
+            continue
         key = known_key(path, stamps)
         if key is not None and key in done:
             found.known[path] = key

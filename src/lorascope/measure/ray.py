@@ -18,6 +18,7 @@ from lorascope.adapters import Delta
 from lorascope.adapters.spectra import Spectrum
 from lorascope.errors import ModelError
 from lorascope.extras import optional
+from lorascope.measure.cluster import ClusterPlan
 from lorascope.measure.crew import WorkerDied
 from lorascope.measure.orders import Order, Result
 from lorascope.measure.worker import CellCost, NoiseFloor, RenderedBlock, Worker
@@ -29,25 +30,6 @@ _LEAST_DEADLINE = 900.0
 _PATIENCE = 20
 """An order may take so many times as long as the longest so far."""
 _TICK = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterPlan:
-    """Where workers run, and what each of them has.
-
-    Attributes:
-        address: "local" starts Ray on this machine; "auto" finds the cluster that this machine belongs to; else the
-            address of one, such as "ray://head:10001".
-        workers: how many; 0 for one on each GPU, or on each CPU core where there is no GPU.
-        gpus: GPUs of each worker; 0 for workers on CPU.
-        deadline: seconds after which a worker counts as hung; 0 for twenty times the longest block so far, and a
-            quarter of an hour at least.
-    """
-
-    address: str = "local"
-    workers: int = 0
-    gpus: float = 1.0
-    deadline: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -217,7 +199,8 @@ class RayCrew:
         for one in done:
             self._receive(waiting[one])
         for actor in list(self._actors):
-            if actor.job is not None and time.monotonic() - actor.since > self._deadline:
+            overdue = actor.job is not None and time.monotonic() - actor.since > self._deadline
+            if overdue and not self._ray.wait([actor.pending], num_returns=1, timeout=0)[0]:
                 self._lost(actor, f"it took longer than {self._deadline:.0f} seconds")
         self._fill()
         self._hand_out()

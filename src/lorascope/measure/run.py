@@ -26,6 +26,7 @@ from lorascope.measure.orders import SpectrumOrder
 from lorascope.measure.prior import largest_first
 from lorascope.measure.queue import finished, gather
 from lorascope.measure.records import AdapterRecords
+from lorascope.measure.shard import Shard
 from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.measure.tally import Tally
 from lorascope.measure.worker import Worker
@@ -52,6 +53,7 @@ class Run:
         until: datetime,
         watch: Watcher,
         owner: str,
+        shard: Shard | None = None,
     ) -> None:
         """Bind what is measured by what, how far, and who is told."""
         self._measurement = measurement
@@ -65,6 +67,7 @@ class Run:
         self._longest = 0.0
         self._late = False
         self._owner = owner
+        self._shard = shard
         self._began = time.monotonic()
         self._progress = Progress(watch)
         self.outcome = Outcome()
@@ -76,8 +79,9 @@ class Run:
         measurement.restore_previews(BARE, measurement.grid.blocks if BARE in self._lost else 0)
         done = self._finished(self._goal)
         found = gather(
-            paths, self._library, measurement.preset.family, done, self._progress.scanned, follow_links=follow_links
-        )
+            paths, self._library, measurement.preset.family, done, self._progress.scanned,
+            follow_links=follow_links, shard=self._shard,
+        )  # fmt: skip
         self.outcome.unchanged = sorted(set(found.known.values()))
         for refused in found.refused:
             self._refuse(refused)
@@ -297,6 +301,7 @@ def index(
     watch: Watcher | None = None,
     number: int | None = None,
     follow_links: bool = False,
+    shard: Shard | None = None,
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
@@ -315,6 +320,7 @@ def index(
         partial: measure adapters of which only some modules belong to the base model, too.
         until: begin no block that would end after this local time.
         watch: is told how it goes, and may end it.
+        shard: measure only this part of the files; all by default.
         number: of a run that the library already has, to go on with; a new one otherwise.
         follow_links: follow links that lead out of the folders, too.
 
@@ -332,7 +338,7 @@ def index(
     measurement.record()
     run = Run(
         measurement, crew, goal, partial=partial, until=until or datetime.max, watch=watch or (lambda event: None),
-        owner=this_process(),
+        owner=this_process(), shard=shard,
     )  # fmt: skip
     if number is None:
         number = library.runs.start(request_of(places, precision, partial))
