@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,14 +17,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 import lorascope.server.pages as pages
+from lorascope.analysis import Curve, CurvePoint
 from lorascope.errors import ModelError
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
 from lorascope.search import Example
+from lorascope.server.analyses import Words
 from lorascope.server.pages.address import Address
-from lorascope.server.pages.cards import Cells, telling_cells
+from lorascope.server.pages.cards import Cells, telling_cell
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.search import folder_tree
 from lorascope.signature import Estimate
@@ -103,7 +107,7 @@ def test_a_search_names_hits_and_what_the_thresholds_hide(client: TestClient) ->
     assert re.findall(r'class="name"><a[^>]*>(\w+)<', shown) == ["odd"]
     assert re.findall(r'class="name"><a[^>]*>(\w+)<', hidden)[0] == "redder"
     assert "<summary>3 too strong</summary>" in hidden
-    assert "1 adapter, nearest first." in shown
+    assert "1 LoRA, nearest first." in shown
 
 
 def called(text: str) -> list[str]:
@@ -201,7 +205,7 @@ def test_thresholds_do_not_change_the_scenes(client: TestClient) -> None:
         cards = client.get(f"/?q=red{limits}").text.partition("Files that do")[2]
         scenes[limits] = tuple(sorted(set(re.findall(r'src="/api/v1/adapters/[^"]*/previews/(\d+)', cards))))
     assert len(set(scenes.values())) == 1, scenes
-    assert len(scenes[""]) == 2
+    assert len(scenes[""]) == 1
 
 
 def test_weak_matches_are_folded_below_those_that_matter(client: TestClient) -> None:
@@ -231,7 +235,7 @@ def test_words_are_told_by_the_protocols_thresholds_whatever_the_sliders_say(cli
 
 def test_the_tag_carries_the_weight_that_is_claimed(client: TestClient, keys: dict[str, str]) -> None:
     text = client.get(f"/adapters/{keys['odd']}").text
-    assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+    assert 'data-copy="&lt;lora:odd:0.8&gt;, &lt;script' in text  # the words that call it up come with it
     assert 'href="https://civitai.com/models/5?modelVersionId=6"' in text
 
 
@@ -279,8 +283,53 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     assert client.get("/?page=0").status_code == 422
 
 
+def test_the_library_is_listed_in_the_order_that_is_chosen(client: TestClient) -> None:
+    def order(sort: str) -> list[str]:
+        return shown(client.get(f"/?sort={sort}&max_strength=99&min_consistency=0").text)
+
+    assert order("name") == ["blueder", "greender", "odd", "redder"]
+    assert order("weakest") == order("strongest")[::-1]
+    assert order("weakest")[0] == "odd"
+    assert sorted(order("newest")) == sorted(order("steadiest")) == order("name")
+    assert client.get("/?sort=upside").status_code == 422
+
+
+def put_words(client: TestClient, monkeypatch: pytest.MonkeyPatch, words: dict[str, tuple[str, ...]]) -> None:
+    """Words of adapters by key: small libraries have none."""
+    counts = Counter(phrase for of in words.values() for phrase in of).most_common()
+    known = Words(words, tuple(counts))
+    monkeypatch.setattr(client.app.state.lorascope, "words", lambda protocol: known)  # type: ignore[attr-defined]
+
+
+def test_words_describe_cards_and_filter_the_library(
+    client: TestClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"redder": ("red light", "warm"), "odd": ("warm",)}
+    put_words(client, monkeypatch, {keys[name]: of for name, of in words.items()})
+    text = client.get("/?sort=name").text
+    assert re.findall(r'<a href="/\?[^"]*does=[^"]*">([^<]+)</a>', text) == ["warm", "red light", "warm"]
+    assert '<option value="warm">warm (2)</option>' in text
+    assert shown(client.get("/?sort=name&does=warm").text) == ["odd", "redder"]
+    assert shown(client.get("/?does=warm&does=red+light").text) == ["redder"]
+    assert "No LoRA passes these filters." in client.get("/?does=cold").text
+    assert "Does: " in client.get(f"/adapters/{keys['odd']}").text
+
+
+def test_a_finding_chooses_the_files_that_have_it(still: TestClient) -> None:
+    assert shown(still.get("/?flag=no-effect").text) == ["idle"]
+    assert '<li class="chip">do nothing<a href="/"' in still.get("/?flag=no-effect").text
+    answer = still.get("/?flag=upside")
+    assert answer.status_code == 422
+    assert "There is no flag" in answer.text
+
+
+def test_files_that_came_since_a_time_are_chosen(client: TestClient) -> None:
+    assert len(shown(client.get("/?since=1000").text)) == 4
+    assert shown(client.get(f"/?since={time.time() + 1}").text) == []
+
+
 def test_a_page_beyond_the_last_is_the_last(client: TestClient) -> None:
-    assert len(re.findall('class="name"', client.get("/?page=99&lane=99").text)) == 4
+    assert len(re.findall('<h2 class="name"', client.get("/?page=99&lane=99").text)) == 4
     table = client.get("/map/table?page=99").text
     assert table.count('<th scope="row">') == 4
     assert 'rel="prev"' not in table
@@ -292,13 +341,13 @@ def test_without_hits_only_filters_that_are_set_are_blamed(client: TestClient) -
     assert "<p>Choose another base above.</p>" in text
     assert 'href="/?q=red">Take all filters away' in text
     text = client.get("/?q=red&max_strength=0").text
-    assert "<p>Allow more Strength above. Or look below at what the thresholds leave out.</p>" in text
+    assert "<p>Allow stronger ones above. Or look below at what the thresholds leave out.</p>" in text
 
 
 def test_an_adapter_that_is_the_only_one_has_nothing_like_it(client: TestClient, keys: dict[str, str]) -> None:
     everything = [key for name, key in keys.items() if name != "odd"]
     text = client.get(f"/?more={keys['odd']}&{'&'.join(f'less={key}' for key in everything)}").text
-    assert "There is no other adapter." in text
+    assert "There is no other LoRA." in text
     assert "Take all filters away" not in text
 
 
@@ -335,8 +384,70 @@ def test_a_name_in_a_tag_keeps_its_own_direction(client: TestClient, keys: dict[
     """Names written from right to left once took the rest of the tag with them."""
     for address in ("/?q=red", f"/adapters/{keys['odd']}"):
         text = client.get(address).text
-        assert "<code>&lt;lora:<bdi>odd</bdi>:0.8&gt;</code>" in text
-        assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+        assert "&lt;lora:<bdi>odd</bdi>:0.8&gt;, " in text
+        assert 'data-copy="&lt;lora:odd:0.8&gt;, ' in text
+
+
+def test_a_file_that_is_not_here_has_no_tag(place: Path, tmp_path: Path) -> None:
+    """The tag of an imported adapter once named a title that is no file."""
+    shutil.copy(place, tmp_path / "imported.db")
+    with sqlite3.connect(tmp_path / "imported.db") as db:
+        db.execute("DELETE FROM files")
+    db.close()
+    with serving(tmp_path / "imported.db") as client:
+        text = client.get("/").text
+        assert text.count("not on this disk") == 4
+        assert "data-tag" not in text
+        key = client.get("/api/v1/adapters").json()["adapters"][0]["adapter"]["key"]
+        text = client.get(f"/adapters/{key}").text
+        assert "It is not on this disk" in text
+        assert "data-tag" not in text
+
+
+def test_a_tag_names_the_file_as_each_tool_does(tmp_path: Path) -> None:
+    tint(tmp_path / "models" / "Lora" / "style" / "redder.safetensors", red=0.3)
+    with serving(measured(tmp_path / "library.db", tmp_path / "models", precision="glance")) as client:
+        assert 'data-tag="redder" data-file="style/redder" data-weight="1" data-triggers=""' in client.get("/").text
+
+
+def test_a_folder_is_opened_by_a_person_at_this_machine_only(
+    client: TestClient, place: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[list[str]] = []
+    monkeypatch.setattr("lorascope.server.file_manager.subprocess.Popen", lambda command, **_: opened.append(command))
+    monkeypatch.setattr("lorascope.server.file_manager.shutil.which", lambda name: name)
+    monkeypatch.setattr("lorascope.server.file_manager.sys.platform", "linux")
+    address = f"/adapters/{keys['odd']}/folder"
+    assert client.post(address).status_code == 204
+    assert opened == [["xdg-open", str(place.parent / "loras")]]
+    monkeypatch.setattr("lorascope.server.file_manager.shutil.which", lambda name: None)
+    assert client.post(address).status_code == 409
+    with serving(place, token="a-token-of-some-length") as other:
+        headers = {"Authorization": "Bearer a-token-of-some-length"}
+        assert other.post(address, headers=headers).status_code == 403
+        assert "Show in folder" not in other.get(f"/adapters/{keys['odd']}", headers=headers).text
+    assert len(opened) == 1
+
+
+def test_the_advised_weight_is_shown_and_goes_into_the_tag(place: Path, keys: dict[str, str], tmp_path: Path) -> None:
+    shutil.copy(place, tmp_path / "library.db")
+    shutil.copy(place.with_suffix(".evidence.db"), tmp_path / "library.evidence.db")
+    sure = [Estimate(value, value, value) for value in (1.0, 1.0, 0.9)]
+    points = [
+        CurvePoint(scale, 32, sure[0], sure[1], sure[0], Estimate(share, share, share), sure[2])
+        for scale, share in ((0.2, 0.3), (0.6, 1.0), (1.0, 1.0))
+    ]
+    with Library(tmp_path / "library.db") as library:
+        digest = library.protocols.find().protocol.digest
+        library.curves.put(digest, keys["redder"], Curve(tuple(points)).to_json())
+    with serving(tmp_path / "library.db") as client:
+        text = client.get(f"/adapters/{keys['redder']}").text
+        assert "is nearly as good" in text
+        assert 'data-copy="&lt;lora:redder:0.6&gt;"' in text
+        assert '<svg class="curve"' in text
+        assert INLINE.findall(text) == []
+        assert 'data-copy="&lt;lora:redder:0.6&gt;"' in client.get("/").text
+        assert "lorascope weight" in client.get(f"/adapters/{keys['greender']}").text
 
 
 def test_a_prompt_has_words(client: TestClient, keys: dict[str, str]) -> None:
@@ -453,18 +564,17 @@ def test_an_example_has_a_weight_that_the_address_holds() -> None:
     assert address.more_like("civitai:5@6") == address.url()  # it keeps its weight
 
 
-def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:
+def test_the_cell_that_tells_hits_apart_is_chosen(place: Path, keys: dict[str, str]) -> None:
     with Library(place) as library:
         stored = library.protocols.find()
         found = Cells.of(library, stored, keys.values())
         blocks = {key: library.evidence.blocks(key, stored.protocol.digest, end=1)[0] for key in keys.values()}
         vector = np.zeros(16, np.float32)
         vector[0] = 1.0
-        chosen = telling_cells(library, list(keys.values()), vector, found)
+        chosen = telling_cell(library, list(keys.values()), vector, found)
         spread = np.stack([block.effects[:12, 0] for block in blocks.values()]).std(axis=0)
-        assert int(spread.argmax()) in chosen
-        assert len(set(chosen)) == 2
-        assert telling_cells(library, list(keys.values()), None, found) == (0, 1)
+        assert chosen == int(spread.argmax())
+        assert telling_cell(library, list(keys.values()), None, found) == 0
 
 
 def test_a_gauge_holds_the_figure_its_intervals_and_the_threshold() -> None:

@@ -2,7 +2,7 @@
 
 from lorascope.analysis.audit import Audit, audit
 from lorascope.analysis.comparison import BehaviourComparison, compare
-from lorascope.analysis.description import Description, Word, describe
+from lorascope.analysis.description import Describer, Description, Word, describe
 from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, duplicates
 from lorascope.analysis.finding import FLAGS, Finding
 from lorascope.analysis.findings import findings, flagged
@@ -17,6 +17,7 @@ __all__ = [
     "Copy",
     "Curve",
     "CurvePoint",
+    "Describer",
     "Description",
     "Duplicates",
     "Finding",

@@ -30,6 +30,8 @@ _LARGEST_SAMPLE = 10_000
 """Adapters from which medians, spreads and chance are estimated; of a larger library, evenly spaced ones."""
 _SYNONYMS = 0.5
 """The cosine from which two phrases say the same."""
+_TWO = 2**0.5
+"""By this factor the difference of two standings varies more than one of them."""
 _TELLING = 0.75
 """A further phrase has to stand out by this share of what the first one does: the rest is mostly its echo."""
 
@@ -75,28 +77,63 @@ def describe(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Desc
     >>> describe(searcher)[0].words  # doctest: +SKIP
     (Word(phrase='pencil drawing', facet='medium', standing=9.5),)
     """
-    matrix = searcher.matrix
-    acting = np.flatnonzero(matrix.strength > 0)
-    if len(acting) < FEWEST:
-        raise LibraryError(
-            f"{searcher.library.path} has {len(acting)} adapters that do anything: words can be told from chance with"
-            f" {FEWEST} or more. `lorascope search` works with any number"
-        )
-    vocabulary = PromptSet.load(searcher.stored.preset.vocabulary)
-    vectors = searcher.vectors(vocabulary.texts)
-    sample = acting[:: -(-len(acting) // _LARGEST_SAMPLE)]
-    scale = Scale.of(matrix.directions[sample], vectors)
-    names = _group_names(vocabulary)
+    describer = Describer(searcher)
     rows = _rows(searcher, keys)
-    labels = searcher.library.adapters.labels(matrix.ids[rows].tolist())
+    labels = searcher.library.adapters.labels(searcher.matrix.ids[rows].tolist())
     described: list[Description] = []
     for row in rows:
-        key, name, _ = labels[int(matrix.ids[row])]
-        does_something = matrix.consistency_interval[row, 0] > 0  # else its Direction may be any
-        telling = scale.telling(matrix.directions[[row]][0]) if does_something else []
-        words = tuple(Word(*names[place], standing) for place, standing in telling)
-        described.append(Description(key, name, words))
+        key, name, _ = labels[int(searcher.matrix.ids[row])]
+        described.append(Description(key, name, describer.words(row)))
     return described
+
+
+@final
+class Describer:
+    """The words for a library's adapters under one Protocol, and the scale on which they stand out."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        """Encode the vocabulary, and learn how its phrases usually score.
+
+        Raises:
+            LibraryError: the library holds too few adapters to tell words from chance.
+            ModelError: the encoder is not on this disk.
+        """
+        self._matrix = searcher.matrix
+        acting = np.flatnonzero(self._matrix.strength > 0)
+        if len(acting) < FEWEST:
+            raise LibraryError(
+                f"{searcher.library.path} has {len(acting)} adapters that do anything: words can be told from chance"
+                f" with {FEWEST} or more. `lorascope search` works with any number"
+            )
+        vocabulary = PromptSet.load(searcher.stored.preset.vocabulary)
+        vectors = searcher.vectors(vocabulary.texts)
+        sample = acting[:: -(-len(acting) // _LARGEST_SAMPLE)]
+        self._scale = Scale.of(self._matrix.directions[sample], vectors)
+        self._names = _group_names(vocabulary)
+
+    def words(self, row: int) -> tuple[Word, ...]:
+        """What the adapter in a row of the matrix does."""
+        if not self._does_something(row):
+            return ()
+        return self._named(self._scale.telling(self._matrix.directions[[row]][0]))
+
+    def contrast(self, one: int, two: int) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+        """What the first of two adapters does more than the second, and what the second does more, by their rows.
+
+        A standing is here the difference of both: it varies by chance as the square root of two standings, so it has to
+        exceed chance by that factor.
+        """
+        if not (self._does_something(one) and self._does_something(two)):
+            return (), ()
+        found = self._scale.contrast(*self._matrix.directions[[one, two]])
+        return self._named(found[0]), self._named(found[1])
+
+    def _does_something(self, row: int) -> bool:
+        """Whether its effects have a common direction; else its Direction may be any."""
+        return bool(self._matrix.consistency_interval[row, 0] > 0)
+
+    def _named(self, telling: list[tuple[int, float]]) -> tuple[Word, ...]:
+        return tuple(Word(*self._names[place], standing) for place, standing in telling)
 
 
 def _group_names(vocabulary: PromptSet) -> list[tuple[str, str]]:
@@ -133,8 +170,21 @@ class Scale:
 
     def telling(self, direction: Float32[np.ndarray, " d"]) -> list[tuple[int, float]]:
         """Places and standings of the phrases that tell what an adapter does, without near-synonyms of better ones."""
-        standings = (levels(direction[None], self._vectors, self._vectors)[0] - self._medians) / self._spreads
-        least = max(self.least, _TELLING * float(standings.max()))
+        return self._chosen(self._standings(direction), self.least)
+
+    def contrast(
+        self, one: Float32[np.ndarray, " d"], two: Float32[np.ndarray, " d"]
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """Places of the phrases that stand out more in one direction than in another, and the other way round."""
+        apart = self._standings(one) - self._standings(two)
+        return self._chosen(apart, _TWO * self.least), self._chosen(-apart, _TWO * self.least)
+
+    def _standings(self, direction: Float32[np.ndarray, " d"]) -> Float64[np.ndarray, " phrases"]:
+        return (levels(direction[None], self._vectors, self._vectors)[0] - self._medians) / self._spreads
+
+    def _chosen(self, standings: Float64[np.ndarray, " phrases"], least: float) -> list[tuple[int, float]]:
+        """The highest standings that exceed chance, without near-synonyms of better ones."""
+        least = max(least, _TELLING * float(standings.max()))
         chosen: list[int] = []
         for place in np.argsort(-standings).tolist():
             if standings[place] < least or len(chosen) == MOST_WORDS:

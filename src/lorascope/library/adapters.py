@@ -154,6 +154,10 @@ class Adapters:
         with self._db.decoding("adapters"):
             return numbers(self._db.row(sql, values)[0])
 
+    def added(self) -> dict[int, float]:
+        """When each adapter was recorded, as a time stamp, by the library's number of it."""
+        return dict(self._db.rows("SELECT id, added FROM adapters"))
+
     def stamps(self) -> dict[str, tuple[str, int, int]]:
         """Key, size and mtime_ns of every known path."""
         rows = self._db.intact_rows("files", "path, key, size, mtime_ns", "JOIN adapters ON adapter = id", [])

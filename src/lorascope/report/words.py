@@ -15,22 +15,26 @@ CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak
 NOTHING = "Nothing here clearly does this; these come nearest."
 
 
+STRENGTHS = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"), (math.inf, "overpowering"))
+"""Upper ends of Strength as shares of the Protocol's threshold."""
+CONSISTENCIES = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"), (math.inf, "rock-steady"))
+"""Upper ends of Consistency. CARLoS' libraries have a median near .09."""
+
+
 def strength_word(signature: Signature, thresholds: Thresholds) -> str:
     """``faint`` to ``overpowering``, relative to the Protocol's threshold; "" where it has none."""
     if math.isinf(thresholds.strength_max):
         return ""
     share = signature.strength / thresholds.strength_max
-    steps = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"))
-    return next((word for limit, word in steps if share <= limit), "overpowering")
+    return next(word for limit, word in STRENGTHS if share <= limit)
 
 
 def consistency_word(signature: Signature) -> str:
-    """``erratic`` to ``rock-steady``; CARLoS' libraries have a median near .09."""
+    """``erratic`` to ``rock-steady``."""
     value = signature.consistency
     if value is None:
         return "unknown"
-    steps = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"))
-    return next((word for limit, word in steps if value <= limit), "rock-steady")
+    return next(word for limit, word in CONSISTENCIES if value <= limit)
 
 
 def does_nothing(signature: Signature) -> bool:

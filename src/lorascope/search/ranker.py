@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from lorascope.caches import Note
 from lorascope.errors import QueryError
@@ -17,7 +17,7 @@ from lorascope.protocol import Thresholds
 from lorascope.search.answer import Hidden
 from lorascope.search.approximate import build_index, can_build, open_index
 from lorascope.search.ranking import EXACT, EXACT_HIDDEN, Mask, Ranked, best, highest
-from lorascope.search.request import Filters
+from lorascope.search.request import Filters, Order
 from lorascope.search.vectors import unit
 
 _REMEMBERED = 16
@@ -93,12 +93,28 @@ class Ranker:
         ranked = best(self.matrix, unit(self._checked(vector)), groups[: 1 + hidden], top, self.index)
         return _selection(admission, ranked)
 
-    def strongest(self, filters: Filters, library: Library, top: int, *, hidden: bool = True) -> Selection:
-        """The rows of the highest Strength, which is their score here."""
+    def listed(
+        self, filters: Filters, library: Library, top: int, *, order: Order = "strongest", hidden: bool = True
+    ) -> Selection:
+        """The first rows in some order. What they are ordered by is their score, negative where low comes first."""
         admission = self._admit(filters, library)
+        values = self._values(order, library)
         masks = [admission.shown, admission.strong | admission.inconsistent]
-        ranked = [highest(self.matrix, self.matrix.strength, mask, top) for mask in masks[: 1 + hidden]]
+        ranked = [highest(self.matrix, values, mask, top) for mask in masks[: 1 + hidden]]
         return _selection(admission, ranked)
+
+    def _values(self, order: Order, library: Library) -> Float64[np.ndarray, " n"]:
+        """What rows are ordered by, the highest first."""
+        if order in ("strongest", "weakest"):
+            return self.matrix.strength if order == "strongest" else -self.matrix.strength
+        if order == "steadiest":
+            return np.nan_to_num(self.matrix.consistency, nan=-np.inf)
+        if order == "newest":
+            added = library.adapters.added()
+            return np.array([added.get(number, 0.0) for number in self.matrix.ids.tolist()])
+        names = [name.casefold() for name in self.matrix.names]
+        ranks = {name: -float(rank) for rank, name in enumerate(sorted(set(names)))}
+        return np.array([ranks[name] for name in names])
 
     def scores(self, vectors: Float[np.ndarray, "*q d"]) -> Float32[np.ndarray, "*q n"]:
         """Cosine with every Direction, of one vector or of each of several at once."""
@@ -151,10 +167,16 @@ class Ranker:
         return admission
 
     def _allowed(self, filters: Filters, library: Library) -> Mask:
-        if not filters.family and not filters.folder:
-            return np.ones(len(self.matrix), bool)
-        members = library.adapters.members(filters.family, Path(filters.folder) if filters.folder else None)
-        return np.isin(self.matrix.ids, members)
+        allowed = np.ones(len(self.matrix), bool)
+        if filters.family or filters.folder:
+            members = library.adapters.members(filters.family, Path(filters.folder) if filters.folder else None)
+            allowed = np.isin(self.matrix.ids, members)
+        if filters.only is not None:
+            places = self.matrix.places
+            named = np.zeros(len(self.matrix), bool)
+            named[[places[key] for key in filters.only if key in places]] = True
+            allowed &= named
+        return allowed
 
     def _outside(self, thresholds: Thresholds) -> tuple[Mask, Mask]:
         """Which rows are beyond a threshold for certain: too strong, too inconsistent.

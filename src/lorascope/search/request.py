@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from typing import Literal
 
 from lorascope.encoders.encoding import Encoding
 from lorascope.errors import QueryError
 from lorascope.protocol import Thresholds
 from lorascope.search.query import HEAVIEST, LIGHTEST, Query, spelt
 
+Order = Literal["strongest", "weakest", "steadiest", "name", "newest"]
+"""In what order all adapters are listed."""
 _WEIGHTED_KEY = re.compile(r"(.+:.+):(\d+(?:\.\d+)?)")
 
 
@@ -54,11 +57,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which adapters may appear under one Protocol: thresholds on S and C, a base family, a folder."""
+    """Which adapters may appear under one Protocol: thresholds on S and C, a base family, a folder, some keys."""
 
     thresholds: Thresholds
     family: str = ""
     folder: str = ""
+    only: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Request:
     """What is asked, which adapters may appear, and which part of the answer is wanted.
 
     Words, adapters and pictures may be mixed: each becomes a vector of length 1, times its weight, and they are added.
-    A request that asks for none of them lists all adapters, the strongest first.
+    A request that asks for none of them lists all adapters.
 
     Args:
         words: phrases with signs and weights (see :meth:`Query.parse`).
@@ -75,6 +79,8 @@ class Request:
         encoding: how words become vectors.
         family: only adapters of this base family.
         folder: only adapters whose files lie under this folder.
+        only: only adapters of these keys; None for all.
+        order: how all adapters are listed; where something is asked for, the nearest come first.
         max_strength: hide adapters that are stronger; None for the Protocol's threshold.
         min_consistency: hide adapters that are less consistent; None for the Protocol's threshold.
         everything: apply no threshold of the Protocol.
@@ -99,6 +105,8 @@ class Request:
     encoding: Encoding = "suffix"
     family: str = ""
     folder: str = ""
+    only: frozenset[str] | None = None
+    order: Order = "strongest"
     max_strength: float | None = None
     min_consistency: float | None = None
     everything: bool = False
@@ -133,4 +141,4 @@ class Request:
     def filters(self, usual: Thresholds) -> Filters:
         """Which adapters may appear, where ``usual`` are the Protocol's thresholds."""
         base = Thresholds() if self.everything else usual
-        return Filters(base.but(self.max_strength, self.min_consistency), self.family, self.folder)
+        return Filters(base.but(self.max_strength, self.min_consistency), self.family, self.folder, self.only)

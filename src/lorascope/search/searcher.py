@@ -107,7 +107,9 @@ class Searcher:
         filters = request.filters(self.thresholds)
         if request.browsing:
             vector = None
-            selection = self.ranker.strongest(filters, self.library, request.last, hidden=request.hidden)
+            selection = self.ranker.listed(
+                filters, self.library, request.last, order=request.order, hidden=request.hidden
+            )
         else:
             rows = [self._row_of(example) for example in request.adapters]
             vector = self._combined(request, rows)

@@ -76,6 +76,10 @@ class JobPipe:
         self._follower: threading.Thread | None = None
         self._leaving = threading.Event()
 
+    def change_plan(self, plan: ModelConfig) -> None:
+        """Start the next worker with another plan."""
+        self._plan = plan
+
     def send(self, job: ToWorker) -> None:
         """Send a job, and start a worker if there is none. If the worker dies meanwhile, ``on_death`` is called."""
         with self._lock, contextlib.suppress(OSError):

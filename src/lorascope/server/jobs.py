@@ -38,19 +38,24 @@ class EndRun:
 
 @dataclass(frozen=True)
 class TriedAdapter:
-    """An adapter that is to be tried: its key and name."""
+    """An adapter that is to be tried: its key and name, and its weight if it is not that of the whole try."""
 
     key: str
     name: str
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
 class TryJob:
-    """Render a prompt without and with each adapter, at a weight, or at that of the Protocol if it is None."""
+    """Render a prompt without and with each adapter, at a weight, or at that of the Protocol if it is None.
+
+    ``seeds`` counts those of the preset; ``seed`` is one of the person's own in their place.
+    """
 
     id: str
     prompt: str
     seeds: int
+    seed: int | None
     weight: float | None
     adapters: tuple[TriedAdapter, ...]
 

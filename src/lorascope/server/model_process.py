@@ -17,7 +17,6 @@ from lorascope.library.words import arms, measured_words
 from lorascope.measure import Event, StopRun, Worker, index, load_worker
 from lorascope.measure.files import measured_delta
 from lorascope.measure.pixels import webp
-from lorascope.protocol import Preset
 from lorascope.server.jobs import (
     Column,
     EndRun,
@@ -31,8 +30,8 @@ from lorascope.server.jobs import (
     TryJob,
 )
 from lorascope.server.problems import Problem, problem_of
+from lorascope.server.readiness import chosen_preset
 
-_USUAL = "sdxl-paper"
 _SCAN_SECONDS = 0.2
 """Seconds between two progress messages of a scan, which finds thousands of files a second."""
 
@@ -49,14 +48,6 @@ def work(pipe: Connection, plan: ModelConfig) -> None:
         worker = ModelProcess(pipe, plan, library)
         while (job := worker.next()) is not None:
             worker.do(job)
-
-
-def chosen_preset(library: Library, name: str) -> Preset:
-    """The named preset; by default the one of the active Protocol, or of a new library the usual one."""
-    if name:
-        return Preset.load(name)
-    protocols = library.protocols.all()
-    return library.protocols.find().preset if protocols else Preset.load(_USUAL)
 
 
 @final
@@ -145,7 +136,7 @@ class ModelProcess:
     def _try(self, job: TryJob) -> None:
         try:
             worker = self._loaded()
-            seeds = worker.preset.seeds[: job.seeds]
+            seeds = worker.preset.seeds[: job.seeds] if job.seed is None else (job.seed,)
             self._send(Column(job.id, 0, seeds, _drawn(worker, job.prompt, seeds)))
             for place, tried in enumerate(job.adapters, 1):
                 self._send(self._column(worker, job, place, tried, seeds))
@@ -161,7 +152,8 @@ class ModelProcess:
             adapter = _within(self._library.adapters.find(tried.key), self._plan.folders)
             delta = measured_delta(adapter, Names(worker.shapes))
             words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
-            weight = worker.preset.scale if job.weight is None else job.weight
+            wanted = job.weight if tried.weight is None else tried.weight
+            weight = worker.preset.scale if wanted is None else wanted
             images = _drawn(worker, job.prompt + words, seeds, delta, weight)
             return Column(job.id, place, seeds, images, weight)
         except Exception as error:

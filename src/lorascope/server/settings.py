@@ -50,6 +50,11 @@ class ServerSettings:
     study: Path | None = None
     download: bool = False
 
+    @property
+    def local(self) -> bool:
+        """Whether only a person at this machine can use the server, so that it may open a window there."""
+        return not self.token and is_loopback(self.host)
+
     def __post_init__(self) -> None:
         """Refuse what would be unsafe, and folders that are none."""
         if not self.token and not is_loopback(self.host):

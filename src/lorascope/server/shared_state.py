@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from fastapi import Depends
 
 from lorascope.library import Library, StoredAdapter, StoredProtocol
 from lorascope.search import Answer, Example, Hit, Request, Searcher
-from lorascope.server.analyses import Analyses
+from lorascope.server.analyses import Analyses, Checkup, Words
 from lorascope.server.encoders import Encoders
 from lorascope.server.folders import Folders
 from lorascope.server.job_pipe import Start
@@ -35,12 +35,16 @@ _GRACE = 30.0
 
 @dataclass(frozen=True)
 class Overview:
-    """What the library holds: the adapters of the active Protocol, the Protocols, and the choices of the filters."""
+    """What the library holds: the adapters of the active Protocol, the Protocols, and the choices of the filters.
+
+    ``lineages`` holds ``architecture/lineage`` of each adapter that claims one, by its key.
+    """
 
     adapters: int
     protocols: tuple[StoredProtocol, ...]
     families: tuple[str, ...]
     folders: tuple[str, ...]
+    lineages: Mapping[str, str]
     refused: int
 
     @property
@@ -85,8 +89,7 @@ class SharedState:
         self._cached_hits = 0
         self._maps: dict[str, MapData] = {}
         self._overview: Overview | None = None
-        plan = ModelConfig(settings.library, settings.folders, settings.preset, settings.device, settings.download)
-        self.work = WorkQueue(plan, settings.folders, self.library, start)
+        self.work = WorkQueue(_plan(settings), settings.folders, self.library, start)
         self.tries = self.work.tries
         self.analyses = Analyses(self.library, self.searcher)
         self.ending: Callable[[], bool] = lambda: False
@@ -233,23 +236,27 @@ class SharedState:
                         self._maps[digest] = found
             return found
 
-    def start_try(
-        self, prompt: str, keys: Sequence[str], seeds: int = 2, weight: float | None = None
-    ) -> dict[str, Any]:
-        """Render a prompt without and with some adapters, ahead of every run; see :class:`Tries`.
+    def start_try(self, prompt: str, keys: Sequence[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Render a prompt without and with some adapters, ahead of every run; see :meth:`Tries.start`.
 
         Raises:
             Problem: there is no such adapter, a value is out of range, or too many tries are waiting.
         """
         with self.library() as library:
             adapters = [known_adapter(library, key) for key in dict.fromkeys(keys)]
-        return self.tries.start(prompt, adapters, seeds, weight)
+        return self.tries.start(prompt, adapters, *args, **kwargs)
 
     def folders(self) -> list[dict[str, Any]]:
         """The folders that may be indexed, with their counts of files: known, left out and new."""
         with self.library() as library:
             self.protocols(library)
             return self._folders.count(library)
+
+    def serve_folders(self, folders: Sequence[Path]) -> None:
+        """Let the page index folders, where none was named at start."""
+        self.settings = replace(self.settings, folders=tuple(folders))
+        self._folders = Folders(self.settings.folders)
+        self.work.serve_folders(_plan(self.settings))
 
     def overview(self) -> Overview:
         """What the library holds, cached until it changes."""
@@ -258,14 +265,26 @@ class SharedState:
             with self._lock:
                 found, version = self._overview, self._version
             if found is None:
-                families = sorted(set(self.searcher(library).matrix.families)) if protocols else ()
+                matrix = self.searcher(library).matrix if protocols else None
+                labels = list(zip(matrix.keys, matrix.families, strict=True)) if matrix else []
                 folders = sorted({str(Path(path).parent) for path in library.adapters.stamps()})
-                count = protocols[0].adapters if protocols else 0
-                found = Overview(count, protocols, tuple(families), tuple(folders), len(library.refusals.all()))
+                claims = library.adapters.claimed("lineage")
+                families = sorted({family for _, family in labels})
+                kinds = {key: f"{family}/{claims[key]}" for key, family in labels if key in claims}
+                count, refused = protocols[0].adapters if protocols else 0, len(library.refusals.all())
+                found = Overview(count, protocols, tuple(families), tuple(folders), kinds, refused)
                 with self._lock:
                     if version == self._version:
                         self._overview = found
             return found
+
+    def words(self, protocol: StoredProtocol) -> Words:
+        """What the adapters of a Protocol do in words, as far as it is known yet."""
+        return self.analyses.vocabulary(protocol.protocol.digest)
+
+    def checkup(self, protocol: StoredProtocol) -> Checkup | None:
+        """What a person should know of the adapters of a Protocol; None while it is worked out."""
+        return self.analyses.checkup(protocol.protocol.digest)
 
     def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
         """The adapters with the most similar and with the most opposite effect; none is hidden.
@@ -281,6 +300,10 @@ class SharedState:
         )
         # these are the scores with the negated Direction
         return nearest.answer.hits, tuple(replace(hit, score=-hit.score) for hit in opposite.answer.hits)
+
+
+def _plan(settings: ServerSettings) -> ModelConfig:
+    return ModelConfig(settings.library, settings.folders, settings.preset, settings.device, settings.download)
 
 
 def _check(request: Request, searcher: Searcher) -> None:

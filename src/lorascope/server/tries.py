@@ -16,6 +16,9 @@ from lorascope.server.problems import Problem
 MOST_ADAPTERS = 4
 MOST_SEEDS = 4
 MOST_WEIGHT = 4.0
+MOST_SEED = 2**32
+STRIP = (0.4, 0.7, 1.0, 1.3)
+"""The weights of a try at several."""
 LONGEST_PROMPT = 1000
 _WAITING = 8
 _KEPT = 32
@@ -86,7 +89,14 @@ class Tries:
             return sum(not one.ended for one in self._kept.values())
 
     def start(
-        self, prompt: str, adapters: Sequence[StoredAdapter], seeds: int = 2, weight: float | None = None
+        self,
+        prompt: str,
+        adapters: Sequence[StoredAdapter],
+        seeds: int = 2,
+        weight: float | None = None,
+        *,
+        seed: int | None = None,
+        several: bool = False,
     ) -> dict[str, Any]:
         """Send a try ahead of every run.
 
@@ -95,6 +105,8 @@ class Tries:
             adapters: at most four.
             seeds: pictures of each, one to four.
             weight: the weight of each adapter, -4 to 4; by default the one at which adapters are measured.
+            seed: one of the person's own in place of those of the preset.
+            several: draw the first adapter at several weights (:data:`STRIP`).
 
         Raises:
             Problem: one of these is out of range, or too many tries are waiting.
@@ -113,11 +125,15 @@ class Tries:
         if weight is not None and not abs(weight) <= MOST_WEIGHT:
             limits = f"give {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
             raise Problem(422, "bad-value", f"weight is {weight:g}", limits, "weight")
+        if seed is not None and not 0 <= seed < MOST_SEED:
+            raise Problem(422, "bad-value", f"seed is {seed}", f"give 0 to {MOST_SEED - 1}", "seed")
         if self.waiting >= _WAITING:
             problem = f"{_WAITING} tries are waiting already"
             raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
         tried = tuple(TriedAdapter(adapter.key, adapter.name) for adapter in adapters)
-        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, weight, tried))
+        if several:
+            tried = tuple(TriedAdapter(adapters[0].key, adapters[0].name, step) for step in STRIP)
+        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, seed, weight, tried))
         with self._lock:
             self._kept[one.job.id] = one
         self._send(one.job)

@@ -58,10 +58,11 @@ def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, 
     }
 
 
-def picture_address(key: str, place: int, protocol: str) -> str:
+def picture_address(key: str, place: int, protocol: str, scale: float | None = None) -> str:
     """Where the picture of a pinned cell is: with an adapter, or bare if the key is that of the base model."""
     whose = f"adapters/{quote(key, safe='')}" if key != BARE else "bare"
-    return f"/api/v1/{whose}/previews/{place}?protocol={protocol}"
+    weight = "" if scale is None else f"&scale={scale:g}"
+    return f"/api/v1/{whose}/previews/{place}?protocol={protocol}{weight}"
 
 
 def pinned_cells(key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str) -> list[dict[str, Any]]:

@@ -59,6 +59,12 @@ class WorkQueue:
         self._current: RunStatus | None = None
         self._last_error: dict[str, Any] | None = None
 
+    def serve_folders(self, plan: ModelConfig) -> None:
+        """Allow runs to index the folders of a plan, from the next worker on."""
+        with self._lock:
+            self._folders = plan.folders
+            self._pipe.change_plan(plan)
+
     # --- Requests -------------------------------------------------------------------------------------------------
 
     def start(self, folders: Sequence[int] | None, precision: str, *, partial: bool = False) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -37,6 +37,10 @@ AdapterKey = Annotated[
 ]
 Few = Annotated[int, Query(ge=1, le=100, description="The most to return of each kind.")]
 WithDirection = Annotated[bool, Query(description="Return the Direction too.")]
+Scale = Annotated[
+    float | None,
+    Query(ge=-4, le=4, allow_inf_nan=False, description="At this weight, where it was measured at several."),
+]
 Place = Annotated[int, Path(ge=0, le=10_000, description="The number of the pinned cell.", examples=[0])]
 
 
@@ -142,9 +146,11 @@ def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> li
 @router.get(
     "/adapters/{key}/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED
 )
-def preview(request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: ProtocolName = "") -> Response:
+def preview(
+    request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: ProtocolName = "", scale: Scale = None
+) -> Response:
     """One picture with the adapter, WebP."""
-    return _picture(request, state, key, place, protocol)
+    return _picture(request, state, key, place, protocol, scale)
 
 
 @router.get("/bare/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED)
@@ -170,9 +176,12 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
     return found
 
 
-def _picture(request: Request, state: StateOf, key: str, place: int, protocol: str) -> Response:
+def _picture(
+    request: Request, state: StateOf, key: str, place: int, protocol: str, scale: float | None = None
+) -> Response:
     with state.library() as library:
-        scene = library.previews.scene(state.protocol(library, protocol).protocol, key)
+        measured = state.protocol(library, protocol).protocol
+        scene = library.previews.scene(measured if scale is None else replace(measured, scale=scale), key)
         found = library.previews.get(scene, key, place)
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-from lorascope.server.pages import adapter, atlas, comparison, search, tries, work
+from lorascope.server.pages import adapter, atlas, comparison, housekeeping, search, setup, tries, work
 from lorascope.server.pages.render import STATIC, page
 from lorascope.server.pages.study import StudyPages
 from lorascope.server.problems import Problem
@@ -16,7 +16,7 @@ __all__ = ["install", "login_page", "problem_page"]
 
 def install(app: FastAPI) -> None:
     """Add every page, and the files that they load."""
-    for part in (search, adapter, comparison, atlas, tries, work):
+    for part in (search, adapter, comparison, atlas, housekeeping, setup, tries, work):
         app.include_router(part.router)
     if study := app.state.lorascope.settings.study:
         app.include_router(StudyPages(study).router)

@@ -5,23 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from markupsafe import Markup
 
+from lorascope.analysis import Advice, advise, findings, known_curves
+from lorascope.analysis.weight import pictures
 from lorascope.errors import LorascopeError
-from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
-from lorascope.protocol import Thresholds
+from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.report.curve import curve_svg
 from lorascope.report.words import does_nothing, has_direction
 from lorascope.search import Hit
+from lorascope.server.file_manager import show_file
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Card, Cells, card, ranged
+from lorascope.server.pages.choice import flag_label
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.render import page, plain_text
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter, named_protocol
+from lorascope.server.views import picture_address
 from lorascope.signature import CategoryProfile, Signature
 
 router = APIRouter(include_in_schema=False)
@@ -55,6 +62,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What an adapter does over weights: what is advised, the Curve as SVG, and a picture for each weight."""
+
+    advice: Advice
+    drawing: Markup
+    strip: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Other:
     """The same adapter under another Protocol."""
 
@@ -75,9 +91,11 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         chosen = named_protocol([stored for stored, _ in under.values()], protocol)
         stored = under[chosen.protocol.digest][1]
         cells = Cells.of(library, chosen, [key])
-        shown = card(found, stored, cells.pairs(key), chosen.preset.thresholds)
+        shown = card(found, stored, cells, cells.pairs(key), words=state.words(chosen))
         both = state.neighbours(key, chosen.protocol.digest) if shown.directed else ((), ())
         nearest, opposite = (_row(library, chosen, hits) for hits in both)
+        weights = _weights(library, chosen, key)
+        said = findings(library, chosen.protocol.digest, [key])
     return page(
         request,
         "adapter.html.jinja",
@@ -87,6 +105,10 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         claims=_claims(found, chosen, stored.signature),
         facts=_facts(found),
         others=_others(under, chosen),
+        gone=bool(found.paths) and not any(Path(path).exists() for path in found.paths),
+        weights=weights,
+        library=state.settings.library,
+        findings=[(flag_label(one.flag, 1), one) for one in said if one.flag != "gone"],
         nearest=nearest,
         opposite=opposite,
         phrases=claimed_phrases(found) if shown.directed else [],
@@ -96,6 +118,17 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         width=WIDTH,
         address=Address(protocol=protocol),
     )
+
+
+@router.post("/adapters/{key}/folder")
+def folder(state: StateOf, key: str) -> Response:
+    """Show its file in the file manager, for a person at this machine."""
+    if not state.settings.local:
+        raise Problem(403, "not-local", "only a server that nobody else can reach opens folders", "copy the path")
+    with state.library() as library:
+        paths = known_adapter(library, key).paths
+    show_file(next((place for place in map(Path, paths) if place.exists()), Path(paths[0] if paths else key)))
+    return Response(status_code=204)
 
 
 @router.get("/adapters/{key}/words")
@@ -125,6 +158,19 @@ def claimed_phrases(adapter: StoredAdapter) -> list[str]:
     phrases = [adapter.claimed("title"), *(tags if isinstance(tags, list) else ())]
     texts = [" ".join(phrase.replace("_", " ").split()) for phrase in phrases if isinstance(phrase, str)]
     return [text for text in dict.fromkeys(texts) if text][:_PHRASES]
+
+
+def _weights(library: Library, protocol: StoredProtocol, key: str) -> Weights | None:
+    """One scene at every weight at which an adapter was measured; None if it was measured at one only."""
+    curve = known_curves(library, protocol.protocol.digest, [key]).get(key)
+    if curve is None:
+        return None
+    advice, digest = advise(curve), protocol.protocol.digest
+    strip = tuple(
+        (f"{one.scale:g}", picture_address(key if one.scale else BARE, 0, digest, one.scale or None))
+        for one in pictures(library, protocol.protocol, key, curve)
+    )
+    return Weights(advice, Markup(curve_svg(curve, advice)), strip)
 
 
 def _signatures(library: Library, key: str) -> dict[str, tuple[StoredProtocol, StoredSignature]]:
@@ -174,7 +220,7 @@ def _row(library: Library, protocol: StoredProtocol, hits: Sequence[Hit]) -> lis
     """Neighbours with one picture each."""
     cells = Cells.of(library, protocol, [hit.adapter.key for hit in hits])
     return [
-        (card(hit.adapter, hit.signature, cells.pairs(hit.adapter.key)[:1], Thresholds()), hit.score)
+        (card(hit.adapter, hit.signature, cells, cells.pairs(hit.adapter.key)[:1]), hit.score)
         for hit in hits
         if has_direction(hit.signature.signature)
     ]

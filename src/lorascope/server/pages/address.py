@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from lorascope.search import Example, Request
+from lorascope.search.request import Order
 from lorascope.server.examples import examples
 
 PAGE = 48
@@ -18,7 +19,9 @@ _STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 class Address(BaseModel):
     """What is asked, under the names that the API uses.
 
-    A threshold that is None is the Protocol's own. ``lane`` is the page of the hits that thresholds hide.
+    A threshold that is None is the Protocol's own. ``family`` may name a lineage, as in ``sdxl/pony``. ``does`` are
+    words that describe adapters, ``flag`` is a kind of finding, and ``since`` a time after which adapters came.
+    ``lane`` is the page of the hits that thresholds hide.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,6 +33,11 @@ class Address(BaseModel):
     protocol: str = ""
     family: str = ""
     folder: str = ""
+    does: tuple[str, ...] = ()
+    flag: str = ""
+    since: FiniteFloat = 0.0
+    sort: Order = "strongest"
+    scene: str = ""
     max_strength: FiniteFloat | None = None
     min_consistency: FiniteFloat | None = None
     hidden: bool = False
@@ -41,15 +49,29 @@ class Address(BaseModel):
         """Whether nothing is asked for, so that everything is shown."""
         return not (self.q.strip() or self.more or self.less or self.image)
 
-    def request(self) -> Request:
-        """The request for a searcher. Consistency 0 is the slider's left end and hides nothing."""
+    @property
+    def fine(self) -> bool:
+        """Whether one of the filters is set that the page folds away."""
+        limits = (self.max_strength, self.min_consistency)
+        return bool(self.flag or self.since or self.scene) or limits != (None, None)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether only adapters of some keys may appear."""
+        return bool(self.does or self.flag or self.since or "/" in self.family)
+
+    def request(self, only: frozenset[str] | None = None) -> Request:
+        """The request for a searcher, among adapters of some keys. Consistency 0 is the slider's left end: all pass."""
         lowest = self.min_consistency
         return Request(
             self.q.strip(),
             adapters=examples(self.more, self.less),
             pictures=tuple(map(Example, self.image)),
-            family=self.family,
+            family=self.family.partition("/")[0],
             folder=self.folder,
+            only=only,
+            everything=bool(self.flag),  # some findings are about what thresholds hide
+            order=self.sort,
             max_strength=self.max_strength,
             min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,
             hidden_offset=(self.lane - 1) * PAGE,

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from lorascope.library import Matrix
 from lorascope.server.map_data import ENOUGH
-from lorascope.server.pages.cards import card
+from lorascope.server.pages.cards import Cells, card
 from lorascope.server.pages.render import page
 from lorascope.server.shared_state import StateOf
 
@@ -59,7 +59,8 @@ def table(
         rows = _order(matrix, sort, order == "desc")[(number - 1) * _ROWS : number * _ROWS]
         keys = [matrix.keys[row] for row in rows]
         adapters, signatures = library.adapters.get(keys), library.signatures.get(stored.protocol.digest, keys)
-        cards = [card(adapters[key], signatures[key], (), stored.preset.thresholds) for key in keys]
+        cells = Cells.of(library, stored, ())
+        cards = [card(adapters[key], signatures[key], cells, ()) for key in keys]
     return page(
         request,
         "table.html.jinja",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 from jaxtyping import Float
 
+from lorascope.analysis import advise, known_curves
 from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredProtocol, StoredSignature
-from lorascope.protocol import Thresholds
+from lorascope.library.words import measured_words
 from lorascope.report.words import CLARITY, does_nothing, effect_words, has_direction
 from lorascope.search import Hit
+from lorascope.server.analyses import Words
 from lorascope.server.views import is_mature, picture_address
 from lorascope.signature import Estimate
 
+_ROOTS = ("loras", "lora", "lycoris")
+"""Names of the folders that image tools keep LoRAs in."""
 _WITNESSES = 12
 """How many of the first hits decide which cells are shown."""
 
@@ -33,7 +38,8 @@ class PicturePair:
 class Card:
     """One adapter on a page. ``match`` is "" where nothing was asked; ``path`` and ``civitai`` where unknown.
 
-    ``directed`` says whether its effects have a common direction, so that others can be like or unlike it.
+    ``directed`` says whether its effects have a common direction, so that others can be like or unlike it. ``words``
+    say what it does. ``triggers`` is what is appended to a prompt to call it up, as ", word, word".
     """
 
     key: str
@@ -49,6 +55,8 @@ class Card:
     path: str
     civitai: str
     figures: tuple[tuple[str, str], ...]
+    words: tuple[str, ...] = ()
+    triggers: str = ""
 
     @property
     def emphasis(self) -> str:
@@ -56,30 +64,75 @@ class Card:
         return "span" if self.match == CLARITY["weak"] else "b"
 
     @property
+    def file(self) -> str:
+        """Its file as image tools name it: without extension, below the folder of LoRAs; "" without a file."""
+        if not self.path:
+            return ""
+        parts = PurePath(self.path).with_suffix("").parts
+        roots = [place for place, part in enumerate(parts[:-1]) if part.casefold() in _ROOTS]
+        return "/".join(parts[roots[-1] + 1 :] if roots else parts[-1:])
+
+    @property
+    def stem(self) -> str:
+        """The name in its tag: that of its file, for tools know no titles."""
+        return PurePath(self.path).stem if self.path else self.name
+
+    @property
+    def strength(self) -> str:
+        """Its Strength, with the interval."""
+        return dict(self.figures)["Strength"]
+
+    @property
+    def consistency(self) -> str:
+        """Its Consistency, with the interval."""
+        return dict(self.figures)["Consistency"]
+
+    @property
     def tag(self) -> str:
         """The tag to paste into a prompt."""
-        return f"<lora:{self.name}:{self.weight}>"
+        return f"<lora:{self.stem}:{self.weight}>"
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The pinned cells of some adapters and of the bare model under one Protocol, and how large their pictures are."""
+    """The pinned cells of some adapters and of the bare model under one Protocol, and how large their pictures are.
+
+    ``weights`` are the advised ones, of adapters that were measured at several.
+    """
 
     protocol: StoredProtocol
     pins: Mapping[str, Mapping[int, Pin]]
+    weights: Mapping[str, float]
 
     @classmethod
     def of(cls, library: Library, protocol: StoredProtocol, keys: Iterable[str]) -> Cells:
         """Look up which pictures there are."""
-        return cls(protocol, library.previews.pins(protocol.protocol, [BARE, *keys]))
+        wanted = list(keys)
+        curves = known_curves(library, protocol.protocol.digest, wanted)
+        weights = {key: weight for key, curve in curves.items() if (weight := advise(curve).weight) is not None}
+        return cls(protocol, library.previews.pins(protocol.protocol, [BARE, *wanted]), weights)
 
     @property
     def tiny(self) -> bool:
         """Whether pictures are so small that the browser must enlarge them; it should not smear them."""
         return self.protocol.protocol.width <= 128
 
-    def pairs(self, key: str, places: Sequence[int] | None = None) -> tuple[PicturePair, ...]:
-        """Pictures without and with an adapter, of the given cells or of all."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures in pixels, as they were made."""
+        return self.protocol.protocol.width, self.protocol.protocol.height
+
+    def scenes(self) -> list[tuple[str, str]]:
+        """Place and prompt of each pinned cell of the bare model."""
+        return [(str(place), pin.prompt) for place, pin in sorted(self.pins.get(BARE, {}).items())]
+
+    def pair(self, key: str, place: int | None) -> tuple[PicturePair, ...]:
+        """The pictures of one cell, or of an adapter's first one where it lacks that; none if it has none."""
+        found = self.pairs(key)
+        return tuple(pair for pair in found if pair.place == place) or found[:1]
+
+    def pairs(self, key: str) -> tuple[PicturePair, ...]:
+        """Pictures without and with an adapter, of all cells."""
         digest, bare = self.protocol.protocol.digest, self.pins.get(BARE, {})
         own = self.pins.get(key, {})
         return tuple(
@@ -90,22 +143,20 @@ class Cells:
                 picture_address(key, place, digest),
             )
             for place in sorted(own)
-            if places is None or place in places
         )
 
 
-def telling_cells(
+def telling_cell(
     library: Library, keys: Sequence[str], vector: Float[np.ndarray, " d"] | None, cells: Cells
-) -> tuple[int, ...]:
-    """The two pinned cells that matter most for a query, the same for every card of its answer.
+) -> int | None:
+    """The pinned cell that matters most for a query, the same for every card of its answer; None if there is none.
 
-    The effect of each of the first hits on each cell is projected on the query's vector. The first cell is the one
-    where these projections spread most over the hits. The second is the one of whose spread the first explains least:
-    two cells that tell the same would waste a picture. Where nothing was asked, or no evidence is kept, the first two.
+    The effect of each of the first hits on each cell is projected on the query's vector. The cell is the one where
+    these projections spread most over the hits. Where nothing was asked, or no evidence is kept, it is the first.
     """
     places = sorted(set(cells.pins.get(BARE, {})).union(*(cells.pins.get(key, {}) for key in keys)))
-    if vector is None or len(places) < 3 or not library.has_evidence:
-        return tuple(places[:2])
+    if vector is None or len(places) < 2 or not library.has_evidence:
+        return next(iter(places), None)
     rows = [
         blocks[0].adapted.astype(np.float32) - blocks[0].bare.astype(np.float32)
         for key in keys[:_WITNESSES]
@@ -113,17 +164,14 @@ def telling_cells(
     ]
     known = min((len(row) for row in rows), default=0)
     within = [place for place in places if place < known]
-    if len(within) < 3:
-        return tuple(places[:2])
+    if not within:
+        return places[0]
     along = np.stack([row[within] @ vector for row in rows])
-    shared = np.atleast_2d(np.cov(along, rowvar=False) if len(rows) > 1 else np.outer(along, along))
-    first = int(np.argmax(np.diag(shared)))
-    rest = np.diag(shared) - shared[first] ** 2 / max(float(shared[first, first]), 1e-12)
-    rest[first] = -np.inf
-    return tuple(sorted((within[first], within[int(np.argmax(rest))])))
+    spread = along.std(axis=0) if len(rows) > 1 else np.abs(along[0])
+    return within[int(spread.argmax())]
 
 
-def card_of_hit(hit: Hit, pairs: tuple[PicturePair, ...], thresholds: Thresholds, *, asked: bool) -> Card:
+def card_of_hit(hit: Hit, cells: Cells, place: int | None, *, asked: bool, words: Words | None = None) -> Card:
     """A hit as a card; ``asked`` says whether its score means anything."""
     asked = asked and not does_nothing(hit.signature.signature)
     figures = [("Score", f"{hit.score:.3f}")] if asked else []
@@ -131,8 +179,9 @@ def card_of_hit(hit: Hit, pairs: tuple[PicturePair, ...], thresholds: Thresholds
     return card(
         hit.adapter,
         hit.signature,
-        pairs,
-        thresholds,
+        cells,
+        cells.pair(hit.adapter.key, place),
+        words=words,
         match=CLARITY[hit.clarity] if asked else "",
         doubts=doubts,
         hidden=hit.hidden or "",
@@ -143,36 +192,39 @@ def card_of_hit(hit: Hit, pairs: tuple[PicturePair, ...], thresholds: Thresholds
 def card(
     adapter: StoredAdapter,
     stored: StoredSignature,
+    cells: Cells,
     pairs: tuple[PicturePair, ...],
-    thresholds: Thresholds,
     *,
+    words: Words | None = None,
     match: str = "",
     doubts: str = "",
     hidden: str = "",
     first: Sequence[tuple[str, str]] = (),
 ) -> Card:
     """An adapter as a card."""
-    signature = stored.signature
+    signature, protocol = stored.signature, cells.protocol
     figures = [
         *first,
         ("Strength", ranged(signature.strength, signature.grid.strength, 2)),
         ("Consistency", ranged(signature.consistency, signature.grid.consistency, 3)),
-        ("Measured", f"{signature.cells} cells, {stored.precision}"),
+        ("Measured", f"on {signature.cells} pictures, {stored.precision}"),
     ]
     return Card(
         key=adapter.key,
         name=adapter.name,
         match=match,
-        manner=effect_words(signature, thresholds),
+        manner=effect_words(signature, protocol.preset.thresholds),
         directed=has_direction(signature),
         doubts=doubts,
         hidden=hidden,
         pairs=pairs,
         mature=is_mature(adapter),
-        weight=f"{tag_weight(adapter):g}",
+        weight=f"{cells.weights.get(adapter.key, tag_weight(adapter)):g}",
         path=adapter.paths[0] if adapter.paths else "",
         civitai=civitai_address(adapter),
         figures=tuple(figures),
+        words=words.of.get(adapter.key, ()) if words else (),
+        triggers=measured_words(adapter, protocol.protocol),
     )
 
 

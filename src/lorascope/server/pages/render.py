@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -93,6 +93,7 @@ _SHARED: dict[str, Any] = {
     "advice": advice,
     "longest_prompt": LONGEST_PROMPT,
     "most_weight": MOST_WEIGHT,
+    "most_seed": MOST_SEED - 1,
 }
 
 
@@ -115,6 +116,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         part=is_part(request),
         tried=request.query_params.get("try", ""),
         under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
+        under_protocol=protocol or "",
+        local=request.app.state.lorascope.settings.local,
         session=access.required and access.has_session(request.cookies),
         mature=mature if mature in ("blur", "show", "hide") else "blur",
         **_SHARED,

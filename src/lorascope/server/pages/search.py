@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -11,17 +12,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from lorascope.analysis import FLAGS
 from lorascope.encoders.pictures import FORMATS
 from lorascope.errors import LorascopeError
+from lorascope.families import title_of
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES
-from lorascope.report.words import NOTHING, hidden_line
+from lorascope.report.words import CONSISTENCIES, NOTHING, STRENGTHS, hidden_line
 from lorascope.search import Answer
+from lorascope.server.analyses import Words
 from lorascope.server.pages.address import PAGE, Address
-from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling_cells
+from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling_cell
+from lorascope.server.pages.choice import chosen_keys, flag_label
 from lorascope.server.pages.render import is_part, page
+from lorascope.server.pages.setup import found_tools
 from lorascope.server.problems import Problem, problem_of
-from lorascope.server.shared_state import SharedState, StateOf
+from lorascope.server.readiness import chosen_preset, missing_models
+from lorascope.server.shared_state import Overview, SharedState, StateOf
 from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
@@ -31,6 +38,12 @@ _NEAREST = 6
 _CALLED = 8
 """How many adapters are shown that are called what was asked for."""
 _SHORTEST_NAME = 2
+_WORDS = 200
+"""How many of the words that describe most adapters can be chosen."""
+_ORDERS = (
+    ("strongest", "the strongest first"), ("weakest", "the gentlest first"), ("steadiest", "the most reliable first"),
+    ("name", "by name"), ("newest", "the newest first"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Results:
     last_lane: int
     next_page: int
     next_lane: int
+    total: int
     tiny: bool
     size: tuple[int, int]
 
@@ -70,21 +84,21 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     context["called"] = _called(state, address)
     try:
         with state.library() as library:
+            only = chosen_keys(state, library, address)
             start = address.model_copy(update={"page": 1, "lane": 1})
-            first = state.search(start.request(), address.protocol).answer
+            first = state.search(start.request(only), address.protocol).answer
             context["address"] = address = _within(first, address)
-            answer = state.search(address.request(), address.protocol).answer
-            context["results"] = _results(library, answer, first, address)
+            answer = state.search(address.request(only), address.protocol).answer
+            context["results"] = _results(library, answer, first, address, state.words(answer.stored))
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
     problem = context["problem"]
     status, headers = (problem.status, problem.headers) if problem else (200, {})
     template = "results.html.jinja"
+    context["flags"] = {flag: flag_label(flag) for flag in FLAGS}
     if not is_part(request):
         template = "search.html.jinja"
-        folders = folder_tree((*overview.folders, address.folder))
-        context |= {"overview": overview, "folders": folders, "sliders": _sliders(state, address), "examples": QUERIES}
-        context["picture_types"] = ",".join(f"image/{name.lower()}" for name in FORMATS)
+        context |= _choices(state, overview, address)
     response = page(request, template, status=status, **context)
     response.headers.update(headers)
     return response
@@ -100,20 +114,60 @@ def favourites(
         adapters = library.adapters.get(a[:500])
         signatures = library.signatures.get(stored.protocol.digest, adapters)
         cells = Cells.of(library, stored, signatures)
-        places = telling_cells(library, list(signatures), None, cells)
+        place, words = telling_cell(library, list(signatures), None, cells), state.words(stored)
         cards = [
-            card(adapters[key], signatures[key], cells.pairs(key, places), stored.preset.thresholds)
+            card(adapters[key], signatures[key], cells, cells.pair(key, place), words=words)
             for key in a
             if key in signatures
         ]
     address = Address(protocol=protocol)
-    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=_size(cells), address=address)
+    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=cells.size, address=address)
+
+
+def _choices(state: SharedState, overview: Overview, address: Address) -> dict[str, Any]:
+    """What the page offers to choose from."""
+    with state.library() as library:
+        stored = state.protocol(library, address.protocol)
+        scenes = Cells.of(library, stored, ()).scenes()
+    words = [(phrase, f"{phrase} ({count})") for phrase, count in state.words(stored).counts[:_WORDS]]
+    return {
+        "overview": overview,
+        "folders": folder_tree((*overview.folders, address.folder)),
+        "bases": _bases(overview),
+        "words": words,
+        "sorts": _ORDERS,
+        "scenes": scenes,
+        "sliders": _sliders(state, address),
+        "examples": QUERIES,
+        "picture_types": ",".join(f"image/{name.lower()}" for name in FORMATS),
+    }
+
+
+def _bases(overview: Overview) -> list[tuple[str, str]]:
+    """Each base family, and the lineages within it that adapters claim."""
+    found: list[tuple[str, str]] = []
+    for family in overview.families:
+        found.append((family, title_of(family)))
+        kinds = sorted({kind for kind in overview.lineages.values() if kind.startswith(f"{family}/")})
+        found += [(kind, f"\u2003{kind.partition('/')[2]}") for kind in kinds]
+    return found
 
 
 def empty_page(request: Request, state: SharedState) -> Response:
     """What to do while nothing is measured."""
-    running, library = state.work.snapshot()["run"], state.settings.library
-    return page(request, "empty.html.jinja", folders=state.folders(), running=running, library=library)
+    with state.library() as library:
+        preset = chosen_preset(library, state.settings.preset)
+    return page(
+        request,
+        "empty.html.jinja",
+        folders=state.folders(),
+        running=state.work.snapshot()["run"],
+        library=state.settings.library,
+        preset=preset,
+        missing=missing_models(preset),
+        download=state.settings.download,
+        tools=found_tools(state),
+    )
 
 
 def folder_tree(paths: Iterable[str]) -> list[tuple[str, str]]:
@@ -135,17 +189,15 @@ def folder_tree(paths: Iterable[str]) -> list[tuple[str, str]]:
     return [(path, path if names[name] > 1 and not name.startswith("\u2003") else name) for path, name in rows]
 
 
-def _results(library: Library, answer: Answer, first: Answer, address: Address) -> Results:
-    """``first`` is the first page of the answer, whose hits choose the cells for all pages."""
+def _results(library: Library, answer: Answer, first: Answer, address: Address, words: Words) -> Results:
+    """``first`` is the first page of the answer, whose hits choose the cell for all pages."""
     asked = not answer.request.browsing
     keys = [hit.adapter.key for hit in (*answer.hits, *answer.hidden)]
     cells = Cells.of(library, answer.stored, keys)
     best = sorted((*first.hits, *first.hidden), key=lambda hit: -hit.score)  # thresholds do not change the scenes
-    places = telling_cells(library, [hit.adapter.key for hit in best], answer.vector, cells)
-    cards = [
-        card_of_hit(hit, cells.pairs(hit.adapter.key, places), answer.stored.preset.thresholds, asked=asked)
-        for hit in (*answer.hits, *answer.hidden)
-    ]
+    chosen = int(address.scene) if address.scene.isdecimal() else None
+    place = telling_cell(library, [hit.adapter.key for hit in best], answer.vector, cells) if chosen is None else chosen
+    cards = [card_of_hit(hit, cells, place, asked=asked, words=words) for hit in (*answer.hits, *answer.hidden)]
     shown, weaker = _folded(answer, cards[: len(answer.hits)])
     return Results(
         cards=shown,
@@ -154,15 +206,16 @@ def _results(library: Library, answer: Answer, first: Answer, address: Address) 
         hidden_matches=_hidden_matches(first),
         hidden=cards[len(answer.hits) :],
         hidden_line=hidden_line(answer),
-        told=_told(answer, asked=asked),
+        told=_told(answer, address, asked=asked),
         hint=_hint(answer, asked=asked),
         ways_out=_ways_out(answer),
         last_page=_pages(answer.total),
         last_lane=_pages(answer.left_out),
         next_page=min(PAGE, answer.total - PAGE * address.page),
         next_lane=min(PAGE, answer.left_out - PAGE * address.lane),
+        total=answer.total,
         tiny=cells.tiny,
-        size=_size(cells),
+        size=cells.size,
     )
 
 
@@ -207,7 +260,7 @@ def _called(state: SharedState, address: Address) -> dict[str, Any] | None:
     rows = [
         (key, adapters[key].name, is_mature(adapters[key]), cells.pairs(key)[:1]) for key in keys if key in adapters
     ]
-    return {"text": text, "rows": rows[:_CALLED], "more": len(rows) > _CALLED, "tiny": cells.tiny, "size": _size(cells)}
+    return {"text": text, "rows": rows[:_CALLED], "more": len(rows) > _CALLED, "tiny": cells.tiny, "size": cells.size}
 
 
 def _pages(hits: int) -> int:
@@ -220,24 +273,20 @@ def _within(answer: Answer, address: Address) -> Address:
     return address.model_copy(update={"page": page, "lane": lane})
 
 
-def _size(cells: Cells) -> tuple[int, int]:
-    protocol = cells.protocol.protocol
-    return protocol.width, protocol.height
-
-
-def _told(answer: Answer, *, asked: bool) -> str:
+def _told(answer: Answer, address: Address, *, asked: bool) -> str:
     """The number of hits in one sentence, which screen readers announce when it changes."""
-    count = f"{answer.total} adapter{'' if answer.total == 1 else 's'}"
+    count = f"{answer.total} LoRA{'' if answer.total == 1 else 's'}"
     if not answer.total:
-        return "No adapter passes these filters." if _ways_out(answer) else "There is no other adapter."
-    return f"{count}, nearest first." if asked else f"{count}, the strongest first."
+        return "No LoRA passes these filters." if _ways_out(answer) else "There is no other LoRA."
+    return f"{count}, nearest first." if asked else f"{count}, {dict(_ORDERS)[address.sort]}."
 
 
 def _ways_out(answer: Answer) -> str:
     """What may bring hits where there are none: filters that are set, and thresholds that hide something."""
     ways = (
-        (answer.too_strong, "allow more Strength"),
-        (answer.too_inconsistent, "allow less Consistency"),
+        (answer.too_strong, "allow stronger ones"),
+        (answer.too_inconsistent, "allow less reliable ones"),
+        (answer.request.only is not None, "choose fewer filters"),
         (answer.filters.family, "choose another base"),
         (answer.filters.folder, "choose another folder"),
     )
@@ -259,8 +308,8 @@ def _names(state: SharedState, address: Address) -> dict[str, str]:
         }
 
 
-def _sliders(state: SharedState, address: Address) -> dict[str, dict[str, float]]:
-    """Range, step, default and value of each threshold's slider, from what the library holds."""
+def _sliders(state: SharedState, address: Address) -> dict[str, dict[str, Any]]:
+    """Range, default, value and words of each threshold's slider, from what the library holds."""
     with state.library() as library:
         searcher = state.searcher(library, address.protocol)
     matrix, thresholds = searcher.matrix, searcher.thresholds
@@ -268,12 +317,21 @@ def _sliders(state: SharedState, address: Address) -> dict[str, dict[str, float]
     steadiest = max((float(value) for value in matrix.consistency if value == value), default=1.0)
     top, steady = -(-strongest * 10 // 1) / 10, -(-steadiest * 100 // 1) / 100
     strength, consistency = min(thresholds.strength_max, top), max(thresholds.consistency_min, 0.0)
-    chosen_s, chosen_c = address.max_strength, address.min_consistency
+    scale = thresholds.strength_max if math.isfinite(thresholds.strength_max) else top
+    lowest, highest = address.min_consistency, address.max_strength
+    value_s = strength if highest is None else min(highest, top)
+    value_c = consistency if lowest is None else max(lowest, 0.0)
     return {
-        "strength": {"end": top, "default": strength, "value": strength if chosen_s is None else min(chosen_s, top)},
-        "consistency": {
-            "end": steady,
-            "default": consistency,
-            "value": consistency if chosen_c is None else max(chosen_c, 0.0),
-        },
+        "strength": _slider(top, strength, value_s, [(share * scale, word) for share, word in STRENGTHS], 1, top),
+        "consistency": _slider(steady, consistency, value_c, CONSISTENCIES, 3, 0.0),
     }
+
+
+def _slider(
+    end: float, default: float, value: float, steps: Sequence[tuple[float, str]], digits: int, free: float
+) -> dict[str, Any]:
+    """One slider. Its figure is spelt with a word, or as "any" where it hides nothing; the script does the same."""
+    word = next(word for limit, word in steps if value <= limit)
+    spelt = "any" if value == free else f"{word} ({value:.{digits}f})"
+    limits = [(limit if math.isfinite(limit) else None, word) for limit, word in steps]
+    return {"end": end, "default": default, "value": value, "steps": limits, "word": spelt}

@@ -26,13 +26,16 @@ def start(
     a: Annotated[list[str], Form()],
     prompt: Annotated[str, Form()] = "",
     weight: Annotated[float | None, Form()] = None,
+    seed: Annotated[int | None, Form()] = None,
+    several: Annotated[bool, Form()] = False,
     protocol: Under = "",
 ) -> Response:
     """Start a try, and go to its page, which stays under the Protocol that the adapters were found under."""
     if not prompt.strip():
         raise Problem(422, "bad-value", "the prompt is empty", "write a prompt", "prompt")
     under = f"?{urlencode({'protocol': protocol})}" if protocol else ""
-    return RedirectResponse(f"/tries/{state.start_try(prompt, a, weight=weight)['id']}{under}", 303)
+    started = state.start_try(prompt, a, weight=weight, seed=seed, several=several)
+    return RedirectResponse(f"/tries/{started['id']}{under}", 303)
 
 
 @router.get("/tries/{number}")

@@ -11,14 +11,18 @@ from fastapi.responses import RedirectResponse, Response
 
 from lorascope.protocol import PRECISIONS
 from lorascope.report.words import duration
+from lorascope.search import Request as SearchRequest
 from lorascope.server.pages.address import Address
+from lorascope.server.pages.cards import Cells, card_of_hit
 from lorascope.server.pages.render import page
+from lorascope.server.readiness import chosen_preset, missing_models
 from lorascope.server.shared_state import SharedState, StateOf
 
 router = APIRouter(include_in_schema=False)
 
 _REFUSED_SHOWN = 200
 _RUNS_SHOWN = 20
+_WALL = 12
 _STATES = {
     "waiting": "waits for its turn",
     "loading": "loading the models",
@@ -40,12 +44,19 @@ def work(request: Request, state: StateOf) -> Response:
     progress = _progress(state)  # first: the page listens for what changes afterwards
     with state.library() as library:
         refusals = library.refusals.all()
+        missing = missing_models(chosen_preset(library, state.settings.preset))
+    gone = {one.path for one in refusals if not Path(one.path).exists()}
+    refusals = [one for one in refusals if one.path not in gone]
     return page(
         request,
         "work.html.jinja",
         folders=state.folders(),
         refusals=refusals[:_REFUSED_SHOWN],
         refused=len(refusals),
+        gone=len(gone),
+        missing=missing,
+        download=state.settings.download,
+        finished=finished_cards(state),
         runs=[_shown(run) for run in state.work.runs()[:_RUNS_SHOWN]],
         precisions=list(PRECISIONS),
         library=state.settings.library,
@@ -57,6 +68,24 @@ def work(request: Request, state: StateOf) -> Response:
 def steps(request: Request, state: StateOf) -> Response:
     """The part that changes while a run goes on."""
     return page(request, "progress.html.jinja", **_progress(state))
+
+
+@router.get("/work/finished")
+def finished(request: Request, state: StateOf) -> Response:
+    """The cards of what was measured last."""
+    return page(request, "finished.html.jinja", finished=finished_cards(state))
+
+
+def finished_cards(state: SharedState) -> dict[str, Any] | None:
+    """The latest cards, for a wall that grows while a run goes on; None where nothing is measured."""
+    if state.overview().empty:
+        return None
+    answer = state.search(SearchRequest(order="newest", everything=True, hidden=False, limit=_WALL)).answer
+    with state.library() as library:
+        cells = Cells.of(library, answer.stored, [hit.adapter.key for hit in answer.hits])
+    words = state.words(answer.stored)
+    cards = [card_of_hit(hit, cells, None, asked=False, words=words) for hit in answer.hits]
+    return {"cards": cards, "tiny": cells.tiny, "size": cells.size, "address": Address()}
 
 
 @router.post("/work/runs")

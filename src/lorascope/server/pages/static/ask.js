@@ -14,7 +14,7 @@ if (form) {
   });
   form.addEventListener("input", ({ target }) => {
     const shown = target.closest(".field")?.querySelector("output");
-    if (shown) shown.value = spelt(target, shown.dataset.any);
+    if (shown) shown.value = spelt(target, shown.dataset);
   });
   document.addEventListener("htmx:after:swap", () => {
     // a status that is put in with its text is not read out; one that changes is
@@ -23,6 +23,7 @@ if (form) {
   document.addEventListener("toggle", ({ target }) => target.id === "lane" && keepLane(target.open), true);
   document.addEventListener("keydown", focusBox);
   takePictures();
+  offerVisits();
 }
 
 /** The slash key goes to the search box, unless something is being typed. */
@@ -34,12 +35,28 @@ function focusBox(event) {
 }
 
 function usual({ type, value, dataset }) {
-  return type === "range" ? Number(value) === Number(dataset.default) : value === "";
+  return type === "range" ? Number(value) === Number(dataset.default) : value === (dataset.default ?? "");
 }
 
-function spelt({ value, min, max, step }, any) {
-  if (Number(value) === Number(any === "end" ? max : min)) return "any";
-  return Number(value).toFixed(step.split(".")[1].length);
+/** A threshold as a word and a figure, as the server spells it. */
+function spelt({ value, min, max, step }, { any, steps }) {
+  const number = Number(value);
+  if (number === Number(any === "end" ? max : min)) return "any";
+  const [, word] = JSON.parse(steps).find(([limit]) => limit === null || number <= limit);
+  return `${word} (${number.toFixed(step.split(".")[1].length)})`;
+}
+
+/** The filter of when a LoRA came offers the time of the last visit of this browser. */
+function offerVisits() {
+  const choice = form.elements.since;
+  const now = Date.now() / 1000;
+  const last = Number(localStorage.getItem("lorascope.visit") ?? 0);
+  const before = sessionStorage.getItem("lorascope.visit") ?? String(last);
+  sessionStorage.setItem("lorascope.visit", before); // what was new stays new while the tab is open
+  localStorage.setItem("lorascope.visit", String(Math.floor(now)));
+  const times = [["since my last visit", Number(before)], ["in the last day", now - 86400], ["in the last week", now - 604800]];
+  for (const [text, time] of times) if (time) choice.add(new Option(text, String(Math.floor(time))));
+  choice.disabled = false;
 }
 
 function keepLane(open) {

@@ -100,6 +100,7 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[aria-disabled=true]")) event.preventDefault();
 });
 document.addEventListener("htmx:after:swap", draw);
+document.addEventListener("drawn", draw); // more cards came
 window.addEventListener("storage", draw); // another tab changed it
 window.addEventListener("pageshow", draw); // the page came back from the browser's cache
 // the sheet keeps what has the focus, and what is told, above the tray
