@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-from lorascope.analysis import Describer, Duplicates, Finding, duplicates, health
+from lorascope.analysis import Describer, Duplicates, Finding, audit, duplicates, health
 from lorascope.errors import LorascopeError
 from lorascope.library import Library
 from lorascope.search import Searcher
@@ -21,7 +21,7 @@ _PATIENCE = 20.0
 """Seconds that a request waits for an analysis; the analysis goes on."""
 _GLANCE = 1.0
 """Seconds that a page waits for what it can do without."""
-Kind = Literal["words", "findings", "duplicates"]
+Kind = Literal["words", "findings", "duplicates", "claims"]
 Findings = dict[str, list[Finding]]
 
 
@@ -103,11 +103,13 @@ class Analyses:
         return self._ask("duplicates", protocol)
 
     def checkup(self, protocol: str) -> Checkup | None:
-        """All findings as far as they are known now; None as long as none are."""
+        """All findings as far as they are known now; None as long as none are. Claims take longest, and come later."""
         findings, copies = self._soon("findings", protocol), self._soon("duplicates", protocol)
         if findings is None or copies is None:
             return None
-        return Checkup((*(one for several in findings.values() for one in several), *copies.findings))
+        self._begin("claims", protocol)
+        claims: tuple[Finding, ...] = self._kept("claims", protocol) or ()
+        return Checkup((*(one for several in findings.values() for one in several), *copies.findings, *claims))
 
     def known(self, protocol: str) -> tuple[Mapping[str, tuple[str, ...]] | None, Findings | None]:
         """Words and findings as far as they are known now; what is missing or old is computed for later requests."""
@@ -158,6 +160,8 @@ class Analyses:
                 found = self._describe(library, protocol)
             elif kind == "duplicates":
                 found = duplicates(library, protocol)
+            elif kind == "claims":
+                found = self._audit(library, protocol)
             else:
                 found = {}
                 for finding in health(library, protocol):
@@ -165,6 +169,12 @@ class Analyses:
         with self._lock:
             self._latest[kind, protocol] = version, found
         return found
+
+    def _audit(self, library: Library, protocol: str) -> tuple[Finding, ...]:
+        try:
+            return tuple(one for found in audit(self._searcher(library, protocol)) for one in found.findings)
+        except (LorascopeError, Problem):  # too few adapters, or no encoder on this disk
+            return ()
 
     def _describe(self, library: Library, protocol: str) -> Words:
         try:

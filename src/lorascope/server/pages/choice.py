@@ -18,6 +18,9 @@ FLAG_LABELS: dict[str, tuple[str, str]] = {
     "prompts-cut": ("has too many trigger words", "have too many trigger words"),
     "note": ("was read with a note", "were read with a note"),
     "gone": ("has lost its file", "have lost their file"),
+    "mislabelled": ("is not what its name says", "are not what their names say"),
+    "mute": ("says nothing about itself", "say nothing about themselves"),
+    "contradicted": ("does not do what it claims", "do not do what they claim"),
     "duplicate": ("is a copy of another", "are copies of others"),
 }
 """The flags of findings, as a page says them of one LoRA and of several."""

@@ -23,7 +23,7 @@ from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
 
-_FIRST = ("duplicate", "no-effect", "content-bound")
+_FIRST = ("duplicate", "no-effect", "content-bound", "mislabelled", "contradicted")
 _SHOWN = 100
 """Files of one kind that are shown; the list holds all."""
 _COLUMNS = ("file", "name", "finding", "what was seen", "what to do")
