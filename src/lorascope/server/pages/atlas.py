@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from jaxtyping import Float
 
 from lorascope.library import Matrix
-from lorascope.server.map_data import ENOUGH
+from lorascope.server.map_data import ENOUGH, plane_of
 from lorascope.server.pages.cards import Cells, card
 from lorascope.server.pages.render import page
 from lorascope.server.shared_state import StateOf
@@ -17,13 +18,20 @@ from lorascope.server.shared_state import StateOf
 router = APIRouter(include_in_schema=False)
 
 _ROWS = 100
+_FEWEST = 2
+"""Adapters that a word on the map describes."""
+_NEAR = 1.0
+"""How far these may lie apart, in the median distance of all adapters from the middle."""
+_LABELS = 60
 Sort = Literal["name", "strength", "consistency"]
-_COLUMNS: tuple[tuple[Sort, str], ...] = (("name", "Adapter"), ("strength", "Strength"), ("consistency", "Consistency"))
+_COLUMNS: tuple[tuple[Sort, str], ...] = (("name", "LoRA"), ("strength", "Strength"), ("consistency", "Consistency"))
 
 
 @router.get("/map")
-def atlas(request: Request, state: StateOf, protocol: Annotated[str, Query()] = "") -> Response:
-    """Strength and Consistency, and what the adapters do, as points."""
+def atlas(
+    request: Request, state: StateOf, protocol: Annotated[str, Query()] = "", q: Annotated[str, Query()] = ""
+) -> Response:
+    """What the adapters do, and Strength and Consistency, as points; ``q`` is what is lit up."""
     with state.library() as library:
         searcher = state.searcher(library, protocol)
     finite = np.isfinite(searcher.matrix.strength)
@@ -35,10 +43,34 @@ def atlas(request: Request, state: StateOf, protocol: Annotated[str, Query()] = 
         enough=ENOUGH,
         protocol=searcher.stored.protocol,
         chosen=protocol,
+        q=q,
         thresholds=searcher.thresholds,
         strongest=float(searcher.matrix.strength[finite].max(initial=1.0)),
         steadiest=float(steadiest.max(initial=0.1)),
     )
+
+
+@router.get("/map/labels")
+def labels(state: StateOf, protocol: Annotated[str, Query()] = "") -> list[dict[str, Any]]:
+    """Words for the parts of the map: each where the adapters are that it describes, if these are near each other."""
+    with state.library() as library:
+        searcher = state.searcher(library, protocol)
+        plane = plane_of(library, searcher)
+    if plane is None:
+        return []
+    words, matrix = state.words(searcher.stored), searcher.matrix
+    places = matrix.directions @ plane.basis.T
+    found = [_label(phrase, places[[matrix.places[key] for key in words.having(phrase)]]) for phrase, _ in words.counts]
+    reach = _NEAR * float(np.median(np.linalg.norm(places - np.median(places, axis=0), axis=1)))
+    return [label for label, spread in found if label["count"] >= _FEWEST and spread <= reach][:_LABELS]
+
+
+def _label(phrase: str, places: Float[np.ndarray, "n 2"]) -> tuple[dict[str, Any], float]:
+    """A word in the middle of what it describes, and how far that reaches."""
+    middle = np.median(places, axis=0)
+    x, y = (round(float(one), 4) for one in middle)
+    spread = float(np.median(np.linalg.norm(places - middle, axis=1)))
+    return {"phrase": phrase, "x": x, "y": y, "count": len(places)}, spread
 
 
 @router.get("/map/table")

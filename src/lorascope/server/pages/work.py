@@ -56,7 +56,7 @@ def work(request: Request, state: StateOf) -> Response:
         gone=len(gone),
         missing=missing,
         download=state.settings.download,
-        finished=finished_cards(state),
+        finished=finished_cards(state) if progress["run"] else None,
         runs=[_shown(run) for run in state.work.runs()[:_RUNS_SHOWN]],
         precisions=list(PRECISIONS),
         library=state.settings.library,
@@ -73,7 +73,8 @@ def steps(request: Request, state: StateOf) -> Response:
 @router.get("/work/finished")
 def finished(request: Request, state: StateOf) -> Response:
     """The cards of what was measured last."""
-    return page(request, "finished.html.jinja", finished=finished_cards(state))
+    running = state.work.snapshot()["run"]
+    return page(request, "finished.html.jinja", finished=finished_cards(state) if running else None)
 
 
 def finished_cards(state: SharedState) -> dict[str, Any] | None:

@@ -1,30 +1,38 @@
-// The map: every adapter as a point on a canvas, from one array of the API. Sliders and lines filter in the browser.
+// The map: every LoRA as a point on a canvas, from one array of the API; where there is room, as its picture. Sliders and
+// lines filter in the browser, and a search lights up what it finds.
 
 import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
 const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
-const PLANE = [[-1, 1], [-1, 1]]; // all places that Directions can have, so that no new one moves the others
+const PICTURE = 52; // px of a picture's side; there is at most one in each square of this size
+const FAINT = 0.15; // how much is seen of what a search does not find
 const GRIP = 7; // px within which a threshold's line can be taken
 
 const box = document.getElementById("map");
 const canvas = box.querySelector("canvas");
 const tip = box.querySelector(".tip");
 const told = document.getElementById("map-told");
+const search = document.getElementById("map-ask");
 const sliders = { strength: document.getElementById("map-strength"), consistency: document.getElementById("map-consistency") };
 const pen = canvas.getContext("2d");
 
 let data; // the API's arrays
-let view = "figures";
+let view; // "directions": what they do; "figures": how strong, how reliable
+let labels = []; // words for parts of the map
+let lit = null; // the places of what a search has found
+const pictures = new Map(); // by place: an image, perhaps not loaded yet
 let area; // before zooming: x, y turn numbers into pixels; left, top are the points; index finds them
 let transform = zoomIdentity;
 let pointed = -1;
+let tapped = -1;
 let waiting = false;
 
 const zooming = zoom()
   .scaleExtent([1, 60])
-  .filter((event) => !event.button && !lineAt(event))
+  // one finger scrolls the page, two move the map
+  .filter((event) => !event.button && !lineAt(event) && (!event.touches || event.touches.length > 1))
   .on("zoom", (event) => {
     transform = event.transform;
     draw();
@@ -42,11 +50,16 @@ async function start() {
     return;
   }
   document.querySelector("[data-view=directions]").disabled = !data.x;
+  choose(data.x ? "directions" : "figures");
   select(canvas).call(zooming).on("dblclick.zoom", null);
   new ResizeObserver(layOut).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   listen();
   tell();
+  if (search.elements.q.value) light();
+  const answer = await fetch(box.dataset.labels);
+  if (answer.ok) labels = await answer.json();
+  draw();
 }
 
 // --- from numbers to pixels ---------------------------------------------------------------------------------------
@@ -57,7 +70,7 @@ function layOut() {
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   const [xs, ys] = view === "figures" ? [data.strength, data.consistency] : [data.x, data.y];
-  const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : PLANE;
+  const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : [span(xs), span(ys)];
   const x = line(spans[0], MARGIN.left, width - MARGIN.right);
   const y = line(spans[1], height - MARGIN.bottom, MARGIN.top);
   const index = new KDBush(xs.length, 16, Float32Array);
@@ -67,6 +80,14 @@ function layOut() {
   area = { width, height, ratio, x, y, left, top, index };
   zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
   draw();
+}
+
+/** From the least to the greatest number, with a margin. */
+function span(numbers) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const one of numbers) if (one !== null) [low, high] = [Math.min(low, one), Math.max(high, one)];
+  const margin = 0.06 * (high - low) || 1;
+  return [low - margin, high + margin];
 }
 
 function line([from, to], start, end) {
@@ -117,17 +138,22 @@ function paint() {
   const { k, x: dx, y: dy } = transform;
   for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
     const dot = stamp(name, size);
-    [pen.fillStyle, pen.globalAlpha] = [colour(name), alpha];
+    pen.fillStyle = colour(name);
     for (let i = 0; i < left.length; i++) {
       const [px, py] = [left[i] * k + dx, top[i] * k + dy];
+      pen.globalAlpha = lit && !lit.has(i) ? FAINT : alpha;
       if (fates[i] > 0 !== hidden || px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
       if (size < SMALL) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
       else pen.drawImage(dot, px - size, py - size, 2 * size, 2 * size);
     }
   }
   pen.globalAlpha = 1;
-  if (view === "figures") thresholds();
-  if (pointed >= 0) ring(size);
+  if (view === "directions") {
+    showPictures(fates);
+    showLabels();
+  } else thresholds();
+  if (lit) for (const i of lit) ring(i, size, "warn");
+  if (pointed >= 0) ring(pointed, size, "text");
   pen.restore();
 }
 
@@ -142,9 +168,64 @@ function stamp(name, size) {
   return dot;
 }
 
-function ring(size) {
-  const [px, py] = transform.apply([area.left[pointed], area.top[pointed]]);
-  pen.strokeStyle = colour("text");
+/** Pictures, one in each square of the canvas: of those that a search has found first. */
+function showPictures(fates) {
+  const { left, top, width, height } = area;
+  const { k, x: dx, y: dy } = transform;
+  const taken = new Set();
+  const side = Math.min(96, PICTURE * Math.sqrt(k));
+  const order = lit ? [...lit, ...left.keys()] : left.keys();
+  for (const i of order) {
+    const [px, py] = [left[i] * k + dx, top[i] * k + dy];
+    if (fates[i] > 0 || (lit && !lit.has(i)) || px < 0 || py < 0 || px > width || py > height) continue;
+    const square = `${Math.floor(px / side)} ${Math.floor(py / side)}`;
+    if (taken.has(square)) continue;
+    taken.add(square);
+    const image = pictureOf(i);
+    if (!image) continue;
+    pen.imageSmoothingEnabled = image.naturalWidth > 128;
+    pen.drawImage(image, px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
+  }
+}
+
+/** The picture of a LoRA, once it is loaded; a mature one only where these are shown. */
+function pictureOf(i) {
+  if (data.mature[i] && document.documentElement.dataset.mature !== "show") return null;
+  let image = pictures.get(i);
+  if (!image) {
+    image = new Image();
+    image.decoding = "async";
+    image.addEventListener("load", draw);
+    image.src = `/api/v1/adapters/${encodeURIComponent(data.keys[i])}/previews/0?protocol=${box.dataset.protocol}`;
+    pictures.set(i, image);
+  }
+  return image.complete && image.naturalWidth ? image : null;
+}
+
+/** Words where those are that they describe, the most frequent first; none covers another. */
+function showLabels() {
+  pen.font = "600 14px system-ui, sans-serif";
+  pen.textAlign = "center";
+  const placed = [];
+  for (const { phrase, x, y } of labels) {
+    const [px, py] = transform.apply([area.x(x), area.y(y)]);
+    const half = pen.measureText(phrase).width / 2 + 6;
+    if (px < MARGIN.left + half || px > area.width - half || py < 20 || py > area.height - 20) continue;
+    if (placed.some(([ox, oy, other]) => Math.abs(px - ox) < half + other && Math.abs(py - oy) < 24)) continue;
+    placed.push([px, py, half]);
+    pen.fillStyle = colour("ground");
+    pen.globalAlpha = 0.85;
+    pen.fillRect(px - half, py - 15, 2 * half, 22);
+    pen.globalAlpha = 1;
+    pen.fillStyle = colour("text");
+    pen.fillText(phrase, px, py);
+  }
+  pen.font = "12px system-ui, sans-serif";
+}
+
+function ring(i, size, name) {
+  const [px, py] = transform.apply([area.left[i], area.top[i]]);
+  pen.strokeStyle = colour(name);
   pen.lineWidth = 2;
   pen.beginPath();
   pen.arc(px, py, size + 3, 0, 7);
@@ -220,6 +301,8 @@ function ticks(low, high) {
 
 function listen() {
   let dragged = null;
+  search.addEventListener("submit", light);
+  document.getElementById("mature").addEventListener("change", draw);
   canvas.addEventListener("pointerdown", (event) => {
     dragged = lineAt(event);
     if (dragged) canvas.setPointerCapture(event.pointerId);
@@ -233,6 +316,7 @@ function listen() {
   canvas.addEventListener("pointerleave", () => show(-1));
   canvas.addEventListener("click", (event) => {
     const i = nearest(event);
+    if (event.pointerType === "touch" && i >= 0 && i !== tapped) return show((tapped = i), place(event)); // the second tap opens
     if (i >= 0) location.assign(`/adapters/${encodeURIComponent(data.keys[i])}?protocol=${box.dataset.protocol}`);
   });
   for (const slider of Object.values(sliders)) slider.addEventListener("input", filter);
@@ -243,9 +327,38 @@ function listen() {
   }
 }
 
+function choose(name) {
+  view = name;
+  for (const other of document.querySelectorAll("[data-view]")) other.setAttribute("aria-pressed", other.dataset.view === name);
+}
+
+/** Light up what a search finds: clear and likely matches, or the nearest few. */
+async function light(event) {
+  event?.preventDefault();
+  const q = search.elements.q.value.trim();
+  const address = new URL(location);
+  if (q) address.searchParams.set("q", q);
+  else address.searchParams.delete("q");
+  history.replaceState(history.state, "", address);
+  if (!q) {
+    lit = null;
+    tell();
+    return draw();
+  }
+  const asked = { q, everything: true, limit: 200, protocol: box.dataset.protocol };
+  const answer = await fetch(`/api/v1/search?${new URLSearchParams(asked)}`).catch(() => null);
+  const found = await answer?.json();
+  if (!answer?.ok) return (told.textContent = found?.error.message ?? "The server does not answer.");
+  const sure = found.hits.filter(({ clarity }) => clarity === "clear" || clarity === "likely");
+  const places = new Map(data.keys.map((key, i) => [key, i]));
+  const hits = sure.length ? sure : found.hits.slice(0, 6);
+  lit = new Set(hits.map(({ adapter }) => places.get(adapter.key)).filter((i) => i !== undefined));
+  told.textContent = sure.length ? `${lit.size} do “${q}”` : `Nothing clearly does “${q}”; the nearest ${lit.size} are lit`;
+  draw();
+}
+
 function turn(button) {
-  view = button.dataset.view;
-  for (const other of document.querySelectorAll("[data-view]")) other.setAttribute("aria-pressed", other === button);
+  choose(button.dataset.view);
   show(-1);
   zooming.transform(select(canvas), zoomIdentity);
   layOut();

@@ -75,7 +75,7 @@ function toggleTray({ tray: key, name }) {
   const compared = kept("tray");
   const without = compared.filter((entry) => entry.key !== key);
   if (without.length === compared.length && compared.length === MOST) {
-    say(`${MOST} adapters can be compared at once. Take one out first.`);
+    say(`${MOST} LoRAs can be compared at once. Take one out first.`);
     return;
   }
   keep("tray", without.length < compared.length ? without : [...compared, { key, name }]);
