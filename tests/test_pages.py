@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import lorascope.server.pages as pages
-from lorascope.analysis import Curve, CurvePoint
+from lorascope.analysis import Curve, CurvePoint, Word
 from lorascope.errors import ModelError
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
@@ -28,7 +29,9 @@ from lorascope.server.analyses import Words
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, telling_cell
 from lorascope.server.pages.gauge import WIDTH, Gauge
+from lorascope.server.pages.housekeeping import _plain
 from lorascope.server.pages.search import folder_tree
+from lorascope.server.readiness import MissingModel, missing_models
 from lorascope.signature import Estimate
 from tests.fakes import tint
 from tests.serving import measured, serving, small_world, until
@@ -78,7 +81,7 @@ def every_page(keys: dict[str, str]) -> list[str]:
     odd, red = keys["odd"], keys["redder"]
     return [
         "/", "/?q=red", f"/?more={odd}&less={red}&hidden=1", "/map", "/map/table", "/work", "/work/progress",
-        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites",
+        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites", "/housekeeping",
         f"/favourites?a={odd}", "/nowhere",
     ]  # fmt: skip
 
@@ -139,6 +142,20 @@ def test_files_are_found_by_name_where_words_cannot_be_encoded(
     answer = client.get("/?q=redd")
     assert "The encoder is not on this disk." in answer.text
     assert called(answer.text) == ["redder"]
+
+
+def test_a_library_without_an_encoder_can_be_browsed(
+    client: TestClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModelError("the encoder is not on this disk")
+
+    monkeypatch.setattr("lorascope.server.encoders.load_query_encoder", missing)
+    text = client.get("/?q=words+that+nobody+has+asked+for").text
+    assert "Until then LoRAs are found by name" in text
+    assert sorted(shown(text)) == ["blueder", "greender", "odd", "redder"]
+    put_words(client, monkeypatch, {keys["odd"]: ("pale mist",)})
+    assert shown(client.get("/?q=Pale+mist").text) == ["odd"]
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +281,16 @@ def test_a_try_takes_the_weight_that_is_chosen(client: TestClient, keys: dict[st
     assert (refused.status_code, refused.json()["error"]["field"]) == (422, "weight")
 
 
+def test_a_try_takes_a_seed_and_several_weights(client: TestClient, keys: dict[str, str]) -> None:
+    wish = {"prompt": "a fox", "a": [keys["redder"]], "several": "true", "seed": "7"}
+    sent = client.post("/tries", data=wish)
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 0.4, 0.7, 1.0, 1.3]
+    assert done["seeds"] == [7]
+    assert {len(column["images"]) for column in done["columns"]} == {1}
+    assert client.post("/tries", data=wish | {"seed": "-1"}).status_code == 422
+
+
 def test_a_page_asks_again_for_the_try_that_its_address_names(client: TestClient, keys: dict[str, str]) -> None:
     for address in ("/?q=red&", f"/adapters/{keys['odd']}?", f"/compare?a={keys['odd']}&a={keys['redder']}&"):
         assert 'hx-get="/tries/abc" hx-trigger="load"' in client.get(f"{address}try=abc").text, address
@@ -378,6 +405,123 @@ def test_a_comparison_needs_two_that_are_measured(client: TestClient, keys: dict
         assert "That leaves fewer than two." in text
     text = client.get(f"/compare?a={keys['odd']}&a={keys['redder']}&a=x:1").text
     assert "1 of the chosen adapters is left out: not measured under this Protocol." in text
+
+
+def test_a_comparison_begins_where_they_differ_most(client: TestClient, place: Path, keys: dict[str, str]) -> None:
+    pair = keys["odd"], keys["redder"]
+    with Library(place) as library:
+        digest = library.protocols.find().protocol.digest
+        one, other = (library.evidence.blocks(key, digest, end=1)[0].effects for key in pair)
+    apart = np.linalg.norm(one - other, axis=1)[:12]
+    text = client.get(f"/compare?a={pair[0]}&a={pair[1]}").text
+    scenes = re.findall(r'class="with[^>]*>\s*<input', text)
+    assert len(scenes) == 12
+    places = [int(found) for found in re.findall(r'src="/api/v1/adapters/[^"]*/previews/(\d+)', text)][:24:2]
+    assert [float(apart[place]) for place in places] == sorted(map(float, apart), reverse=True)
+    assert "first the scenes on which they differ most" in text
+
+
+def test_a_comparison_says_in_words_how_two_differ(
+    client: TestClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Differ:
+        def contrast(self, one: int, other: int) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+            return (Word("grey", "colour", 4.0),), (Word("ink", "medium", 7.0),)
+
+    known = Words({}, (), Differ())  # type: ignore[arg-type]
+    monkeypatch.setattr(client.app.state.lorascope, "words", lambda protocol: known)  # type: ignore[attr-defined]
+    text = plain(client.get(f"/compare?a={keys['odd']}&a={keys['redder']}").text)
+    assert "odd does more: grey. redder does more: ink. redder is stronger." in text
+    assert "“ink” lies 7.0 spreads apart" in text
+
+
+def plain(text: str) -> str:
+    """A page without its tags, on one line."""
+    return " ".join(re.sub(r"<[^>]*>", "", text).split())
+
+
+def looked_through(client: TestClient) -> str:
+    """The page of housekeeping, once the library is looked through."""
+    end = time.monotonic() + 30
+    while "Looking through" in (text := client.get("/housekeeping").text):
+        assert time.monotonic() < end
+    return text
+
+
+def test_housekeeping_lists_what_does_nothing_and_deletes_nothing(still: TestClient) -> None:
+    text = looked_through(still)
+    assert "1 does nothing" in plain(text)
+    assert 'href="/?flag=no-effect"' in text
+    key = re.findall(r'name="a" value="([^"]+)"', text)[0]
+    answer = still.post("/housekeeping/list.csv", data={"a": key})
+    assert answer.headers["content-disposition"].startswith("attachment")
+    rows = list(csv.reader(answer.text.splitlines()))
+    assert rows[0] == ["file", "name", "finding", "what was seen", "what to do"]
+    assert [(Path(row[0]).name, row[1], row[2]) for row in rows[1:]] == [("idle.safetensors", "idle", "does nothing")]
+    assert Path(rows[1][0]).exists()
+    assert _plain("=HYPERLINK(1)") == "'=HYPERLINK(1)"  # no spreadsheet runs the name of a file
+
+
+def test_files_that_do_nothing_are_no_error_without_findings(client: TestClient) -> None:
+    assert "<h1>Tidy up</h1>" in looked_through(client)
+
+
+def test_the_first_run_takes_the_folders_of_the_tools_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORASCOPE_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setattr("lorascope.server.pages.setup.usual_places", lambda *_: [tmp_path])
+    tool = tmp_path / "ComfyUI"
+    (tool / "custom_nodes").mkdir(parents=True)
+    tint(tool / "models" / "loras" / "redder.safetensors", red=0.3)
+    with serving(tmp_path / "library.db") as client:
+        text = client.get("/").text
+        assert "<strong>ComfyUI</strong>" in text
+        assert str(tool / "models" / "loras") in text
+        assert client.post("/setup").headers["location"] == "/"
+        text = client.get("/").text
+        assert "1 file waits to be measured" in text
+        assert "A first look takes" in text
+        assert str(tool / "models" / "loras") in (tmp_path / "config.toml").read_text("utf-8")
+        assert client.post("/setup").status_code == 409  # folders are known now
+        client.post("/work/runs", data={"precision": "glance", "folder": ["0"]})
+        until(client, "/api/v1/runs/1", "done")
+        assert shown(client.get("/?max_strength=99&min_consistency=0").text) == ["redder"]
+    with serving(tmp_path / "other.db", token="a-token-of-some-length") as guarded:
+        headers = {"Authorization": "Bearer a-token-of-some-length"}
+        assert "ComfyUI</strong>" not in guarded.get("/", headers=headers).text
+        assert guarded.post("/setup", headers=headers).status_code == 409
+
+
+def test_models_that_are_missing_are_named_before_a_run(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run once began, and failed."""
+    assert "disabled" not in client.get("/work").text.partition('id="folders"')[2].partition("</form>")[0]
+    monkeypatch.setattr("lorascope.server.readiness.find_model", lambda location: _raise(ModelError("not here")))
+    missing = [(one.location, one.size) for one in missing_models(Preset.load("sdxl-fast"))]
+    assert missing[0] == ("stabilityai/stable-diffusion-xl-base-1.0", "about 14 GB")
+    assert missing_models(Preset.load(str(Path(__file__).parent / "fake.toml"))) == []
+    found = [MissingModel("owner/base", "about 14 GB")]
+    monkeypatch.setattr("lorascope.server.pages.work.missing_models", lambda preset: found)
+    text = client.get("/work").text
+    assert "<code>owner/base</code>, about 14 GB" in text
+    assert "lorascope serve --download" in text
+    assert '<button class="main-action" disabled>' in text
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_files_that_are_gone_are_not_counted_as_left_out(tmp_path: Path) -> None:
+    for name in ("broken", "gone"):
+        (tmp_path / "loras").mkdir(exist_ok=True)
+        (tmp_path / "loras" / f"{name}.safetensors").write_text("<html>", "utf-8")
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    place = measured(tmp_path / "library.db", tmp_path / "loras", precision="glance")
+    (tmp_path / "loras" / "gone.safetensors").unlink()
+    with serving(place) as client:
+        text = client.get("/work").text
+        assert "1 file left out" in text
+        assert "gone.safetensors" not in text
+        assert "1 file that was left out before is not there any more" in text
 
 
 def test_a_name_in_a_tag_keeps_its_own_direction(client: TestClient, keys: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from lorascope.analysis import FLAGS
 from lorascope.encoders.pictures import FORMATS
-from lorascope.errors import LorascopeError
+from lorascope.errors import LorascopeError, ModelError
 from lorascope.families import title_of
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES
@@ -83,15 +83,11 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     context["names"] = _names(state, address)
     context["called"] = _called(state, address)
     try:
-        with state.library() as library:
-            only = chosen_keys(state, library, address)
-            start = address.model_copy(update={"page": 1, "lane": 1})
-            first = state.search(start.request(only), address.protocol).answer
-            context["address"] = address = _within(first, address)
-            answer = state.search(address.request(only), address.protocol).answer
-            context["results"] = _results(library, answer, first, address, state.words(answer.stored))
+        context["address"], context["results"] = _answered(state, address)
     except (LorascopeError, Problem) as error:
         context["problem"] = error if isinstance(error, Problem) else problem_of(error)
+        if isinstance(error, ModelError):
+            _, context["results"] = _answered(state, _without_encoder(state, address))
     problem = context["problem"]
     status, headers = (problem.status, problem.headers) if problem else (200, {})
     template = "results.html.jinja"
@@ -151,6 +147,31 @@ def _bases(overview: Overview) -> list[tuple[str, str]]:
         kinds = sorted({kind for kind in overview.lineages.values() if kind.startswith(f"{family}/")})
         found += [(kind, f"\u2003{kind.partition('/')[2]}") for kind in kinds]
     return found
+
+
+def _answered(state: SharedState, address: Address) -> tuple[Address, Results]:
+    """What an address asks for. The address comes back with the last pages in place of those beyond them.
+
+    Raises:
+        Problem: a filter names what does not exist.
+        LorascopeError: the query cannot be read, or its encoder is not on this disk.
+    """
+    with state.library() as library:
+        only = chosen_keys(state, library, address)
+        start = address.model_copy(update={"page": 1, "lane": 1})
+        first = state.search(start.request(only), address.protocol).answer
+        address = _within(first, address)
+        answer = state.search(address.request(only), address.protocol).answer
+        return address, _results(library, answer, first, address, state.words(answer.stored))
+
+
+def _without_encoder(state: SharedState, address: Address) -> Address:
+    """What can be answered where words cannot be encoded: those that are known as a description, or the library."""
+    with state.library() as library:
+        words = state.words(state.protocol(library, address.protocol))
+    asked = address.q.strip().casefold()
+    known = tuple(phrase for phrase, _ in words.counts if phrase.casefold() == asked)
+    return address.model_copy(update={"q": "", "does": known or address.does, "image": (), "page": 1})
 
 
 def empty_page(request: Request, state: SharedState) -> Response:
