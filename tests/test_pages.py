@@ -81,8 +81,8 @@ def every_page(keys: dict[str, str]) -> list[str]:
     odd, red = keys["odd"], keys["redder"]
     return [
         "/", "/?q=red", f"/?more={odd}&less={red}&hidden=1", "/map", "/map/table", "/work", "/work/progress",
-        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites", "/housekeeping",
-        f"/favourites?a={odd}", "/nowhere",
+        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites",
+        f"/favourites?a={odd}", "/nowhere", "/housekeeping",
     ]  # fmt: skip
 
 
