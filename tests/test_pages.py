@@ -396,7 +396,7 @@ def test_the_most_unlike_have_their_cosine(client: TestClient, place: Path, keys
 
 def test_a_comparison_needs_two_that_are_measured(client: TestClient, keys: dict[str, str]) -> None:
     for others, missing in (
-        (["x:1", "x:2"], "2 of the chosen adapters are"),
+        (["x:1", "x:2"], "2 of the chosen LoRAs are"),
         ([keys["odd"], "x:1"], "1 of the chosen"),
     ):
         text = client.get(f"/compare?{'&'.join(f'a={key}' for key in others)}").text
@@ -404,7 +404,7 @@ def test_a_comparison_needs_two_that_are_measured(client: TestClient, keys: dict
         assert f"{missing} " in text
         assert "That leaves fewer than two." in text
     text = client.get(f"/compare?a={keys['odd']}&a={keys['redder']}&a=x:1").text
-    assert "1 of the chosen adapters is left out: not measured under this Protocol." in text
+    assert "1 of the chosen LoRAs is left out: not measured with these settings." in text
 
 
 def test_a_comparison_begins_where_they_differ_most(client: TestClient, place: Path, keys: dict[str, str]) -> None:

@@ -102,9 +102,14 @@ class Analyses:
         """
         return self._ask("duplicates", protocol)
 
-    def checkup(self, protocol: str) -> Checkup | None:
-        """All findings as far as they are known now; None as long as none are. Claims take longest, and come later."""
-        findings, copies = self._soon("findings", protocol), self._soon("duplicates", protocol)
+    def checkup(self, protocol: str, *, wait: bool = False) -> Checkup | None:
+        """All findings as far as they are known now; None as long as none are. Claims take longest, and come later.
+
+        Raises:
+            Problem: it was to be waited for, and takes long.
+        """
+        look = self._ask if wait else self._soon
+        findings, copies = look("findings", protocol), look("duplicates", protocol)
         if findings is None or copies is None:
             return None
         self._begin("claims", protocol)

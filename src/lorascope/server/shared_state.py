@@ -282,9 +282,9 @@ class SharedState:
         """What the adapters of a Protocol do in words, as far as it is known yet."""
         return self.analyses.vocabulary(protocol.protocol.digest)
 
-    def checkup(self, protocol: StoredProtocol) -> Checkup | None:
-        """What a person should know of the adapters of a Protocol; None while it is worked out."""
-        return self.analyses.checkup(protocol.protocol.digest)
+    def checkup(self, protocol: StoredProtocol, *, wait: bool = False) -> Checkup | None:
+        """What a person should know of the adapters of a Protocol; None while it is worked out, unless one waits."""
+        return self.analyses.checkup(protocol.protocol.digest, wait=wait)
 
     def neighbours(self, key: str, protocol: str = "", top: int = 8) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
         """The adapters with the most similar and with the most opposite effect; none is hidden.

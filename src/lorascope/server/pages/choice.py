@@ -60,7 +60,5 @@ def _flagged(state: SharedState, library: Library, address: Address) -> frozense
     if address.flag not in FLAGS:
         problem = f"there is no flag {address.flag[:40]!r}"
         raise Problem(422, "bad-value", problem, f"use one of {', '.join(FLAGS)}", "flag")
-    checkup = state.checkup(state.protocol(library, address.protocol))
-    if checkup is None:
-        raise Problem(503, "busy", "the library is being looked through", "look again in a moment", wait=2)
-    return checkup.flagged(address.flag)
+    checkup = state.checkup(state.protocol(library, address.protocol), wait=True)
+    return checkup.flagged(address.flag) if checkup else frozenset()

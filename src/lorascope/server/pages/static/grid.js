@@ -2,7 +2,6 @@
 // what is in sight are on the page; the others are empty boxes of their height.
 
 const WIDTHS = [7, 9, 11.5, 15, 19, 26, 38]; // rem
-const NARROW = 40; // rem of a phone, on which the smallest two are as good as it gets
 const COLUMNS = [1, 2, 3, 4, 6, 8, 12, 16, 24]; // a page of 48 cards ends with a full row
 const NEAR = "150% 0px";
 const root = document.documentElement;
@@ -14,9 +13,11 @@ function apply() {
   root.style.setProperty("--size", `${WIDTHS[chosen]}rem`);
   const rest = document.getElementById("endless");
   const first = document.querySelector("#results > .cards");
-  if (!rest || !first) return root.style.removeProperty("--columns");
+  for (const name of ["--columns", "--least"]) root.style.removeProperty(name);
+  if (!rest || !first) return;
   const rem = parseFloat(getComputedStyle(root).fontSize);
   const fitting = Math.max(1, Math.floor(first.clientWidth / (WIDTHS[chosen] * rem)));
+  root.style.setProperty("--least", "0px"); // so many columns always fit
   root.style.setProperty("--columns", COLUMNS.findLast((columns) => columns <= fitting));
 }
 
