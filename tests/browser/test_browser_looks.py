@@ -34,6 +34,7 @@ def addresses(keys: dict[str, str]) -> dict[str, str]:
         "map": "/map",
         "table": "/map/table",
         "work": "/work",
+        "housekeeping": "/housekeeping",
         "favourites": f"/favourites?a={rose}&a={lamp}",
         "nothing-to-compare": "/compare",
         "study": "/study",
@@ -154,7 +155,7 @@ def test_an_empty_library_says_what_to_do(visit: Visit, loras: Path, tmp_path: P
         keep(page, "empty")
         assert "56 files wait to be measured" in page.inner_text("main")
         assert barriers(page) == []
-        page.get_by_role("link", name="Go and measure them").click()
+        page.get_by_role("link", name="Choose folders and precision").click()
         assert page.get_by_role("button", name="56 new files: index").is_visible()
         page.goto("about:blank")  # a page that listens notices that the server goes
     with serving(ServerSettings(library=tmp_path / "bare.db")) as address:
