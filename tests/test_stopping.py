@@ -34,7 +34,7 @@ def signature(
     consistency: tuple[float, float] = (0.1, 0.2),
     agreement: float = 0.99,
     active_share: float = 1.0,
-    cells: int = 64,
+    cells: int = 128,
 ) -> Signature:
     """A signature with these limits."""
     moments = Moments.empty(280, 4, 4)
@@ -49,7 +49,7 @@ def rule(precision: str = "standard", thresholds: Thresholds = NO_THRESHOLDS) ->
     return StoppingRule(PRECISIONS[precision], thresholds, GRID)
 
 
-def stops(goal: StoppingRule, *found: Signature, blocks: int = 4) -> bool:
+def stops(goal: StoppingRule, *found: Signature, blocks: int = 8) -> bool:
     return goal.enough(lambda: found, blocks)
 
 
@@ -86,6 +86,14 @@ def test_measuring_goes_on_until_the_direction_agrees() -> None:
     assert stops(rule("standard"), signature(agreement=0.981))
     assert not stops(rule("standard"), signature(agreement=0.979))
     assert stops(rule("quick"), signature(agreement=0.951))
+
+
+def test_nothing_stops_before_enough_prompts_were_seen() -> None:
+    """An effect on one prompt in thirty is likely to be seen on none of the first 64."""
+    for precision in ("quick", "standard"):
+        prompts = PRECISIONS[precision].prompts
+        assert not stops(rule(precision), signature(), blocks=prompts // GRID.block_size - 1)
+        assert stops(rule(precision), signature(), blocks=prompts // GRID.block_size)
 
 
 def test_between_looks_nothing_is_computed() -> None:
@@ -204,9 +212,11 @@ def test_a_screened_adapter_takes_few_cells_and_says_why(strong: Path, worker: W
     index([strong], worker, library, precision="standard")
     found = stored(library, "stronger")
     assert found.screened == "strength>1.5"
-    assert found.signature.cells == worker.preset.grid().block_size
+    assert found.signature.cells == PRECISIONS["standard"].prompts
     assert found.signature.agreement is not None
-    assert found.signature.agreement.lower < 0.5  # its Direction alone would have taken much longer
+    assert (
+        found.signature.agreement.lower < PRECISIONS["standard"].agreement
+    )  # its Direction alone would have taken much longer
     assert stored(library, "redder").screened == ""
     answer = searcher(library).search(Request("red"))
     assert [hit.adapter.name for hit in answer.hidden] == ["stronger"]
@@ -273,7 +283,7 @@ def test_a_threshold_that_is_moved_close_sends_an_adapter_back(
     index([path], load_worker(dataclasses.replace(worker.preset, strength_max=50.0)), library, precision="quick")
     before = stored(library, "fitful").signature
     close = dataclasses.replace(worker.preset, strength_max=before.strength * 1.02)
-    assert before.cells <= 2 * worker.preset.grid().block_size  # one direction, so little was needed
+    assert before.cells == PRECISIONS["quick"].prompts  # one direction, so little was needed
     assert index([path], load_worker(close), library, precision="quick").cells > 0
     with Library(tmp_path / "other.db", create=True) as other:
         index([path], load_worker(close), other, precision="quick")

@@ -18,6 +18,7 @@
     ├── ProtocolError
     ├── PromptSetError
     ├── LibraryError
+    ├── CalibrationError
     ├── QueryError
     ├── ModelError
     ├── MissingExtra
@@ -40,6 +41,7 @@ from typing import ClassVar, Final
 __all__ = [
     "AdapterError",
     "BadHeader",
+    "CalibrationError",
     "ChangedAdapter",
     "ConfigError",
     "LibraryError",
@@ -245,6 +247,10 @@ class PromptSetError(LorascopeError):
 
 class LibraryError(LorascopeError):
     """The store cannot be opened, read or written."""
+
+
+class CalibrationError(LorascopeError):
+    """A Calibration of the estimator cannot be fitted, read or used."""
 
 
 class QueryError(LorascopeError):

@@ -98,14 +98,20 @@ def find_file(location: str, *, download: bool = False) -> Path:
     """A single weights file on this disk.
 
     Args:
-        location: its path, or ``owner/name/FILE`` for one in a Hugging Face repository.
+        location: its path; ``package:PATH`` for one that ships with lorascope; or ``owner/name/FILE`` for one in a
+            Hugging Face repository.
         download: fetch it if it is not here yet. Nothing is ever fetched otherwise.
 
     Raises:
         ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
     """
-    if Path(location).is_file():
-        return Path(location)
+    path = (
+        Path(str(files("lorascope")), location.removeprefix(SHIPPED))
+        if location.startswith(SHIPPED)
+        else Path(location)
+    )
+    if path.is_file():
+        return path
     if location.count("/") < 2 or location.startswith(("/", ".", "~")):
         raise ModelError(f"no file {location!r}: give an existing file, or owner/name/FILE on the Hugging Face hub")
     from huggingface_hub import hf_hub_download

@@ -20,6 +20,7 @@ TriggerPolicy = Literal["adapter", "both", "none"]
 AlternativePolicy = Literal["all", "common", "first", "none"]
 NoiseRule = Literal["cell", "batch-4"]
 Offload = Literal["", "none", "parts", "blocks"]
+EstimatorName = Literal["regression", "mean"]
 
 
 _BEFORE = {"alternatives": "all", "quality": "", "guidance_rescale": 0.0, "sequence_length": 0}
@@ -205,6 +206,8 @@ class Preset:
     offload: Offload = ""
     strength_max: float = float("inf")
     consistency_min: float = float("-inf")
+    estimator: EstimatorName = "regression"
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values no measurement can have."""
@@ -325,6 +328,7 @@ _CHOICES = {
     "alternatives": get_args(AlternativePolicy),
     "noise": get_args(NoiseRule),
     "offload": get_args(Offload),
+    "estimator": get_args(EstimatorName),
 }
 
 
@@ -380,10 +384,16 @@ class Precision:
     """When a measurement is good enough: cos(D_n, D of the full grid) is at least ``agreement``.
 
     ``glance`` stops after its first block whatever the agreement, ``full`` only at the end of the grid.
+
+    Attributes:
+        name: what people call it.
+        agreement: the cosine.
+        prompts: on how many prompts it looks at least: an effect on few of them is seen on none of the first.
     """
 
     name: str
     agreement: float
+    prompts: int = 1
 
     @property
     def tolerance(self) -> float:
@@ -410,8 +420,8 @@ PRECISIONS = {
     precision.name: precision
     for precision in (
         Precision(name="glance", agreement=-1.0),
-        Precision(name="quick", agreement=0.95),
-        Precision(name="standard", agreement=0.98),
+        Precision(name="quick", agreement=0.95, prompts=96),
+        Precision(name="standard", agreement=0.98, prompts=128),
         Precision(name="full", agreement=1.0),
     )
 }

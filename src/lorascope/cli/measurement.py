@@ -86,6 +86,7 @@ def index(
     until: options.Until = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
+    recalibrate: options.Recalibrate = False,
     dry_run: options.DryRun = False,
     download: options.Download = False,
     library: options.LibraryPath = None,
@@ -131,6 +132,15 @@ def index(
     if dry_run:
         show_costs(planned, library, how, precision=precision, as_json=as_json)
     elif not measure(
-        planned, library, how, fleet, as_json=as_json, precision=precision, partial=partial, until=until, shard=part
+        planned,
+        library,
+        how,
+        fleet,
+        as_json=as_json,
+        precision=precision,
+        partial=partial,
+        recalibrate=recalibrate,
+        until=until,
+        shard=part,
     ):
         raise typer.Exit(1)

@@ -156,6 +156,13 @@ Partial = Annotated[
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow links that lead out of the folders that are named, too.")
 ]
+Recalibrate = Annotated[
+    bool,
+    typer.Option(
+        "--recalibrate",
+        help="Fit anew how effects depend on bare images, and estimate every Direction by it. No image is rendered.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Render a few images and show what a run would take. Nothing is stored.")
 ]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from lorascope.protocol import PRECISIONS, SCREENED
 from lorascope.signature import Accuracy, CategoryProfile, Estimate, Signature
@@ -19,10 +20,15 @@ FINER = " >= ".join(
 """SQL: the label of a new row is as fine as the one it meets, or finer. A label is its first word."""
 
 
-def columns(signature: Signature) -> tuple[int, float, Any, Any, Any, Any, Any, bytes, str]:
-    """cells, S and its interval, C and its interval, Direction (float32), everything else as JSON."""
+def columns(signature: Signature) -> tuple[int, float, Any, Any, Any, Any, Any, bytes, bytes | None, str]:
+    """cells, S and its interval, C and its interval, Direction, mean effect (float32), everything else as JSON.
+
+    The mean effect is NULL where it is the Direction, which then names no Calibration either.
+    """
     figures = asdict(signature)
-    del figures["direction"]
+    del figures["direction"], figures["mean"]
+    if not signature.calibration:
+        del figures["calibration"]
     return (
         signature.cells,
         signature.strength,
@@ -30,6 +36,7 @@ def columns(signature: Signature) -> tuple[int, float, Any, Any, Any, Any, Any, 
         signature.consistency,
         *_limits(signature.grid.consistency),
         signature.direction.astype(np.float32).tobytes(),
+        signature.mean.astype(np.float32).tobytes() if signature.calibration else None,
         json.dumps(figures),
     )
 
@@ -38,10 +45,14 @@ def _limits(estimate: Estimate | None) -> tuple[float | None, float | None]:
     return (estimate.lower, estimate.upper) if estimate is not None else (None, None)
 
 
-def restore(direction: bytes, figures: str) -> Signature:
-    """The inverse of :func:`columns`; the Direction is rounded to float32."""
+def restore(direction: bytes, mean: bytes | None, figures: str) -> Signature:
+    """The inverse of :func:`columns`; Direction and mean effect are rounded to float32."""
     fields = json.loads(figures)
     fields["categories"] = tuple(CategoryProfile(**row) for row in fields["categories"])
     for truth in ("grid", "new_prompts"):
         fields[truth] = Accuracy(**{k: Estimate(**v) if v else None for k, v in fields[truth].items()})
-    return Signature(direction=np.frombuffer(direction, np.float32).astype(np.float64), **fields)
+    return Signature(direction=_vector(direction), mean=_vector(direction if mean is None else mean), **fields)
+
+
+def _vector(data: bytes) -> Float64[np.ndarray, " d"]:
+    return np.frombuffer(data, np.float32).astype(np.float64)

@@ -194,6 +194,11 @@ class Evidence:
             found[adapter] = (*found.get(adapter, ()), execution)
         return found
 
+    def cells(self, protocol: str) -> dict[str, int]:
+        """How many cells of each adapter key there are."""
+        sql = "SELECT adapter, sum(length(moved)) / 4 FROM blocks WHERE protocol = ? GROUP BY adapter ORDER BY adapter"
+        return dict(self._db.rows(sql, (protocol,)))
+
     def distances(self, protocol: str) -> dict[str, float]:
         """How far each adapter's pictures moved on average: the distance of thumbnails, 0 to 1, by adapter key."""
         rows = self._db.rows(

@@ -22,7 +22,7 @@ from lorascope.library.quarantine import Quarantine
 from lorascope.library.records import Preview, Refusal, StoredAdapter, StoredProtocol
 from lorascope.library.schema import EVIDENCE, LIBRARY
 from lorascope.protocol import Execution
-from lorascope.signature import Signature
+from lorascope.signature import Calibration, Signature
 
 _LARGEST_PREVIEW = 2**20
 _EXECUTION = re.compile("[0-9a-f]{10}(~[0-9a-f]{16})?")
@@ -77,7 +77,15 @@ class ForeignLibrary:
 
     def check(self) -> None:
         """Read everything but the evidence, which checks it."""
-        for read in (self.protocols, self.executions, self.adapters, self.refusals, self.signatures, self.previews):
+        for read in (
+            self.protocols,
+            self.calibrations,
+            self.executions,
+            self.adapters,
+            self.refusals,
+            self.signatures,
+            self.previews,
+        ):
             for _ in read():
                 pass
 
@@ -104,6 +112,14 @@ class ForeignLibrary:
                 with self._row(f"the mean of {protocol}"):
                     return _of_length(validation.vector(mean, "it"), dims)
         return None
+
+    def calibrations(self) -> list[Calibration]:
+        """All Calibrations, each under the digest of what it says."""
+        found: list[Calibration] = []
+        for digest, data in self._rows("calibrations", "digest, data"):
+            with self._row(f"the Calibration {digest!s:.20}"):
+                found.append(validation.calibration(data, digest))
+        return found
 
     def executions(self) -> list[Execution]:
         """All Executions."""
@@ -137,14 +153,14 @@ class ForeignLibrary:
     def signatures(self) -> Iterator[ForeignSignature]:
         """Every signature, of adapters and Protocols that need not be there."""
         keys = {number: key for number, key in self._rows("adapters", "id, key")}
-        for adapter, protocol, direction, figures, precision in self._rows(
-            "signatures", "adapter, protocol, direction, figures, precision"
+        for adapter, protocol, direction, mean, figures, precision in self._rows(
+            "signatures", "adapter, protocol, direction, mean, figures, precision"
         ):
             with self._row(f"the signature of {keys.get(adapter)!s:.20}"):
                 yield ForeignSignature(
                     validation.digest(protocol, "the Protocol"),
                     validation.key(keys.get(adapter)),
-                    validation.signature(direction, figures),
+                    validation.signature(direction, mean, figures),
                     validation.precision(precision),
                 )
 

@@ -14,6 +14,7 @@ from lorascope.library.database import Database
 from lorascope.library.records import StoredProtocol
 from lorascope.library.schema import REVISE
 from lorascope.protocol import Execution, Preset, Protocol
+from lorascope.signature import Calibration
 
 
 @final
@@ -123,3 +124,31 @@ class Protocols:
             raise LibraryError(f"{path} knows no execution {digest!r}: merge the library it was measured in")
         with self._db.decoding("executions"):
             return Execution(**json.loads(rows[0][0]))
+
+    def put_calibration(self, calibration: Calibration, *, origin: str = "") -> None:
+        """Keep a Calibration for good: signatures name it. The last one kept here is used for new measurements.
+
+        Args:
+            calibration: the Calibration.
+            origin: where it came from; "" if it was fitted here, or given by the person.
+        """
+        insert = "INSERT OR IGNORE" if origin else "INSERT OR REPLACE"
+        self._db.write(
+            f"{insert} INTO calibrations (digest, protocol, data, origin, added) VALUES (?, ?, ?, ?, ?)",
+            [(calibration.digest, calibration.protocol, calibration.to_bytes(), origin, time.time())],
+        )
+
+    def calibration(self, digest: str) -> Calibration | None:
+        """The Calibration of that digest, or None.
+
+        Raises:
+            LibraryError: its row is damaged.
+            CalibrationError: it cannot be read.
+        """
+        rows = self._db.intact_rows("calibrations", "data", "WHERE digest = ?", (digest,))
+        return Calibration.from_bytes(rows[0][0]) if rows else None
+
+    def calibrations(self, protocol: str) -> list[str]:
+        """The digests of the Calibrations by which a Protocol's adapters may be measured here, the last one first."""
+        sql = "SELECT digest FROM calibrations WHERE protocol = ? AND origin = '' ORDER BY rowid DESC"
+        return [digest for (digest,) in self._db.rows(sql, [protocol])]

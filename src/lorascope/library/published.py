@@ -32,7 +32,7 @@ from lorascope.signature import Accuracy, Estimate, Signature
 CARLOS = "carlos-2025"
 """The Protocol under which the published library is imported: measured elsewhere, models known by name only."""
 _REQUIRED = ("version_id", "model_name", "folder_name", "direction", "strength", "consistency")
-_OPTIONAL = ("model_id", "model_description", "model_nsfw_level", "model_download_count")
+_OPTIONAL = ("model_id", "model_description", "model_nsfw_level", "model_download_count", "mean")
 _OURS = ("key", "family", "triggers", "precision", "figures")
 """Columns of an export of lorascope, with which it can be imported under its own Protocol."""
 _PACKED = ("measured_words", "executions")
@@ -195,7 +195,8 @@ def _own_row(row: dict[str, Any], direction: Float64[np.ndarray, " d"] | None, s
         raise LibraryError("has no Direction; take that row out")
     with np.errstate(over="ignore"):
         stored = direction.astype(np.float32).tobytes()
-    signature = validation.signature(stored, row["figures"])
+        mean = None if row.get("mean") is None else np.array(row["mean"], np.float32).tobytes()
+    signature = validation.signature(stored, mean, row["figures"])
     key, name = validation.key(row["key"]), validation.text(row["model_name"], "the name")
     facts = _facts(row)
     if isinstance(row["triggers"], list) and row["triggers"]:
@@ -283,6 +284,7 @@ def _published(direction: Float64[np.ndarray, " d"], strength: float, consistenc
     exact = Accuracy(*(Estimate(value, value, value) for value in (strength, consistency, 1.0)))
     return Signature(
         direction=direction,
+        mean=direction,
         strength=strength,
         consistency=consistency,
         active_consistency=None,
@@ -338,6 +340,7 @@ def export_schema() -> dict[str, Any]:
         "key": text, "cells": whole, "strength_lower": real, "strength_upper": real,
         "consistency_lower": real, "consistency_upper": real, "agreement_lower": real,
         "family": text, "triggers": pyarrow.list_(text), "precision": text, "figures": text,
+        "mean": pyarrow.list_(pyarrow.float32()),
     }  # fmt: skip
 
 
@@ -367,4 +370,5 @@ def export_row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any
         "triggers": adapter.claimed("triggers") or [],
         "precision": stored.precision,
         "figures": columns(signature)[-1],
+        "mean": signature.mean.astype(np.float32) if signature.calibration else None,
     }

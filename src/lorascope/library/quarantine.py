@@ -81,7 +81,7 @@ class Quarantine:
         self._folder.cleanup()
 
     def rows(self, table: str, columns: str, where: str = "", values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of one table, one after the other; none if an older library lacks the table.
+        """Rows of one table, one after the other; none if an older library lacks the table, None for a lacking column.
 
         Raises:
             LibraryError: the file is damaged, or there is more in it than a file of its size holds.
@@ -89,6 +89,8 @@ class Quarantine:
         if table not in self._tables:
             return
         with explained(self.path):
+            present = {row[1] for row in self._connection.execute(f"PRAGMA table_xinfo({table})")}
+            columns = ", ".join(name if name in present else f"NULL AS {name}" for name in columns.split(", "))
             for row in self._connection.execute(f"SELECT {columns} FROM {table} {where}", values):
                 self._bytes -= sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
                 if self._bytes < 0:

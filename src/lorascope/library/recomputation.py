@@ -15,9 +15,8 @@ from lorascope.library.evidence import Block
 from lorascope.library.previews import BARE
 from lorascope.library.records import StoredProtocol
 from lorascope.library.store import Library
-from lorascope.moments import Moments
 from lorascope.protocol import Protocol
-from lorascope.signature import Signature
+from lorascope.signature import Calibration, Effects, Signature
 
 _CLOSE = 1e-6
 """Sums over the same cells may differ in their last digits between processors."""
@@ -48,22 +47,30 @@ def lost_previews(library: Library, protocol: Protocol, grid: Grid) -> dict[str,
     return {key: number - kept.get(key, 0) for key, number in due.items() if number > kept.get(key, 0)}
 
 
-def add_block(moments: Moments | None, block: Block, grid: Grid) -> Moments:
-    """Fold one block into the Moments of an adapter; None stands for no cells yet."""
-    if moments is None:
-        moments = Moments.empty(len(grid.prompts), len(grid.seeds), block.adapted.shape[1])
+def add_block(effects: Effects | None, block: Block, grid: Grid) -> Effects:
+    """Add one block to the effects of an adapter; None stands for no cells yet."""
+    if effects is None:
+        effects = Effects(len(grid.prompts), len(grid.seeds), block.adapted.shape[1])
     prompts = np.array([cell.prompt for cell in grid.block(block.index)])
-    moments.add(prompts, block.effects, noise_floor=block.noise_floor)
-    return moments
+    effects.add(prompts, block.effects, block.bare, noise_floor=block.noise_floor)
+    return effects
 
 
-def recomputed(moments: Moments, grid: Grid, stored: Signature | None) -> Signature:
+def recomputed(
+    effects: Effects, grid: Grid, stored: Signature | None, calibration: Calibration | None = None
+) -> Signature:
     """The Signature of some cells. Its intervals allow for as many looks as those of what is stored, if that is known.
 
     A measurement that stops by its intervals looks often, ``glance`` and ``full`` do not.
+
+    Args:
+        effects: the cells.
+        grid: the grid that they belong to.
+        stored: the Signature that is kept of them.
+        calibration: the one that ``stored`` names, if it is here.
     """
     looks = (max(1, len(grid.looks) - 1), 1)
-    options = [Signature.from_moments(moments, grid.prompts.categories, looks=number) for number in looks]
+    options = [effects.signature(grid.prompts.categories, looks=number, calibration=calibration) for number in looks]
     return next((option for option in options if stored is not None and agree(option, stored)), options[0])
 
 

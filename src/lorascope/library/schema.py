@@ -55,6 +55,11 @@ CREATE TABLE IF NOT EXISTS curves (
     adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE, protocol TEXT NOT NULL, figures TEXT NOT NULL,
     measured REAL NOT NULL, seal BLOB, PRIMARY KEY (adapter, protocol)
 );
+CREATE TABLE IF NOT EXISTS calibrations (
+    digest TEXT PRIMARY KEY, protocol TEXT NOT NULL, data BLOB NOT NULL, origin TEXT NOT NULL, added REAL NOT NULL,
+    seal BLOB DEFAULT NULL
+);
+ALTER TABLE signatures ADD COLUMN mean BLOB DEFAULT NULL;
 ALTER TABLE signatures ADD COLUMN origin TEXT NOT NULL DEFAULT '';
 ALTER TABLE signatures ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE protocols ADD COLUMN baseline_cells INTEGER NOT NULL DEFAULT 0;
@@ -70,7 +75,8 @@ ALTER TABLE planes ADD COLUMN seal BLOB DEFAULT NULL;
 ALTER TABLE pictures ADD COLUMN seal BLOB DEFAULT NULL;
 """
 """Made by version 2, with what version 3 added: a seal for each row (see :mod:`lorascope.library.seals`), and for each
-signature its origin ("" if it was measured here) and whether it is a claim, which no evidence here backs."""
+signature its origin ("" if it was measured here), whether it is a claim, which no evidence here backs, and the mean
+effect where the Direction was estimated otherwise."""
 
 EARLIER = {
     ("signatures", "origin"): "coalesce((SELECT origin FROM protocols WHERE digest = protocol), '')",

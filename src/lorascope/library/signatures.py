@@ -61,12 +61,13 @@ class Signatures:
                 )
             db.executemany(
                 "INSERT INTO signatures (adapter, protocol, cells, strength, strength_low, strength_high, consistency,"
-                " consistency_low, consistency_high, direction, figures, precision, measured, origin, claimed, stamp)"
-                " SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
+                " consistency_low, consistency_high, direction, mean, figures, precision, measured, origin, claimed,"
+                " stamp)"
+                " SELECT id, ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,? FROM adapters WHERE key = ?"
                 " ON CONFLICT (adapter, protocol) DO UPDATE SET cells = excluded.cells, strength = excluded.strength,"
                 " strength_low = excluded.strength_low, strength_high = excluded.strength_high,"
                 " consistency = excluded.consistency, consistency_low = excluded.consistency_low,"
-                " consistency_high = excluded.consistency_high, direction = excluded.direction,"
+                " consistency_high = excluded.consistency_high, direction = excluded.direction, mean = excluded.mean,"
                 " figures = excluded.figures, precision = excluded.precision, measured = excluded.measured,"
                 " origin = CASE WHEN excluded.origin = '' AND NOT claimed THEN origin ELSE excluded.origin END,"
                 " claimed = excluded.claimed, stamp = excluded.stamp"
@@ -86,7 +87,7 @@ class Signatures:
             LibraryError: one of them is damaged.
         """
         rows = self._db.rows(
-            "SELECT key, direction, figures, precision, measured, origin, claimed,"
+            "SELECT key, direction, mean, figures, precision, measured, origin, claimed,"
             f" {self._db.intact('signatures')} FROM signatures JOIN adapters ON adapter = id"
             " WHERE protocol = ? AND key IN (SELECT value FROM json_each(?))",
             [protocol, json.dumps(list(keys))],
@@ -95,8 +96,8 @@ class Signatures:
             self._db.check(intact, f"the signature of {key[:19]}")
         with self._db.decoding("signatures"):
             return {
-                key: StoredSignature(restore(direction, figures), precision, measured, origin, bool(claimed))
-                for key, direction, figures, precision, measured, origin, claimed, _ in rows
+                key: StoredSignature(restore(direction, mean, figures), precision, measured, origin, bool(claimed))
+                for key, direction, mean, figures, precision, measured, origin, claimed, _ in rows
             }
 
     def width(self, protocol: str) -> int | None:

@@ -18,9 +18,8 @@ from lorascope.library.foreign import ForeignLibrary, ForeignSignature
 from lorascope.library.recomputation import add_block, agree, grid_of, recomputed
 from lorascope.library.records import StoredAdapter, StoredProtocol
 from lorascope.library.store import Library
-from lorascope.moments import Moments
 from lorascope.protocol import PRECISIONS
-from lorascope.signature import Signature
+from lorascope.signature import Effects, Signature
 
 _COARSEST = next(iter(PRECISIONS))
 
@@ -80,6 +79,7 @@ class _Merge:
         self._grids = {digest: grid_of(self._known.get(digest, one)) for digest, one in self._protocols.items()}
         self._widths = {digest: library.signatures.width(digest) for digest in self._protocols}
         self._origin = f"{theirs.path} ({time.strftime('%Y-%m-%d')})"
+        self._calibrations = {one.digest: one for one in theirs.calibrations()}
         self._signatures: list[tuple[ForeignSignature, bool]] = []
         self.blocks: list[tuple[str, str, int]] = []
         self.merged = Merged(len(self._adapters))
@@ -118,20 +118,21 @@ class _Merge:
 
     def _decide(self, foreign: ForeignSignature, grid: Grid | None) -> None:
         blocks: list[int] = []
-        moments = None if grid is None else self._combined(foreign, grid, blocks)
-        if grid is not None and moments is not None and blocks:
-            signature = recomputed(moments, grid, foreign.signature)
+        effects = None if grid is None else self._combined(foreign, grid, blocks)
+        if grid is not None and effects is not None and blocks:
+            calibration = self._calibrations.get(foreign.signature.calibration)
+            signature = recomputed(effects, grid, foreign.signature, calibration)
             label = foreign.precision if agree(signature, foreign.signature) else _COARSEST
             self._take(foreign, signature, label, claimed=False)
             self.blocks += [(foreign.key, foreign.protocol, index) for index in blocks]
-        elif moments is None:
+        elif effects is None:
             self._claim(foreign, grid)
 
-    def _combined(self, foreign: ForeignSignature, grid: Grid, taken: list[int]) -> Moments | None:
-        """The Moments of the unbroken run of blocks that there will be; lists those of the other library among them."""
+    def _combined(self, foreign: ForeignSignature, grid: Grid, taken: list[int]) -> Effects | None:
+        """The effects of the unbroken run of blocks that there will be; lists those of the other library among them."""
         key, protocol = foreign.key, foreign.protocol
         here = self._library.evidence if self._library.has_evidence and key in self._mine else None
-        moments: Moments | None = None
+        effects: Effects | None = None
         for index in range(grid.blocks):
             own = here.blocks(key, protocol, index, index + 1) if here is not None else []
             block = own[0] if own else None
@@ -140,8 +141,8 @@ class _Merge:
                 taken.append(index)
             if block is None or block.adapted.shape[1] != len(foreign.signature.direction):
                 break
-            moments = add_block(moments, block, grid)
-        return moments
+            effects = add_block(effects, block, grid)
+        return effects
 
     def _claim(self, foreign: ForeignSignature, grid: Grid | None) -> None:
         """Take a signature without evidence, unless this library knows as much."""
@@ -173,6 +174,8 @@ class _Merge:
                 mean = theirs.baseline_mean(digest, self._widths[digest] or 0)
                 if mean is not None:
                     library.protocols.put_baseline_mean(digest, mean, 0)  # what is measured here replaces it
+        for calibration in self._calibrations.values():
+            library.protocols.put_calibration(calibration, origin=self._origin)
         for execution in theirs.executions():
             library.protocols.add_execution(execution)
         self._write_adapters()

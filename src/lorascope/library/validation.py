@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from lorascope.errors import LibraryError, LorascopeError
+from lorascope.errors import CalibrationError, LibraryError, LorascopeError
 from lorascope.library.codec import restore
 from lorascope.library.facts import AdapterFacts
 from lorascope.moments import MOST_CELLS
 from lorascope.protocol import PRECISIONS, SCREENED, Execution, Preset, Protocol
-from lorascope.signature import Signature
+from lorascope.signature import Calibration, Signature
 
 NAME = 1_000
 """Characters of a name or a path's last part; the longest title on Civitai has about a hundred."""
@@ -116,6 +116,21 @@ def execution(fields: object, digest: str) -> Execution:
     return found
 
 
+def calibration(data: object, digest: object) -> Calibration:
+    """A Calibration from its bytes, which must have this digest."""
+    if not isinstance(data, bytes):
+        raise LibraryError(f"a Calibration is {_shown(data)}: it must be binary")
+    try:
+        found = Calibration.from_bytes(data)
+    except CalibrationError as error:
+        raise LibraryError(str(error)) from error
+    if found.digest != digest:
+        raise LibraryError(
+            f"a Calibration is stored as {_shown(digest)}, but what it says has the digest {found.digest}"
+        )
+    return found
+
+
 def digest(value: object, what: str) -> str:
     """Ten hex digits."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
@@ -134,13 +149,15 @@ def vector(value: object, what: str, dtype: type[np.floating[Any]] = np.float32)
     return found
 
 
-def signature(direction: object, figures: object) -> Signature:
-    """A Signature from its Direction (float32) and its figures as JSON, with every figure in its range."""
+def signature(direction: object, mean: object, figures: object) -> Signature:
+    """A Signature from Direction and mean effect (float32) and its figures as JSON, with every figure in its range."""
     dims = len(vector(direction, "the Direction"))
     if dims > WIDEST:
         raise LibraryError(f"the Direction has {dims} dimensions: no encoder has more than {WIDEST}")
+    if mean is not None and len(vector(mean, "the mean effect")) != dims:
+        raise LibraryError(f"the mean effect has other dimensions than the Direction, which has {dims}")
     fields = json_object(figures, "the figures")
-    _figures(fields)
+    _figures(fields, estimated=mean is not None)
     for truth in ("grid", "new_prompts"):
         _accuracy(fields[truth], truth)
     if not isinstance(fields["categories"], list) or len(fields["categories"]) > NAME:
@@ -148,13 +165,17 @@ def signature(direction: object, figures: object) -> Signature:
     for row in fields["categories"]:
         _category(row)
     try:
-        return restore(bytes(direction), json.dumps(fields))  # type: ignore[arg-type]
+        return restore(direction, mean, json.dumps(fields))  # type: ignore[arg-type]
     except (TypeError, ValueError, KeyError) as error:
         raise LibraryError(f"the figures are incomplete ({error!r:.80})") from error
 
 
-def _figures(fields: dict[str, Any]) -> None:
-    expected = {one.name for one in dataclasses.fields(Signature)} - {"direction"}
+def _figures(fields: dict[str, Any], *, estimated: bool) -> None:
+    expected = {one.name for one in dataclasses.fields(Signature)} - {"direction", "mean"}
+    if estimated:
+        digest(fields.get("calibration"), "the Calibration")
+    else:
+        expected -= {"calibration"}
     if fields.keys() != expected:
         odd = ", ".join(sorted(map(str, fields.keys() ^ expected)))[:80]
         raise LibraryError(f"the figures lack or add {odd}")

@@ -13,9 +13,8 @@ from lorascope.library.recomputation import add_block, agree, grid_of, lost_prev
 from lorascope.library.records import StoredSignature
 from lorascope.library.schema import REVISE
 from lorascope.library.store import Library
-from lorascope.moments import Moments
 from lorascope.protocol import PRECISIONS
-from lorascope.signature import Signature
+from lorascope.signature import Effects, Signature
 
 _COARSEST = next(iter(PRECISIONS))
 _UNREADABLE = (LibraryError, ValueError, TypeError, KeyError)
@@ -186,9 +185,9 @@ def _from_evidence(
     library: Library, key: str, protocol: str, grid: Grid, known: StoredSignature | None
 ) -> Signature | None:
     """The signature of as many cells as are known, from the unbroken run of whole blocks."""
-    moments: Moments | None = None
+    effects: Effects | None = None
     for index in range(grid.blocks):
-        if known is not None and moments is not None and moments.cells >= known.signature.cells:
+        if known is not None and effects is not None and effects.moments.cells >= known.signature.cells:
             break
         try:
             blocks = library.evidence.blocks(key, protocol, index, index + 1)
@@ -196,10 +195,12 @@ def _from_evidence(
             break  # it is named by its row
         if not blocks or len(blocks[0].moved) != len(grid.block(index)):
             break
-        moments = add_block(moments, blocks[0], grid)
-    if moments is None:
+        effects = add_block(effects, blocks[0], grid)
+    if effects is None:
         return None
-    return recomputed(moments, grid, None if known is None else known.signature)
+    if known is None:
+        return recomputed(effects, grid, None)
+    return recomputed(effects, grid, known.signature, library.protocols.calibration(known.signature.calibration))
 
 
 def _repair_signature(library: Library, key: str, protocol: str, signature: Signature | None) -> str:

@@ -19,7 +19,7 @@ class Event:
     ``later`` is about how many cells the stages after this one will take.
     """
 
-    kind: Literal["scan", "stage", "weigh", "block", "refused"]
+    kind: Literal["scan", "stage", "weigh", "calibrate", "block", "refused"]
     text: str
     cells: int = 0
     total: int = 0
@@ -104,7 +104,7 @@ class Progress:
         """Expect nothing more of a file."""
         del self._expected[path]
 
-    def say(self, kind: Literal["weigh", "block", "refused"], text: str) -> None:
+    def say(self, kind: Literal["weigh", "calibrate", "block", "refused"], text: str) -> None:
         """Tell how the stage stands."""
         self._watch(Event(kind, text, self._spent, self._spent + self.left, self.later))
 

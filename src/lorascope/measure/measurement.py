@@ -167,6 +167,13 @@ class Measurement:
             found = [webp(pixels, PREVIEW) if first + n in lost else b"" for n, pixels in enumerate(images)]
             self._keep_previews(scene, key, found, first)
 
+    def bare(self, protocol: Protocol, index: int) -> Float16[np.ndarray, "n d"]:
+        """The bare embeddings of one block without trigger words, rendered if they are not kept yet."""
+        execution, _ = self._bare("", index)
+        found = self._baseline(protocol, execution.digest, "", index)
+        assert found is not None, "what was just made sure of is there"
+        return found
+
     def has_bare(self, words: str, index: int) -> bool:
         """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
         execution = self.worker.execution.digest

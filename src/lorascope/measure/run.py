@@ -19,6 +19,7 @@ from lorascope.library import BARE, Library, Refusal, lost_previews
 from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.ahead import read_ahead
+from lorascope.measure.calibration import Calibrations
 from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
@@ -50,6 +51,7 @@ class Run:
         goal: Precision,
         *,
         partial: bool,
+        recalibrate: bool,
         until: datetime,
         watch: Watcher,
         owner: str,
@@ -61,6 +63,8 @@ class Run:
         self._library = measurement.library
         self._active: set[str] = set()
         self._records = AdapterRecords(measurement, partial=partial)
+        self._calibrations = Calibrations(measurement)
+        self._recalibrate = recalibrate
         self._goal = goal
         self._until = until
         self._lost: dict[str, int] = {}
@@ -87,6 +91,9 @@ class Run:
             self._refuse(refused)
         self._library.refusals.remove(*found.vanished)
         adapters = self._first_looks(found.adapters)
+        if not self._late:
+            self._progress.say("calibrate", "what the adapters so far have in common")
+            self._calibrations.fit(again=self._recalibrate)
         measurement.keep_bare_mean()
         if self._goal != GLANCE and not self._late:
             expected = {adapter.path: self._expected(adapter) for adapter in adapters}
@@ -227,7 +234,7 @@ class Run:
         words = self._records.begin(adapter, key, delta, begun=tally.blocks > 0)
         measurement.restore_previews(key, tally.blocks, words, delta)
         labels = self._labels(key)
-        while not rule.enough(lambda: tally.signatures(rule.looks).values(), tally.blocks):
+        while not rule.enough(lambda: tally.signatures(rule.looks, self._calibrations.current).values(), tally.blocks):
             self._late = datetime.now() + timedelta(seconds=self._longest) > self._until
             if self._late:
                 return
@@ -244,14 +251,14 @@ class Run:
                 reason = "it was removed from the library while this run measured it"
                 raise ChangedAdapter(adapter.path, reason, "Run index again to measure it anew")
             if tally.blocks in measurement.grid.looks:  # a run that ends early leaves what it knows to be searched
-                for protocol, signature in tally.signatures(rule.looks).items():
+                for protocol, signature in tally.signatures(rule.looks, self._calibrations.current).items():
                     self._library.signatures.put(protocol, labels.get(protocol, GLANCE.name), {key: signature})
             self._longest = max(self._longest, time.monotonic() - began)
             cells = sum(len(measurement.grid.block(order.index)) for order in orders)
             self.outcome.cells += cells
             self._progress.advance(adapter.path, cells)
             self._progress.say("block", adapter.path.stem)
-        for protocol, signature in tally.signatures(rule.looks).items():
+        for protocol, signature in tally.signatures(rule.looks, self._calibrations.current).items():
             self._library.signatures.put(protocol, rule.label(signature), {key: signature})
         self.outcome.measured.append(key)
 
@@ -297,6 +304,7 @@ def index(
     precision: str = "standard",
     scale: float | None = None,
     partial: bool = False,
+    recalibrate: bool = False,
     until: datetime | None = None,
     watch: Watcher | None = None,
     number: int | None = None,
@@ -318,6 +326,8 @@ def index(
         scale: how strongly adapters are applied, instead of the preset's. It makes another Protocol, which shares
             the bare images.
         partial: measure adapters of which only some modules belong to the base model, too.
+        recalibrate: fit the Calibration of the estimator anew and estimate every Direction by it, from the evidence.
+            This happens by itself once there are enough adapters, and again when their number has doubled.
         until: begin no block that would end after this local time.
         watch: is told how it goes, and may end it.
         shard: measure only this part of the files; all by default.
@@ -337,7 +347,7 @@ def index(
     measurement, goal = Measurement(crew.worker, library, scale), Precision.named(precision)
     measurement.record()
     run = Run(
-        measurement, crew, goal, partial=partial, until=until or datetime.max, watch=watch or (lambda event: None),
+        measurement, crew, goal, partial=partial, recalibrate=recalibrate, until=until or datetime.max, watch=watch or (lambda event: None),
         owner=this_process(), shard=shard,
     )  # fmt: skip
     if number is None:

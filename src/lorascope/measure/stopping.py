@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 from lorascope.grid import Grid
@@ -43,6 +44,17 @@ class StoppingRule:
         """How many looks the intervals allow for. The whole grid has no error, so the last look costs nothing."""
         return max(1, len(self.grid.looks) - 1) if self.sequential else 1
 
+    @cached_property
+    def _fewest_blocks(self) -> int:
+        """How many blocks hold as many different prompts as the Precision looks at."""
+        seen: set[int] = set()
+        wanted = min(self.precision.prompts, len(self.grid.prompts))
+        for index in range(self.grid.blocks):
+            seen.update(cell.prompt for cell in self.grid.block(index))
+            if len(seen) >= wanted:
+                return index + 1
+        return self.grid.blocks
+
     def enough(self, signatures: Callable[[], Iterable[Signature]], blocks: int) -> bool:
         """Whether to stop: every Protocol has what was asked for, or is certain to hide the adapter.
 
@@ -53,6 +65,8 @@ class StoppingRule:
         if blocks >= self.grid.blocks or (blocks >= 1 and self.precision.agreement == -1.0):
             return True
         if not self.sequential or blocks not in self.grid.looks:
+            return False
+        if blocks < self._fewest_blocks:
             return False
         return all(self._settled(signature) or crossed(signature, self.thresholds) for signature in signatures())
 
@@ -131,4 +145,5 @@ def expected_cells(precision: Precision, grid: Grid, consistency: float | None =
     else:
         known = TYPICAL_CONSISTENCY if consistency is None else max(consistency, 0.01)
         cells = math.ceil(min(len(grid), _MARGIN * cells_for(known, precision.agreement)))
+        cells = max(cells, min(precision.prompts, len(grid.prompts)))
     return min(len(grid), grid.blocks_for(cells) * grid.block_size)

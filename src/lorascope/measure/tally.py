@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import final
-
-import numpy as np
 
 from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library import Block, Library
-from lorascope.moments import Moments
-from lorascope.signature import Signature
+from lorascope.library.recomputation import add_block
+from lorascope.signature import Calibration, Effects, Signature
 
 
 @final
 class Tally:
-    """Folds an adapter's blocks into Moments, in block order, as they become known."""
+    """Collects the blocks of an adapter, in block order, as they become known."""
 
     def __init__(self, library: Library, grid: Grid, protocols: Iterable[str], key: str) -> None:
         """Begin with all that the library holds.
@@ -30,7 +28,7 @@ class Tally:
         self._library = library
         self._grid = grid
         self._key = key
-        self._moments: dict[str, Moments] = {}
+        self._effects: dict[str, Effects] = {}
         self._blocks = dict.fromkeys(protocols, 0)
         self.catch_up()
 
@@ -40,30 +38,24 @@ class Tally:
         return min(self._blocks.values())
 
     def catch_up(self) -> None:
-        """Fold the blocks that were committed since."""
-        library, grid = self._library, self._grid
+        """Add the blocks that were committed since."""
         for protocol, known in self._blocks.items():
-            for block in library.evidence.blocks(self._key, protocol, known):
-                _check_size(library, block, len(grid.block(block.index)))
-                effects = block.effects
-                moments = self._moments.get(protocol)
-                if moments is None:
-                    moments = Moments.empty(len(grid.prompts), len(grid.seeds), effects.shape[1])
-                    self._moments[protocol] = moments
-                prompts = np.array([cell.prompt for cell in grid.block(block.index)])
-                moments.add(prompts, effects, noise_floor=block.noise_floor)
+            for block in self._library.evidence.blocks(self._key, protocol, known):
+                _check_size(self._library, block, len(self._grid.block(block.index)))
+                self._effects[protocol] = add_block(self._effects.get(protocol), block, self._grid)
                 self._blocks[protocol] += 1
 
-    def signatures(self, looks: int) -> dict[str, Signature]:
+    def signatures(self, looks: int, calibrations: Mapping[str, Calibration]) -> dict[str, Signature]:
         """The Signature under each Protocol that has at least a block.
 
         Args:
             looks: how many looks the intervals allow for.
+            calibrations: by Protocol, where its Directions are estimated by regression.
         """
         categories = self._grid.prompts.categories
         return {
-            protocol: Signature.from_moments(moments, categories, looks=looks)
-            for protocol, moments in self._moments.items()
+            protocol: effects.signature(categories, looks=looks, calibration=calibrations.get(protocol))
+            for protocol, effects in self._effects.items()
         }
 
 

@@ -51,7 +51,15 @@ class Accuracy:
     agreement: Estimate | None
 
 
-def accuracy(moments: Moments, *, new_prompts: bool, alpha: float, looks: int) -> Accuracy:
+def accuracy(
+    moments: Moments,
+    *,
+    new_prompts: bool,
+    alpha: float,
+    looks: int,
+    direction_moments: Moments | None = None,
+    extra_error: float = 0.0,
+) -> Accuracy:
     """Compare a sample with the full grid, or with other prompts at the same seeds.
 
     Args:
@@ -61,6 +69,8 @@ def accuracy(moments: Moments, *, new_prompts: bool, alpha: float, looks: int) -
         looks: how often a stopping rule may look. The intervals of Strength and Consistency share alpha between
             their looks (Bonferroni). That of the Direction does so only for how well the spread of the effects is
             known: see :func:`_agreement`.
+        direction_moments: the sums over what the Direction is the mean of, if that is not the effects themselves.
+        extra_error: a variance of the Direction, summed over dimensions, that these do not show.
     """
     pairs = Pairs.of(moments)
     if moments.complete and not new_prompts:
@@ -73,8 +83,16 @@ def accuracy(moments: Moments, *, new_prompts: bool, alpha: float, looks: int) -
     return Accuracy(
         _strength(moments, sample, new_prompts, alpha / looks),
         _consistency(moments, sample, pairs, new_prompts, alpha / looks),
-        _agreement(moments, sample, new_prompts, alpha, looks),
+        _agreement(direction_moments or moments, sample, new_prompts, alpha, looks, extra_error),
     )
+
+
+def mean_error(moments: Moments, *, new_prompts: bool) -> float:
+    """The variance, summed over dimensions, of the mean of some vectors about that of the grid or of new prompts."""
+    sample = Sample.of(moments)
+    sums = moments.sum_effect[sample.seen]
+    centred = sums / sample.n[:, None] - sums.sum(axis=0) / sample.n.sum()
+    return sample.error_variance(_vector_spread(moments, sample, centred), new_prompts=new_prompts)[0]
 
 
 def _exact(value: float) -> Estimate:
@@ -152,7 +170,9 @@ def _hall(skew: float, t: float) -> float:
     return 3.0 / skew * (math.cbrt(1.0 + skew * (t - skew / 6.0)) - 1.0)
 
 
-def _agreement(moments: Moments, sample: Sample, new_prompts: bool, alpha: float, looks: int) -> Estimate:
+def _agreement(
+    moments: Moments, sample: Sample, new_prompts: bool, alpha: float, looks: int, extra_error: float
+) -> Estimate:
     """Estimate of cos(D_n, D) and its lower limit.
 
     With D_n = D + error, sin^2 = |error across D|^2 / |D_n|^2 exactly. The part of the error along D is left
@@ -171,6 +191,7 @@ def _agreement(moments: Moments, sample: Sample, new_prompts: bool, alpha: float
     centred = sums / sample.n[:, None] - direction
     spread = _vector_spread(moments, sample, centred)
     variance, df = sample.error_variance(spread, new_prompts=new_prompts)
+    variance += extra_error
     longest = variance * _longest(sample, centred, spread.between, df, alpha, looks)
     return Estimate(_cosine(variance / length_sq, 0.0), _cosine(longest / length_sq, -1.0), 1.0)
 

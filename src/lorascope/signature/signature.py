@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float64
 
 from lorascope.moments import Moments
 from lorascope.signature.accuracy import Accuracy, Estimate, accuracy
+from lorascope.signature.calibration import Residuals
 from lorascope.signature.consistency import Pairs
 
 
@@ -40,7 +42,10 @@ class Signature:
     """What an adapter does: in which direction, how strongly, how consistently (CARLoS, arXiv 2512.08826).
 
     Attributes:
-        direction: D, the mean effect, CLIP units.
+        direction: D, the mean effect over the grid as it is estimated, CLIP units.
+        mean: the mean effect over the cells seen, CLIP units. It is the Direction unless ``calibration`` names another
+            estimator, and always once the whole grid was seen.
+        calibration: the digest of the Calibration that the Direction was estimated with; "" for the mean.
         strength: S, the mean norm of the effects, CLIP units.
         consistency: C, the mean cosine over all pairs of effects, an estimate for the full grid as long as
             not all of it was seen; None with fewer than two cells.
@@ -62,6 +67,7 @@ class Signature:
     """
 
     direction: Float64[np.ndarray, " dim"]
+    mean: Float64[np.ndarray, " dim"]
     strength: float
     consistency: float | None
     active_consistency: float | None
@@ -72,6 +78,7 @@ class Signature:
     grid: Accuracy
     new_prompts: Accuracy
     categories: tuple[CategoryProfile, ...]
+    calibration: str = ""
 
     @property
     def agreement(self) -> Estimate | None:
@@ -86,6 +93,7 @@ class Signature:
         *,
         confidence: float = 0.95,
         looks: int = 1,
+        residuals: Residuals | None = None,
     ) -> Signature:
         """Condense moments into a signature.
 
@@ -96,16 +104,24 @@ class Signature:
             looks: how often a stopping rule may look at intervals like these before it stops. They are widened so
                 that all of them hold together with the probability ``confidence`` (Bonferroni; for the Direction
                 see :func:`lorascope.signature.accuracy.accuracy`).
+            residuals: what the Direction is estimated from; the effects themselves if None.
 
         Raises:
             ValueError: no cells, a confidence outside (0, 1), looks below 1, or not one category per prompt.
         """
         _check(moments, categories, confidence, looks)
         alpha = 1.0 - confidence
-        direction = moments.sum_effect.sum(axis=0) / moments.cells
+        mean = moments.sum_effect.sum(axis=0) / moments.cells
+        grid_error = new_error = 0.0
+        direction, basis = mean, moments
+        if residuals is not None:
+            direction, basis = residuals.moments.sum_effect.sum(axis=0) / moments.cells, residuals.moments
+            grid_error, new_error = residuals.error
         pairs = Pairs.of(moments)
+        intervals = partial(accuracy, moments, alpha=alpha, looks=looks, direction_moments=basis)
         return cls(
             direction=direction,
+            mean=mean,
             strength=float(moments.sum_norm.sum()) / moments.cells,
             consistency=None if pairs is None else pairs.mean,
             active_consistency=None if pairs is None else pairs.active,
@@ -113,9 +129,10 @@ class Signature:
             magnitude=_magnitude(moments),
             cells=moments.cells,
             prompts=int((moments.n > 0).sum()),
-            grid=accuracy(moments, new_prompts=False, alpha=alpha, looks=looks),
-            new_prompts=accuracy(moments, new_prompts=True, alpha=alpha, looks=looks),
+            grid=intervals(new_prompts=False, extra_error=grid_error),
+            new_prompts=intervals(new_prompts=True, extra_error=new_error),
             categories=() if categories is None else _profile(moments, categories, direction),
+            calibration="" if residuals is None else residuals.calibration,
         )
 
 
