@@ -114,6 +114,11 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
         ("where", stored.provenance, ""),
+        (
+            "Direction from",
+            f"regression, calibration {signature.calibration}" if signature.calibration else "the mean",
+            "",
+        ),
         *([("trigger words", words.removeprefix(", ") or "none", "")] if _from_file(adapter.key) else []),
     ]
     out.print()
