@@ -167,11 +167,16 @@ class Measurement:
             found = [webp(pixels, PREVIEW) if first + n in lost else b"" for n, pixels in enumerate(images)]
             self._keep_previews(scene, key, found, first)
 
-    def bare(self, protocol: Protocol, index: int) -> Float16[np.ndarray, "n d"]:
+    def bare(self, protocol: Protocol, index: int) -> Embeddings:
         """The bare embeddings of one block without trigger words, rendered if they are not kept yet."""
-        execution, _ = self._bare("", index)
-        found = self._baseline(protocol, execution.digest, "", index)
-        assert found is not None, "what was just made sure of is there"
+        execution = self.worker.execution.digest
+        if self._bare(execution, "", index) is None:
+            block = self.worker.block(index)
+            execution = block.execution.digest
+            self._know(block.execution)
+            self._keep_bare(block, "", index)
+        found = self._baseline(protocol, execution, "", index)
+        assert found is not None, "what was just kept is there"
         return found
 
     def has_bare(self, words: str, index: int) -> bool:

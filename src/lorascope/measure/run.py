@@ -347,9 +347,16 @@ def index(
     measurement, goal = Measurement(crew.worker, library, scale), Precision.named(precision)
     measurement.record()
     run = Run(
-        measurement, crew, goal, partial=partial, recalibrate=recalibrate, until=until or datetime.max, watch=watch or (lambda event: None),
-        owner=this_process(), shard=shard,
-    )  # fmt: skip
+        measurement,
+        crew,
+        goal,
+        partial=partial,
+        recalibrate=recalibrate,
+        until=until or datetime.max,
+        watch=watch or (lambda event: None),
+        owner=this_process(),
+        shard=shard,
+    )
     if number is None:
         number = library.runs.start(request_of(places, precision, partial))
     try:
