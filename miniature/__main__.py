@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,16 +128,20 @@ def _watchlist(work: Path, steps: int | None) -> None:
 
 
 def _series(work: Path, steps: int | None) -> None:
+    """Six epochs of one training, into the package."""
     from miniature import adapters
     from miniature.catalogue import SERIES
 
-    adapters.train_all(work / "base", work / "series", steps or 240, entries=(SERIES,))
+    adapters.train_all(PACKAGE / "miniature" / "base", work / "series", steps or 240, entries=(SERIES,))
+    shutil.copytree(work / "series", PACKAGE / "miniature" / "series", dirs_exist_ok=True)
 
 
 def _bases(work: Path, steps: int | None) -> None:
+    """Two more bases, into the package; the base that ships is trained on."""
     from miniature import bases
 
-    bases.train_all(work / "base", work / "bases", steps or bases.PHASE.steps)
+    bases.train_all(PACKAGE / "miniature" / "base", work / "bases", steps or bases.PHASE.steps)
+    bases.ship(work / "bases", PACKAGE / "miniature" / "bases")
 
 
 def _kept(work: Path, steps: int | None) -> None:
@@ -208,11 +213,11 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "balance": _balance,
     "judge": _judge,
     "adapters": _adapters,
-    "series": _series,
-    "bases": _bases,
     "kept": _kept,
     "pack": _pack,
     "watchlist": _watchlist,
+    "series": _series,
+    "bases": _bases,
     "index": _index,
     "flux": _flux,
     "flux-adapters": _flux_adapters,

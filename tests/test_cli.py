@@ -38,8 +38,8 @@ from lorascope.signature import Signature
 FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
-    "calibrate", "describe", "duplicates", "experiment", "health", "serve", "setup", "study", "verify",
-    "weight",
+    "calibrate", "describe", "duplicates", "experiment", "fit", "health", "serve", "setup", "study", "verify",
+    "versions", "weight",
 }  # fmt: skip
 
 

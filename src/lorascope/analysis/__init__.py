@@ -6,13 +6,16 @@ from lorascope.analysis.description import Describer, Description, Word, describ
 from lorascope.analysis.duplicates import AdapterPair, Copy, Duplicates, Group, duplicates
 from lorascope.analysis.finding import FLAGS, Finding
 from lorascope.analysis.findings import findings, flagged
+from lorascope.analysis.fit import BaseFit, base_fit
 from lorascope.analysis.health import health
+from lorascope.analysis.versions import Series, Version, versions
 from lorascope.analysis.weight import Advice, Curve, CurvePoint, advise, known_curves
 
 __all__ = [
     "FLAGS",
     "Advice",
     "Audit",
+    "BaseFit",
     "BehaviourComparison",
     "Copy",
     "Curve",
@@ -23,9 +26,12 @@ __all__ = [
     "Finding",
     "Group",
     "AdapterPair",
+    "Series",
+    "Version",
     "Word",
     "advise",
     "audit",
+    "base_fit",
     "compare",
     "describe",
     "duplicates",
@@ -33,4 +39,5 @@ __all__ = [
     "flagged",
     "health",
     "known_curves",
+    "versions",
 ]

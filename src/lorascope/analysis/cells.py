@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -20,7 +21,8 @@ from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library import Block, Library, StoredProtocol
 from lorascope.library.recomputation import grid_of
-from lorascope.signature import Estimate
+from lorascope.moments import Moments
+from lorascope.signature import Estimate, Signature
 
 
 @final
@@ -47,6 +49,20 @@ class Cells:
     def effects(self) -> Float64[np.ndarray, "cells d"]:
         """E of each cell, CLIP units."""
         return self.adapted - self.bare
+
+    @property
+    def strength_and_consistency(self) -> tuple[Estimate, Estimate]:
+        """Both figures, with intervals for other prompts of the same kind."""
+        _, places = np.unique(self.prompts, return_inverse=True)
+        counts = np.bincount(places)
+        moments = Moments.empty(len(counts), int(counts.max()), self.adapted.shape[1])
+        moments.add(places, self.effects, noise_floor=self.floor)
+        signature = Signature.from_moments(moments)
+        accuracy = signature.new_prompts
+        return (
+            accuracy.strength or Estimate(signature.strength, 0.0, math.inf),
+            accuracy.consistency or Estimate(signature.consistency or 0.0, -1.0, 1.0),
+        )
 
     def first(self, count: int) -> Cells:
         """The first cells."""
@@ -112,7 +128,7 @@ class PromptTexts:
         return np.stack([self._known[prompt] for prompt in wanted])
 
 
-def prompt_kept(cells: Cells, texts: Float64[np.ndarray, "prompts d"]) -> Estimate | None:
+def prompt_kept(cells: Cells, texts: Float64[np.ndarray, "prompts d"], fewest: int = FEWEST_PROMPTS) -> Estimate | None:
     """How much of what prompts ask for is still in the images: 1 as much as without the adapter, 0 nothing.
 
     An image's cosine with its own prompt, less its mean cosine with the other prompts: what all images of an adapter
@@ -121,14 +137,26 @@ def prompt_kept(cells: Cells, texts: Float64[np.ndarray, "prompts d"]) -> Estima
     Args:
         cells: some cells.
         texts: the embeddings of their prompts, as :meth:`PromptTexts.rows` gives them.
+        fewest: prompts, below which nothing is said.
 
     Returns:
         The share with its interval; None on too few prompts, or where the bare images do not follow the prompts.
     """
     bare = _contrast(cells.bare, cells.prompts, texts)
-    if len(texts) < FEWEST_PROMPTS or interval(bare).lower <= 0.0 or bare.min() <= 0.0:
+    if len(texts) < fewest or interval(bare).lower <= 0.0 or bare.min() <= 0.0:
         return None
     return interval(_contrast(cells.adapted, cells.prompts, texts) / bare)
+
+
+def kept_more(one: Cells, two: Cells, texts: Float64[np.ndarray, "prompts d"]) -> Estimate | None:
+    """How much more of what prompts ask for one adapter keeps than another on the same cells, with its interval.
+
+    In shares, as :func:`prompt_kept`, whose difference it is: it is known better than either. None as there.
+    """
+    if prompt_kept(one, texts) is None:
+        return None
+    first, second, bare = (_contrast(images, one.prompts, texts) for images in (one.adapted, two.adapted, one.bare))
+    return interval((first - second) / bare)
 
 
 def _contrast(
@@ -162,11 +190,12 @@ def effect_share(
     prompts: Integer[np.ndarray, " cells"],
     one: Float64[np.ndarray, "cells d"],
     two: Float64[np.ndarray, "cells d"],
+    fewest: int = FEWEST_PROMPTS,
 ) -> EffectShare | None:
-    """Compare effects on the same cells; None on too few prompts, or where the second one does nothing repeatable."""
+    """Compare effects on the same cells; None on fewer prompts, or where the second one does nothing repeatable."""
     first, second = sums_by_prompt(one, prompts), sums_by_prompt(two, prompts)
     own, base, shared = products_apart(first, first), products_apart(second, second), products_apart(first, second)
-    if len(first) < FEWEST_PROMPTS or interval(base).lower <= 0.0 or base.min() <= 0.0:
+    if len(first) < fewest or interval(base).lower <= 0.0 or base.min() <= 0.0:
         return None
     alone = interval(own).lower > 0.0 and own.min() > 0.0
     return EffectShare(interval(shared / np.sqrt(own * base)) if alone else None, interval(shared / base))

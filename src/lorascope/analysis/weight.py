@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from lorascope.analysis.cells import Cells, effect_share, prompt_kept
+from lorascope.analysis.jackknife import FEWEST_PROMPTS
 from lorascope.library import BARE, Library, Preview
-from lorascope.moments import Moments
 from lorascope.protocol import Protocol
-from lorascope.signature import Estimate, Signature
+from lorascope.signature import Estimate
 
 REFERENCE = 1.0
 """The scale that the others are compared with."""
@@ -40,6 +40,8 @@ _KEPT = 0.7
 """Below this share of the bare model's fit to prompts the scene is lost."""
 _FULL = 1.0
 """An effect that is this much of the one at 1.0 is seen in full: more of it gains nothing."""
+_POWER = 1.0
+"""How much the prompt that is kept counts beside the effect that is seen."""
 _SATURATED = 1 / 3
 """An effect is saturated where it grows on by less than this share of what it grew by up to there, for each weight."""
 _NEAR = 0.8
@@ -128,37 +130,31 @@ def pictures(library: Library, protocol: Protocol, key: str, curve: Curve, place
     return sorted(found, key=lambda one: one.scale)
 
 
-def curve_of(cells: dict[float, Cells], texts: Float64[np.ndarray, "prompts d"]) -> Curve:
+def curve_of(cells: dict[float, Cells], texts: Float64[np.ndarray, "prompts d"], fewest: int = FEWEST_PROMPTS) -> Curve:
     """The Curve of an adapter from its cells at several scales, 1.0 among them.
 
     Args:
         cells: by scale, the same cells at each.
         texts: the embeddings of their prompts (:class:`lorascope.analysis.cells.PromptTexts`).
+        fewest: prompts from which intervals are given.
     """
     reference = cells[REFERENCE].effects
-    return Curve(tuple(_measured(scale, cells[scale], reference, texts) for scale in sorted(cells)))
+    return Curve(tuple(_measured(scale, cells[scale], reference, texts, fewest) for scale in sorted(cells)))
 
 
 def _measured(
-    scale: float, cells: Cells, reference: Float64[np.ndarray, "cells d"], texts: Float64[np.ndarray, "prompts d"]
+    scale: float,
+    cells: Cells,
+    reference: Float64[np.ndarray, "cells d"],
+    texts: Float64[np.ndarray, "prompts d"],
+    fewest: int,
 ) -> CurvePoint:
-    _, places = np.unique(cells.prompts, return_inverse=True)
-    counts = np.bincount(places)
-    # an interval for other prompts: a grid of seeds without end, of which the prompts are a sample
-    moments = Moments.empty(len(counts), int(counts.max()), cells.adapted.shape[1])
-    moments.add(places, cells.effects, noise_floor=cells.floor)
-    accuracy = (signature := Signature.from_moments(moments)).new_prompts
-    unknown = Estimate(signature.strength, 0.0, float("inf"))
-    beside = effect_share(cells.prompts, cells.effects, reference)
+    strength, consistency = cells.strength_and_consistency
+    beside = effect_share(cells.prompts, cells.effects, reference, fewest)
     return CurvePoint(
-        scale,
-        len(cells),
-        accuracy.strength or unknown,
-        accuracy.consistency or Estimate(signature.consistency or 0.0, -1.0, 1.0),
-        beside.cosine if beside else None,
-        beside.share if beside else None,
-        prompt_kept(cells, texts),
-    )
+        scale, len(cells), strength, consistency, beside.cosine if beside else None, beside.share if beside else None,
+        prompt_kept(cells, texts, fewest),
+    )  # fmt: skip
 
 
 @final
@@ -201,7 +197,7 @@ def advise(curve: Curve) -> Advice:
         return Advice(None, None, None, None, None, None, reason)
     scales = np.round(np.arange(effect[0][0], effect[-1][0] + STEP / 4, STEP / 2), 2)
     seen, left = _between(scales, effect, 0.0), _between(scales, kept, 1.0)
-    good = np.clip(seen / _FULL, 0.0, 1.0) * np.clip(left, 0.0, 1.0)
+    good = np.clip(seen / _FULL, 0.0, 1.0) * np.clip(left, 0.0, 1.0) ** _POWER
     best = int(good.argmax())
     near = np.flatnonzero(good >= _NEAR * good[best])
     weight, low, high = (float(scales[place]) for place in (best, near[0], near[-1]))

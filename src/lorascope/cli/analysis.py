@@ -1,4 +1,4 @@
-"""describe, audit, duplicates, health: questions about a library, answered from what was measured."""
+"""describe, audit, duplicates, health, versions: questions about a library, answered from what was measured."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lorascope.cli import options
 if TYPE_CHECKING:
     from lorascope.library import Library
     from lorascope.search import Searcher
+    from lorascope.signature import Estimate
 
 
 Adapters = Annotated[
@@ -156,3 +157,44 @@ def health(
     if refused:
         reasons = command("list", "--refused", library=opened.path)
         out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)
+
+
+def versions(
+    folder: Annotated[Path | None, typer.Argument(help="Only adapters in this folder; all by default.")] = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Compare versions and epochs of one name: what grew, what turned, which one to use."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import versions as answer
+    from lorascope.analysis.cells import PromptTexts, known_grid
+    from lorascope.cli.output import out, print_json, print_table
+    from lorascope.encoders.load import load_text_encoder
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        stored = opened.protocols.find(protocol)
+        texts = PromptTexts(load_text_encoder(stored.protocol.encoder, download=download), known_grid(stored))
+        found = answer(opened, texts, protocol, folder)
+    if as_json:
+        print_json({"series": [asdict(series) for series in found]})
+        return
+    figures = ("strength", "effect", "cosine", "kept")
+    for series in found:
+        rows = [
+            (one.name, *(_ranged(getattr(one, figure)) for figure in figures), one.change) for one in series.versions
+        ]
+        columns = ("adapter", "Strength", "effect of the last", "cosine", "prompt kept", "beside the one before")
+        print_table(columns, rows, f"{series.name}, {series.cells} images of each")
+        out.print(f"{series.sentence}.", soft_wrap=True, markup=False, highlight=False)
+    if not found:
+        out.print("no two versions of one name: v1 and v2, epochs such as NAME-000004, steps such as NAME-step500")
+
+
+def _ranged(estimate: Estimate | None) -> str:
+    from lorascope.cli.output import ranged
+
+    return "–" if estimate is None else ranged(estimate.value, estimate, 2)

@@ -12,7 +12,8 @@ from lorascope.cli import options
 
 if TYPE_CHECKING:  # loads torch
     from lorascope.analysis import Advice, Curve
-    from lorascope.analysis.scales import CurveCost, MeasuredCurve
+    from lorascope.analysis.blocks import MeasuringCost
+    from lorascope.analysis.scales import MeasuredCurve
     from lorascope.library import Library, StoredAdapter, StoredProtocol
 
 
@@ -95,7 +96,7 @@ def _measure(
     texts = PromptTexts(load_text_encoder(stored.protocol.encoder, download=download), known_grid(stored))
     measurement = CurveMeasurement(loaded(stored.preset, download=download, **how), library, stored, texts)
     cost = measurement.cost(adapters)
-    _print_cost(cost)
+    print_cost("curve", cost)
     if dry_run:
         return False
     problems: list[MeasuredCurve] = []
@@ -116,11 +117,12 @@ def _measure(
     return True
 
 
-def _print_cost(cost: CurveCost) -> None:
+def print_cost(what: str, cost: MeasuringCost) -> None:
+    """Say how long it will take to make the images that are still missing."""
     from lorascope.cli.output import counted, err
     from lorascope.report.words import duration
 
-    line = f"{counted(cost.adapters, 'curve')} to measure: about {cost.images} images, {duration(cost.seconds)}"
+    line = f"{counted(cost.adapters, what)} to measure: about {cost.images} images, {duration(cost.seconds)}"
     err.print(line, highlight=False)
 
 
