@@ -34,6 +34,7 @@ def three(folder: Path) -> Path:
     return folder
 
 
-def searcher(library: Library) -> Searcher:
+def searcher(library: Library, protocol: str = "") -> Searcher:
     """Search with the fake encoder."""
-    return Searcher(library, query_encoder=lambda stored: QueryEncoder(FakeEncoder(), PromptSet.load("query")))
+    prompts = PromptSet.load("query")
+    return Searcher(library, protocol=protocol, query_encoder=lambda stored: QueryEncoder(FakeEncoder(), prompts))

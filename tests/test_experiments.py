@@ -16,6 +16,7 @@ from lorascope.errors import QueryError
 from lorascope.evaluation import Corpus, JudgedQuery
 from lorascope.evaluation.corpus import Words
 from lorascope.evaluation.experiments.ablations import Bed, ablation_findings, variants
+from lorascope.evaluation.experiments.backbones import backbone_findings
 from lorascope.evaluation.experiments.calibration import (
     CONSISTENCY_QUANTILE,
     STRENGTH_QUANTILE,
@@ -29,7 +30,7 @@ from lorascope.evaluation.findings import Findings, FindingsTable
 from lorascope.evaluation.statistics import Interval
 from lorascope.evaluation.text import BM25
 from lorascope.library import AdapterFacts, Library, StoredAdapter
-from lorascope.measure import Worker, index
+from lorascope.measure import Worker, index, load_worker
 from lorascope.protocol import Preset, Thresholds, borrowed_thresholds
 from lorascope.report.lab import write_findings
 from lorascope.search import Searcher
@@ -78,6 +79,34 @@ def test_curves_end_where_the_library_is(measured: Searcher) -> None:
         row = measured.matrix.places[key]
         mean = effects.mean(0) / np.linalg.norm(effects.mean(0))
         assert mean == pytest.approx(measured.matrix.directions[row].astype(float), abs=1e-6)
+
+
+# --- other backbones ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def backbones(measured: Searcher, preset: Preset, tmp_path: Path) -> tuple[Searcher, Searcher]:
+    """The same three adapters on two base models that draw alike."""
+    other = dataclasses.replace(preset, name="other", steps=preset.steps + 1)
+    index([tmp_path / "loras"], load_worker(other), measured.library, precision="quick")
+    return measured, searcher(measured.library, "other")
+
+
+def test_backbones_that_draw_alike_agree(backbones: tuple[Searcher, Searcher]) -> None:
+    findings = backbone_findings(*backbones, QUERIES)
+    found = {row[0]: row[1] for section in findings.sections[:3] for row in section.table.rows if section.table}
+    values = {name: cell.value for name, cell in found.items() if isinstance(cell, Interval)}
+    assert values["difference"] == 0
+    assert values["cosine of Directions, same effect"] == pytest.approx(1)
+    assert values["cosine of Directions, other effects"] < 0.5
+    assert values["other twin is the nearest"] == values["a list for each backbone"] == values["one list of both"] == 1
+    rows = table(findings, "Thresholds do not carry over").rows
+    assert rows[0][1:] == pytest.approx(rows[1][1:])
+
+
+def test_backbones_that_cannot_be_compared_are_refused(backbones: tuple[Searcher, Searcher]) -> None:
+    with pytest.raises(QueryError, match="no query is answered by one of the 3 adapters that both backbones have"):
+        backbone_findings(*backbones, [JudgedQuery("1", "red", grades={"somebody else's": 2})])
 
 
 # --- metadata quality ---------------------------------------------------------------------------------------------

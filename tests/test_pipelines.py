@@ -238,6 +238,14 @@ def test_an_adapter_of_another_family_is_refused(tmp_path: Path, loaded: Any) ->
         load_delta(path, Names(loaded("flux").shapes))
 
 
+def test_an_adapter_of_sdxl_is_refused_on_flux(tmp_path: Path, loaded: Any) -> None:
+    module = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = {f"{module}.lora_down.weight": torch.ones(4, 640), f"{module}.lora_up.weight": torch.ones(640, 4)}
+    save_file(tensors, tmp_path / "sdxl.safetensors")
+    with pytest.raises(WrongBase, match=r"sdxl\.safetensors: made for SDXL, but the base model is"):
+        load_delta(tmp_path / "sdxl.safetensors", Names(loaded("flux").shapes))
+
+
 def test_long_prompts_are_counted(loaded: Any) -> None:
     assert loaded("flux").cut(["a" * 10, "a" * 70]) == 1
 

@@ -95,7 +95,7 @@ def calibrate(
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help="ablations, metadata, sight or names.")],
+    name: Annotated[str, typer.Argument(help="ablations, metadata, sight, names or backbones.")],
     queries: Annotated[str, typer.Argument(help="Queries with known answers; sight and names need none.")] = "",
     split: Split = "",
     text: TextModels = None,
@@ -103,6 +103,7 @@ def experiment(
     descriptions: Annotated[
         Path | None, typer.Option(help="For metadata: a TOML file with a perfect and a foreign text for each adapter.")
     ] = None,
+    other: Annotated[str, typer.Option(help="For backbones: the Protocol to compare with that of --protocol.")] = "",
     report: Report = None,
     device: options.Device = "",
     download: options.Download = False,
@@ -110,7 +111,7 @@ def experiment(
     protocol: options.ProtocolName = "",
     as_json: options.Json = False,
 ) -> None:
-    """Ask which part earns the result, when descriptions stop being enough, what the encoder misses, what names say."""
+    """Ask what earns the result, when descriptions are not enough, what the encoder misses, what carries over."""
     from lorascope.evaluation import load_queries
     from lorascope.evaluation.laboratory import check_experiment
 
@@ -118,7 +119,7 @@ def experiment(
     asked = load_queries(queries, split=split) if queries else []
     models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
     with _opened(library, protocol, download=download, **models) as lab:
-        _present(lab.experiment(name, asked, descriptions=descriptions), lab, report, as_json)
+        _present(lab.experiment(name, asked, descriptions=descriptions, other=other), lab, report, as_json)
 
 
 def study(

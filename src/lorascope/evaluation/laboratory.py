@@ -30,7 +30,7 @@ from lorascope.search import Searcher, load_query_encoder
 if TYPE_CHECKING:  # judges need torch, the rest does not
     from lorascope.evaluation.pictures import RenderCost, Studio
 
-EXPERIMENTS: Final = {"ablations": True, "metadata": True, "sight": False, "names": False}
+EXPERIMENTS: Final = {"ablations": True, "metadata": True, "sight": False, "names": False, "backbones": True}
 """The experiments, and whether each needs queries with known answers."""
 
 
@@ -255,19 +255,21 @@ class Laboratory:
         return calibration_findings(self.searcher, self.corpus, queries, self._note)
 
     def experiment(
-        self, name: str, queries: Sequence[JudgedQuery] = (), *, descriptions: Path | None = None
+        self, name: str, queries: Sequence[JudgedQuery] = (), *, descriptions: Path | None = None, other: str = ""
     ) -> Findings:
         """One of :data:`EXPERIMENTS`.
 
         Args:
-            name: ``ablations``, ``metadata``, ``sight`` or ``names``.
+            name: ``ablations``, ``metadata``, ``sight``, ``names`` or ``backbones``.
             queries: queries with known answers, for those that need them.
             descriptions: for ``metadata``: a TOML file with a perfect and a foreign text for each adapter.
+            other: for ``backbones``: the Protocol of this library that is compared with the chosen one.
 
         Raises:
-            QueryError: no such experiment, or it lacks queries or descriptions.
+            QueryError: no such experiment, or it lacks queries, descriptions or another Protocol.
         """
         from lorascope.evaluation.experiments.ablations import ablation_findings
+        from lorascope.evaluation.experiments.backbones import backbone_findings
         from lorascope.evaluation.experiments.metadata import Descriptions, metadata_findings
         from lorascope.evaluation.experiments.names import names_findings
         from lorascope.evaluation.experiments.sight import sight_findings
@@ -276,6 +278,11 @@ class Laboratory:
         searcher, corpus = self.searcher, self.corpus
         if name == "ablations":
             return ablation_findings(searcher, corpus, queries, self._note)
+        if name == "backbones":
+            if not other:
+                raise QueryError("the experiment 'backbones' compares two Protocols: name the second one with --other")
+            second = Searcher(self.library, protocol=other, query_encoder=self._query_encoder)
+            return backbone_findings(searcher, second, queries)
         if name == "metadata":
             texts = Descriptions.of(corpus, descriptions)
             return metadata_findings(searcher, corpus, queries, self._readers, texts, self._note)
