@@ -37,6 +37,11 @@ class Words:
     describer: Describer | None = None
     problem: LorascopeError | Problem | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether they are not known yet, but will be."""
+        return self.describer is None and self.problem is None and not self.of
+
     def having(self, phrase: str) -> frozenset[str]:
         """The keys of the adapters that a phrase describes."""
         return frozenset(key for key, words in self.of.items() if phrase in words)

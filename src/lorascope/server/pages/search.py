@@ -68,6 +68,7 @@ class Results:
     next_page: int
     next_lane: int
     total: int
+    pending: bool
     tiny: bool
     size: tuple[int, int]
 
@@ -235,6 +236,7 @@ def _results(library: Library, answer: Answer, first: Answer, address: Address, 
         next_page=min(PAGE, answer.total - PAGE * address.page),
         next_lane=min(PAGE, answer.left_out - PAGE * address.lane),
         total=answer.total,
+        pending=words.pending,
         tiny=cells.tiny,
         size=cells.size,
     )

@@ -1,6 +1,7 @@
 // The search form: tidy addresses, live sliders, a picture dropped or chosen.
 
 import { complain, lost, say } from "./toast.js";
+import { lastVisit, now } from "./visits.js";
 
 const form = document.getElementById("ask");
 
@@ -49,13 +50,8 @@ function spelt({ value, min, max, step }, { any, steps }) {
 /** The filter of when a LoRA came offers the time of the last visit of this browser. */
 function offerVisits() {
   const choice = form.elements.since;
-  const now = Date.now() / 1000;
-  const last = Number(localStorage.getItem("lorascope.visit") ?? 0);
-  const before = sessionStorage.getItem("lorascope.visit") ?? String(last);
-  sessionStorage.setItem("lorascope.visit", before); // what was new stays new while the tab is open
-  localStorage.setItem("lorascope.visit", String(Math.floor(now)));
-  const times = [["since my last visit", Number(before)], ["in the last day", now - 86400], ["in the last week", now - 604800]];
-  for (const [text, time] of times) if (time) choice.add(new Option(text, String(Math.floor(time))));
+  const times = [["since my last visit", lastVisit], ["in the last day", now - 86400], ["in the last week", now - 604800]];
+  for (const [text, time] of times) if (time) choice.add(new Option(text, String(time)));
   choice.disabled = false;
 }
 

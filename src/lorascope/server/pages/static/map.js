@@ -148,11 +148,11 @@ function paint() {
     }
   }
   pen.globalAlpha = 1;
+  if (lit) for (const i of lit) ring(i, size, "warn");
   if (view === "directions") {
     showPictures(fates);
     showLabels();
   } else thresholds();
-  if (lit) for (const i of lit) ring(i, size, "warn");
   if (pointed >= 0) ring(pointed, size, "text");
   pen.restore();
 }
@@ -175,6 +175,8 @@ function showPictures(fates) {
   const taken = new Set();
   const side = Math.min(96, PICTURE * Math.sqrt(k));
   const order = lit ? [...lit, ...left.keys()] : left.keys();
+  pen.strokeStyle = colour("warn");
+  pen.lineWidth = 2;
   for (const i of order) {
     const [px, py] = [left[i] * k + dx, top[i] * k + dy];
     if (fates[i] > 0 || (lit && !lit.has(i)) || px < 0 || py < 0 || px > width || py > height) continue;
@@ -185,6 +187,7 @@ function showPictures(fates) {
     if (!image) continue;
     pen.imageSmoothingEnabled = image.naturalWidth > 128;
     pen.drawImage(image, px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
+    if (lit) pen.strokeRect(px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
   }
 }
 

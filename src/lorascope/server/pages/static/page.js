@@ -10,3 +10,4 @@ import "./shelf.js";
 import "./split.js";
 import "./toast.js";
 import "./try.js";
+import "./visits.js";
