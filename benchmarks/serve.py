@@ -31,8 +31,7 @@ from lorascope import Library, Preset, PromptSet, Searcher, index
 from lorascope.library import BARE, AdapterFacts, Preview, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path, truth
-from lorascope.search.vectors import unit
-from lorascope.server.map_data import principal_axes
+from lorascope.search.vectors import principal_axes, unit
 
 TITLE = "The server"
 NOTE = """Server and clients share the machine. 50 clients ask the shipped world's library for a minute: again at once

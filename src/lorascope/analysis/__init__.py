@@ -8,6 +8,7 @@ from lorascope.analysis.finding import FLAGS, Finding
 from lorascope.analysis.findings import findings, flagged
 from lorascope.analysis.fit import BaseFit, base_fit
 from lorascope.analysis.health import health
+from lorascope.analysis.report import LibraryReport, report
 from lorascope.analysis.versions import Series, Version, versions
 from lorascope.analysis.weight import Advice, Curve, CurvePoint, advise, known_curves
 
@@ -25,6 +26,7 @@ __all__ = [
     "Duplicates",
     "Finding",
     "Group",
+    "LibraryReport",
     "AdapterPair",
     "Series",
     "Version",
@@ -39,5 +41,6 @@ __all__ = [
     "flagged",
     "health",
     "known_curves",
+    "report",
     "versions",
 ]

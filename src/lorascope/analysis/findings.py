@@ -57,15 +57,21 @@ def flagged(library: Library, flag: str, protocol: str = "") -> set[str]:
     return {finding.key for finding in found if finding.flag == flag}
 
 
+def audited(searcher: Searcher, keys: Collection[str] | None = None) -> list[Finding]:
+    """What an audit finds; nothing where words would have to be encoded, or where there are too few adapters."""
+    try:
+        known = None if keys is None else [key for key in keys if key in searcher.matrix.places]
+        return [finding for one in audit(searcher, known) for finding in one.findings]
+    except (ModelError, LibraryError):
+        return []
+
+
 def _of_claims(library: Library, protocol: str, keys: Collection[str] | None) -> list[Finding]:
-    """The findings of an audit; none before its words were encoded, or where there are too few adapters."""
 
     def refused(stored: StoredProtocol) -> Shifts:
         raise ModelError(f"{stored.protocol}: no phrase is encoded here")
 
     try:
-        searcher = Searcher(library, protocol=protocol, query_encoder=refused)
-        known = None if keys is None else [key for key in keys if key in searcher.matrix.places]
-        return [finding for one in audit(searcher, known) for finding in one.findings]
-    except (ModelError, LibraryError):
+        return audited(Searcher(library, protocol=protocol, query_encoder=refused), keys)
+    except LibraryError:  # no signatures yet
         return []

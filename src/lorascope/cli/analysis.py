@@ -75,6 +75,30 @@ def audit(
     out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
+def report(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .html file to write.")],
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Write one page on a library: pictures, groups in words, copies, health, what nobody needs. No image is made."""
+    from lorascope.analysis import report as answer
+    from lorascope.cli.output import counted, out, print_json
+    from lorascope.library import Library
+    from lorascope.report.library import write_report
+
+    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        found = answer(searcher)
+        written = write_report(path, found, opened, searcher.stored)
+    if as_json:
+        counts = {flag: len(of_flag) for flag, of_flag in found.findings.items()}
+        print_json({"report": str(written), "adapters": len(found.adapters), "findings": counts})
+        return
+    line = f"{written}: {counted(len(found.adapters), 'adapter')}, {counted(len(found.unneeded), 'file')} may go"
+    out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
 @contextmanager
 def _searcher(library: Library, protocol: str, download: bool) -> Generator[Searcher]:
     """A searcher that shows how far it is with what it has to encode."""

@@ -46,6 +46,7 @@ for panel, verbs in (
             analysis.versions,
             analysis.health,
             law.screen,
+            analysis.report,
         ),
     ),
     ("Share", (packs.share, packs.pull)),

@@ -51,6 +51,12 @@ def combined(parts: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"
     return total
 
 
+def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
+    """The first two principal axes. An axis has no sign of its own: its largest component is made positive."""
+    basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2]
+    return (basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]).astype(np.float32)
+
+
 @final
 class QueryVectors:
     """The last used query vectors. A cache: where it cannot be read or written, queries are encoded again."""

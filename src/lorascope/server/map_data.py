@@ -15,7 +15,7 @@ from lorascope.errors import LorascopeError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, Matrix
 from lorascope.search import Searcher
-from lorascope.search.vectors import unit
+from lorascope.search.vectors import principal_axes, unit
 from lorascope.server.views import MATURE, plain_thresholds
 
 _DIGITS = 4
@@ -58,12 +58,6 @@ def plane_of(library: Library, searcher: Searcher) -> Plane | None:
         basis = library.protocols.plane(digest)  # another process may have been first
         basis = found if basis is None else basis  # a read-only library keeps none
     return None if basis is None else Plane(basis, _ends(basis, searcher))
-
-
-def principal_axes(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "2 d"]:
-    """The first two principal axes. An axis has no sign of its own: its largest component is made positive."""
-    basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2]
-    return (basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(1)])[:, None]).astype(np.float32)
 
 
 def _ends(basis: Float32[np.ndarray, "2 d"], searcher: Searcher) -> tuple[tuple[str, str], tuple[str, str]] | None:
