@@ -47,6 +47,9 @@ class Population:
         tail: the spread of the logarithm of a prompt's and of a cell's norm.
         acting: the share of prompts on which the adapter does anything.
         whole_categories: whether those prompts are whole categories, or any by chance.
+        rare: the share of prompts on which a second effect, of ``rare_norm`` in a direction of its own, is added.
+        rare_norm: how strong it is beside the common one, whose norm is about 1.
+        neighbours: whether those prompts follow each other, as a sub-category or category does.
     """
 
     consistency: float
@@ -56,6 +59,9 @@ class Population:
     tail: float = 0.0
     acting: float = 1.0
     whole_categories: bool = True
+    rare: float = 0.0
+    rare_norm: float = 0.0
+    neighbours: bool = False
 
     def draw(self, rng: np.random.Generator, size: Size) -> np.ndarray:
         """The effects of one adapter, (prompts, seeds, dim)."""
@@ -72,6 +78,13 @@ class Population:
         effects = np.exp(self.tail * norms / math.sqrt(2.0)) * (mean + scale * (seed_part + prompt_part + rest))
         position = np.linspace(0.0, 1.0, prompts, endpoint=False) if self.whole_categories else rng.random(prompts)
         effects[position >= self.acting] = 0.0
+        if self.rare:
+            count = max(1, round(self.rare * prompts))
+            start = rng.integers(prompts // count) * count
+            chosen = np.arange(start, start + count) if self.neighbours else rng.permutation(prompts)[:count]
+            effects /= np.linalg.norm(effects, axis=-1).mean()
+            direction = rng.standard_normal(dim)
+            effects[chosen] += self.rare_norm * direction / np.linalg.norm(direction)
         return effects
 
 
@@ -91,6 +104,13 @@ POPULATIONS = {
     "30% of prompts": Population(0.3, tail=0.3, acting=0.3, whole_categories=False),
     "10% of prompts": Population(0.3, tail=0.3, acting=0.1, whole_categories=False),
     "80% of prompts": Population(0.3, tail=0.3, acting=0.8, whole_categories=False),
+    "rare 8 on 1%": Population(0.5, rare=0.01, rare_norm=8.0),
+    "rare 8 on 3%": Population(0.5, rare=0.03, rare_norm=8.0),
+    "rare 8 on 5%": Population(0.5, rare=0.05, rare_norm=8.0),
+    "rare 12 on 3%": Population(0.5, rare=0.03, rare_norm=12.0),
+    "rare 12 on 10%": Population(0.5, rare=0.1, rare_norm=12.0),
+    "rare 12, one group": Population(0.5, rare=1 / 35, rare_norm=12.0, neighbours=True),
+    "rare 8, one category": Population(0.5, rare=0.1, rare_norm=8.0, neighbours=True),
 }
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.truth import Truth, World
-from lorascope import Grid, Library, Moments, PromptSet, Searcher, Signature
+from lorascope import Grid, Library, PromptSet, Searcher, Signature
 from lorascope.evaluation import Corpus, load_queries
 from lorascope.evaluation.measures import Qrels
 from lorascope.measure.stopping import StoppingRule
 from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
-from lorascope.signature import Estimate
+from lorascope.signature import Calibration, Effects, Estimate
 from lorascope.signature.quantiles import t_quantile
 
 COARSE = ("glance", "quick", "standard")
@@ -41,46 +41,66 @@ Stops = Mapping[str, Sequence[Stop]]
 """By precision."""
 
 
-def replay(world: World, thresholds: Thresholds, orders: int) -> Stops:
-    """Measure every adapter in every order to every precision."""
+def replay(world: World, thresholds: Thresholds, orders: int, *, calibrated: bool) -> Stops:
+    """Measure every adapter in every order to every precision.
+
+    Args:
+        world: the truth.
+        thresholds: what hides an adapter.
+        orders: how many.
+        calibrated: estimate Directions by a Calibration fitted on the first cells of the other adapters.
+    """
     found: dict[str, list[Stop]] = defaultdict(list)
     for order in range(orders):
         grid, prompts, seeds = shuffled(world.grid, order)
         rules = [StoppingRule(PRECISIONS[name], thresholds, grid) for name in COARSE]
         for adapter in world.adapters:
-            path = _Path(adapter, grid, prompts, seeds)
+            calibration = calibration_without(world, adapter, prompts, seeds) if calibrated else None
+            path = OrderedPath(adapter, world.bare, grid, prompts, seeds, calibration)
             for rule in rules:
                 found[rule.precision.name].append(_stop(path, rule, order))
     return found
 
 
+def calibration_without(world: World, left_out: Truth, prompts: np.ndarray, seeds: np.ndarray) -> Calibration:
+    """Fit a Calibration as a run would after ``quick``, but without one adapter."""
+    first, taught = slice(len(world.grid.prompts)), slice(PRECISIONS["quick"].prompts)
+    bare = world.bare[prompts, seeds]
+    samples = (
+        (one.effects[prompts[taught], seeds[taught]], bare[taught]) for one in world.adapters if one is not left_out
+    )
+    size = len(world.grid.prompts), len(world.grid.seeds)
+    return Calibration.fit("replayed", samples, bare[first], prompts[first], size)
+
+
 @dataclass
-class _Path:
+class OrderedPath:
     """One adapter in one order: its signature at every look, computed once for all rules that look alike."""
 
     adapter: Truth
+    bare: np.ndarray
     grid: Grid
     prompts: np.ndarray
     seeds: np.ndarray
+    calibration: Calibration | None
 
     def __post_init__(self) -> None:
-        self._moments = {0: Moments.empty(*self.adapter.effects.shape)}
         self._signatures: dict[tuple[int, int], Signature] = {}
 
     def signature(self, blocks: int, planned: int) -> Signature:
         """What is known after some blocks, with intervals that allow for the looks that are planned."""
         key = (blocks, planned)
         if key not in self._signatures:
-            self._signatures[key] = Signature.from_moments(self._after(blocks), looks=planned)
+            self._signatures[key] = self._after(blocks).signature(looks=planned, calibration=self.calibration)
         return self._signatures[key]
 
-    def _after(self, blocks: int) -> Moments:
-        if blocks not in self._moments:
-            last = max(known for known in self._moments if known < blocks)
-            cells = slice(last * self.grid.block_size, blocks * self.grid.block_size)
-            added = self.adapter.moments(self.prompts[cells], self.seeds[cells])
-            self._moments[blocks] = self._moments[last].merge(added)
-        return self._moments[blocks]
+    def _after(self, blocks: int) -> Effects:
+        effects = Effects(*self.adapter.effects.shape)
+        cells = slice(blocks * self.grid.block_size)
+        prompts, seeds = self.prompts[cells], self.seeds[cells]
+        measured = self.adapter.effects[prompts, seeds]
+        effects.add(prompts, measured, self.bare[prompts, seeds], noise_floor=self.adapter.noise_floor)
+        return effects
 
 
 def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
@@ -94,7 +114,7 @@ def shuffled(grid: Grid, order: int) -> tuple[Grid, np.ndarray, np.ndarray]:
     return copy, prompts[cells[:, 0]], cells[:, 1]
 
 
-def _stop(path: _Path, rule: StoppingRule, order: int) -> Stop:
+def _stop(path: OrderedPath, rule: StoppingRule, order: int) -> Stop:
     always = dict.fromkeys(FIGURES, True)
     for blocks in path.grid.looks:
         signature = path.signature(blocks, rule.looks)

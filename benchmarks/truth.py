@@ -34,21 +34,16 @@ class Truth:
     noise_floor: float
     signature: Signature
 
-    def moments(self, prompts: np.ndarray, seeds: np.ndarray) -> Moments:
-        """The sums over some cells, by prompt and place of the seed."""
-        found = Moments.empty(*self.effects.shape)
-        found.add(prompts, self.effects[prompts, seeds], noise_floor=self.noise_floor)
-        return found
-
 
 @dataclass(frozen=True)
 class World:
-    """Every adapter that was measured on its whole grid, under one Protocol."""
+    """Every adapter that was measured on its whole grid, under one Protocol; ``bare`` is (prompts, seeds, dim)."""
 
     name: str
     grid: Grid
     thresholds: Thresholds
     adapters: tuple[Truth, ...]
+    bare: np.ndarray
 
 
 def read(path: Path) -> World:
@@ -56,23 +51,29 @@ def read(path: Path) -> World:
     with Library(path) as library:
         stored = library.protocols.find()
         grid = stored.preset.grid()
-        found = [
-            _truth(library, key, one.name, grid, stored.protocol.digest) for key, one in library.adapters.all().items()
-        ]
-    return World(str(stored.protocol), grid, stored.preset.thresholds, tuple(one for one in found if one is not None))
+        names = {key: one.name for key, one in library.adapters.all().items()}
+        whole = {
+            names[key]: library.evidence.blocks(key, stored.protocol.digest)
+            for key, cells in library.evidence.cells(stored.protocol.digest).items()
+            if cells == len(grid)
+        }
+    adapters = tuple(
+        truth_of(name, _placed(grid, [block.effects for block in blocks]), blocks[0].noise_floor)
+        for name, blocks in whole.items()
+    )
+    bare = _placed(grid, [block.bare for block in next(iter(whole.values()))])
+    return World(str(stored.protocol), grid, stored.preset.thresholds, adapters, bare)
 
 
-def _truth(library: Library, key: str, name: str, grid: Grid, protocol: str) -> Truth | None:
-    blocks = library.evidence.blocks(key, protocol)
-    if len(blocks) < grid.blocks:
-        return None
-    measured = np.concatenate([block.effects for block in blocks])
-    effects = np.zeros((len(grid.prompts), len(grid.seeds), measured.shape[1]))
+def _placed(grid: Grid, blocks: list[np.ndarray]) -> np.ndarray:
+    """What was measured of every cell, in the order of the grid, as (prompts, seeds, dim)."""
+    measured = np.concatenate(blocks)
+    placed = np.zeros((len(grid.prompts), len(grid.seeds), measured.shape[1]))
     places = {seed: place for place, seed in enumerate(grid.seeds)}
     prompts = np.array([cell.prompt for cell in grid.cells])
     seeds = np.array([places[cell.seed] for cell in grid.cells])
-    effects[prompts, seeds] = measured
-    return truth_of(name, effects, blocks[0].noise_floor)
+    placed[prompts, seeds] = measured
+    return placed
 
 
 def truth_of(name: str, effects: np.ndarray, noise_floor: float = 0.0) -> Truth:

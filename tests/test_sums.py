@@ -27,7 +27,9 @@ def test_sums_in_eight_bits_give_a_signature_back(tmp_path: Path) -> None:
     made = tuple(
         truth_of(f"{place}", one, floor) for place, (one, floor) in enumerate(zip(effects, floors, strict=True))
     )
-    world = World("some", Grid(PromptSet.load("index"), (0, 1, 2, 3), 16), Thresholds(), made)
+    world = World(
+        "some", Grid(PromptSet.load("index"), (0, 1, 2, 3), 16), Thresholds(), made, np.zeros_like(made[0].effects)
+    )
     sums.write(sums.Sums.of(world), tmp_path / "sums.npz")
     found = sums.read(tmp_path / "sums.npz")
     assert found.adapters == ("0", "1", "2")
