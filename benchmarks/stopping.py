@@ -294,8 +294,8 @@ def _synthetic(repeats: int) -> str:
     note = (
         f"{repeats} adapters of each population of `benchmarks/coverage.py`, on 280 prompts x 16 seeds in blocks of 32,"
         " without thresholds, each in one order: cells used, how often the promised cosine was reached, and how often"
-        " the intervals held at the stop. No effect depends on a bare image here, so a Calibration has nothing to tell: the"
-        " rows of the regression show what it costs.\n\n"
+        " the intervals held at the stop. No effect depends on a bare image here, so a Calibration has nothing to tell:"
+        " the rows of the regression show what it costs.\n\n"
     )
     columns = ("population", "Consistency", "precision", "estimator", "median", "p90", "kept")
     return note + table((*columns, *FIGURES[1:]), rows)
