@@ -236,3 +236,10 @@ def test_a_calibration_of_another_protocol_is_refused(worker: Worker, library: L
     other = load_worker(dataclasses.replace(worker.preset, calibration=str(path)))
     with pytest.raises(CalibrationError, match="is a calibration of Protocol 0123456789, not of fake"):
         index([tints(tmp_path / "loras", 1)], other, library, precision="glance")
+
+
+def test_a_library_keeps_the_size_of_its_blocks(worker: Worker, library: Library, tmp_path: Path) -> None:
+    index([tints(tmp_path / "loras", 1)], worker, library, precision="glance")
+    shipped = dataclasses.replace(worker.preset, block_size=8)
+    assert library.protocols.continued(shipped).block_size == worker.preset.block_size
+    assert library.protocols.continued(dataclasses.replace(shipped, name="another")).block_size == 8

@@ -135,7 +135,8 @@ def measure(
         for refused in plans.refused:
             library.refusals.add(refused)
         for plan in plans.each:
-            with crew_of(plan.preset, fleet, **how) as crew:  # its models go before the next one's are loaded
+            preset = library.protocols.continued(plan.preset)
+            with crew_of(preset, fleet, **how) as crew:  # its models go before the next one's are loaded
                 one = followed(list(plan.paths), crew, library, follow_links=plans.follow_links, **which)
             outcome = outcome.plus(one)
         new = without(outcome.refused, before)
@@ -202,7 +203,12 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
             place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
         library = opening.enter_context(Library(place, create=True))
         costs = [
-            estimate(loaded(plan.preset, **how), library, plan.paths, follow_links=plans.follow_links)
+            estimate(
+                loaded(library.protocols.continued(plan.preset), **how),
+                library,
+                plan.paths,
+                follow_links=plans.follow_links,
+            )
             for plan in plans.each
         ]
     total = [total_cost(each) for each in zip(*costs, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import final
@@ -67,6 +68,11 @@ class Protocols:
         names = ", ".join(str(stored.protocol) for stored in matches or known)
         problem = "several Protocols are called" if matches else "no Protocol is called"
         raise LibraryError(f"{path}: {problem} {name!r}: choose one of {names}")
+
+    def continued(self, preset: Preset) -> Preset:
+        """A preset with the block size of what was measured under its name here: blocks are known by their number."""
+        known = [stored.preset.block_size for stored in self.all() if stored.preset.name == preset.name]
+        return dataclasses.replace(preset, block_size=known[0]) if known else preset
 
     def put_baseline_mean(self, protocol: str, mean: Float32[np.ndarray, " d"], cells: int) -> None:
         """Keep the mean bare embedding, which image queries are compared with, unless one of more cells is kept.

@@ -40,7 +40,7 @@ def chosen_preset(library: Library, name: str) -> Preset:
         ConfigError: the config file cannot be read.
     """
     if name:
-        return Preset.load(name)
+        return library.protocols.continued(Preset.load(name))
     if library.protocols.all():
         return library.protocols.find().preset
     config = UserConfig.load(config_file())
