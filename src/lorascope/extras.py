@@ -13,6 +13,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "sign": ("minisign",),
     "ray": ("ray",),
+    "objects": ("obstore",),
     "faiss": ("faiss",),
     "mcp": ("mcp",),
     "lab": (

@@ -83,6 +83,7 @@ def index(
     ray: options.Ray = "",
     workers: options.Workers = 0,
     gpus: options.WorkerGpus = 1.0,
+    evidence: options.EvidenceAddress = "",
     until: options.Until = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
@@ -116,8 +117,10 @@ def index(
         check_models(plan.preset, download=download)
 
     from lorascope.cli.fleet import check_fleet, fleet_of, measure_on_devices
+    from lorascope.library.objects import ObjectStore
 
     fleet = fleet_of(ray, workers, gpus)
+    objects = ObjectStore(evidence) if evidence else None
     check_fleet(fleet, devices, device, dry_run=dry_run)
     if devices:
         raise typer.Exit(measure_on_devices(shard))
@@ -136,6 +139,7 @@ def index(
         library,
         how,
         fleet,
+        objects,
         as_json=as_json,
         precision=precision,
         partial=partial,

@@ -113,6 +113,13 @@ Triggers = Annotated[str, typer.Option(help="Trigger words: on the adapter's sid
 Scale = Annotated[float | None, typer.Option(help="Adapter scale; 1.0 unless the preset says otherwise.")]
 Device = Annotated[str, typer.Option(help="cuda, mps or cpu. Default: the GPU if there is one.")]
 Batch = Annotated[int, typer.Option(min=0, help="Images rendered at once. 0: the preset's.")]
+EvidenceAddress = Annotated[
+    str,
+    typer.Option(
+        "--evidence", metavar="ADDRESS",
+        help="Keep the embeddings of cells in a bucket: s3://, gs://, az:// or file:/// and a path.",
+    ),
+]  # fmt: skip
 Devices = Annotated[
     str, typer.Option(metavar="all", help="Measure on every GPU of this machine, in one process for each.")
 ]

@@ -17,6 +17,7 @@ from lorascope.cli.output import counted, err, harmless, out, print_json, print_
 from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, default_path
+from lorascope.library.objects import ObjectStore
 from lorascope.measure import Event, Outcome, Worker, index, load_worker
 from lorascope.measure.cluster import ClusterPlan
 from lorascope.measure.crew import Crew
@@ -112,6 +113,7 @@ def measure(
     place: Path | None,
     how: Mapping[str, Any],
     fleet: ClusterPlan | None = None,
+    objects: ObjectStore | None = None,
     *,
     as_json: bool,
     **which: Any,
@@ -123,6 +125,7 @@ def measure(
         place: the library; None for the default one.
         how: device, batch size and the like.
         fleet: the cluster to measure on; None for this process.
+        objects: where the embeddings of blocks are kept; None for the library's own file.
         as_json: print one JSON document.
         which: precision and the like, as for :func:`lorascope.measure.index`.
 
@@ -131,6 +134,8 @@ def measure(
     """
     with Library(place, create=True) as library:
         before = library.refusals.all()
+        if objects is not None:
+            library.evidence.keep_in(objects)
         outcome = Outcome(refused=list(plans.refused), finished=True)
         for refused in plans.refused:
             library.refusals.add(refused)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
 from lorascope.library.database import Database
+from lorascope.library.objects import ObjectStore, fetched
 from lorascope.library.schema import EVIDENCE
 
 _NO_END = 2**31
@@ -52,10 +53,15 @@ class Evidence:
         """Open the companion; see :class:`lorascope.library.database.Database`."""
         self.path = path
         self.database = self._db = Database(path, EVIDENCE, create=create)
+        self._objects: ObjectStore | None = None
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def keep_in(self, objects: ObjectStore) -> None:
+        """Put the embeddings of blocks that are measured from now on into a bucket. Those of earlier ones stay."""
+        self._objects = objects
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -133,14 +139,13 @@ class Evidence:
 
         A block that is there stays, unless the bare arm that it was measured against was lost.
         """
+        keep = self._objects.put if self._objects is not None else bytes  # before the transaction: it may take long
+        stored = [(protocol, keep(embeddings.tobytes())) for protocol, embeddings in found]
         self._db.write(
             "INSERT INTO blocks (adapter, protocol, block, execution, words, embeddings, moved)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET execution = excluded.execution,"
             f" words = excluded.words, embeddings = excluded.embeddings, moved = excluded.moved WHERE NOT {_USABLE}",
-            [
-                (adapter, protocol, block, execution, words, embeddings.tobytes(), moved.tobytes())
-                for protocol, embeddings in found
-            ],
+            [(adapter, protocol, block, execution, words, data, moved.tobytes()) for protocol, data in stored],
         )
 
     def put_foreign(self, adapter: str, protocol: str, words: str, block: Block) -> None:
@@ -171,6 +176,7 @@ class Evidence:
             if index != place:
                 break
             self._db.check(intact, f"block {index} of {adapter[:19]}, or its baseline,")
+            adapted = fetched(adapted)
             with self._db.decoding("blocks"):
                 distances = np.frombuffer(moved, np.float32)
                 shape = (len(distances), -1)

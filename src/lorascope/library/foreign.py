@@ -18,6 +18,7 @@ from lorascope.grid import PREVIEWS, Grid
 from lorascope.library import validation
 from lorascope.library.database import resolved
 from lorascope.library.evidence import Block
+from lorascope.library.objects import is_reference
 from lorascope.library.quarantine import Quarantine
 from lorascope.library.records import Preview, Refusal, StoredAdapter, StoredProtocol
 from lorascope.library.schema import EVIDENCE, LIBRARY
@@ -200,6 +201,8 @@ class ForeignLibrary:
             [key, protocol, index],
         )  # fmt: skip
         for execution, words, embeddings, moved in rows:
+            if isinstance(embeddings, bytes) and is_reference(embeddings):
+                return None  # in a bucket of theirs: nothing is fetched because a stranger's file says so
             with self._row(f"block {index} of {key[:19]}"):
                 _check_execution(execution)
                 words = validation.text(words, "its trigger words", _WORDS)
