@@ -172,16 +172,24 @@ def _pack(work: Path, steps: int | None) -> None:
 
 
 def _index(work: Path, steps: int | None) -> None:
-    """Measure every shipped adapter and ship the signatures as a pack, for `lorascope demo --ready`."""
+    """Measure what ships. Ship the Calibration, and the signatures as a pack for `lorascope demo --ready`."""
     from lorascope.library import Library
     from lorascope.measure import index, load_worker
     from lorascope.packs import draft
     from lorascope.protocol import Preset
 
+    preset, folder = Preset.load("miniature"), PACKAGE / "miniature"
     with Library(work / "index.db", create=True) as library:
-        index([PACKAGE / "miniature" / "adapters"], load_worker(Preset.load("miniature"), device="cpu"), library)
+        worker = load_worker(replace(preset, calibration=""), device="cpu")  # it is what is made here
+        index([folder / "adapters"], worker, library)
+        index([folder / "adapters"], worker, library, recalibrate=True)
+        (stored,) = library.protocols.all()
+        calibration = library.protocols.calibration(library.protocols.calibrations(stored.protocol.digest)[0])
+        assert calibration is not None, "so many adapters make one"
+        (folder / "calibration.npz").write_bytes(calibration.to_bytes())
+        library.protocols.add(stored.protocol, preset)
         shared = draft(library, contents={"previews", "baseline", "names"}, title="The shipped world")
-        size = sum(one.size for one in shared.write(PACKAGE / "miniature" / "pack").files)
+        size = sum(one.size for one in shared.write(folder / "pack").files)
     print(f"{size / 1e6:.1f} MB")
 
 

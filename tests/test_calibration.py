@@ -243,3 +243,18 @@ def test_a_library_keeps_the_size_of_its_blocks(worker: Worker, library: Library
     shipped = dataclasses.replace(worker.preset, block_size=8)
     assert library.protocols.continued(shipped).block_size == worker.preset.block_size
     assert library.protocols.continued(dataclasses.replace(shipped, name="another")).block_size == 8
+
+
+def test_a_library_may_begin_with_the_calibration_of_another(worker: Worker, library: Library, tmp_path: Path) -> None:
+    folder = tints(tmp_path / "loras", FEWEST_ADAPTERS)
+    with Library(tmp_path / "other.db", create=True) as other:
+        index([folder], worker, other, precision="glance")
+        theirs = other.protocols.calibrations(worker.protocols[0].digest)
+    begun = load_worker(dataclasses.replace(worker.preset, calibration=str(tmp_path / "other.db")))
+    index([folder / "00.safetensors"], begun, library, precision="glance")
+    assert library.protocols.calibrations(worker.protocols[0].digest) == theirs
+    with Library(tmp_path / "empty.db", create=True):
+        pass
+    nothing = load_worker(dataclasses.replace(worker.preset, calibration=str(tmp_path / "empty.db"), scale=0.5))
+    with pytest.raises(CalibrationError, match="has no calibration of fake"):
+        index([folder / "00.safetensors"], nothing, library, precision="glance")

@@ -11,6 +11,7 @@ import base64
 import json
 import platform
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def measured(folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     stage = ""
     with Library(folder / "library.db", create=True) as library:
-        worker = load_worker(Preset.load("miniature"), device="cpu")
+        # what is measured, whatever Directions are estimated by
+        worker = load_worker(replace(Preset.load("miniature"), estimator="mean"), device="cpu")
         for name in NAMES:
             index(
                 [adapters_path() / f"{name}.safetensors"],

@@ -87,6 +87,7 @@ def index(
     until: options.Until = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
+    calibration: options.CalibrationPath = "",
     recalibrate: options.Recalibrate = False,
     dry_run: options.DryRun = False,
     download: options.Download = False,
@@ -108,7 +109,7 @@ def index(
     check_paths(paths or ())
     changes = {
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
-        "strength_max": max_strength, "consistency_min": min_consistency,
+        "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
     Precision.named(precision)
     planned = plans(paths or (), preset, base, changes, follow_links=follow_links)

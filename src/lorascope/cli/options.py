@@ -163,6 +163,14 @@ Partial = Annotated[
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow links that lead out of the folders that are named, too.")
 ]
+CalibrationPath = Annotated[
+    str,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="Begin with the calibration of another library of the same Protocol (a .db), or one from a file (.npz).",
+    ),
+]
 Recalibrate = Annotated[
     bool,
     typer.Option(

@@ -12,7 +12,7 @@ from lorascope.library import Block, Library
 from lorascope.library.recomputation import add_block
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.stopping import StoppingRule
-from lorascope.models import find_file
+from lorascope.models import SHIPPED, find_file
 from lorascope.protocol import PRECISIONS, SCREENED, Protocol
 from lorascope.signature import Calibration, Effects
 from lorascope.signature.calibration import FEWEST_ADAPTERS
@@ -64,13 +64,9 @@ class Calibrations:
             known = protocols.calibrations(protocol.digest)
             found = protocols.calibration(known[0]) if known else None
             if found is None and preset.calibration:
-                found = Calibration.from_bytes(find_file(preset.calibration).read_bytes())
-                if found.protocol != protocol.digest:
-                    raise CalibrationError(
-                        f"{preset.calibration} is a calibration of Protocol {found.protocol}, not of {protocol}: take"
-                        " it out of the preset, or give that Protocol's"
-                    )
-                protocols.put_calibration(found)
+                found = given(preset.calibration, protocol)
+                if found is not None:
+                    protocols.put_calibration(found)
             if found is not None:
                 self.current[protocol.digest] = found
 
@@ -113,6 +109,37 @@ class Calibrations:
             own = [block for block in blocks if _FOREIGN not in block.execution]
             if own:
                 yield own
+
+
+def given(location: str, protocol: Protocol) -> Calibration | None:
+    """A Calibration from a file of its own, or the last one of another library.
+
+    None where a preset that ships brings one and a person has changed the preset's settings.
+
+    Raises:
+        CalibrationError: it is damaged, or of another Protocol.
+        ModelError: there is no such file.
+        LibraryError: the other library cannot be read.
+    """
+    path = find_file(location)
+    if path.suffix != ".npz":
+        with Library(path) as other:
+            known = other.protocols.calibrations(protocol.digest)
+            found = other.protocols.calibration(known[0]) if known else None
+        if found is None:
+            raise CalibrationError(
+                f"{path} has no calibration of {protocol}: index at least 20 adapters there, or none"
+            )
+        return found
+    found = Calibration.from_bytes(path.read_bytes())
+    if found.protocol != protocol.digest and location.startswith(SHIPPED):
+        return None
+    if found.protocol != protocol.digest:
+        raise CalibrationError(
+            f"{location} is a calibration of Protocol {found.protocol}, not of {protocol}: leave it out, or give that"
+            " Protocol's"
+        )
+    return found
 
 
 def reestimate(library: Library, measurement: Measurement, protocol: Protocol, calibration: Calibration) -> None:
