@@ -51,7 +51,7 @@ class World:
     def wearing(self, entry: Entry) -> Iterator[None]:
         """The base with an adapter."""
         path = self.folder / "adapters" / f"{entry.stem}.safetensors"
-        with self.generator.wearing(load_delta(path, Names(self.generator.shapes)), 1.0):
+        with self.generator.with_component(load_delta(path, Names(self.generator.shapes)), 1.0):
             yield
 
     def images(self, texts: Sequence[str], seed: int = 9000) -> np.ndarray:

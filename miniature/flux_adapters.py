@@ -25,12 +25,11 @@ _LAYERS = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.pro
 _SWAPPED = "norm_out.linear"
 """Its halves lie in another order in kohya's files."""
 _EVERY = 5
-"""Every so manieth adapter changes all linear layers, as ai-toolkit does; the others attention and feed-forward."""
+"""Every fifth adapter changes all linear layers, as ai-toolkit does; the others attention and feed-forward."""
 
 CHOSEN: tuple[Entry, ...] = tuple(
     replace(
         entry,
-        stem=f"{entry.stem}_flux",
         form=("kohya", "diffusers")[turn % 2],
         algo="lora",
         texts=False,
@@ -39,7 +38,7 @@ CHOSEN: tuple[Entry, ...] = tuple(
     )
     for turn, entry in enumerate(entry for entry in ENTRIES if entry.kind in ("single", "subject"))
 )
-"""The same effects, drawn from the same seeds; each with a twin in the first world, whose stem it has."""
+"""Twins of the first world's adapters of one effect: of the same name, and trained on the same pictures."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,11 @@ class LowRank:
         return layer.register_forward_hook(lambda _, args, out: out + args[0] @ self.down.T @ self.up.T)
 
 
-def layers(pipe: FluxPipeline, turn: int) -> dict[str, nn.Linear]:
-    """The layers that an adapter changes."""
-    every = turn % _EVERY == _EVERY - 1
+def layers(transformer: nn.Module, *, every: bool) -> dict[str, nn.Linear]:
+    """The layers that an adapter changes: those of attention and feed-forward, or every linear one."""
     return {
         name: module
-        for name, module in pipe.transformer.named_modules()
+        for name, module in transformer.named_modules()
         if isinstance(module, nn.Linear)
         and (every and name != _SWAPPED or ("blocks." in name and name.endswith(_LAYERS)))
     }
@@ -74,7 +72,7 @@ def train(pipe: FluxPipeline, entry: Entry, turn: int, steps: int, log: Log) -> 
     flow = Flow(pipe)
     changes: dict[str, LowRank] = {}
     handles = []
-    for name, layer in layers(pipe, turn).items():
+    for name, layer in layers(pipe.transformer, every=turn % _EVERY == _EVERY - 1).items():
         down = torch.randn(entry.rank, layer.in_features) / layer.in_features**0.5
         changes[name] = LowRank(nn.Parameter(down), nn.Parameter(torch.zeros(layer.out_features, entry.rank)))
         handles.append(changes[name].attach(layer))

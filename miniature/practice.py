@@ -45,7 +45,7 @@ def pictures(base: Path, adapters: Path, count: int = 288, seed: int = 31) -> Po
     scenes: list[Scene] = []
     effects: list[tuple[str, ...]] = []
     for entry in PRACTISED:
-        with generator.wearing(load_delta(adapters / f"{entry.stem}.safetensors", names), 1.0):
+        with generator.with_component(load_delta(adapters / f"{entry.stem}.safetensors", names), 1.0):
             for _ in range(0, count, 16):
                 drawn = [_scene(rng, entry.effects[0]) for _ in range(16)]
                 tail = f", {entry.trigger}" if entry.trigger else ""

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from lorascope.adapters import Names, load_delta, read_adapter
-from miniature import effects, formats, judge, pools, prompts, truth
+from miniature import effects, flux, flux_adapters, formats, judge, pools, prompts, truth
 from miniature.adapters import pictures
 from miniature.backgrounds import BACKGROUNDS
 from miniature.base import build_unet
@@ -238,3 +239,39 @@ def test_a_file_read_back_does_what_was_trained_and_says_what_its_author_says(
 
     about = read_adapter(written).claims.description
     assert (about.value if about else "") == entry.about
+
+
+# --- the second base, in FLUX's form ------------------------------------------------------------------------------
+
+
+def test_every_word_of_a_caption_is_one_token_of_t5() -> None:
+    tokenizer = flux.build_tokenizer()
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        text = styled(sample(rng), [], rng).text
+        words = text.replace(",", " ,").split()
+        assert [piece.removeprefix("\u2581") for piece in tokenizer.tokenize(text)] == words
+        assert len(words) < flux.LENGTH
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_flux_adapters_hold_what_was_trained_in_both_spellings(tmp_path: Path, every: bool) -> None:
+    transformer = flux.build_transformer()
+    names = Names({"transformer": {name: tuple(p.shape) for name, p in transformer.named_parameters()}})
+    draw = torch.Generator().manual_seed(0)
+    changes = {
+        name: flux_adapters.LowRank(
+            nn.Parameter(torch.randn(4, layer.in_features, generator=draw)),
+            nn.Parameter(torch.randn(layer.out_features, 4, generator=draw)),
+        )
+        for name, layer in flux_adapters.layers(transformer, every=every).items()
+    }
+    for form in ("diffusers", "kohya"):
+        path = tmp_path / f"{form}.safetensors"
+        save_file(flux_adapters.tensors(changes, form, names), path)
+        delta = load_delta(path, names)
+        assert {target.name for target in delta.targets} == {f"{name}.weight" for name in changes}
+        for name, change in changes.items():
+            trained = change.up.detach() @ change.down.detach()
+            read = delta.apply("transformer", f"{name}.weight", torch.zeros_like(trained), 1.0)
+            assert torch.allclose(read, trained, atol=0.05)

@@ -20,10 +20,12 @@ from lorascope.cli.plans import plans
 from lorascope.errors import ConfigError, LorascopeError, UsageError
 from lorascope.installations import (
     Assignment,
+    Checkpoint,
     UserConfig,
     find_installations,
     kind_of,
     open_installation,
+    propose,
     usual_places,
 )
 from lorascope.library import Library
@@ -122,6 +124,16 @@ def test_after_setup_index_sorts_every_file_without_a_path(home: Path, tmp_path:
     assert reasons["flux"] == "made for FLUX.1: no checkpoint of FLUX.1 was found: give --preset flux-dev and --base"
     assert reasons["rain"] == "made for SDXL (animagine): no preset ships for animagine: give --preset and --base"
     assert sorted(reasons) == ["flux", "rain"]
+
+
+def test_a_single_file_of_a_newer_family_is_not_proposed(tmp_path: Path) -> None:
+    """It has no text encoders; a folder of diffusers has."""
+    adapter = read_adapter(homes.lora(tmp_path / "flux.safetensors", "flux"))
+    single = Checkpoint(str(tmp_path / "flux1-dev.safetensors"), "flux", "dev")
+    folder = Checkpoint(str(tmp_path / "FLUX.1-dev"), "flux", "dev")
+    assert propose([adapter], [single]) == []
+    (found,) = propose([adapter], [single, folder])
+    assert (found.preset, found.base) == ("flux-dev", folder.location)
 
 
 def test_what_the_command_names_goes_before_the_config_file(home: Path, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class Architecture:
         original: Whether adapters that spell its modules as its authors do are read, too, not only diffusers' names.
         generator: What renders with it in lorascope, as ``module:Class``; empty if its adapters cannot be measured.
         proven: Whether that was done with the weights that people use.
+        repository: Where the configuration of its single-file checkpoints is; empty if these cannot be loaded.
         like: A commoner architecture that this one was made from, and that has all modules of most of its adapters
             too. A file that fits both is called by the commoner name, unless its header says otherwise.
         lineages: The base models within it.
@@ -55,6 +56,7 @@ class Architecture:
     original: bool = False
     generator: str = ""
     proven: bool = False
+    repository: str = ""
     like: tuple[str, ...] = ()
     lineages: tuple[Lineage, ...] = ()
 
@@ -79,11 +81,13 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         "sd15", "SD 1.5", ("sdv1", "sd1", "stablediffusionv1", "stablediffusion1"),
         (*marks((768,), m.CROSS), *m.SD_UNET, *marks((768,), m.CLIP_Q)),
         denoiser="unet", pipeline="StableDiffusionPipeline", original=True, generator=_DIFFUSION,
+        repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
     ),
     Architecture(
         "sd2", "SD 2", ("sdv2", "sd2", "stablediffusionv2", "stablediffusion2"),
         (*marks((1024,), m.CROSS), *m.SD_UNET, *marks((1024,), m.CLIP_Q)),
         denoiser="unet", pipeline="StableDiffusionPipeline", original=True, generator=_DIFFUSION,
+        repository="stabilityai/stable-diffusion-2-1",
     ),
     Architecture(
         "sdxl", "SDXL", ("sdxl", "stablediffusionxl", "playgroundv2"),
@@ -93,6 +97,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         ),
         denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", original=True,
         generator=_DIFFUSION,
+        repository="stabilityai/stable-diffusion-xl-base-1.0",
         lineages=(
             Lineage("sdxl-1.0", ("sdxl10", "sdxlbase", "sdxl1", "stablediffusionxlbase10")),
             Lineage("illustrious", ("illustrious",)),

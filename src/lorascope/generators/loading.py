@@ -22,11 +22,7 @@ from lorascope.models import SHIPPED, find_configuration, find_file, find_model,
 from lorascope.protocol import Preset
 
 _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator for part in row.components))
-_SINGLE_FILES = {
-    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sd2": "stabilityai/stable-diffusion-2-1",
-    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
-}
+_SINGLE_FILES = {row.name: row.repository for row in ARCHITECTURES if row.repository}
 """Where the configuration of a family's single-file checkpoints is."""
 SINGLE_FILE = ".safetensors"
 _CHANNELS_LAST = 4
@@ -179,7 +175,10 @@ def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
     row = architecture(preset.family)
     if row is None or preset.family not in _SINGLE_FILES:
         known = ", ".join(sorted(_SINGLE_FILES))
-        raise ModelError(f"{file} is a single file, which families {known} can load: preset family {preset.family!r}")
+        raise ModelError(
+            f"{file} is a single file, which only {known} are loaded from, and the preset is for {preset.family}: give"
+            " --base a folder of diffusers or a Hugging Face id"
+        )
     checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
     _check_architecture(preset, file, checkpoint)
     config = find_configuration(_SINGLE_FILES[preset.family], download=not options["local_files_only"])

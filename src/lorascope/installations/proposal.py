@@ -49,7 +49,7 @@ def propose(adapters: Iterable[Adapter], checkpoints: Sequence[Checkpoint]) -> l
     for checkpoint in sorted(checkpoints, key=_distance):
         kind = "/".join(filter(None, (checkpoint.architecture, checkpoint.lineage)))
         preset = _PRESETS.get((kind, checkpoint.prediction))
-        if preset and kind not in chosen:
+        if preset and kind not in chosen and _loadable(checkpoint):
             chosen[kind] = Assignment(preset, checkpoint.location, (kind,))
     for name in {kind.partition("/")[0] for kind in chosen} - chosen.keys():
         lineages = [kind for kind in chosen if kind.startswith(f"{name}/")]
@@ -71,6 +71,12 @@ def reason_against(kind: str) -> str:
     if not presets:
         return f"no preset ships for {lineage or title_of(name)}: give --preset and --base"
     return f"no checkpoint of {lineage or title_of(name)} was found: give --preset {min(presets)} and --base"
+
+
+def _loadable(checkpoint: Checkpoint) -> bool:
+    """Whether it has all parts: single files of the newer families mostly hold the denoiser alone."""
+    row = architecture(checkpoint.architecture)
+    return not checkpoint.location.endswith(".safetensors") or (row is not None and bool(row.repository))
 
 
 def _distance(checkpoint: Checkpoint) -> tuple[bool, bool, int, str]:
