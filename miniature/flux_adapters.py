@@ -106,7 +106,7 @@ def tensors(changes: Mapping[str, LowRank], form: str, names: Names) -> dict[str
         prefix, written = "lora_unet_", set[str]()
         for alias, targets in names.aliases():
             parts = [changes.get(target.module) for target in targets if target.component == "transformer"]
-            own = alias.startswith((f"{prefix}transformer", f"{prefix}single_transformer"))
+            own = alias == prefix + targets[0].module.replace(".", "_")  # the authors' names are wanted
             if alias.startswith(prefix) and not own and "processor" not in alias and parts and all(parts):
                 known = [part for part in parts if part is not None]
                 written |= {target.module for target in targets}

@@ -200,6 +200,7 @@ def test_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
     told = answer("index", folder, "-l", tmp_path / "l.db", "--preset", FAKE, "--dry-run")
     assert [row["precision"] for row in told] == ["glance", "quick", "standard", "full"]
     assert [row["adapters"] for row in told] == [3] * 4
+    assert told[0]["memory"] == "about 0.0 GB (all parts stay on the device)"
     assert not (tmp_path / "l.db").exists()
 
 

@@ -239,6 +239,18 @@ def test_prompts_are_read_anew_where_an_adapter_changes_how(tmp_path: Path, sdxl
         assert sdxl._texts.encode(PROMPTS[:1])[0] is bare
 
 
+@pytest.mark.parametrize("offload", ["parts", "blocks"])
+def test_offloading_changes_no_bit(
+    tmp_path: Path, bases: dict[str, Path], sdxl: DiffusionGenerator, offload: str
+) -> None:
+    moved = DiffusionGenerator(preset_for("sdxl", bases["sdxl"], offload=offload))
+    delta = load_delta(kohya(tmp_path / "lora.safetensors", sdxl, texts=True), Names(sdxl.shapes))
+    assert moved.memory.offload == offload
+    assert torch.equal(moved.render(PROMPTS, SEEDS), sdxl.render(PROMPTS, SEEDS))
+    with sdxl.with_component(delta, 1.0), moved.with_component(delta, 1.0):
+        assert torch.equal(moved.render(PROMPTS, SEEDS), sdxl.render(PROMPTS, SEEDS))
+
+
 def test_scale_grows_the_effect_and_zero_is_none(tmp_path: Path, sdxl: DiffusionGenerator) -> None:
     delta = load_delta(kohya(tmp_path / "lora.safetensors", sdxl), Names(sdxl.shapes))
     bare = sdxl.render(PROMPTS, SEEDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import nn
 from lorascope.adapters import Names, load_delta
 from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
-from lorascope.families import ARCHITECTURES, architecture
+from lorascope.families import ARCHITECTURES, Architecture, architecture
 from lorascope.generators.memory import out_of_memory
 from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
 from lorascope.protocol import Preset
@@ -173,17 +174,42 @@ def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
     from diffusers.loaders.single_file_utils import load_single_file_checkpoint
 
     row = architecture(preset.family)
-    if row is None or preset.family not in _SINGLE_FILES:
-        known = ", ".join(sorted(_SINGLE_FILES))
-        raise ModelError(
-            f"{file} is a single file, which only {known} are loaded from, and the preset is for {preset.family}: give"
-            " --base a folder of diffusers or a Hugging Face id"
-        )
+    if row is None or not row.generator:
+        raise ModelError(f"{file} is a single file, and no model of {preset.family} can be loaded: check the preset")
     checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
+    if preset.family not in _SINGLE_FILES:
+        return _denoiser_file(row, file, checkpoint, options)
     _check_architecture(preset, file, checkpoint)
     config = find_configuration(_SINGLE_FILES[preset.family], download=not options["local_files_only"])
     more = {"add_watermarker": False} if row.pipeline == "StableDiffusionXLPipeline" else {}
     return getattr(diffusers, row.pipeline).from_single_file(str(file), config=str(config), **more, **options)
+
+
+def _denoiser_file(row: Architecture, file: Path, checkpoint: dict[str, torch.Tensor], options: dict[str, Any]) -> Any:
+    """Load a denoiser alone, as ComfyUI keeps those of newer families; the other parts are those of its repository.
+
+    Raises:
+        ModelError: it is a denoiser of another family, or lacks weights.
+    """
+    import diffusers
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    repository = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
+    local = options["local_files_only"]
+    folder = find_configuration(repository, download=not local)
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    if index["_class_name"] not in row.pipelines:
+        raise ModelError(
+            f"{file} is a checkpoint for {index['_class_name']}, but the preset is for {row.title}: give a preset of"
+            " its family, or another --base"
+        )
+    kind = getattr(diffusers, index[row.denoiser][1])
+    part = kind.from_single_file(
+        checkpoint, config=str(folder), subfolder=row.denoiser, dtype=options["dtype"], local_files_only=local
+    )
+    if missing := [name for name, weight in part.named_parameters() if weight.is_meta]:
+        raise ModelError(f"{file} lacks {len(missing)} weights, such as {missing[0]}: get the whole file")
+    return _repository(str(folder) if local else repository, {**options, row.denoiser: part})
 
 
 def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.Tensor]) -> None:
