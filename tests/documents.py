@@ -115,6 +115,10 @@ widths only. Batches of other sizes changed no pixel by more than 1e-6.
 | `qwen-image` | QwenImagePipeline | true (`true_cfg_scale`) | diffusers, kohya, ai-toolkit |
 | `chroma` | ChromaPipeline | true | diffusers, kohya |
 
+`--base` may name a folder of diffusers, a Hugging Face id, or a denoiser's file, as ComfyUI keeps it. All other parts
+then come from the model's repository on Hugging Face, which has to be on this disk (`--download` fetches it). diffusers
+tells by the weights which model it is.
+
 ## Memory
 
 `offload` in a preset chooses a plan; without it, the first that fits is taken. `none`: all parts stay on the device.
