@@ -55,12 +55,12 @@ def _rows(name: str, part: Any) -> None:
         for row in part.measure():
             print(page.line(row), flush=True)
             rows.append(row)
+            _keep(name, part, rows)  # a machine that is lent may be taken back
     except Exception as error:
         if rows:
             note = f"ended by {type(error).__name__}"
             _keep(name, part, [*rows, Figure(name="all that follows", value=None, unit="", note=note)])
         raise
-    _keep(name, part, rows)
 
 
 def _keep(name: str, part: Any, rows: Sequence[Measurement]) -> None:

@@ -91,7 +91,7 @@ def test_the_benchmark_for_gpus_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """On a small SDXL and the CPU: every row has a figure. Without a GPU, every row says so."""
     tiny_clip(tmp_path / "clip")
     rows = {row.name: row for row in gpu.measure_on("cpu", tmp_path, small=True)}
-    assert len(rows) == 12
+    assert len(rows) == 17
     assert all(row.value > 0 for row in rows.values())
     assert rows["an adapter at `glance`, `sdxl-lightning`"].target.limit == 4
     monkeypatch.setattr(gpu, "missing", lambda: "no GPU here")
