@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FIXED = [
     ("jinja2", "3.1.6", "CVE-2025-27516"),
+    ("mcp", "1.23.0", "CVE-2025-66416"),
     ("pillow", "11.3.0", "CVE-2025-48379"),
     ("pillow", "12.2.0", "CVE-2026-42309"),
     ("pillow", "12.3.0", "CVE-2026-59199"),
@@ -27,8 +28,12 @@ FIXED = [
     ("starlette", "1.3.1", "PYSEC-2026-249"),
     ("torch", "2.6.0", "CVE-2025-32434"),
     ("torch", "2.10.0", "CVE-2026-24747"),
+    ("transformers", "5.0.0", "CVE-2026-1839"),
+    ("transformers", "5.3.0", "CVE-2026-4372"),
 ]
-"""Package, the version that fixed it, advisory. Add a line for each advisory that concerns us, and raise the floor."""
+"""Package, the first version without it, advisory. Each is at https://osv.dev/vulnerability/ADVISORY, which names the
+fixed version. Add a line for each advisory that concerns us, and raise the floor.
+"""
 
 
 def floors() -> dict[str, tuple[int, ...]]:
