@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, final
@@ -20,6 +20,7 @@ from lorascope.library.facts import AdapterFacts
 from lorascope.library.matrix import numbers
 from lorascope.library.records import StoredAdapter
 from lorascope.library.references import look_up
+from lorascope.library.row_cache import RowCache
 from lorascope.library.schema import REVISE
 
 _BY_NAME = (
@@ -37,6 +38,8 @@ _CALLED = (
     f" ORDER BY name <> ?2, NOT {_WORDS.format('name')}, length(name), name LIMIT ?3"
 )
 _BY_FILE = "SELECT DISTINCT key FROM adapters JOIN files ON adapter = id WHERE substr(path, -length(?1)) = ?1"
+
+_CACHE = RowCache[StoredAdapter](2000)
 
 
 @final
@@ -72,24 +75,45 @@ class Adapters:
 
     def all(self) -> dict[str, StoredAdapter]:
         """All adapters by key, in order of name."""
-        return self._read("", [])
+        return {adapter.key: adapter for _, adapter, _ in self._read("", [])}
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredAdapter]:
         """Some adapters by key, in order of name; keys that are not here are left out."""
-        return self._read("WHERE key IN (SELECT value FROM json_each(?))", [json.dumps(list(keys))])
+        return {one.key: one for one in self._some("key", list(keys)).values()}
 
-    def _read(self, where: str, values: list[str]) -> dict[str, StoredAdapter]:
+    def numbered(self, ids: Iterable[int]) -> dict[int, StoredAdapter]:
+        """Some adapters by the library's numbers of them, of those that are still there."""
+        return self._some("id", list(ids))
+
+    def _some(self, column: str, values: list[Any]) -> dict[int, StoredAdapter]:
+        """Adapters by number, in order of name; those that are decoded already are not read."""
+        where = f"WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY name, key"
+        rows = self._db.rows(f"SELECT id, {self._seal} FROM adapters {where}", [json.dumps(values)])
+        known = {number: _CACHE.get(seal) for number, seal in rows}
+        new = [number for number, adapter in known.items() if adapter is None]
+        for number, adapter, seal in self._read("WHERE id IN (SELECT value FROM json_each(?))", [json.dumps(new)]):
+            known[number] = adapter
+            _CACHE.put(seal, adapter)
+        return {number: adapter for number, adapter in known.items() if adapter is not None}
+
+    @property
+    def _seal(self) -> str:
+        """SQL: the seals of an adapter and of its files; NULL where one is lacking."""
+        seal = self._db.seal("files")
+        whole = f"CASE WHEN count({seal}) = count(*) THEN coalesce(group_concat(hex({seal})), '') END"
+        return f"nullif(hex({self._db.seal('adapters')}), '') || (SELECT {whole} FROM files WHERE adapter = id)"
+
+    def _read(self, where: str, values: list[str]) -> Iterator[tuple[int, StoredAdapter, str | None]]:
+        """Adapters with their numbers and seals, in order of name."""
         whole = f"json_array(json_group_array(path), min({self._db.intact('files')}))"
-        columns = f"key, name, family, facts, (SELECT {whole} FROM files WHERE adapter = id)"
-        found: dict[str, StoredAdapter] = {}
+        columns = f"id, key, name, family, facts, (SELECT {whole} FROM files WHERE adapter = id), {self._seal}"
+        rows = self._db.intact_rows("adapters", columns, f"{where} ORDER BY name, key", values)
         with self._db.decoding("adapters"):
-            for key, name, family, facts, files in self._db.intact_rows(
-                "adapters", columns, f"{where} ORDER BY name, key", values
-            ):
+            for number, key, name, family, facts, files, seal in rows:
                 paths, intact = json.loads(files)
                 self._db.check(intact is None or intact, f"a path of {name}")
-                found[key] = StoredAdapter(key, name, family, tuple(sorted(paths)), AdapterFacts.from_json(facts))
-        return found
+                facts = AdapterFacts.from_json(facts)
+                yield number, StoredAdapter(key, name, family, tuple(sorted(paths)), facts), seal
 
     def find(self, text: str) -> StoredAdapter:
         """One adapter by key, start of its key, name, or path; or by the name of another file that holds it.

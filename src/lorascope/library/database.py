@@ -90,6 +90,10 @@ class Database:
         """SQL: whether a row of a table is as it was written. One without a seal, of an earlier version, counts as."""
         return intact(self._sealed[table], alias or table) if table in self._sealed else "1"
 
+    def seal(self, table: str) -> str:
+        """SQL: the seal of a row of a table; NULL where it has none."""
+        return f"{table}.seal" if table in self._sealed else "NULL"
+
     def check(self, intact: bool | int, what: str) -> None:
         """Refuse a row that is not as it was written.
 

@@ -13,8 +13,12 @@ from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.database import Database
 from lorascope.library.matrix import LookUp, Matrix, read_matrix, stamp
 from lorascope.library.records import StoredSignature
+from lorascope.library.row_cache import RowCache
 from lorascope.library.schema import REVISE
 from lorascope.signature import Signature
+
+_CACHE = RowCache[StoredSignature](2000)
+"""About 10 KB each."""
 
 
 @final
@@ -86,19 +90,25 @@ class Signatures:
         Raises:
             LibraryError: one of them is damaged.
         """
-        rows = self._db.rows(
-            "SELECT key, direction, mean, figures, precision, measured, origin, claimed,"
-            f" {self._db.intact('signatures')} FROM signatures JOIN adapters ON adapter = id"
-            " WHERE protocol = ? AND key IN (SELECT value FROM json_each(?))",
-            [protocol, json.dumps(list(keys))],
-        )
-        for key, *_, intact in rows:
-            self._db.check(intact, f"the signature of {key[:19]}")
-        with self._db.decoding("signatures"):
-            return {
-                key: StoredSignature(restore(direction, mean, figures), precision, measured, origin, bool(claimed))
-                for key, direction, mean, figures, precision, measured, origin, claimed, _ in rows
-            }
+        joined = "FROM signatures JOIN adapters ON adapter = id WHERE protocol = ? AND key IN"
+        values = [protocol, json.dumps(list(keys))]
+        seal = self._db.seal("signatures")
+        seals = self._db.rows(f"SELECT key, {seal} {joined} (SELECT value FROM json_each(?))", values)
+        found = {key: known for key, seal in seals if (known := _CACHE.get(seal)) is not None}
+        if len(found) < len(seals):
+            values[1] = json.dumps([key for key, _ in seals if key not in found])
+            columns = "key, direction, mean, figures, precision, measured, origin, claimed"
+            intact = self._db.intact("signatures")
+            rows = self._db.rows(
+                f"SELECT {columns}, {intact}, {seal} {joined} (SELECT value FROM json_each(?))", values
+            )
+            with self._db.decoding("signatures"):
+                for key, direction, mean, figures, precision, measured, origin, claimed, intact, seal in rows:
+                    self._db.check(intact, f"the signature of {key[:19]}")
+                    signature = restore(direction, mean, figures)
+                    found[key] = StoredSignature(signature, precision, measured, origin, bool(claimed))
+                    _CACHE.put(seal, found[key])
+        return found
 
     def width(self, protocol: str) -> int | None:
         """How many dimensions the Directions of a Protocol have; None if there are none."""

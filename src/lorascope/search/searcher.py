@@ -224,18 +224,18 @@ class Searcher:
         self, ranked: Ranked, offset: int, clarities: dict[int, Clarity], thresholds: Thresholds, *, hidden: bool
     ) -> tuple[Hit, ...]:
         """Make hits of rows. An adapter that was removed since the matrix was read is no hit any more."""
-        labels = self.library.adapters.labels(self.matrix.ids[list(ranked)].tolist())
-        keys = {number: key for number, (key, _, _) in labels.items()}
-        adapters = self.library.adapters.get(keys.values())
-        signatures = self.library.signatures.get(self.stored.protocol.digest, keys.values())
+        adapters = self.library.adapters.numbered(self.matrix.ids[list(ranked)].tolist())
+        keys = [adapter.key for adapter in adapters.values()]
+        signatures = self.library.signatures.get(self.stored.protocol.digest, keys)
         hits: list[Hit] = []
         for rank, (row, score) in enumerate(ranked.items(), offset + 1):
-            key = keys.get(int(self.matrix.ids[row]), "")
-            if key not in adapters or key not in signatures:
+            adapter = adapters.get(int(self.matrix.ids[row]))
+            signature = signatures.get(adapter.key) if adapter is not None else None
+            if adapter is None or signature is None:
                 continue
             undecided = () if hidden else self.ranker.undecided(row, thresholds)
             why = self.ranker.hidden_by(row, thresholds) if hidden else None
-            hits.append(Hit(rank, score, clarities.get(row), adapters[key], signatures[key], undecided, why))
+            hits.append(Hit(rank, score, clarities.get(row), adapter, signature, undecided, why))
         return tuple(hits)
 
 
