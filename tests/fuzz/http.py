@@ -127,6 +127,7 @@ class _Server:
         logging.getLogger().addHandler(handler)
         for name in ("uvicorn", "uvicorn.error"):
             logging.getLogger(name).propagate = True
+            logging.getLogger(name).setLevel(logging.ERROR)
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def exchange(self, said: bytes) -> tuple[bytes, list[str]]:
