@@ -20,8 +20,9 @@ from jaxtyping import Float, Float32, Int, Int8
 from benchmarks.truth import World
 
 LAYOUT = """\
-`benchmarks/data/sums.npz` holds the sums of the cells of each prompt, with which figures can be checked
-or computed again without making an image. It is written with this page; `benchmarks/sums.py` reads it.
+`benchmarks/data/sums.npz` holds the sums of the cells of each prompt for every second of these adapters, with which
+figures can be checked or computed again without making an image. It is written with this page; `benchmarks/sums.py`
+reads it.
 
 | array | shape | what |
 | --- | --- | --- |
