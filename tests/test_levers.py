@@ -51,6 +51,14 @@ def test_one_item_is_read_ahead_and_no_more() -> None:
     assert read == [0, 1, 2, 3, 4]
 
 
+def test_several_items_are_read_ahead_in_their_order() -> None:
+    read: list[int] = []
+    for place, (item, result) in enumerate(read_ahead(range(7), lambda item: read.append(item) or -item, 3)):
+        assert (item, result()) == (place, -place)
+        assert len(read) <= place + 4
+    assert sorted(read) == list(range(7))
+
+
 def test_reading_goes_on_while_the_one_before_is_worked_on() -> None:
     begun = threading.Event()
     items = read_ahead([0, 1], lambda item: begun.set() if item else None)

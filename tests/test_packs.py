@@ -179,7 +179,7 @@ def test_only_what_is_named_is_shared(theirs: Path, tmp_path: Path) -> None:
         draft(library, only=["redder"]).write(tmp_path / "pack")
         with pytest.raises(LibraryError, match="has no adapter 'purple'"):
             draft(library, only=["purple"])
-        with pytest.raises(UsageError, match="--with all: use previews, baseline, names, prompts"):
+        with pytest.raises(UsageError, match="--with all: use previews, calibration, baseline, names, prompts"):
             draft(library, contents={"all"})
     assert pq.read_metadata(tmp_path / "pack" / "signatures.parquet").num_rows == 1
 

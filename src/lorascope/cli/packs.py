@@ -18,7 +18,7 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="WHAT",
-        help="Also share this: previews, words, baseline, names or prompts. Repeat it for several.",
+        help="Also share this: previews, words, calibration, baseline, names or prompts. Repeat it for several.",
     ),
 ]
 Join = Annotated[

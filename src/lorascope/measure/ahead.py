@@ -1,7 +1,9 @@
-"""Reading the next adapter while the device works on this one."""
+"""Reading the next adapters while devices work on others."""
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,15 +12,16 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def read_ahead(items: Iterable[A], read: Callable[[A], B]) -> Iterator[tuple[A, Callable[[], B]]]:
-    """Each item, in order, with what gives its reading or raises its error; the next one is read meanwhile.
+def read_ahead(items: Iterable[A], read: Callable[[A], B], ahead: int = 1) -> Iterator[tuple[A, Callable[[], B]]]:
+    """Each item, in order, with what gives its reading or raises its error; the next ones are read meanwhile.
 
-    One item is read ahead and no more, so two readings are in memory at most.
+    So many items are read ahead and no more, so that many readings and one are in memory at most.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead") as pool:
         coming = ((item, pool.submit(read, item)) for item in items)
-        current = next(coming, None)
-        while current is not None:
-            (item, reading), current = current, next(coming, None)
+        waiting = deque(itertools.islice(coming, ahead))
+        while waiting:
+            item, reading = waiting.popleft()
+            waiting.extend(itertools.islice(coming, 1))
             yield item, reading.result
             del reading  # an adapter may have hundreds of megabytes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -26,6 +26,16 @@ from lorascope.library.words import measured_words, suffix
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.prior import recall
 from lorascope.measure.queue import known_key
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFile:
+    """What a file holds: its own key, the digest of its tensors, its AutoV3, and what it does."""
+
+    key: str
+    tensors: str
+    autov3: str
+    delta: Delta
 
 
 @final
@@ -69,17 +79,23 @@ class AdapterRecords:
         self.keys = {path: keys[path] for path in self.spectra if keys[path] in looked_at}
         return set(self.keys)
 
-    def load(self, adapter: Adapter) -> tuple[str, Delta]:
-        """Read a file: its adapter's key, and what it does. Shapes are checked before its body is read."""
+    def read(self, adapter: Adapter) -> AdapterFile:
+        """Read a file, in any thread. Shapes are checked before its body is read."""
         path, names, config = adapter.path, self._measurement.names, peft_config(adapter.path)
         check_shapes(path, names)
         data = read_file(path)
         delta = load_delta(data, names, partial=self._partial, config=config, name=path)
-        key, tensors = f"sha256:{sha256_of(data)}", tensors_digest(data, config=config, name=path)
+        tensors = tensors_digest(data, config=config, name=path)
+        return AdapterFile(f"sha256:{sha256_of(data)}", tensors, autov3_of(data), delta)
+
+    def load(self, reading: Callable[[], AdapterFile]) -> tuple[str, Delta]:
+        """The key of an adapter whose file was read, and what it does. Of equal files, that of the first counts."""
+        file = reading()
+        key = file.key
         if key not in self._known:  # an older version may have measured both of two equal files
-            key = self._by_tensors.setdefault(tensors, key)
-        self._tensors[key], self._autov3[key] = tensors, autov3_of(data)
-        return key, delta
+            key = self._by_tensors.setdefault(file.tensors, key)
+        self._tensors[key], self._autov3[key] = file.tensors, file.autov3
+        return key, file.delta
 
     def check_same(self, adapter: Adapter, key: str) -> None:
         """Refuse a file that is no longer what it was earlier in this run."""

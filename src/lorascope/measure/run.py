@@ -5,6 +5,7 @@ A run decides the order of the work and when each adapter is known well enough.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from lorascope.measure.worker import Worker
 from lorascope.protocol import PRECISIONS, Precision
 
 GLANCE = PRECISIONS["glance"]
+_READERS = 8
+"""Files that are read side by side at most; each may have hundreds of megabytes."""
 _WINDOW = 64
 """Adapters that are weighed before the first of them is looked at: answers must not wait for all of a large folder."""
 _POISONOUS = "Run index again to try it once more, or take the file out of the folder"
@@ -129,9 +132,7 @@ class Run:
         """Bring every adapter to a Precision; returns those that could be measured."""
         good: list[Adapter] = []
         self._progress.begin(name, expected)
-        lanes = (
-            (adapter, self._advance(adapter, load, goal)) for adapter, load in read_ahead(adapters, self._records.load)
-        )
+        lanes = ((adapter, self._advance(adapter, load, goal)) for adapter, load in self._read(adapters))
         for adapter, error in drive(self._crew, itertools.takewhile(lambda _: not self._late, lanes)):
             if self._ended(adapter, error):
                 good.append(adapter)
@@ -141,6 +142,12 @@ class Run:
             self._progress.drop(adapter.path)
             self._progress.say("block", adapter.path.stem)
         return good
+
+    def _read(self, adapters: Iterable[Adapter]) -> Iterator[tuple[Adapter, Callable[[], tuple[str, Delta]]]]:
+        """Adapters with what gives their keys and Deltas; files are read ahead, more of them for more workers."""
+        ahead = max(1, min(_READERS, self._crew.free))
+        for adapter, reading in read_ahead(adapters, self._records.read, ahead):
+            yield adapter, functools.partial(self._records.load, reading)
 
     def _largest_first(self, adapters: Sequence[Adapter]) -> Iterator[Adapter]:
         """A window of adapters after another, each in the order of how much they change the base model.
@@ -153,7 +160,7 @@ class Run:
             places = {adapter.path: place for place, adapter in enumerate(window)}
             good = [adapter for adapter in window if adapter.path in spectra]
             new = [adapter for adapter in window if adapter.path not in spectra]
-            lanes = ((adapter, self._weigh(adapter, load)) for adapter, load in read_ahead(new, self._records.load))
+            lanes = ((adapter, self._weigh(adapter, load)) for adapter, load in self._read(new))
             for count, (adapter, error) in enumerate(drive(self._crew, lanes), start + len(good) + 1):
                 self._progress.say("weigh", f"{count} of {len(adapters)} files weighed")
                 if self._ended(adapter, error):

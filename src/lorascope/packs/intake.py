@@ -110,13 +110,16 @@ def take(
         return intake
     taking = _Taking(pack, library, files, intake)
     signatures = pack.signatures(groups)
-    previews = list(pack.previews()) if groups is None else []  # all is checked before the library is locked
+    # all is checked before the library is locked
+    previews, calibrations = (list(pack.previews()), pack.calibrations()) if groups is None else ([], [])
     with library.transaction():
         for row in signatures.rows():
             intake.read += 1
             if everything or row.adapter.key in files:
                 taking.row(row)
         taking.protocol()
+        for calibration in calibrations if taking.taken else ():
+            library.protocols.put_calibration(calibration, origin=taking.origin)
         for scene, key, preview in previews:
             if not key or key in taking.taken:
                 library.previews.put(scene, key, [preview])
@@ -132,7 +135,7 @@ class _Taking:
         self._manifest = pack.manifest
         self._digest, self._scene = pack.manifest.protocol.digest, pack.manifest.protocol.scene
         signer = f" signed by {pack.signed_by}" if pack.signed_by else ""
-        self._origin = (
+        self.origin = (
             f"pack {pack.manifest.title!r} {pack.digest[:10]}{signer} ({pack.source}, {time.strftime('%Y-%m-%d')})"
         )
         self._width = library.signatures.width(self._digest)
@@ -165,7 +168,7 @@ class _Taking:
         key, intake, here = row.adapter.key, self._intake, self._files.get(row.adapter.key, ())
         self.protocol()
         self._record(row.adapter, mine, here)
-        origin = self._origin + (f", Execution {', '.join(row.executions)}" if row.executions else "")
+        origin = self.origin + (f", Execution {', '.join(row.executions)}" if row.executions else "")
         self._library.signatures.put(self._digest, row.precision, {key: row.signature}, origin=origin, claimed=True)
         self.taken.add(key)
         intake.same += kept is not None
@@ -189,9 +192,9 @@ class _Taking:
     ) -> None:
         """Keep what is here, and say so: to who pulls, and as a note to who looks at the adapter."""
         ours = kept.origin or "measured here"
-        found = Disagreement(row.adapter.key, mine.name, ours, self._origin, figures)
+        found = Disagreement(row.adapter.key, mine.name, ours, self.origin, figures)
         self._intake.disagreements.append(found)
-        note = f"measured otherwise elsewhere: {'; '.join(figures)} ({ours} / {self._origin.split(' (')[0]})"
+        note = f"measured otherwise elsewhere: {'; '.join(figures)} ({ours} / {self.origin.split(' (')[0]})"
         if note not in mine.facts.notes:
             facts = dataclasses.replace(mine.facts, notes=(*mine.facts.notes, note))
             self._library.adapters.add([dataclasses.replace(mine, paths=(), facts=facts)], {})
@@ -202,7 +205,7 @@ class _Taking:
             return
         self._known, library, manifest = True, self._library, self._manifest
         library.protocols.add(
-            manifest.protocol, manifest.preset, origin=self._origin, active=not library.protocols.all()
+            manifest.protocol, manifest.preset, origin=self.origin, active=not library.protocols.all()
         )
         for execution in manifest.executions:
             library.protocols.add_execution(execution)

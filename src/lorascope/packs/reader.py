@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,14 +22,22 @@ from lorascope.packs import directory, manifest, minisig
 from lorascope.packs.directory import Directory
 from lorascope.packs.manifest import Manifest, PackFile
 from lorascope.packs.places import Place, place_of_pack, runs
+from lorascope.signature import Calibration
 
 SIGNATURES = "signatures.parquet"
 PREVIEWS = "previews.parquet"
 PREVIEW_COLUMNS = ("key", "scene", "place", "prompt", "seed", "webp")
+_CALIBRATION = re.compile(r"calibration-([0-9a-f]{10})\.npz")
+_LARGEST_CALIBRATION = 2**24
 _LARGEST = 2**34
 _SMALLEST_PREVIEW = 40
 """Bytes of a row with a picture, as stored: a WebP of one colour has so many."""
 _WORDS = 20_000
+
+
+def calibration_name(digest: str) -> str:
+    """The file of a Calibration."""
+    return f"calibration-{digest}.npz"
 
 
 @final
@@ -98,6 +107,21 @@ class PackReader:
                 yield self._preview({name: row.get(name) for name in PREVIEW_COLUMNS})
             except LibraryError as error:
                 raise LibraryError(f"{self.source}: a preview of {row.get('key')!s:.20}: {error}") from error
+
+    def calibrations(self) -> list[Calibration]:
+        """The Calibrations that its Directions were estimated by, where they are shared."""
+        found: list[Calibration] = []
+        for part in self.manifest.files:
+            name = _CALIBRATION.fullmatch(part.name)
+            if name is None:
+                continue
+            if part.size > _LARGEST_CALIBRATION:
+                raise LibraryError(f"{self.source}: {part.name} has {part.size} bytes: no calibration is so large")
+            calibration = validation.calibration(self._fetched(part.name).read_bytes(), name[1])
+            if calibration.protocol != self.manifest.protocol.digest:
+                raise LibraryError(f"{self.source}: {part.name} is of another Protocol than the manifest says")
+            found.append(calibration)
+        return found
 
     def _preview(self, row: dict[str, object]) -> tuple[str, str, Preview]:
         scenes = (self.manifest.protocol.scene, self.manifest.protocol.bare_scene)

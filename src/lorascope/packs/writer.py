@@ -23,11 +23,11 @@ from lorascope.packs import directory, manifest, minisig
 from lorascope.packs.card import card
 from lorascope.packs.directory import Entry, Listing, prefix, write_directory
 from lorascope.packs.manifest import Baseline, Manifest
-from lorascope.packs.reader import PREVIEWS, SIGNATURES
+from lorascope.packs.reader import PREVIEWS, SIGNATURES, calibration_name
 from lorascope.packs.tables import described, write_table
 from lorascope.protocol import Preset, Protocol
 
-CONTENTS = ("previews", "baseline", "names", "prompts")
+CONTENTS = ("previews", "calibration", "baseline", "names", "prompts")
 """What is shared only if it is asked for."""
 GROUP = 64
 """Adapters of a row group, which is fetched as one: who asks for one of them asks for all."""
@@ -69,6 +69,7 @@ class Draft:
         ]
         shared += ["what each adapter does in words"] if self.words else []
         shared += ["pictures"] if "previews" in contents else []
+        shared += ["the Calibrations that Directions were estimated by"] if "calibration" in contents else []
         shared += ["the mean embedding of the bare model"] if "baseline" in contents else []
         shared += ["the names of files and of local models"] if "names" in contents else []
         shared += ["the prompts of the pictures"] if "prompts" in contents and own else []
@@ -120,6 +121,10 @@ class Draft:
         write_directory(folder / directory.NAME, [Listing("", "")], entries)
         if "previews" in self.contents:
             write_table(folder / PREVIEWS, _preview_schema(), self._previews(), GROUP, {})
+        for digest in self._calibrations() if "calibration" in self.contents else ():
+            calibration = library.protocols.calibration(digest)
+            if calibration is not None:
+                (folder / calibration_name(digest)).write_bytes(calibration.to_bytes())
         mean = library.protocols.baseline_mean(stored.protocol.digest) if "baseline" in self.contents else None
         used = sorted({digest for key in self.keys for digest in executions.get(key, ())})
         found = Manifest(
@@ -161,6 +166,15 @@ class Draft:
                     "executions": list(executions.get(key, ())),
                     "words": self.words.get(key),
                 }
+
+    def _calibrations(self) -> list[str]:
+        """The digests of those that the signatures name."""
+        found: set[str] = set()
+        for first in range(0, len(self.keys), _BATCH):
+            keys = self.keys[first : first + _BATCH]
+            stored = self.library.signatures.get(self.stored.protocol.digest, keys).values()
+            found |= {one.signature.calibration for one in stored if one.signature.calibration}
+        return sorted(found)
 
     def _previews(self) -> Iterator[dict[str, Any]]:
         hidden = _own_prompts(self.stored.preset) and "prompts" not in self.contents
