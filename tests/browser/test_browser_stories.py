@@ -105,6 +105,41 @@ def test_a_picture_opens_large_and_turns_over_while_it_is_held(visit: Visit) -> 
     expect(page.locator(".flip").nth(1)).to_be_focused()
 
 
+def test_a_picture_is_looked_at_with_the_keyboard(visit: Visit) -> None:
+    page = visit("/?q=red")
+    tab_to(page, f"{names(page)[0]}, large")
+    page.keyboard.press("Enter")
+    shown = "stage => [...stage.querySelectorAll('img')].map(image => getComputedStyle(image).visibility)"
+    stage = page.locator("#look .stage")
+    expect(stage).to_be_focused()
+    page.keyboard.down("Space")
+    assert stage.evaluate(shown) == ["hidden", "visible"]
+    page.keyboard.up("Space")
+    assert stage.evaluate(shown) == ["visible", "hidden"]
+    tab_to(page, "Both")
+    page.keyboard.press("Enter")
+    assert stage.evaluate(shown) == ["visible", "visible"]
+    tab_to(page, "Close")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_search_copy_and_compare_by_touch(visit: Visit) -> None:
+    page = visit("/", size=PHONE, has_touch=True, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_label("What should it do?").fill("red")
+    page.get_by_role("button", name="Search", exact=True).tap()
+    expect(page.locator("#told")).to_contain_text("nearest first")
+    name = names(page)[0]
+    page.locator(".card").first.get_by_role("button", name="Copy tag").tap()
+    assert f"<lora:{name}:1>" in page.evaluate("navigator.clipboard.readText()")
+    for place in (0, 1):
+        page.locator(".card").nth(place).get_by_role("button", name="Compare").tap()
+    page.get_by_role("link", name="Compare 2").tap()
+    expect(page.locator(".versus .split").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    keep(page, "compare-phone")
+
+
 def test_a_picture_is_looked_at_by_touch(visit: Visit) -> None:
     page = visit("/?q=red", size=PHONE, has_touch=True)
     page.locator(".flip").first.tap()
