@@ -63,9 +63,8 @@ def test_find_look_copy_and_compare_with_the_mouse(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
     assert page.locator(".compare tbody tr").count() == 12
     expect(page.locator("main")).to_contain_text("do nearly the same")
-    slider = page.locator(".versus .split input").first
-    slider.focus()
-    page.keyboard.press("End")
+    ready(page)
+    page.locator(".versus .split input").first.press("End")
     places = page.locator(".versus .split input").evaluate_all("all => all.map(one => one.value)")
     assert set(places) == {"100"}
 
@@ -278,7 +277,7 @@ def test_adapters_are_compared_with_the_keyboard(visit: Visit) -> None:
     tab_to(page, "Leave out lamp")
     page.keyboard.press("Enter")
     expect(page.get_by_role("columnheader", name="lamp")).to_have_count(0)
-    tab_to(page, "Pictures of each adapter")  # which can be scrolled
+    tab_to(page, "Pictures of each LoRA")  # which can be scrolled
     tab_to(page, "scarlet, large")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("scarlet")
@@ -495,7 +494,7 @@ def test_what_was_found_under_a_protocol_is_compared_under_it(visit: Visit) -> N
         page.get_by_role("button", name=f"Compare {name}").click()
     page.get_by_role("link", name="Compare 2").click()
     expect(page).to_have_url(re.compile("/compare.*protocol=fake$"))
-    expect(page.get_by_role("link", name="scarlet")).to_have_attribute("href", re.compile("protocol=fake$"))
+    expect(page.get_by_role("link", name="scarlet").first).to_have_attribute("href", re.compile("protocol=fake$"))
 
 
 def test_pictures_that_are_left_out_leave_the_others_under_their_names(visit: Visit) -> None:
@@ -634,7 +633,7 @@ def test_the_table_sorts(visit: Visit) -> None:
     expect(page.locator("tbody th").first).to_have_text("flood")
     page.get_by_role("link", name="Strength").click()
     expect(page.locator("tbody th").first).to_have_text("grey00")
-    page.get_by_role("link", name="LoRA").click()
+    page.get_by_role("link", name="LoRA", exact=True).click()
     expect(page.locator("[aria-sort=ascending]")).to_contain_text("LoRA")
 
 
