@@ -339,6 +339,7 @@ def test_words_describe_cards_and_filter_the_library(
     assert shown(client.get("/?sort=name&does=warm").text) == ["odd", "redder"]
     assert shown(client.get("/?does=warm&does=red+light").text) == ["redder"]
     assert "No LoRA passes these filters." in client.get("/?does=cold").text
+    assert len(shown(client.get("/?does=&flag=&scene=").text)) == 4  # as a browser without scripts sends it
     assert "Does: " in client.get(f"/adapters/{keys['odd']}").text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from lorascope.search import Example, Request
 from lorascope.search.request import Order
@@ -43,6 +43,12 @@ class Address(BaseModel):
     hidden: bool = False
     page: int = Field(default=1, ge=1, le=100_000)
     lane: int = Field(default=1, ge=1, le=100_000)
+
+    @field_validator("does")
+    @classmethod
+    def _chosen(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Without "", which a form without a script sends where nothing is chosen."""
+        return tuple(word for word in words if word)
 
     @property
     def browsing(self) -> bool:
