@@ -749,6 +749,8 @@ def test_without_javascript_the_pages_still_work(visit: Visit) -> None:
     page = visit("/", java_script_enabled=False)
     page.get_by_label("What should it do?").fill("red")
     page.get_by_role("button", name="Search", exact=True).click()
+    expect(page).to_have_url(re.compile("q=red"))
+    page.wait_for_load_state()
     assert len(names(page)) == 48
     assert page.locator(".flip").first.locator("img").first.is_visible()
     page.get_by_role("link", name="rose", exact=True).click()
