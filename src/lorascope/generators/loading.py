@@ -204,11 +204,15 @@ def _denoiser_file(row: Architecture, file: Path, checkpoint: dict[str, torch.Te
             " its family, or another --base"
         )
     kind = getattr(diffusers, index[row.denoiser][1])
-    part = kind.from_single_file(
-        checkpoint, config=str(folder), subfolder=row.denoiser, dtype=options["dtype"], local_files_only=local
-    )
-    if missing := [name for name, weight in part.named_parameters() if weight.is_meta]:
-        raise ModelError(f"{file} lacks {len(missing)} weights, such as {missing[0]}: get the whole file")
+    lacking = ModelError(f"{file} lacks weights that a {kind.__name__} has: get the whole file")
+    try:
+        part = kind.from_single_file(
+            checkpoint, config=str(folder), subfolder=row.denoiser, dtype=options["dtype"], local_files_only=local
+        )
+    except LookupError as error:  # diffusers counts blocks that are not there
+        raise lacking from error
+    if any(weight.is_meta for weight in part.parameters()):
+        raise lacking
     return _repository(str(folder) if local else repository, {**options, row.denoiser: part})
 
 
