@@ -281,6 +281,7 @@ def test_a_base_of_another_family_is_refused(bases: dict[str, Path]) -> None:
     ("change", "message"),
     [
         ({"scheduler": "Best"}, "no scheduler 'Best' in diffusers: use a class name such as EulerDiscreteScheduler"),
+        ({"sequence_length": 64}, "sequence_length is for T5 and later text encoders: leave it out"),
         ({"dtype": "int8"}, "dtype is 'int8': use float16, bfloat16 or float32"),
     ],
 )

@@ -198,6 +198,8 @@ def test_guidance_acts_where_the_family_has_it(loaded: Any, bases: Any) -> None:
         assert (other.render(PROMPTS, SEEDS) - generator.render(PROMPTS, SEEDS)).abs().max() > 1e-4, name
     with pytest.raises(ModelError, match="negative_prompt does nothing with guidance that is embedded: leave it out"):
         PipelineGenerator(preset_for("flux", bases("flux"), negative_prompt="blur"))
+    with pytest.raises(ModelError, match="FluxPipeline takes no guidance_rescale: leave it out"):
+        PipelineGenerator(preset_for("flux", bases("flux"), guidance_rescale=0.7))
     with pytest.raises(ModelError, match="noise is 'batch-4': flux needs 'cell'"):
         PipelineGenerator(preset_for("flux", bases("flux"), noise="batch-4"))
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 
 from lorascope.adapters import Delta
+from lorascope.errors import ModelError
 from lorascope.generators.execution import compiling, deterministic, execution
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
 from lorascope.generators.memory import MemoryPlan
@@ -49,6 +50,8 @@ class DiffusionGenerator:
             ModelError: the base is not here, incomplete, or of a family this generator cannot run.
         """
         deterministic()
+        if preset.sequence_length:
+            raise ModelError(f"preset {preset.name!r}: sequence_length is for T5 and later text encoders: leave it out")
         self._preset = preset
         self.family = preset.family
         self._device = torch.device(device)

@@ -22,7 +22,8 @@ class PromptCache:
     """Stands in for a pipeline's ``encode_prompt``, so that its own call finds prompts that are encoded already.
 
     A prompt is always encoded alone, so the result does not depend on what else is in the batch. Rows of different
-    lengths are padded with zeros, which their masks hide.
+    lengths are padded with zeros, which their masks hide. What is kept is in CPU memory: FLUX's embeddings of the 280
+    prompts of a grid take more than a gigabyte.
     """
 
     def __init__(self, pipe: Any, device: torch.device, encoding: Callable[[], AbstractContextManager[None]]) -> None:
@@ -50,11 +51,12 @@ class PromptCache:
         missing = {key: call for key, call in zip(keys, calls, strict=True) if key not in self._kept}
         if missing:
             with self._encoding():
-                self._kept |= {key: self._encode(**call | {"device": self._device}) for key, call in missing.items()}
+                for key, call in missing.items():
+                    self._kept[key] = _moved(self._encode(**call | {"device": self._device}), torch.device("cpu"))
         rows = [self._kept[key] for key in keys]
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return batched(rows)
+        return _moved(batched(rows), self._device)
 
     @contextmanager
     def anew(self) -> Generator[None]:
@@ -64,6 +66,13 @@ class PromptCache:
             yield
         finally:
             self._kept = bare
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Tensors on a device, also those in lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    return type(value)(_moved(part, device) for part in value) if isinstance(value, list | tuple) else value
 
 
 def _of(value: Any, index: int, count: int) -> Any:

@@ -133,8 +133,8 @@ class PipelineGenerator:
             )
         if not embedded and preset.guidance > 1 and "negative_prompt" in known:
             options["negative_prompt"] = preset.negative_prompt
-        if preset.sequence_length:
-            options["max_sequence_length"] = preset.sequence_length
+        wanted = {"max_sequence_length": preset.sequence_length, "guidance_rescale": preset.guidance_rescale}
+        options |= {name: value for name, value in wanted.items() if value}
         if unknown := sorted(options.keys() - known):
             raise ModelError(f"preset {preset.name!r}: {type(self._pipe).__name__} takes no {unknown[0]}: leave it out")
         return options
