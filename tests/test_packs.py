@@ -20,6 +20,7 @@ import pytest
 from fakes import searcher, three, tint
 from typer.testing import CliRunner
 
+from lorascope.adapters.claims import Claim
 from lorascope.cli.app import app
 from lorascope.errors import LibraryError, LorascopeError, OutputError, UsageError
 from lorascope.library import BARE, Library
@@ -89,6 +90,19 @@ def test_a_pulled_signature_is_what_was_measured(theirs: Path, pack: Path, libra
         scene = library.protocols.find().protocol.scene
         for one in (key, BARE):
             assert library.previews.all(scene, one) == original.previews.all(scene, one) != []
+
+
+def test_what_is_not_on_this_disk_says_where_to_get_it(pack: Path, library: Library) -> None:
+    taken(pack, library, everything=True)
+    adapter = next(iter(library.adapters.all().values()))
+    claims = {"civitai_model": Claim(7, "import"), "civitai_version": Claim(9, "import")}
+    known = dataclasses.replace(adapter, facts=dataclasses.replace(adapter.facts, claims=claims))
+    assert (adapter.was_here, adapter.address) == (False, "")
+    assert known.address == "https://civitai.com/models/7?modelVersionId=9"
+    library.adapters.add([known], {})
+    shown = CliRunner().invoke(app, ["show", known.key, "--library", str(library.path)]).stdout
+    assert "not on this disk: https://civitai.com/models/7?modelVersionId=9" in shown
+    assert "gone" not in shown
 
 
 def test_a_pulled_library_can_be_searched(pack: Path, library: Library) -> None:

@@ -145,7 +145,7 @@ def _of_file(adapter: StoredAdapter) -> Iterator[Said]:
         yield "prompts-cut", seen, "Fewer trigger words in its sidecar; then remove it and index it again"
     for note in facts.notes:
         yield "note", note, "Nothing, as long as its images look right"
-    if adapter.key.startswith("sha256:") and not any(map(_is_there, adapter.paths)):
+    if adapter.was_here and adapter.key.startswith("sha256:") and not any(map(_is_there, adapter.paths)):
         was = adapter.paths[0] if adapter.paths else "its file was replaced by another"
         yield "gone", f"no file: {was}", "Index the folder that it was moved to, or `lorascope remove` it"
 

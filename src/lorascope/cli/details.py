@@ -27,7 +27,9 @@ def print_adapter(adapter: StoredAdapter) -> None:
     rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
     if adapter.paths:
         rows.append(("prompt", prompt_tag(adapter)))
-    if not adapter.paths and _from_file(adapter.key):
+    if not adapter.was_here:
+        rows.append(("path", f"not on this disk{f': {adapter.address}' if adapter.address else ''}"))
+    elif not adapter.paths and _from_file(adapter.key):
         rows.append(("path", f"{_GONE}: its file was replaced by another"))
     if facts.kinds:
         rows += module_rows(facts.to_dict())

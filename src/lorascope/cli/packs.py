@@ -9,16 +9,14 @@ from lorascope.cli import options
 
 Only = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="ADAPTER", help="Only this adapter, by name, path or start of the key. Repeat it for several."
-    ),
+    typer.Option(metavar="ADAPTER", help="Only this adapter, by name, path or start of the key. Repeat it."),
 ]
 With = Annotated[
     list[str] | None,
     typer.Option(
         "--with",
         metavar="WHAT",
-        help="Also share this: previews, words, calibration, baseline, names or prompts. Repeat it for several.",
+        help="Also share previews, words, weight, calibration, baseline, names or prompts. Repeat it for several.",
     ),
 ]
 Join = Annotated[
@@ -57,7 +55,7 @@ def share(
     Folders, names of files, descriptions and your own prompts are left out unless you ask for them.
     """
     from lorascope.cli.output import counted
-    from lorascope.cli.sharing import confirm, join_packs, tell, words_of
+    from lorascope.cli.sharing import TEXTS, confirm, join_packs, tell
     from lorascope.library import Library
     from lorascope.packs import draft
 
@@ -68,9 +66,9 @@ def share(
         return
     wanted = set(contents or ())
     with Library(library) as opened:
-        words = words_of(opened, protocol) if "words" in wanted else {}
+        texts = {name: text_of(opened, protocol) for name, text_of in TEXTS.items() if name in wanted}
         chosen = draft(
-            opened, protocol=protocol, only=only or (), contents=wanted - {"words"}, title=title, words=words
+            opened, protocol=protocol, only=only or (), contents=wanted - set(TEXTS), title=title, texts=texts
         )
         if not as_json:
             confirm(chosen.summary(), out, yes=yes)

@@ -29,12 +29,30 @@ def confirm(summary: Sequence[str], target: Path, *, yes: bool) -> None:
         typer.confirm(f"Write it to {target}?", abort=True)
 
 
-def words_of(library: Library, protocol: str) -> dict[str, str]:
+def _words(library: Library, protocol: str) -> dict[str, str]:
     """What each adapter does in words, where anything stands out."""
     from lorascope.analysis import describe
     from lorascope.search import Searcher
 
     return {one.key: str(one) for one in describe(Searcher(library, protocol=protocol)) if one.words}
+
+
+def _weights(library: Library, protocol: str) -> dict[str, str]:
+    """The weight that is advised for each adapter whose curve is known, with its range."""
+    from lorascope.analysis.weight import advise, known_curves
+
+    found: dict[str, str] = {}
+    for key, curve in known_curves(
+        library, library.protocols.find(protocol).protocol.digest, library.adapters.all()
+    ).items():
+        advice = advise(curve)
+        if advice.weight is not None:
+            found[key] = f"{advice.weight:g} ({advice.range})"
+    return found
+
+
+TEXTS = {"words": _words, "weight": _weights}
+"""Columns for people, each of which is made from a library and the name of a Protocol."""
 
 
 def join_packs(addresses: Iterable[str], target: Path, *, insecure: bool) -> tuple[int, int]:

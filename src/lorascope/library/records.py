@@ -34,6 +34,17 @@ class StoredAdapter:
     paths: tuple[str, ...]
     facts: AdapterFacts
 
+    @property
+    def was_here(self) -> bool:
+        """Whether its file was ever read here; of one whose signature was pulled, nothing of the file is known."""
+        return bool(self.paths or self.facts.format)
+
+    @property
+    def address(self) -> str:
+        """Where its file can be had, if that is known."""
+        model, version = self.claimed("civitai_model"), self.claimed("civitai_version")
+        return f"https://civitai.com/models/{model}?modelVersionId={version}" if model and version else ""
+
     def claimed(self, name: str) -> Any:
         """What is claimed of it under a name, such as ``triggers``, wherever it was found; None if nothing is."""
         claim = self.facts.claims.get(name)

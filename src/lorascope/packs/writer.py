@@ -48,7 +48,7 @@ class Draft:
         keys: The adapters.
         contents: What is shared beside signatures, of :data:`CONTENTS`.
         title: What it is called.
-        words: What adapters do in words, by key.
+        texts: Further columns for people, such as ``words``: a text by key.
     """
 
     library: Library
@@ -56,7 +56,7 @@ class Draft:
     keys: tuple[str, ...]
     contents: Set[str]
     title: str
-    words: Mapping[str, str]
+    texts: Mapping[str, Mapping[str, str]]
 
     def summary(self) -> list[str]:
         """What it holds and what it leaves out, a sentence a line."""
@@ -67,7 +67,8 @@ class Draft:
             " intervals, trigger words that were used, and Civitai's title and numbers where they are known",
             "the whole Protocol, with its quality words and negative prompt, and the Executions: devices and versions",
         ]
-        shared += ["what each adapter does in words"] if self.words else []
+        shared += ["what each adapter does in words"] if "words" in self.texts else []
+        shared += ["the weight that is advised for each adapter whose curve is known"] if "weight" in self.texts else []
         shared += ["pictures"] if "previews" in contents else []
         shared += ["the Calibrations that Directions were estimated by"] if "calibration" in contents else []
         shared += ["the mean embedding of the bare model"] if "baseline" in contents else []
@@ -150,7 +151,7 @@ class Draft:
 
         text = pyarrow.string()
         added = {"autov2": text, "air": text, "measured_words": text, "executions": pyarrow.list_(text)}
-        return export_schema() | added | ({"words": text} if self.words else {})
+        return export_schema() | added | dict.fromkeys(self.texts, text)
 
     def _rows(self, executions: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, Any]]:
         protocol = self.stored.protocol
@@ -164,7 +165,7 @@ class Draft:
                     "air": _air(adapter),
                     "measured_words": adapter.facts.measured_words.get(protocol.scene),
                     "executions": list(executions.get(key, ())),
-                    "words": self.words.get(key),
+                    **{name: texts.get(key) for name, texts in self.texts.items()},
                 }
 
     def _calibrations(self) -> list[str]:
@@ -191,7 +192,7 @@ def draft(
     only: Sequence[str] = (),
     contents: Set[str] = frozenset(),
     title: str = "",
-    words: Mapping[str, str] | None = None,
+    texts: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Draft:
     """Choose what a pack will hold.
 
@@ -201,7 +202,7 @@ def draft(
         only: adapters by name, path or start of the key; all by default.
         contents: what is shared beside signatures, of :data:`CONTENTS`.
         title: what it is called; the Protocol's name by default.
-        words: what adapters do in words, by key, if that is shared.
+        texts: further columns for people, such as ``words``: a text by key.
 
     Raises:
         UsageError: there is no such content.
@@ -216,7 +217,7 @@ def draft(
         raise LibraryError(f"{lacking[0]} has no signature under {stored.protocol}: index it first")
     if not chosen:
         raise LibraryError(f"{library.path} has no signatures under {stored.protocol}: index a folder first")
-    return Draft(library, stored, tuple(sorted(chosen)), contents, title or stored.protocol.name, words or {})
+    return Draft(library, stored, tuple(sorted(chosen)), contents, title or stored.protocol.name, texts or {})
 
 
 def anonymous(stored: StoredProtocol, contents: Set[str]) -> tuple[Protocol, Preset]:
