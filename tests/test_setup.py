@@ -193,6 +193,31 @@ def test_a_broken_yaml_costs_only_what_it_names(home: Path, text: str) -> None:
     assert [note.count("extra_model_paths.yaml cannot be read (line 1: ") for note in told["notes"]] in ([], [1])
 
 
+def test_folders_of_swarmuis_settings_are_found(home: Path) -> None:
+    root, other = homes.swarmui(home / "SwarmUI"), home / "comfy models"
+    homes.lora(other / "loras" / "shared.safetensors", "sdxl")
+    homes.checkpoint(other / "checkpoints" / "base.safetensors", "sdxl")
+    (root / "Data" / "Settings.fds").write_text(
+        f"#Settings\nIsInstalled: true\nPaths:\n\t#Where models are\n\tModelRoot: Models;{other}\n"
+        "\tSDLoraFolder: Lora;loras\n\tSDModelFolder: Stable-Diffusion;checkpoints\nNetwork:\n\tModelRoot: nowhere\n"
+    )
+    (tool,) = found(home)["tools"]
+    assert (tool["adapters"], tool["checkpoints"]) == (2, 2)
+
+
+@pytest.mark.parametrize("text", ["", "Paths:", "Paths:\n\tModelRoot:\n", "\x00\n\tPaths\n:::\n"])
+def test_settings_of_swarmui_that_say_nothing_harm_nothing(text: str, home: Path) -> None:
+    (homes.swarmui(home / "SwarmUI") / "Data" / "Settings.fds").write_text(text)
+    (tool,) = found(home)["tools"]
+    assert (tool["adapters"], tool["checkpoints"]) == (1, 1)
+
+
+def test_a_root_of_swarmui_that_is_gone_is_named(home: Path) -> None:
+    settings = homes.swarmui(home / "SwarmUI") / "Data" / "Settings.fds"
+    settings.write_text(f"Paths:\n\tModelRoot: {home}/gone\n")
+    assert found(home)["notes"] == [f"{settings} names {home}/gone, which is not there: is its drive connected?"]
+
+
 def test_a_folder_without_permission_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locked = homes.comfyui(home / "ComfyUI") / "models" / "loras" / "animagine"
     scandir = os.scandir

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from lorascope.cli.output import counted
-from lorascope.errors import LorascopeError
+from lorascope.errors import LorascopeError, printable
+from lorascope.installations import UserConfig
 from lorascope.library import Library, default_path
-from lorascope.models import cache_dir, find_file, find_model
+from lorascope.models import cache_dir, config_file, find_file, find_model
 from lorascope.protocol import Preset, presets
 
 _PACKAGES = ("safetensors", "tokenizers", "numpy")
@@ -38,7 +39,7 @@ def checks(library: Path | None) -> list[Check]:
     found += [_extra("pyarrow", "parquet", "import and export of parquet files")]
     found += [_extra("faiss-cpu", "faiss", "libraries of more than 200,000 adapters")]
     found += [_model(name) for name in presets()]
-    found += [_library(library), _room(library)]
+    found += [_setup(), _library(library), _room(library)]
     return found
 
 
@@ -93,6 +94,20 @@ def _model(name: str) -> Check:
             f"not on this disk: {', '.join(missing)} (index --download fetches them)",
         )
     return Check("ok", f"preset {name}", "all models are here")
+
+
+def _setup() -> Check:
+    """Whether `setup` has found the folders of image tools."""
+    try:
+        config = UserConfig.load(config_file())
+    except LorascopeError as error:
+        return Check("problem", "setup", str(error))
+    if config is None or not config.folders:
+        return Check("note", "setup", "not run: `lorascope setup` finds your image tools and what they hold")
+    gone = [printable(str(folder)) for folder in config.folders if not folder.is_dir()]
+    if gone:
+        return Check("note", "setup", f"{', '.join(gone)} not there: connect the drive, or run `lorascope setup` again")
+    return Check("ok", "setup", f"{counted(len(config.folders), 'folder')} of adapters, by {config_file()}")
 
 
 def _library(path: Path | None) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,11 @@ MODELS: Final = Tool(
 )  # fmt: skip
 """A folder of models that belongs to no tool that is known."""
 
+_SWARM_KEYS: Final[tuple[tuple[Role, str, str], ...]] = (
+    ("adapters", "SDLoraFolder", "Lora"), ("checkpoints", "SDModelFolder", "Stable-Diffusion"),
+    ("vaes", "SDVAEFolder", "VAE"),
+)  # fmt: skip
+"""What SwarmUI's settings call the folders of each kind, and where they are by default."""
 _INNER: Final = ("ComfyUI", "app", "webui", "Data", "Fooocus")
 """Folders of a download or a launcher, within which the tool itself lies."""
 _EXTRA: Final = ("extra_model_paths.yaml", "extra_models_config.yaml")
@@ -99,6 +105,29 @@ def recognise_tool(folder: Path) -> tuple[Tool, Path] | None:
     return None
 
 
+def _swarm(file: Path, notes: list[str]) -> Iterator[tuple[Role, Path, Path]]:
+    r"""Yield the folders that SwarmUI's settings name: each of its roots with each folder of a kind.
+
+    The format is FreneticDataSyntax: sections by tabs, ``key: value``, in which a backslash is spelt ``\s``.
+    """
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        notes.append(f"{_shown(file)} cannot be read ({_first_line(error)}), so the folders that it names are left out")
+        return
+    start = next((number for number, line in enumerate(lines) if line.rstrip() == "Paths:"), len(lines))
+    section = itertools.takewhile(lambda line: line[:1] in ("", " ", "\t", "#"), lines[start + 1 :])
+    pairs = (line.strip().partition(":") for line in section if line.lstrip()[:1] != "#")
+    values = {key: [one.strip() for one in value.replace("\\s", "\\").split(";")] for key, _, value in pairs}
+    for root in (file.parents[1] / name for name in values.get("ModelRoot", ["Models"]) if name):
+        if not _exists(root):
+            yield "adapters", root, file
+        for role, key, usual in _SWARM_KEYS:
+            for place in (root / name for name in values.get(key, [usual]) if name):
+                if _exists(place):
+                    yield role, place, file
+
+
 def places_of(tool: Tool, root: Path) -> tuple[list[Place], list[str]]:
     """Return the folders of models that a tool uses, and what a person should know of those that cannot be used."""
     roles: list[tuple[Role, tuple[str, ...]]] = [
@@ -109,6 +138,8 @@ def places_of(tool: Tool, root: Path) -> tuple[list[Place], list[str]]:
     named: list[tuple[Role, Path, Path]] = []
     if tool.settings and _exists(root / tool.settings):
         named += _settings(root / tool.settings, tool, notes)
+    if tool.name == "SwarmUI" and _exists(root / "Data" / "Settings.fds"):
+        named += _swarm(root / "Data" / "Settings.fds", notes)
     if tool.name == "ComfyUI":
         for name in _EXTRA:
             named += _extra(root / name, notes) if _exists(root / name) else []
