@@ -26,10 +26,7 @@ from lorascope.miniature import adapters_path
 from miniature.catalogue import by_stem
 
 BASES = ("base", "bases/sketch", "bases/dusk")
-ADAPTERS = (
-    "pencil_sketch_v1", "inkwell", "noir_look", "oldphoto", "after_dark", "clair_de_lune", "golden_hour_light", "royal",
-    "party_time", "roman_floor", "backlit_heroes", "instant_86",
-)  # fmt: skip
+ADAPTERS = ("pencil_sketch_v1", "noir_look", "after_dark", "golden_hour_light", "royal", "party_time")
 CELLS = 32
 _HALF = 0.5
 

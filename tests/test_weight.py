@@ -138,9 +138,9 @@ def test_no_effect_gets_no_weight() -> None:
     assert "nothing that can be told from chance" in advice.reason
 
 
-def test_the_next_scale_is_where_most_changes() -> None:
+def test_the_next_scale_is_where_most_changes_unexpectedly() -> None:
     assert next_scale(curve(effect=(0.4, 0.8, 1.0, 1.1), kept=(1.0, 1.0, 0.2, 0.1))) == 1.0
-    assert next_scale(curve(effect=(0.4, 0.5, 0.6, 0.7), kept=(1.0, 1.0, 1.0, 1.0))) is None
+    assert next_scale(curve(effect=(0.4, 0.8, 1.2, 1.6), kept=(1.0, 1.0, 1.0, 1.0))) is None
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

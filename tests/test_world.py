@@ -16,6 +16,7 @@ from worlds import WORLD
 
 from lorascope.adapters import Names, load_delta
 from lorascope.analysis import duplicates
+from lorascope.analysis.versions import parted
 from lorascope.cli.app import app
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.retrievers import Behaviour, random_orders
@@ -90,6 +91,22 @@ def test_every_shipped_adapter_fits_the_base_and_is_in_the_truth() -> None:
     for path in files:
         coverage = load_delta(path, names).coverage
         assert coverage.matched == coverage.total > 0, path
+
+
+def test_adapters_fit_the_other_bases_as_well() -> None:
+    folder = adapters_path().parent / "bases"
+    places = ["package:miniature/base", *(f"package:miniature/bases/{path.name}" for path in sorted(folder.iterdir()))]
+    bases = [DiffusionGenerator(replace(PRESET, base=place)) for place in places]
+    assert len({base.digest for base in bases}) == len(bases) == 3
+    assert all(base.shapes == bases[0].shapes and base.execution.dtype == "float32" for base in bases)
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 12_000_000
+
+
+def test_six_epochs_of_one_training_ship_in_order() -> None:
+    stems = sorted(path.stem for path in (adapters_path().parent / "series").glob("*.safetensors"))
+    assert [parted(stem) for stem in stems] == [
+        ("oil_village", None, ()), *(("oil_village", "epoch", (epoch,)) for epoch in range(1, 6)),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -22,7 +22,7 @@ from lorascope.signature import Estimate
 
 REFERENCE = 1.0
 """The scale that the others are compared with."""
-SCALES = (0.2, 1.0, 1.6)
+SCALES = (0.2, 0.6, 1.0, 1.6)
 """Where every Curve is measured first."""
 SLIDER_SCALES = (-1.0, -0.5)
 """Where that of a slider is measured, too: it is made to be turned the other way."""
@@ -32,7 +32,7 @@ STEP = 0.1
 """Scales are multiples of this, and no two are nearer."""
 MOST_SCALES = 7
 _CHANGE = 0.2
-"""Between two scales the share of the effect, or of the prompt kept, may change by this much unseen."""
+"""Between two scales the prompt kept may change by so much, and the effect by so much more than the scale does."""
 
 _SETS_IN = 0.3
 """An effect sets in at this share of the one at 1.0."""
@@ -242,6 +242,8 @@ def next_scale(curve: Curve) -> float | None:
 
 
 def _change(one: CurvePoint, two: CurvePoint) -> float:
-    """How much the share of the effect or of the prompt kept changes between two points."""
-    pairs = ((one.effect, two.effect), (one.kept, two.kept))
-    return max((abs(a.value - b.value) for a, b in pairs if a is not None and b is not None), default=0.0)
+    """How much more the effect grows between two points than the scale does, or how much less of the prompt is kept."""
+    effects, kept = (one.effect, two.effect), (one.kept, two.kept)
+    grown = 0.0 if effects[0] is None or effects[1] is None else effects[1].value - effects[0].value
+    beyond = abs(grown - (two.scale - one.scale)) if grown else 0.0
+    return max(beyond, 0.0 if kept[0] is None or kept[1] is None else abs(kept[1].value - kept[0].value))
