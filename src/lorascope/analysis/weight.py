@@ -40,7 +40,7 @@ _KEPT = 0.7
 """Below this share of the bare model's fit to prompts the scene is lost."""
 _FULL = 1.0
 """An effect that is this much of the one at 1.0 is seen in full: more of it gains nothing."""
-_POWER = 1.0
+_POWER = 2.0
 """How much the prompt that is kept counts beside the effect that is seen."""
 _SATURATED = 1 / 3
 """An effect is saturated where it grows on by less than this share of what it grew by up to there, for each weight."""
