@@ -24,7 +24,7 @@ def plain_adapter(adapter: StoredAdapter) -> dict[str, Any]:
 def plain_signature(stored: StoredSignature, *, direction: bool = False) -> dict[str, Any]:
     """Every figure of a signature; the Direction only if asked for."""
     fields = asdict(stored.signature)
-    found = fields.pop("direction")
+    found, _ = fields.pop("direction"), fields.pop("mean")
     if direction:
         fields["direction"] = [float(value) for value in found]
     return fields | {
