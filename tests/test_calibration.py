@@ -13,6 +13,7 @@ from lorascope.errors import CalibrationError
 from lorascope.library import Library, verify
 from lorascope.library.transfer import merge
 from lorascope.measure import Worker, index, load_worker
+from lorascope.models import find_file
 from lorascope.moments import Moments
 from lorascope.protocol import Preset
 from lorascope.signature import Calibration, Effects, Signature
@@ -258,3 +259,10 @@ def test_a_library_may_begin_with_the_calibration_of_another(worker: Worker, lib
     nothing = load_worker(dataclasses.replace(worker.preset, calibration=str(tmp_path / "empty.db"), scale=0.5))
     with pytest.raises(CalibrationError, match="has no calibration of fake"):
         index([folder / "00.safetensors"], nothing, library, precision="glance")
+
+
+def test_the_shipped_world_brings_its_calibration() -> None:
+    preset = Preset.load("miniature")
+    shipped = Calibration.from_bytes(find_file(preset.calibration).read_bytes())
+    assert shipped.protocol == load_worker(preset, device="cpu").protocols[0].digest
+    assert shipped.adapters >= FEWEST_ADAPTERS
