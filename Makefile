@@ -3,7 +3,7 @@
 # make test   set up, run every check
 # make oldest  the server's tests with the oldest dependencies that pyproject.toml allows
 # make site   build the documentation as a site, in build/site
-# make release  build wheel and sdist, with an SBOM and requirements pinned by hash, in build/release
+# make release  build wheel and sdist twice, compare and try them, with an SBOM and pinned requirements, in build/release
 # make bench  measure; writes docs/performance.md, docs/world.md and docs/stopping.md
 PYTHON ?= python3
 VENV   := .venv
@@ -46,7 +46,7 @@ docs: $(READY)
 
 release: $(READY)
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) build cyclonedx-bom pip-tools
-	$(BIN)/python -m build --outdir build/release
+	$(BIN)/python .ci/package.py build/release --try --twice
 	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible \
 	  --output-file build/release/sbom.json
 	$(BIN)/pip-compile pyproject.toml --constraint constraints.txt --extra measure --extra parquet --generate-hashes \

@@ -24,6 +24,7 @@
     ├── MissingExtra
     ├── OutputError
     ├── ServerError
+    ├── SiteError
     └── UsageError
 
 An adapter error's ``code``, the middle column, is a short word that is stored with the refusal. A
@@ -59,6 +60,7 @@ __all__ = [
     "ProtocolError",
     "QueryError",
     "ServerError",
+    "SiteError",
     "TruncatedAdapter",
     "UnknownAdapter",
     "UnreadableAdapter",
@@ -277,6 +279,13 @@ class OutputError(LorascopeError):
 
 class ServerError(LorascopeError):
     """A server that cannot be started as it was asked for."""
+
+
+# --- sites of others ----------------------------------------------------------------------------------------
+
+
+class SiteError(LorascopeError):
+    """A site that does not answer, refuses, or sends something else than it should."""
 
 
 # --- the command line -------------------------------------------------------------------------------------

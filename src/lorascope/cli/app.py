@@ -15,6 +15,7 @@ from lorascope.cli import (
     packs,
     server,
     setup,
+    sites,
     system,
     weight,
 )
@@ -50,7 +51,7 @@ for panel, verbs in (
         ),
     ),
     ("Share", (packs.share, packs.pull)),
-    ("Keep", (annotate.annotate, data.import_, data.export, data.remove, data.verify)),
+    ("Keep", (annotate.annotate, sites.lookup, sites.get, data.import_, data.export, data.remove, data.verify)),
     ("Judge", (evaluation.evaluate, evaluation.calibrate, evaluation.experiment, evaluation.study)),
 ):
     for verb in verbs:

@@ -56,6 +56,9 @@ def said_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, claim in facts.get("claims", {}).items():
         value = plain_text(claim["value"]) if isinstance(claim["value"], str) else str(claim["value"])
         rows.append((f"claims {name}", f"{value[:300]}  ({claim['source']})"))
+    for site, answer in facts.get("sites", {}).items():
+        source = f"{site}, {answer['date']}"
+        rows += [(f"claims {name}", f"{str(value)[:300]}  ({source})") for name, value in answer["claims"].items()]
     return rows + [("note", note) for note in facts.get("notes", ())]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lorascope.errors import LorascopeError
 from lorascope.library import Library, default_path
+from lorascope.models import config_file
 
 
 def command(*arguments: str | Path, library: Path | None = None) -> str:
@@ -31,10 +32,7 @@ def next_step() -> str:
 
     help_line = f"All commands: {command('--help')}\n"
     if not default_path().exists():
-        return (
-            f"Try it on the small models that ship with it: {command('demo')}\n"
-            f"Measure your own LoRAs: {command('index', 'FOLDER')}\n{help_line}"
-        )
+        return f"Try it on the small models that ship with it: {command('demo')}\n{_measure()}\n{help_line}"
     try:
         with Library() as library:
             count = sum(stored.adapters for stored in library.protocols.all()[:1])
@@ -42,9 +40,16 @@ def next_step() -> str:
     except LorascopeError as error:
         return f"{error}\n{help_line}"
     if not count:
-        return f"The library {place} is empty. Measure your LoRAs: {command('index', 'FOLDER')}\n{help_line}"
+        return f"The library {place} is empty. {_measure()}\n{help_line}"
     return (
         f"{counted(count, 'adapter')} in {place}\n"
         f"Search them: {command('search', 'pencil drawing')}\n"
         f"Or on a page: {command('serve')}\n{help_line}"
     )
+
+
+def _measure() -> str:
+    """How to measure: once `setup` has found the folders, without naming them."""
+    if config_file().exists():
+        return f"Measure your own LoRAs: {command('index')}"
+    return f"Find your own LoRAs: {command('setup')}\nMeasure a folder of them: {command('index', 'FOLDER')}"

@@ -40,6 +40,7 @@ class AdapterFacts:
             base model and scale.
         folder_name: Its name in the published table that it was imported from.
         downloads: How often it was downloaded, as that table says.
+        sites: What sites say of it, by their name: the ``date`` of the answer and its ``claims``.
         unknown: Fields that a newer lorascope wrote. They are kept.
     """
 
@@ -61,6 +62,7 @@ class AdapterFacts:
     spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     folder_name: str | None = None
     downloads: Any = None
+    sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     unknown: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod

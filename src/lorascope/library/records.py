@@ -46,9 +46,14 @@ class StoredAdapter:
         return f"https://civitai.com/models/{model}?modelVersionId={version}" if model and version else ""
 
     def claimed(self, name: str) -> Any:
-        """What is claimed of it under a name, such as ``triggers``, wherever it was found; None if nothing is."""
+        """What is claimed of it under a name, such as ``triggers``, wherever it was found; None if nothing is.
+
+        What its file and its sidecars say goes before what sites were asked for.
+        """
         claim = self.facts.claims.get(name)
-        return None if claim is None else claim.value
+        if claim is not None:
+            return claim.value
+        return next((one["claims"][name] for one in self.facts.sites.values() if name in one["claims"]), None)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,10 @@ class AdapterRecords:
         with.
         """
         known = self._library.adapters.get([copy.key]).get(copy.key)
-        if known is None or not known.facts.measured_words:
+        if known is None:
+            return copy
+        copy = replace(copy, facts=replace(copy.facts, sites=known.facts.sites))
+        if not known.facts.measured_words:
             return copy
         first = known.facts.read_from
         if first not in known.paths or not Path(first).is_file():

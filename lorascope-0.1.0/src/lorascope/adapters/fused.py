@@ -1,0 +1,139 @@
+"""The names that the FLUX and SD 3 authors' own code gives to the modules of diffusers' transformers.
+
+Their checkpoints join q, k and v (and, in FLUX's single blocks, the first half of the feed-forward) in one
+weight; diffusers keeps them apart. An adapter of the joined weight acts on each part through its own rows.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from lorascope.adapters.layouts import Slice, stack
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Dotted module name to the shape of its weight."""
+
+Aliases = Iterator[tuple[str, tuple[Slice, ...]]]
+
+_ATTENTION: Final = ("attn.to_q", "attn.to_k", "attn.to_v")
+_ADDED: Final = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
+_SECOND: Final = ("attn2.to_q", "attn2.to_k", "attn2.to_v")
+
+_FLUX_DOUBLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "img_attn.qkv": _ATTENTION,
+    "txt_attn.qkv": _ADDED,
+    "img_attn.proj": ("attn.to_out.0",),
+    "txt_attn.proj": ("attn.to_add_out",),
+    "img_mlp.0": ("ff.net.0.proj",),
+    "img_mlp.2": ("ff.net.2",),
+    "txt_mlp.0": ("ff_context.net.0.proj",),
+    "txt_mlp.2": ("ff_context.net.2",),
+    "img_mod.lin": ("norm1.linear",),
+    "txt_mod.lin": ("norm1_context.linear",),
+    "processor.qkv_lora1": _ATTENTION,
+    "processor.qkv_lora2": _ADDED,
+    "processor.proj_lora1": ("attn.to_out.0",),
+    "processor.proj_lora2": ("attn.to_add_out",),
+}
+_FLUX_SINGLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "linear1": (*_ATTENTION, "proj_mlp"),
+    "linear2": ("proj_out",),
+    "modulation.lin": ("norm.linear",),
+    "processor.qkv": _ATTENTION,
+    "processor.proj": ("proj_out",),
+}
+"""``processor`` is in XLabs' names: its LoRA stands beside the weight that the authors' code calls qkv or proj."""
+_FLUX_ENDS: Final = {
+    "img_in": "x_embedder",
+    "txt_in": "context_embedder",
+    "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
+    "time_in.out_layer": "time_text_embed.timestep_embedder.linear_2",
+    "vector_in.in_layer": "time_text_embed.text_embedder.linear_1",
+    "vector_in.out_layer": "time_text_embed.text_embedder.linear_2",
+    "guidance_in.in_layer": "time_text_embed.guidance_embedder.linear_1",
+    "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
+    "final_layer.linear": "proj_out",
+}
+_SD3_BLOCK: Final[Mapping[str, tuple[str, ...]]] = {
+    "x_block.attn.qkv": _ATTENTION,
+    "context_block.attn.qkv": _ADDED,
+    "x_block.attn2.qkv": _SECOND,
+    "x_block.attn.proj": ("attn.to_out.0",),
+    "x_block.attn2.proj": ("attn2.to_out.0",),
+    "context_block.attn.proj": ("attn.to_add_out",),
+    "x_block.mlp.fc1": ("ff.net.0.proj",),
+    "x_block.mlp.fc2": ("ff.net.2",),
+    "context_block.mlp.fc1": ("ff_context.net.0.proj",),
+    "context_block.mlp.fc2": ("ff_context.net.2",),
+    "x_block.adaLN_modulation.1": ("norm1.linear",),
+}
+_SD3_ENDS: Final = {
+    "x_embedder.proj": "pos_embed.proj",
+    "context_embedder": "context_embedder",
+    "t_embedder.mlp.0": "time_text_embed.timestep_embedder.linear_1",
+    "t_embedder.mlp.2": "time_text_embed.timestep_embedder.linear_2",
+    "y_embedder.mlp.0": "time_text_embed.text_embedder.linear_1",
+    "y_embedder.mlp.2": "time_text_embed.text_embedder.linear_2",
+    "final_layer.linear": "proj_out",
+}
+
+
+def transformer_aliases(shapes: Shapes) -> Aliases:
+    """Yield the original names of a FLUX or SD 3 transformer's modules, with the rows that each one owns."""
+    single = _numbers("single_transformer_blocks", shapes)
+    double = _numbers("transformer_blocks", shapes)
+    if single:
+        yield from _blocks("double_blocks", "transformer_blocks", double, _FLUX_DOUBLE, shapes)
+        yield from _blocks("single_blocks", "single_transformer_blocks", single, _FLUX_SINGLE, shapes)
+        yield from _ends(_FLUX_ENDS, shapes)
+    elif any(".add_k_proj" in module for module in shapes):
+        yield from _blocks("joint_blocks", "transformer_blocks", double, _SD3_BLOCK, shapes)
+        yield from _ends(_SD3_ENDS, shapes)
+        yield from _context_modulation(double, shapes)
+    if "norm_out.linear" in shapes:
+        yield "final_layer.adaLN_modulation.1", (_swapped("norm_out.linear", shapes),)
+
+
+def _numbers(side: str, shapes: Shapes) -> list[int]:
+    pattern = re.compile(rf"{side}\.(\d+)\.")
+    return sorted({int(match.group(1)) for module in shapes if (match := pattern.match(module))})
+
+
+def _blocks(
+    theirs: str, ours: str, numbers: list[int], table: Mapping[str, tuple[str, ...]], shapes: Shapes
+) -> Aliases:
+    for number in numbers:
+        for name, parts in table.items():
+            modules = [f"{ours}.{number}.{part}" for part in parts]
+            if all(module in shapes for module in modules):
+                yield f"{theirs}.{number}.{name}", _joined(modules, shapes)
+
+
+def _joined(modules: list[str], shapes: Shapes) -> tuple[Slice, ...]:
+    if len(modules) == 1:
+        return (Slice(modules[0]),)
+    return stack(modules, [shapes[module][0] for module in modules])
+
+
+def _ends(table: Mapping[str, str], shapes: Shapes) -> Aliases:
+    for name, module in table.items():
+        if module in shapes:
+            yield name, (Slice(module),)
+
+
+def _context_modulation(numbers: list[int], shapes: Shapes) -> Aliases:
+    """Yield SD 3's text modulation; the last block has shift and scale only, in the other order."""
+    for number in numbers:
+        module = f"transformer_blocks.{number}.norm1_context.linear"
+        if module in shapes:
+            last = number == numbers[-1]
+            yield (
+                f"joint_blocks.{number}.context_block.adaLN_modulation.1",
+                (_swapped(module, shapes) if last else Slice(module),),
+            )
+
+
+def _swapped(module: str, shapes: Shapes) -> Slice:
+    """Return the slice that swaps the halves: the authors keep (shift, scale), diffusers (scale, shift)."""
+    height = shapes[module][0]
+    return Slice(module, ((height // 2, height), (0, height // 2)))

@@ -1,0 +1,144 @@
+"""From the names of an adapter's tensors to modules and their parts.
+
+A key such as ``lora_unet_mid_block_attentions_0_proj_in.lora_down.weight`` is the alias of a module and the
+part that the tensor plays in it, here "down". Which weight of the base model an alias means is the business
+of `names`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+Parts = Mapping[str, str]
+"""Part to key, for one module."""
+
+_PARTS: Final[Mapping[str, str]] = {
+    "lora_down.weight": "down",
+    "lora_up.weight": "up",
+    "lora_mid.weight": "mid",
+    "lora_A.weight": "down",
+    "lora_B.weight": "up",
+    "lora_magnitude_vector.weight": "magnitude",
+    "lora_up.bias": "up_bias",
+    "lora_B.bias": "up_bias",
+    "lora_down": "down",
+    "lora_up": "up",
+    "lora_A": "down",
+    "lora_B": "up",
+    "alpha": "alpha",
+    "dora_scale": "dora",
+    "lora_magnitude_vector": "magnitude",
+    **{f"hada_{name}": f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
+    **{f"lokr_{name}": f"lokr_{name}" for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
+    "diff": "diff",
+    "diff_b": "diff_b",
+    "w_norm": "diff",
+    "b_norm": "diff_b",
+    "ia3_l": "ia3_l",
+    "on_input": "on_input",
+    "weight": "weight",
+    **{f"{name}.weight": name for name in ("a1", "a2", "b1", "b2", "bm")},
+    "oft_blocks": "oft_blocks",
+    "oft_R.weight": "oft_r",
+    "oft_R.scaled_oft": "scaled_oft",
+    "rescale": "rescale",
+}
+
+_NAMED: Final[Mapping[str, str]] = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
+"""What peft writes before an adapter's own name, as in ``lora_A.default.weight``."""
+
+_FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
+    (r"transformer_blocks\.\d+\.(?:qkv_proj|out_proj|mlp_fc\d)\w*\.lora_(?:down|up)$",
+     "a LoRA that nunchaku packed for its quantised models", "Use the file that it was converted from"),
+    (r"(?:text_encoder|unet):\d+:(?:up|down)$",
+     "the first layout of LoRA files (cloneofsimo's), in which modules are numbered and have no names",
+     "Convert it to the names of kohya or diffusers with the tool that made it"),
+    (r"\.oft_[rsS](?:\.|$)", "OFT as peft wrote it until 0.15, which is not supported", "Export it as LoRA"),
+    (r"\.oft_embedding_", "OFT of an embedding, which is not supported", "Train it without the embedding"),
+    (r"\.boft_", "BOFT as peft writes it, which is not supported", "Export it as LoRA"),
+    (r"\.vera_lambda_", "VeRA, which is not supported", "Export it as LoRA"),
+    (r"\.lora_embedding_", "LoRA of an embedding, which is not supported", "Train it without the embedding"),
+    (r"\.lokr_t1$", "LoKr with t1, which is not supported", "Export it as LoRA"),
+    (r"^(?:string_to_param|emb_params$|clip_[lg]$)", "a textual inversion, not an adapter",
+     "Use it as an embedding; LoRA, LoHa, LoKr, OFT, GLoRA, IA3 and differences are measured"),
+)  # fmt: skip
+"""Keys of files that are known and cannot be read: what they are, and what to do."""
+
+_BUNDLED: Final = "bundle_emb."
+"""Begins the keys of embeddings that OneTrainer and others put into an adapter's file; their name follows."""
+_XLABS: Final = tuple(f".processor.{name}_lora{number}" for name in ("qkv", "proj") for number in (1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """An adapter's keys, put in order.
+
+    Attributes:
+        modules: Alias of a module to its parts.
+        strays: Keys that belong to no module.
+        embeddings: Names of the textual inversions that are in the file, too.
+    """
+
+    modules: Mapping[str, Parts]
+    strays: tuple[str, ...]
+    embeddings: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1 << 15)  # the same few thousand keys occur in every file of a library
+def split_key(key: str) -> tuple[str, str] | None:
+    """Return a key's module alias and part, or None if it follows no known pattern."""
+    pieces = key.rsplit(".", 3)
+    for depth in (2, 1):
+        tail = ".".join(pieces[-depth:])
+        if len(pieces) > depth and tail != "weight" and (part := _PARTS.get(tail)):
+            return key[: -len(tail) - 1], part
+    if pieces[-1] != "weight" or len(pieces) == 1:
+        return None
+    return _split_chain(key, pieces) or (key[: -len(".weight")], "weight")
+
+
+def group_keys(keys: Iterable[str]) -> Grouped:
+    """Gather keys by module; a bare ``.weight`` counts only beside the ``.on_input`` of an IA3."""
+    modules: dict[str, dict[str, str]] = {}
+    strays: list[str] = []
+    embeddings: dict[str, None] = {}
+    for key in keys:
+        if key.startswith(_BUNDLED):
+            embeddings[key.removeprefix(_BUNDLED).partition(".")[0]] = None
+            continue
+        found = split_key(key)
+        if found is None or found[1] in modules.get(found[0], ()):
+            strays.append(key)
+        else:
+            modules.setdefault(found[0], {})[found[1]] = key
+    for alias, parts in list(modules.items()):
+        if "weight" in parts and "on_input" not in parts:
+            strays.append(parts.pop("weight"))
+        if not parts:
+            del modules[alias]
+    return Grouped(modules, tuple(strays), tuple(embeddings))
+
+
+def foreign(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Name the kind of file that keys belong to and say what to do, if it is known but cannot be read."""
+    for key in keys:
+        for mark, kind, remedy in _FOREIGN:
+            if re.search(mark, key):
+                return kind, remedy
+    return None
+
+
+def _split_chain(key: str, pieces: list[str]) -> tuple[str, str] | None:
+    """Split the longer endings: peft's with an adapter's name, and those of diffusers before peft."""
+    if len(pieces) == 4 and (part := _NAMED.get(pieces[-3])):
+        return pieces[0], part
+    if len(pieces) >= 3 and pieces[-2] in {"down", "up"}:
+        owner = key[: -len(f".{pieces[-2]}.weight")]
+        if owner.endswith(_XLABS):
+            return owner, pieces[-2]
+        for ending in ("_lora", ".lora", ".lora_linear_layer"):
+            if owner.endswith(ending):
+                return owner[: -len(ending)], pieces[-2]
+    return None

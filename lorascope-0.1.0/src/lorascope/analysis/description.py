@@ -1,0 +1,192 @@
+"""What adapters do, in words: the phrases of a vocabulary that stand out against chance.
+
+A vocabulary is a prompt set: its categories are facets such as medium or light, its groups hold near-synonyms.
+
+Cosines of phrases with Directions differ in level from adapter to adapter and from phrase to phrase, so both medians
+are taken out, and each phrase's spread. What is left is noise around zero, but for phrases that say what an adapter
+does: these lie above. The noise below zero mirrors the noise above, so each adapter's largest value after a change of
+sign tells how large the largest of so many phrases gets by chance. Adapters whose best phrase exceeds that are told
+from the others at a false discovery rate of 5% (Benjamini and Hochberg 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from lorascope.errors import LibraryError
+from lorascope.grid import PromptSet
+from lorascope.search import Searcher
+
+FALSE_DISCOVERIES = 0.05
+FEWEST = 40
+"""Adapters that a library has to hold: with fewer, chance cannot be told from a rate of 5%."""
+MOST_WORDS = 4
+_LARGEST_SAMPLE = 10_000
+"""Adapters from which medians, spreads and chance are estimated; of a larger library, evenly spaced ones."""
+_SYNONYMS = 0.5
+"""The cosine from which two phrases say the same."""
+_TELLING = 0.75
+"""A further phrase has to stand out by this share of what the first one does: the rest is mostly its echo."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A phrase that says what an adapter does, its facet, and how many spreads it stands above the usual.
+
+    The phrase is the first one of its group: whichever near-synonym stood out.
+    """
+
+    phrase: str
+    facet: str
+    standing: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an adapter does in words, the most telling first; none where nothing stands out against chance."""
+
+    key: str
+    name: str
+    words: tuple[Word, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(word.phrase for word in self.words)
+
+
+def describe(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Description]:
+    """Describe adapters in the words of their Protocol's vocabulary.
+
+    Args:
+        searcher: over the library; phrases that were encoded before are not encoded again.
+        keys: of the adapters to be described; all by default.
+
+    Returns:
+        A description of each adapter that has a signature under the Protocol, in the library's order.
+
+    Raises:
+        LibraryError: the library holds too few adapters to tell words from chance, or one that is named is unknown.
+        ModelError: the encoder is not on this disk.
+
+    >>> describe(searcher)[0].words  # doctest: +SKIP
+    (Word(phrase='pencil drawing', facet='medium', standing=9.5),)
+    """
+    matrix = searcher.matrix
+    acting = np.flatnonzero(matrix.strength > 0)
+    if len(acting) < FEWEST:
+        raise LibraryError(
+            f"{searcher.library.path} has {len(acting)} adapters that do anything: words can be told from chance with"
+            f" {FEWEST} or more. `lorascope search` works with any number"
+        )
+    vocabulary = PromptSet.load(searcher.stored.preset.vocabulary)
+    vectors = searcher.vectors(vocabulary.texts)
+    sample = acting[:: -(-len(acting) // _LARGEST_SAMPLE)]
+    scale = Scale.of(matrix.directions[sample], vectors)
+    names = _group_names(vocabulary)
+    rows = _rows(searcher, keys)
+    labels = searcher.library.adapters.labels(matrix.ids[rows].tolist())
+    described: list[Description] = []
+    for row in rows:
+        key, name, _ = labels[int(matrix.ids[row])]
+        does_something = matrix.consistency_interval[row, 0] > 0  # else its Direction may be any
+        telling = scale.telling(matrix.directions[[row]][0]) if does_something else []
+        words = tuple(Word(*names[place], standing) for place, standing in telling)
+        described.append(Description(key, name, words))
+    return described
+
+
+def _group_names(vocabulary: PromptSet) -> list[tuple[str, str]]:
+    """For each phrase, the first one of its group, and its facet."""
+    first: dict[tuple[str, str], str] = {}
+    return [
+        (first.setdefault((prompt.category, prompt.group), prompt.text), prompt.category)
+        for prompt in vocabulary.prompts
+    ]
+
+
+@final
+class Scale:
+    """How the phrases of a vocabulary usually score in a library, and how high chance reaches."""
+
+    def __init__(
+        self,
+        vectors: Float32[np.ndarray, "phrases d"],
+        medians: Float64[np.ndarray, " phrases"],
+        spreads: Float64[np.ndarray, " phrases"],
+        least: float,
+    ) -> None:
+        """Take the phrases' vectors, the medians and spreads of their scores, and the least standing above chance."""
+        self._vectors, self._medians, self._spreads, self.least = vectors, medians, spreads, least
+        self._alike = vectors @ vectors.T > _SYNONYMS
+
+    @classmethod
+    def of(cls, directions: Float32[np.ndarray, "n d"], vectors: Float32[np.ndarray, "phrases d"]) -> Scale:
+        """Estimate it from a library's Directions; both are rows of length 1."""
+        found = levels(directions, vectors, vectors)
+        medians, spreads = robust_spread(found)
+        standings = (found - medians) / spreads
+        return cls(vectors, medians, spreads, _least(standings.max(1), (-standings).max(1)))
+
+    def telling(self, direction: Float32[np.ndarray, " d"]) -> list[tuple[int, float]]:
+        """Places and standings of the phrases that tell what an adapter does, without near-synonyms of better ones."""
+        standings = (levels(direction[None], self._vectors, self._vectors)[0] - self._medians) / self._spreads
+        least = max(self.least, _TELLING * float(standings.max()))
+        chosen: list[int] = []
+        for place in np.argsort(-standings).tolist():
+            if standings[place] < least or len(chosen) == MOST_WORDS:
+                break
+            if not self._alike[place, chosen].any():
+                chosen.append(place)
+        return [(place, float(standings[place])) for place in chosen]
+
+
+def levels(
+    directions: Float32[np.ndarray, "n d"],
+    phrases: Float32[np.ndarray, "q d"],
+    vocabulary: Float32[np.ndarray, "phrases d"],
+) -> Float64[np.ndarray, "n q"]:
+    """Cosines with phrases as Fisher's z, in which equal steps mean equal differences.
+
+    Each adapter's median over the vocabulary is taken out. All vectors are of length 1.
+    """
+
+    def fisher(vectors: Float32[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+        return np.arctanh(np.clip(directions.astype(np.float64) @ vectors.T, -0.999999, 0.999999))
+
+    return fisher(phrases) - np.median(fisher(vocabulary), axis=1, keepdims=True)
+
+
+def robust_spread(
+    values: Float64[np.ndarray, "n q"],
+) -> tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]:
+    """The median of each column, and the median absolute deviation times 1.4826, a normal's standard deviation."""
+    medians = np.median(values, axis=0)
+    return medians, np.maximum(1.4826 * np.median(np.abs(values - medians), axis=0), 1e-6)
+
+
+def _least(best: Float64[np.ndarray, " n"], chance: Float64[np.ndarray, " n"]) -> float:
+    """The least of the best standings that Benjamini and Hochberg's rule accepts; infinite where it accepts none."""
+    count = len(best)
+    exceeding = count - np.searchsorted(np.sort(chance), best, side="left")
+    values = (1 + exceeding) / (1 + count)
+    order = np.argsort(values)
+    passing = np.flatnonzero(values[order] <= FALSE_DISCOVERIES * np.arange(1, count + 1) / count)
+    if not len(passing):
+        return float("inf")
+    return float(best[order[: passing[-1] + 1]].min()) * (1 - 1e-9)  # a row alone differs in its last digits
+
+
+def _rows(searcher: Searcher, keys: Iterable[str] | None) -> list[int]:
+    if keys is None:
+        return list(range(len(searcher.matrix)))
+    rows: list[int] = []
+    for key in keys:
+        row = searcher.row(key)
+        if row is None:
+            raise LibraryError(f"{key} has no signature under {searcher.stored.protocol}: index it first")
+        rows.append(row)
+    return rows

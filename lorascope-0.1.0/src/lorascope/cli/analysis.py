@@ -1,0 +1,158 @@
+"""describe, audit, duplicates, health: questions about a library, answered from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorascope.cli import options
+
+if TYPE_CHECKING:
+    from lorascope.library import Library
+    from lorascope.search import Searcher
+
+
+Adapters = Annotated[
+    list[str] | None, typer.Argument(help="Names, paths or starts of keys of adapters; all by default.")
+]
+
+
+def describe(
+    adapters: Adapters = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Say in words what adapters do: phrases that stand out against chance, or none."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import describe as answer
+    from lorascope.cli.output import print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        described = answer(searcher, _keys(opened, adapters))
+    if as_json:
+        print_json({"descriptions": [asdict(one) for one in described]})
+        return
+    rows = [(one.name, str(one) or "nothing stands out") for one in sorted(described, key=lambda one: one.name)]
+    print_table(("adapter", "does"), rows)
+
+
+def audit(
+    adapters: Adapters = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Compare what titles, tags and descriptions say with what adapters do; list those that say something else."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from lorascope.analysis import audit as answer
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        audits = answer(searcher, _keys(opened, adapters))
+    if as_json:
+        print_json({"audits": [asdict(one) for one in audits]})
+        return
+    found = [finding for one in audits for finding in one.findings]
+    rows = [(one.name, one.flag, f"{one.seen}. {one.remedy}") for one in sorted(found, key=lambda one: one.name)]
+    if rows:
+        print_table(("adapter", "flag", "what was seen, and what it does"), rows)
+    verdicts = Counter(one.verdict for one in audits)
+    line = f"of {counted(len(audits), 'adapter')}, {verdicts['fits']} are what they say"
+    line += f"; of {verdicts['cannot be told']} it cannot be told"
+    out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def _searcher(library: Library, protocol: str, download: bool) -> Generator[Searcher]:
+    """A searcher that shows how far it is with what it has to encode."""
+    from lorascope.cli.progress import CacheProgress
+    from lorascope.search import Searcher, load_query_encoder
+
+    with CacheProgress() as progress:
+        yield Searcher(
+            library,
+            protocol=protocol,
+            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
+            note=progress.note,
+        )
+
+
+def _keys(library: Library, names: list[str] | None) -> list[str] | None:
+    return [library.adapters.find(name).key for name in names] if names else None
+
+
+def duplicates(
+    folder: Annotated[Path | None, typer.Argument(help="Only adapters in this folder; all by default.")] = None,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find copies: the same file, the same change of the base model, or the same behaviour; nothing is deleted."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import duplicates as answer
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        found = answer(opened, protocol, folder)
+        keys = {key for pair in found.undecided for key in (pair.one, pair.two)}
+        names = {key: one.name for key, one in opened.adapters.get(keys).items()}
+    if as_json:
+        print_json(asdict(found))
+        return
+    rows: list[tuple[int, str, str, str]] = []
+    for number, group in enumerate(found.groups, 1):
+        rows.append((number, "keep", group.name, group.path))
+        rows += [(number, "copy", copy.name, f"{copy.seen}; {copy.path}") for copy in group.copies]
+    if rows:
+        print_table(("group", "", "adapter", "what is the same, and where it is"), rows)
+    else:
+        out.print("no copies found")
+    for pair in found.undecided:
+        seen = f"{names[pair.one]} and {names[pair.two]} may do the same: {counted(pair.cells, 'image')} cannot tell"
+        out.print(seen, style="dim", soft_wrap=True, markup=False, highlight=False)
+    if found.unbacked:
+        line = f"not compared, because there is no evidence of them here: {counted(len(found.unbacked), 'adapter')}"
+        out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+def health(
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find adapters that need a look: without effect, too strong, erratic, unseen, gone; say what to do."""
+    from dataclasses import asdict
+
+    from lorascope.analysis import health as answer
+    from lorascope.cli.hints import command
+    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        found = answer(opened, protocol)
+        refused = len(opened.refusals.all())
+    if as_json:
+        print_json({"findings": [asdict(one) for one in found], "refused": refused})
+        return
+    if found:
+        rows = [(one.name, one.flag, f"{one.seen}. {one.remedy}") for one in found]
+        print_table(("adapter", "flag", "what was seen, and what to do"), rows)
+    else:
+        out.print("nothing to look at")
+    if refused:
+        reasons = command("list", "--refused", library=opened.path)
+        out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,164 @@
+"""evaluate, calibrate, experiment, study: does the search find what was asked for?"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorascope.cli import options
+
+if TYPE_CHECKING:
+    from lorascope.evaluation import Findings, Laboratory
+
+Queries = Annotated[
+    str, typer.Argument(help="A .jsonl, .json or .csv file of queries; or miniature or sdxl, which ship.")
+]
+Split = Annotated[str, typer.Option(help="Only the queries of this part, such as dev or test.")]
+TextModels = Annotated[
+    list[str] | None,
+    typer.Option("--text", help="A dense text model to compare with, such as qwen3-0.6b. May be given several times."),
+]
+TextPresets = Annotated[Path | None, typer.Option(help="A TOML file of text models of your own.")]
+Report = Annotated[Path | None, typer.Option(help="Write tables and charts to this HTML file.")]
+
+
+def evaluate(
+    queries: Queries,
+    split: Split = "",
+    text: TextModels = None,
+    text_presets: TextPresets = None,
+    rankings: Annotated[
+        Path | None,
+        typer.Option(help="Write the first 20 adapters of every ranking to this file: JSON lines, or TREC's if .run."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="What another system found, in TREC's format. May be repeated.")
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A judge of images: siglip2, qwen2.5-vl, imagereward, hpsv2, clipscore, world. May be repeated."
+        ),
+    ] = None,
+    judge_presets: Annotated[Path | None, typer.Option(help="A TOML file of judges of your own.")] = None,
+    judge_seeds: Annotated[int, typer.Option(min=1, help="Images to judge for each held-out prompt.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and take, and do no more.")] = False,
+    report: Report = None,
+    device: options.Device = "",
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Compare this search with text search over names and descriptions, by queries whose answers you know."""
+    from lorascope.cli.findings import print_cost, print_plan
+    from lorascope.evaluation import load_queries
+
+    asked = load_queries(queries, split=split)
+    models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
+    with _opened(library, protocol, download=download, **models) as lab:
+        if dry_run:
+            print_plan(lab.plan(asked, judged=bool(judge), seeds=judge_seeds), as_json)
+            return
+        evaluation = lab.evaluate(asked, run or ())
+        if rankings is not None:
+            evaluation.write_rankings(rankings)
+        verdicts = None
+        if judge:
+            _check_judges(judge, judge_presets, download=download)
+            print_cost(lab.render_cost(evaluation, judge_seeds))
+            verdicts = lab.judge(evaluation, judge, presets=judge_presets, seeds=judge_seeds)
+        _present(lab.findings(evaluation, verdicts), lab, report, as_json)
+
+
+def calibrate(
+    queries: Annotated[str, typer.Argument(help="Queries with known answers; without any, quantiles only.")] = "",
+    split: Split = "",
+    report: Report = None,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Suggest thresholds for a library: by quantile as the paper's, and by what queries with known answers gain."""
+    from lorascope.evaluation import load_queries
+
+    asked = load_queries(queries, split=split) if queries else []
+    with _opened(library, protocol, download=download) as lab:
+        _present(lab.calibrate(asked), lab, report, as_json)
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="ablations, metadata, sight or names.")],
+    queries: Annotated[str, typer.Argument(help="Queries with known answers; sight and names need none.")] = "",
+    split: Split = "",
+    text: TextModels = None,
+    text_presets: TextPresets = None,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="For metadata: a TOML file with a perfect and a foreign text for each adapter.")
+    ] = None,
+    report: Report = None,
+    device: options.Device = "",
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Ask which part earns the result, when descriptions stop being enough, what the encoder misses, what names say."""
+    from lorascope.evaluation import load_queries
+    from lorascope.evaluation.laboratory import check_experiment
+
+    check_experiment(name, given=bool(queries))
+    asked = load_queries(queries, split=split) if queries else []
+    models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
+    with _opened(library, protocol, download=download, **models) as lab:
+        _present(lab.experiment(name, asked, descriptions=descriptions), lab, report, as_json)
+
+
+def study(
+    rankings: Annotated[Path, typer.Argument(help="What retrievers found, as `evaluate --rankings` writes it.")],
+    pairs: Annotated[Path, typer.Argument(help="Where to write the pairs.")],
+    against: Annotated[str, typer.Option(help="The retriever to compare with, such as minilm.")],
+    ours: Annotated[str, typer.Option(help="The other side.")] = "behaviour",
+) -> None:
+    """Draw up a blind study: for each query, the first three adapters that two retrievers find."""
+    from lorascope.cli.output import out
+    from lorascope.evaluation.pairs import draw_up
+
+    found = draw_up(rankings, ours, against)
+    found.write(pairs)
+    out.print(f"{len(found.pairs)} queries are answered differently. Ask people with:")
+    out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _opened(library: Path | None, protocol: str, **how: Any) -> Generator[Laboratory]:
+    """A laboratory whose progress is shown."""
+    from lorascope.cli.progress import step_progress
+    from lorascope.evaluation import Laboratory
+
+    with step_progress() as note, Laboratory(library, protocol, note=note, **how) as lab:
+        yield lab
+
+
+def _check_judges(names: Sequence[str], presets: Path | None, *, download: bool) -> None:
+    from lorascope.evaluation.judges import find_judge
+
+    for name in names:  # before hours of images
+        find_judge(name, presets=presets, download=download)
+
+
+def _present(findings: Findings, lab: Laboratory, report: Path | None, as_json: bool) -> None:
+    """Write the page, if asked, and print the tables."""
+    from lorascope.cli.findings import print_findings
+    from lorascope.report.lab import write_findings
+
+    command = shlex.join(["lorascope", *sys.argv[1:]])
+    origin = f"{command}; {lab.searcher.stored.protocol}, {len(lab.corpus)} adapters"
+    print_findings(findings, write_findings(report, findings, origin) if report is not None else None, as_json)

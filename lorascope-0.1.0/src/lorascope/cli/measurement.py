@@ -1,0 +1,118 @@
+"""inspect and index: from files to signatures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lorascope.cli import options
+
+
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(help="Adapter files, or folders of them.")],
+    digest: Annotated[
+        bool, typer.Option("--sha256", help="Compute each file's SHA-256 too, which reads the whole file.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what adapter files are, from their headers: format, base family, ranks, trigger words, and all-zero files.
+
+    Of a single file, all that is known is shown, with what its sidecars claim.
+
+    Exits with 1 if a file cannot be read as an adapter.
+    """
+    from lorascope.adapters import all_zero, read_adapter, scan, sha256
+    from lorascope.cli.checks import check_paths
+    from lorascope.cli.inspection import print_file, print_inspected
+    from lorascope.cli.output import print_json
+    from lorascope.cli.refusals import print_refusals
+    from lorascope.errors import AdapterError
+    from lorascope.library import Refusal
+    from lorascope.library.facts import AdapterFacts
+    from lorascope.library.refusals import refusal
+
+    check_paths(paths)
+    rows: list[dict[str, Any]] = []
+    refused: list[Refusal] = []
+
+    for path in scan(paths, lambda error: refused.append(refusal(error))):
+        try:
+            adapter = read_adapter(path)
+            row = {
+                "path": str(path),
+                "family": adapter.family,
+                **AdapterFacts.of(adapter).to_dict(),
+                "all_zero": all_zero(path),
+            }
+            rows.append(row | ({"sha256": sha256(path)} if digest else {}))
+        except AdapterError as error:
+            refused.append(refusal(error))
+    if as_json:
+        print_json({"adapters": rows, "refused": [vars(one) for one in refused]})
+    else:
+        if rows and paths == [Path(rows[0]["path"])]:
+            print_file(rows[0])
+        elif rows or not refused:
+            print_inspected(rows)
+        print_refusals(refused)
+    if refused:
+        raise typer.Exit(1)
+
+
+def index(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of adapters, or single files. Default: those that `setup` found."),
+    ] = None,
+    precision: options.PrecisionName = "standard",
+    preset: options.PresetName = "",
+    base: options.Base = "",
+    vae: options.Vae = "",
+    encoder: options.Encoders = None,
+    prompts: options.Prompts = "",
+    triggers: options.Triggers = "",
+    scale: options.Scale = None,
+    max_strength: options.ScreenStrength = None,
+    min_consistency: options.ScreenConsistency = None,
+    device: options.Device = "",
+    batch: options.Batch = 0,
+    compiled: options.Compile = False,
+    until: options.Until = None,
+    partial: options.Partial = False,
+    dry_run: options.DryRun = False,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure every adapter in some folders. Stop it whenever you like: the same command resumes where it was.
+
+    Without --preset and --base, what `lorascope setup` has written says which preset measures which adapters; without
+    that, it is sdxl-paper.
+
+    Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
+    """
+    from lorascope.cli.checks import check_library, check_models, check_paths
+    from lorascope.cli.plans import plans
+    from lorascope.protocol import Precision
+
+    # everything that can be wrong in the command is checked before models load and before a library is made
+    check_paths(paths or ())
+    changes = {
+        "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
+        "strength_max": max_strength, "consistency_min": min_consistency,
+    }  # fmt: skip
+    Precision.named(precision)
+    planned = plans(paths or (), preset, base, changes)
+    check_library(library)
+    for plan in planned.each:
+        check_models(plan.preset, download=download)
+
+    from lorascope.cli.runs import dry_run as show_costs
+    from lorascope.cli.runs import measure, print_plans
+
+    how = {"device": device, "batch": batch, "compiled": compiled, "download": download}
+    print_plans(planned)
+    if dry_run:
+        show_costs(planned, library, how, precision=precision, as_json=as_json)
+    elif not measure(planned, library, how, precision=precision, partial=partial, until=until, as_json=as_json):
+        raise typer.Exit(1)

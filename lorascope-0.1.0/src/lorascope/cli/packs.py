@@ -1,0 +1,117 @@
+"""share and pull: signatures to others and from others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorascope.cli import options
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADAPTER", help="Only this adapter, by name, path or start of the key. Repeat it for several."
+    ),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="WHAT",
+        help="Also share this: previews, words, baseline, names or prompts. Repeat it for several.",
+    ),
+]
+Join = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PACK",
+        help="Write a directory of packs instead: this pack, by the address that others will find it at. Repeat it.",
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow http, which anyone on the network can read and change.")
+]
+
+
+def share(
+    library: Annotated[
+        Path | None, typer.Argument(help="The library; the default one if none is given.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the pack; with --join, the directory's .parquet file.")] = Path(
+        "pack"
+    ),
+    only: Only = None,
+    contents: With = None,
+    protocol: options.ProtocolName = "",
+    title: Annotated[str, typer.Option(help="What the pack is called. Default: the Protocol's name.")] = "",
+    key: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this secret key of minisign.")
+    ] = None,
+    join: Join = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    insecure: Insecure = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write a pack: signatures that others can pull by the SHA-256 of their own files. Says first what it will hold.
+
+    Folders, names of files, descriptions and your own prompts are left out unless you ask for them.
+    """
+    from lorascope.cli.output import counted
+    from lorascope.cli.sharing import confirm, join_packs, tell, words_of
+    from lorascope.library import Library
+    from lorascope.packs import draft
+
+    if join:
+        packs, adapters = join_packs(join, out, insecure=insecure)
+        sentence = f"{counted(adapters, 'adapter')} of {counted(packs, 'pack')} are listed in {out}"
+        tell(as_json, sentence, packs=packs, adapters=adapters, path=str(out))
+        return
+    wanted = set(contents or ())
+    with Library(library) as opened:
+        words = words_of(opened, protocol) if "words" in wanted else {}
+        chosen = draft(
+            opened, protocol=protocol, only=only or (), contents=wanted - {"words"}, title=title, words=words
+        )
+        if not as_json:
+            confirm(chosen.summary(), out, yes=yes)
+        written = chosen.write(out, key)
+    size = sum(one.size for one in written.files)
+    sentence = f"{counted(written.adapters, 'adapter')}, {size / 1e6:.1f} MB, written to {out}"
+    tell(as_json, sentence, adapters=written.adapters, bytes=size, path=str(out), holds=chosen.summary())
+
+
+def pull(
+    source: Annotated[
+        str, typer.Argument(metavar="PACK", help="A pack, or a directory of packs (.parquet): a path or an address.")
+    ],
+    folder: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of your adapters. Default: those that `setup` found.", show_default=False),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also take over adapters that are not on this disk.")
+    ] = False,
+    signed_by: Annotated[
+        str, typer.Option(metavar="KEY", help="Refuse what is not signed by this public key of minisign, or .pub file.")
+    ] = "",
+    library: options.LibraryPath = None,
+    insecure: Insecure = False,
+    as_json: options.Json = False,
+) -> None:
+    """Take over signatures that others measured, for the files that you have, so that they need no measuring.
+
+    Files are recognised by their SHA-256. What was measured here is never replaced. Exits with 1 if a signature in the
+    pack contradicts one that is kept here; neither is preferred, and both are named.
+    """
+    from lorascope.cli.checks import check_paths
+    from lorascope.cli.plans import configured_folders
+    from lorascope.cli.sharing import pull_all, report
+    from lorascope.library import Library
+
+    check_paths(folder or ())
+    folders = list(folder) if folder else configured_folders()[0]
+    with Library(library, create=True) as opened:
+        taken = pull_all(source, opened, folders, everything=everything, signed_by=signed_by, insecure=insecure)
+        report(taken, opened, as_json=as_json)
+    if any(one.disagreements for one in taken):
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""What a run measures with which preset: as the command says, or else as the config file does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorascope.adapters import read_adapter, scan
+from lorascope.cli.checks import chosen_preset
+from lorascope.errors import AdapterError, UsageError, WrongBase, printable
+from lorascope.families import title_of
+from lorascope.installations import Assignment, UserConfig, kind_of, reason_against
+from lorascope.library import Refusal
+from lorascope.library.refusals import left_out, refusal
+from lorascope.models import config_file
+from lorascope.protocol import Preset
+
+DEFAULT = "sdxl-paper"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A preset, and the files and folders that it measures."""
+
+    preset: Preset
+    paths: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What a run does, one preset after the other.
+
+    Attributes:
+        each: The presets with their files.
+        refused: Files that no preset is for.
+        notes: Lines for folders that are not there.
+    """
+
+    each: Sequence[Plan]
+    refused: Sequence[Refusal] = ()
+    notes: Sequence[str] = ()
+
+
+def configured_folders() -> tuple[list[Path], list[str]]:
+    """The folders of the config file that are there, and a line for each of the others."""
+    config = UserConfig.load(config_file())
+    there: list[Path] = []
+    notes: list[str] = []
+    for folder in config.folders if config else ():
+        if folder.is_dir():
+            there.append(folder)
+        else:
+            notes.append(f"{printable(str(folder))}, which {config_file()} names, is not there: left out")
+    return there, notes
+
+
+def plans(paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, Any]) -> Plans:
+    """Choose presets for files: the one that is named, or by the config file for each kind of adapter.
+
+    Args:
+        paths: Files and folders; none for the folders of the config file.
+        preset: A shipped name or a file; "" if the command names none.
+        base: A base model; "" if the command names none.
+        changes: Other fields of the preset, as for `chosen_preset`.
+
+    Raises:
+        UsageError: No path is given, and no config file names one that is there.
+        ConfigError: The config file cannot be read.
+        ProtocolError: There is no such preset, or a value is out of range.
+    """
+    config = UserConfig.load(config_file()) or UserConfig()
+    notes: list[str] = []
+    if not paths:
+        paths, notes = configured_folders()
+        if not paths:
+            raise UsageError("no folder is named: give one, or run `lorascope setup` once, which looks for yours")
+    if preset or base or not config.assignments:
+        base = base or next((one.base for one in config.assignments if one.preset == preset), "")
+        return Plans([Plan(chosen_preset(preset or DEFAULT, base=base, **changes), paths)], notes=notes)
+    chosen = {one: chosen_preset(one.preset, base=one.base, **changes) for one in config.assignments}
+    sorted_files, refused = _sorted(paths, config.assignments)
+    return Plans([Plan(chosen[one], files) for one, files in sorted_files.items() if files], refused, notes)
+
+
+def _sorted(
+    paths: Iterable[Path], assignments: Sequence[Assignment]
+) -> tuple[dict[Assignment, list[Path]], list[Refusal]]:
+    """Each file goes to the assignment of its kind; what cannot be read goes to the first, which says why."""
+    by_kind = {kind: one for one in reversed(assignments) for kind in one.adapters}
+    found: dict[Assignment, list[Path]] = {one: [] for one in assignments}
+    refused: list[Refusal] = []
+    for path in scan(paths, lambda error: refused.append(refusal(error))):
+        try:
+            kind = kind_of(read_adapter(path))
+        except AdapterError:
+            found[assignments[0]].append(path)
+            continue
+        if kind in by_kind:
+            found[by_kind[kind]].append(path)
+        else:
+            refused.append(_unassigned(path, kind))
+    return found, refused
+
+
+def _unassigned(path: Path, kind: str) -> Refusal:
+    name, _, lineage = kind.partition("/")
+    reason = f"made for {title_of(name)}{f' ({lineage})' if lineage else ''}: {reason_against(kind)}"
+    return left_out(path, WrongBase.code, reason, f"Or add {kind!r} to a [[measure]] table of {config_file()}")

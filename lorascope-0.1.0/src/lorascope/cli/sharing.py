@@ -1,0 +1,130 @@
+"""The steps of share and pull, and what they print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typer
+
+from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
+from lorascope.errors import LibraryError, UsageError
+from lorascope.library import Library, published
+from lorascope.miniature import pack_path
+from lorascope.miniature.demo import lay_out
+from lorascope.packs import Intake, open_pack, pull
+from lorascope.packs.directory import LARGEST, NAME, Directory, Entry, Listing, write_directory
+from lorascope.packs.intake import Files, files_here, take
+from lorascope.packs.places import SCHEMES, place_of_pack
+
+
+def confirm(summary: Sequence[str], target: Path, *, yes: bool) -> None:
+    """Say what a pack will hold, and ask."""
+    for line in summary:
+        out.print(harmless(line), soft_wrap=True, highlight=False, markup=False)
+    if not yes:
+        typer.confirm(f"Write it to {target}?", abort=True)
+
+
+def words_of(library: Library, protocol: str) -> dict[str, str]:
+    """What each adapter does in words, where anything stands out."""
+    from lorascope.analysis import describe
+    from lorascope.search import Searcher
+
+    return {one.key: str(one) for one in describe(Searcher(library, protocol=protocol)) if one.words}
+
+
+def join_packs(addresses: Iterable[str], target: Path, *, insecure: bool) -> tuple[int, int]:
+    """Write a directory of several packs; returns how many packs and how many files are in it."""
+    listings: list[Listing] = []
+    entries: list[Entry] = []
+    for number, address in enumerate(addresses):
+        with open_pack(address, insecure=insecure) as pack:
+            listings.append(Listing(address, pack.digest))
+            entries += [Entry(one.prefix, number, one.group) for one in pack.directory().entries()]
+    write_directory(target, listings, entries)
+    return len(listings), len(entries)
+
+
+def pull_all(
+    source: str, library: Library, folders: Sequence[Path], *, everything: bool, signed_by: str, insecure: bool
+) -> list[Intake]:
+    """Take over what a pack, or each pack of a directory, holds of the files that are here."""
+    remote = source.startswith(SCHEMES)
+    if not remote and not Path(source).exists():
+        raise UsageError(f"{source} does not exist: give the folder or the https address of a pack")
+    if not folders and not everything and not library.adapters.stamps():
+        raise UsageError("no folder is named: give those of your adapters, run `lorascope setup` once, or use --all")
+    with err.status("reading your files") as status:
+        files = files_here(folders, library, lambda count: status.update(f"reading your files: {count}"))
+    if not source.endswith(".parquet"):
+        with open_pack(source, insecure=insecure, signed_by=signed_by) as pack:
+            return [pull(pack, library, files, everything=everything)]
+    if everything:
+        if signed_by:
+            raise UsageError(f"{source} is a single file, which is not signed: pull it without --signed-by")
+        with published(source, insecure=insecure) as theirs:
+            count = theirs.into(library)
+        return [Intake(source, read=count, elsewhere=count)]
+    return _from_directory(source, library, files, signed_by=signed_by, insecure=insecure)
+
+
+def _from_directory(source: str, library: Library, files: Files, *, signed_by: str, insecure: bool) -> list[Intake]:
+    taken: list[Intake] = []
+    with ExitStack() as opening:
+        folder = Path(opening.enter_context(TemporaryDirectory()))
+        base, _, name = source.rpartition("/")
+        place_of_pack(base or ".", insecure=insecure).copy(name, folder / NAME, LARGEST)
+        listed = Directory(folder / NAME, source, folder)
+        for number, groups in listed.look_up(files).items():
+            listing = listed.listings[number]
+            pack = opening.enter_context(open_pack(listing.address, insecure=insecure, signed_by=signed_by))
+            if pack.digest != listing.manifest:
+                raise LibraryError(f"{listing.address} is another pack than {source} lists: ask for a new directory")
+            taken.append(take(pack, library, files, groups=groups))
+    return taken
+
+
+def unpack_world(folder: Path, *, as_json: bool) -> Path:
+    """Copy the shipped adapters into a folder, and take over what is known of them; returns the library."""
+    loras = lay_out(folder)
+    with Library(folder / "library.db", create=True) as library, open_pack(str(pack_path())) as pack:
+        report([pull(pack, library, files_here([loras], library))], library, as_json=as_json)
+        return library.path
+
+
+def report(taken: Sequence[Intake], library: Library, *, as_json: bool) -> None:
+    """Print what was taken over, and every contradiction."""
+    if as_json:
+        print_json({"library": str(library.path), "packs": [asdict(one) for one in taken]})
+        return
+    for one in taken:
+        parts = [f"{counted(one.here, 'signature')} for files that are here"]
+        parts += [f"{one.elsewhere} for files that are not"] if one.elsewhere else []
+        parts += [f"{one.same} known already, and confirmed"] if one.same else []
+        parts += [f"{one.reworded} left out (measured with other trigger words here)"] if one.reworded else []
+        _say(f"{one.source}: {', '.join(parts)}. Library: {library.path}")
+    if not taken:
+        _say("None of your files is in these packs.")
+    contradictions = [found for one in taken for found in one.disagreements]
+    if contradictions:
+        rows = [(one.name, "; ".join(one.figures), one.ours, one.theirs) for one in contradictions]
+        print_table(("adapter", "differs in", "kept", "not taken over"), rows)
+        _say(
+            "What is kept was not replaced. `lorascope index` of these files settles it: what is measured here counts."
+        )
+
+
+def tell(as_json: bool, sentence: str, **fields: object) -> None:
+    """Print a result."""
+    if as_json:
+        print_json(fields)
+    else:
+        _say(sentence)
+
+
+def _say(sentence: str) -> None:
+    out.print(harmless(sentence), soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,180 @@
+"""weight: what an adapter does at which weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorascope.cli import options
+
+if TYPE_CHECKING:  # loads torch
+    from lorascope.analysis import Advice, Curve
+    from lorascope.analysis.scales import CurveCost, MeasuredCurve
+    from lorascope.library import Library, StoredAdapter, StoredProtocol
+
+
+def weight(
+    adapters: Annotated[
+        list[str] | None, typer.Argument(help="Names, paths or starts of keys of adapters in the library.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every adapter of the library.")] = False,
+    device: options.Device = "",
+    batch: options.Batch = 0,
+    dry_run: options.DryRun = False,
+    download: options.Download = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write curves, and one prompt over the weights, to this HTML file.")
+    ] = None,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find the weight at which an adapter shows its effect and keeps the scene. Stop it whenever you like.
+
+    A few images are made at some weights, once: what was measured is kept and shown the next time.
+    """
+    from lorascope.analysis import known_curves
+    from lorascope.errors import UsageError
+    from lorascope.library import Library
+
+    if bool(adapters) == every:
+        raise UsageError("name some adapters, or give --all for every adapter of the library")
+    with Library(library) as opened:
+        stored = opened.protocols.find(protocol)
+        digest = stored.protocol.digest
+        measured = set(opened.signatures.strengths(digest))
+        chosen = _chosen(opened, adapters, stored, measured)
+        known = known_curves(opened, digest, [one.key for one in chosen])
+        missing = [one for one in chosen if one.key not in known]
+        if missing and not _measure(opened, stored, missing, {"device": device, "batch": batch}, dry_run, download):
+            return
+        if dry_run:
+            typer.echo("Every curve is known: nothing would be measured.")
+            return
+        _show(opened, stored, chosen, sheet, as_json)
+
+
+def _chosen(
+    library: Library, names: Sequence[str] | None, stored: StoredProtocol, measured: set[str]
+) -> list[StoredAdapter]:
+    """The adapters that are named, or all that were measured under a Protocol.
+
+    Raises:
+        LibraryError: there is none of a name, or it was not measured.
+    """
+    from lorascope.errors import LibraryError
+
+    chosen = [library.adapters.find(name) for name in names] if names else list(library.adapters.get(measured).values())
+    for one in chosen:
+        if one.key not in measured:
+            raise LibraryError(
+                f"{one.name} was not measured under {stored.protocol}: run `lorascope index` on it first"
+            )
+    return chosen
+
+
+def _measure(
+    library: Library,
+    stored: StoredProtocol,
+    adapters: Sequence[StoredAdapter],
+    how: dict[str, Any],
+    dry_run: bool,
+    download: bool,
+) -> bool:
+    """Measure the Curves that are missing; with ``dry_run`` only say what it takes, and return False."""
+    from lorascope.analysis.cells import PromptTexts, known_grid
+    from lorascope.analysis.scales import CurveMeasurement
+    from lorascope.cli.output import counted, err, harmless
+    from lorascope.cli.progress import step_progress
+    from lorascope.cli.runs import loaded
+    from lorascope.encoders.load import load_text_encoder
+
+    texts = PromptTexts(load_text_encoder(stored.protocol.encoder, download=download), known_grid(stored))
+    measurement = CurveMeasurement(loaded(stored.preset, download=download, **how), library, stored, texts)
+    cost = measurement.cost(adapters)
+    _print_cost(cost)
+    if dry_run:
+        return False
+    problems: list[MeasuredCurve] = []
+    with step_progress() as note:
+        images = 0
+
+        def done(adapter: StoredAdapter, count: int) -> None:
+            nonlocal images
+            images += count
+            note(adapter.name, images, max(cost.images, images))
+
+        problems = [one for one in measurement.measure(adapters, done) if one.curve is None]
+    for one in problems:
+        line = harmless(f"{one.adapter.name}: {one.problem}")
+        err.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
+    if problems:
+        err.print(f"{counted(len(problems), 'adapter')} not measured", highlight=False)
+    return True
+
+
+def _print_cost(cost: CurveCost) -> None:
+    from lorascope.cli.output import counted, err
+    from lorascope.report.words import duration
+
+    line = f"{counted(cost.adapters, 'curve')} to measure: about {cost.images} images, {duration(cost.seconds)}"
+    err.print(line, highlight=False)
+
+
+def _show(
+    library: Library, stored: StoredProtocol, adapters: Sequence[StoredAdapter], sheet: Path | None, as_json: bool
+) -> None:
+    """Print the advice for each adapter, and for a single one its Curve."""
+    from lorascope.analysis import advise, known_curves
+    from lorascope.cli.output import out, print_json, print_table
+    from lorascope.report.plain import plain_weight
+
+    curves = known_curves(library, stored.protocol.digest, [one.key for one in adapters])
+    known = [(one, curves[one.key], advise(curves[one.key])) for one in adapters if one.key in curves]
+    path = None
+    if sheet is not None:
+        from lorascope.report.curve import write_curves
+
+        path = write_curves(sheet, library, stored.protocol, known)
+    if as_json:
+        rows = [{"key": one.key, "name": one.name, **plain_weight(curve)} for one, curve, _ in known]
+        print_json({"weights": rows})
+        return
+    if len(known) == 1:
+        print_curve(known[0][1])
+    print_table(
+        ("adapter", "weight", "range", "author says", "why"),
+        [
+            (one.name, _scale(advice.weight), advice.range, _scale(one.claimed("weight")), advice.reason)
+            for one, _, advice in known
+        ],
+    )
+    if path is not None:
+        out.print(f"Curves: {path.as_uri()}", soft_wrap=True)
+
+
+def print_curve(curve: Curve) -> None:
+    """One row for each weight."""
+    from lorascope.cli.output import print_table, ranged
+
+    names = ("strength", "consistency", "cosine", "effect", "kept")
+    rows: list[tuple[str, ...]] = []
+    for point in curve.points:
+        figures = [getattr(point, name) for name in names]
+        rows.append((f"{point.scale:g}", *("–" if one is None else ranged(one.value, one, 2) for one in figures)))
+    print_table(("weight", "Strength", "Consistency", "cosine with 1.0", "effect", "prompt kept"), rows)
+
+
+def print_advice(advice: Advice) -> None:
+    """The advised weight and its reason, in one line."""
+    from lorascope.cli.output import out
+
+    weight = "no weight advised" if advice.weight is None else f"weight {advice.weight:g} ({advice.range})"
+    out.print(f"{weight}: {advice.reason}", soft_wrap=True, highlight=False)
+
+
+def _scale(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"

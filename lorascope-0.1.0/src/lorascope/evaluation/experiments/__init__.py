@@ -1,0 +1,1 @@
+"""Experiments: each takes a library and queries, and returns its Findings."""

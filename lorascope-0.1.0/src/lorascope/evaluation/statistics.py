@@ -1,0 +1,152 @@
+"""How sure a figure is: bootstrap intervals, and paired comparisons that allow for their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+
+FEWEST = 20
+"""With fewer clusters no interval is given.
+
+In simulations of figures from 0 to 1 with a ceiling or a floor, in clusters of 1 to 8 queries, the 95% percentile
+bootstrap held the mean in 73% (3 clusters), 79 to 83% (5), 87 to 89% (9), 91 to 92% (20), 93 to 94% (61) of cases. A t
+interval with the jackknife's standard error held it in 89 to 92% for 3 to 9 clusters, and either in about half of the
+cases where nearly all clusters have the same figure. No interval from so few clusters can be relied on.
+"""
+DRAWS = 10_000
+_SEED = 20251209
+_POWER = 0.8
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries, and a 95% interval for it; its limits are NaN where there are too few clusters for one."""
+
+    value: float
+    lower: float
+    upper: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there are limits."""
+        return not math.isnan(self.lower)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference of two retrievers over the same queries.
+
+    Attributes:
+        first: what is compared.
+        second: what it is compared with.
+        difference: mean of first minus second, with its interval.
+        p: the chance of a difference as large if the two were interchangeable, allowing for all comparisons made
+            beside this one.
+        detectable: the smallest true difference that would be found (p below .05, this comparison alone) with
+            probability .8.
+    """
+
+    first: str
+    second: str
+    difference: Interval
+    p: float
+    detectable: float
+
+
+@final
+class Clusters:
+    """Queries that ask for the same thing, and are drawn together: they are no independent witnesses."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Bind the cluster of each query."""
+        names = list(dict.fromkeys(labels))
+        self._rows = np.array([names.index(label) for label in labels])
+        self.count = len(names)
+        self._sizes = np.bincount(self._rows, minlength=self.count).astype(float)
+
+    def _sums(self, values: Float[np.ndarray, "queries figures"]) -> Float[np.ndarray, "clusters figures"]:
+        sums = np.zeros((self.count, values.shape[1]))
+        np.add.at(sums, self._rows, values)
+        return sums
+
+    def intervals(self, values: Float[np.ndarray, "queries figures"]) -> list[Interval]:
+        """The mean of each column, with a percentile bootstrap over clusters (Efron 1979), 95%.
+
+        With fewer than :data:`FEWEST` clusters there are means only.
+        """
+        if self.count < FEWEST:
+            return [Interval(float(mean), math.nan, math.nan) for mean in values.mean(0)]
+        lower, upper = np.quantile(self.samples(values), (0.025, 0.975), axis=0)
+        return [Interval(*map(float, row)) for row in zip(values.mean(0), lower, upper, strict=True)]
+
+    def samples(self, values: Float[np.ndarray, "queries figures"]) -> Float[np.ndarray, "draws figures"]:
+        """The means of each column in bootstrap samples of the clusters, the same samples for every column."""
+        weights = _resampled(self.count)
+        return (weights @ self._sums(values)) / (weights @ self._sizes)[:, None]
+
+    def interval(self, values: Float[np.ndarray, " queries"]) -> Interval:
+        """The mean of one figure, with its interval."""
+        return self.intervals(values[:, None])[0]
+
+    def chances(self, differences: Float[np.ndarray, "queries pairs"]) -> Float[np.ndarray, " pairs"]:
+        """The p of each column of paired differences, adjusted for all of them together.
+
+        A randomisation test: under the null, the sign of every cluster's difference is a coin's. One coin serves all
+        columns, and each column's |t| is held against the largest of all (max-T, Westfall and Young 1993), which keeps
+        the chance of any false alarm at p, whatever their correlation.
+        """
+        sums = self._sums(differences)
+        scale = np.sqrt((sums**2).sum(0))
+        scale[scale == 0] = np.inf
+        observed = np.abs(sums.sum(0)) / scale
+        coins = np.random.default_rng(_SEED).integers(0, 2, (DRAWS, self.count)) * 2.0 - 1.0
+        largest = (np.abs(coins @ sums) / scale).max(1)
+        return (1 + (largest[:, None] >= observed - 1e-12).sum(0)) / (DRAWS + 1)
+
+    def detectable(self, differences: Float[np.ndarray, " queries"]) -> float:
+        """The smallest true mean difference that a two-sided test at .05 finds with probability .8.
+
+        (z_.975 + z_.8) standard errors of the mean of clustered differences.
+        """
+        if self.count < 2:
+            return math.inf
+        residuals = self._sums((differences - differences.mean())[:, None])[:, 0]
+        error = math.sqrt(self.count / (self.count - 1) * float((residuals**2).sum())) / len(differences)
+        normal = NormalDist()
+        return (normal.inv_cdf(1 - _ALPHA / 2) + normal.inv_cdf(_POWER)) * error
+
+
+@lru_cache(maxsize=8)
+def _resampled(count: int) -> Float[np.ndarray, "draws clusters"]:
+    """How often each of some clusters is in each bootstrap sample."""
+    return np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), DRAWS).astype(float)
+
+
+def compare(
+    clusters: Clusters,
+    figures: Mapping[str, Float[np.ndarray, " queries"]],
+    pairs: Sequence[tuple[str, str]],
+) -> list[Comparison]:
+    """Compare retrievers two by two.
+
+    Args:
+        clusters: which queries belong together.
+        figures: one figure for each query, by retriever.
+        pairs: first and second of each comparison.
+    """
+    if not pairs:
+        return []
+    differences = np.stack([figures[first] - figures[second] for first, second in pairs], axis=1)
+    chances, intervals = clusters.chances(differences), clusters.intervals(differences)
+    return [
+        Comparison(first, second, interval, float(p), clusters.detectable(column))
+        for (first, second), interval, p, column in zip(pairs, intervals, chances, differences.T, strict=True)
+    ]

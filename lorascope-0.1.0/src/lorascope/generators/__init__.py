@@ -1,0 +1,1 @@
+"""Base models that adapters are put on and taken off."""

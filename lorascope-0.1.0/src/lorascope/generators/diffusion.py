@@ -1,0 +1,214 @@
+"""Stable Diffusion 1.5, 2 and XL through diffusers, with a denoising loop of our own.
+
+The loop does what the pipelines do, step for step, but keeps images as tensors, takes each cell's own noise, and
+mixes prompts within a batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+
+from lorascope.adapters import Delta
+from lorascope.errors import ModelError
+from lorascope.generators.loading import components, denoiser, digest, load_pipeline
+from lorascope.generators.noise import starting_noise
+from lorascope.generators.pristine import PristineWeights
+from lorascope.generators.texts import Text, Texts
+from lorascope.protocol import Execution, Preset
+
+_DECODED_PIXELS = 2**20
+"""Decoded at once: one image of 1024 px fills a GPU, and the decoder needs gigabytes for each."""
+_ROOM = 8 * 2**30
+"""What working takes beside the weights, for two images of 1024 px and a good deal more."""
+
+
+@final
+class DiffusionGenerator:
+    """A resident diffusion pipeline; adapters are merged into its weights and taken out again."""
+
+    def __init__(
+        self, preset: Preset, *, device: str = "cpu", batch: int = 0, compiled: bool = False, download: bool = False
+    ) -> None:
+        """Load the preset's base model.
+
+        Args:
+            preset: names the base, the scheduler, steps, guidance, size and dtype.
+            device: a torch device.
+            batch: images rendered at once; 0 takes the preset's.
+            compiled: compile the denoiser when it is first used: minutes, then every image is faster.
+            download: fetch a Hugging Face model that is not on this disk.
+
+        Raises:
+            ModelError: the base is not here, incomplete, or of a family this generator cannot run.
+        """
+        torch.backends.cudnn.deterministic = True  # the same Execution has to give the same bits
+        torch.backends.cudnn.benchmark = False
+        self._preset = preset
+        self.family = preset.family
+        self._device = torch.device(device)
+        self._compiled = compiled
+        pipe = load_pipeline(preset, self._device, download=download)
+        self._pipe = pipe
+        self._scheduler = pipe.scheduler
+        self.digest = digest(pipe)
+        roomy = _roomy(pipe, self._device)
+        self._denoiser = denoiser(pipe)
+        for module in (self._denoiser, pipe.vae):
+            module.to(self._device)
+        self._texts = Texts(pipe, self._device, resident=roomy)
+        copies = self._device if roomy else torch.device("cpu")
+        self._weights = PristineWeights(components(pipe), device=self._device, copies=copies)
+        self._batch = batch or preset.batch
+        if compiled:
+            self._denoiser.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
+
+    @property
+    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Every weight of the UNet and the text encoders by component and name."""
+        return self._weights.shapes
+
+    @property
+    def execution(self) -> Execution:
+        """Device, dtype, batch layout, threads and library versions."""
+        import diffusers
+        import transformers
+
+        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
+        return Execution(
+            device=name,
+            dtype=str(self._denoiser.dtype).removeprefix("torch."),
+            batch=self._batch,
+            block_size=self._preset.block_size,
+            threads=torch.get_num_threads() if self._device.type == "cpu" else 0,
+            compiled=self._compiled,
+            versions=f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
+            f"transformers {transformers.__version__}",
+        )
+
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """The base model's own value of a weight of the UNet or a text encoder."""
+        return self._weights.untouched(target)
+
+    def cut(self, prompts: Sequence[str]) -> int:
+        """How many of these prompts exceed the tokenizer's limit (77 tokens in SDXL), so that their ends go unseen."""
+        tokenizer = self._pipe.tokenizer
+        texts = [self._preset.text(prompt) for prompt in prompts]
+        return sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
+
+    def with_batch(self, batch: int) -> DiffusionGenerator:
+        """The same resident model, rendering in batches of another size."""
+        other = copy.copy(self)
+        other._batch = batch
+        return other
+
+    @contextmanager
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
+        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
+        with ExitStack() as stack:
+            if any(component.startswith("text_encoder") for component, _ in delta.targets):
+                stack.enter_context(self._texts.anew())
+            stack.enter_context(self._weights.with_component(delta, scale))
+            yield
+
+    @torch.inference_mode()
+    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
+        """Render one batch of cells, float32 in 0..1 (see :class:`lorascope.generators.base.Generator`)."""
+        preset = self._preset
+        factor = self._pipe.vae_scale_factor
+        shape = (self._denoiser.config.in_channels, preset.height // factor, preset.width // factor)
+        noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
+        guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
+        texts = self._texts.encode([*guided, *map(preset.text, prompts)])
+        with _compiling() if self._compiled else nullcontext():
+            latents = self._denoise(noise, texts, generators)
+        return self._decode(latents)
+
+    def _denoise(self, noise: torch.Tensor, texts: list[Text], generators: list[torch.Generator]) -> torch.Tensor:
+        """The latents of one batch; where there are twice as many texts as cells, the first half guides."""
+        preset, scheduler, unet = self._preset, self._scheduler, self._denoiser
+        guided = len(texts) > len(noise)
+        tokens = torch.cat([text.tokens for text in texts])
+        added = self._added(texts)
+        scheduler.set_timesteps(preset.steps, device=self._device)
+        latents = (noise * scheduler.init_noise_sigma).to(self._device, unet.dtype)
+        draws = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        for moment in scheduler.timesteps:
+            doubled = torch.cat([latents, latents]) if guided else latents
+            doubled = scheduler.scale_model_input(doubled, moment)
+            predicted = unet(doubled, moment, encoder_hidden_states=tokens, added_cond_kwargs=added).sample
+            if guided:
+                without, with_text = predicted.chunk(2)
+                predicted = without + preset.guidance * (with_text - without)
+                if preset.guidance_rescale:
+                    predicted = rescaled(predicted, with_text, preset.guidance_rescale)
+            latents = scheduler.step(predicted, moment, latents, **draws).prev_sample
+        return latents
+
+    def _added(self, texts: list[Text]) -> dict[str, torch.Tensor] | None:
+        """SDXL's micro-conditioning: the pooled text and the sizes."""
+        if texts[0].pooled is None:
+            return None
+        size = (self._preset.height, self._preset.width)
+        ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._denoiser.dtype, device=self._device)
+        pooled = torch.cat([text.pooled for text in texts if text.pooled is not None])
+        return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), -1)}
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self._pipe.vae
+        latents = latents.to(vae.dtype)
+        mean, std = (getattr(vae.config, f"latents_{name}", None) for name in ("mean", "std"))
+        factor = vae.config.scaling_factor
+        if mean is not None and std is not None:
+            mean, std = (
+                torch.tensor(v, dtype=latents.dtype, device=latents.device)[:, None, None] for v in (mean, std)
+            )
+            latents = latents * std / factor + mean
+        else:
+            latents = latents / factor
+        at_once = max(1, _DECODED_PIXELS // (self._preset.width * self._preset.height))
+        images = torch.cat([vae.decode(part, return_dict=False)[0] for part in latents.split(at_once)])
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+
+def rescaled(guided: torch.Tensor, with_text: torch.Tensor, share: float) -> torch.Tensor:
+    """Guided predictions with less of the contrast that guidance adds.
+
+    Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed", section 3.4: each prediction is
+    scaled to the standard deviation of the one with the text, and mixed with itself.
+
+    Args:
+        guided: predictions after classifier-free guidance, (n, channels, h, w).
+        with_text: predictions with the text alone, of the same shape.
+        share: of the scaled prediction in the mixture, 0 to 1; phi in the paper.
+    """
+    axes = tuple(range(1, guided.ndim))
+    scaled = guided * (with_text.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+    return share * scaled + (1 - share) * guided
+
+
+@contextmanager
+def _compiling() -> Generator[None]:
+    """Compilers are missing on many machines, and fail when the UNet is first used."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the UNet cannot be compiled here ({reason:.200}): leave out --compile") from error
+
+
+def _roomy(pipe: Any, device: torch.device) -> bool:
+    """Whether the device holds a second UNet and idle text encoders beside what it works with."""
+    if device.type != "cuda":
+        return True
+    allowed = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
+    held = (denoiser(pipe), pipe.vae, *components(pipe).values())
+    return allowed >= sum(weight.nbytes for module in held for weight in module.parameters()) + _ROOM

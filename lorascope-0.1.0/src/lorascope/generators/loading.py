@@ -1,0 +1,263 @@
+"""From what a preset names to a pipeline of diffusers that is ready to be measured."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lorascope.adapters import Names, load_delta
+from lorascope.canonical import canonical_bytes
+from lorascope.errors import ModelError
+from lorascope.families import ARCHITECTURES, architecture
+from lorascope.generators.memory import out_of_memory
+from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
+from lorascope.protocol import Preset
+
+_COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator for part in row.components))
+_SINGLE_FILES = {
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd2": "stabilityai/stable-diffusion-2-1",
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+}
+"""Where the configuration of a family's single-file checkpoints is."""
+SINGLE_FILE = ".safetensors"
+_OPTION = r"\w+=\w+"
+_V_PREDICTION = "prediction_type=v_prediction"
+
+
+def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
+    """The base model of a preset, in CPU memory and in the dtype it works in.
+
+    Raises:
+        ModelError: it is not here, incomplete, or of a family that cannot be run.
+    """
+    dtype = working_dtype(preset.dtype, device)
+    pipe = _load(preset, dtype, download=download)
+    pipe.scheduler = _scheduler(pipe, preset.scheduler)
+    if preset.accelerator:
+        _fold_in(components(pipe), find_file(preset.accelerator, download=download))
+    if dtype == torch.float16 and getattr(pipe.vae.config, "force_upcast", False):
+        pipe.vae.to(torch.float32)  # SDXL's own VAE overflows in float16
+    for module in (pipe.vae, *components(pipe).values()):
+        module.eval().requires_grad_(requires_grad=False)
+    for module in (pipe.vae, denoiser(pipe)):
+        module.to(memory_format=torch.channels_last)
+    return pipe
+
+
+def components(pipe: Any) -> dict[str, nn.Module]:
+    """The parts of a pipeline that adapters change."""
+    return {name: part for name in _COMPONENTS if (part := getattr(pipe, name, None)) is not None}
+
+
+def denoiser(pipe: Any) -> Any:
+    """The part that removes the noise: a U-Net, or a transformer."""
+    return next(iter(components(pipe).values()))
+
+
+def working_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a preset on a device.
+
+    Raises:
+        ModelError: it names none that can be used.
+    """
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ModelError(f"dtype is {name!r}: use float16, bfloat16 or float32")
+    if device.type == "cpu" and dtype == torch.float16:
+        return torch.float32  # CPUs emulate float16 slowly
+    return dtype
+
+
+def digest(pipe: Any) -> str:
+    """First 16 hex digits over the float16 form of every tensor of the denoiser, the VAE and the text encoders."""
+    total = hashlib.sha256()
+    for component in (*_COMPONENTS, "vae"):
+        module = getattr(pipe, component, None)
+        if module is not None:
+            for name, tensor in sorted(module.state_dict().items()):
+                if tensor.is_floating_point():  # position ids are no weights
+                    values = tensor.detach().to("cpu", torch.float16).contiguous().numpy()
+                    total.update(canonical_bytes(f"{component}.{name}", values))
+    return total.hexdigest()[:16]
+
+
+def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
+    _quiet()
+    with network(allowed=download):
+        with _named("base model"):  # one that is missing is not to be blamed on the VAE
+            base = _located(preset.base, download=download)
+        options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
+        if preset.vae:
+            options["vae"] = _vae(preset, options, download=download)
+        with _explained(f"the base model {preset.base}", download=download):
+            pipe = _single_file(preset, base, options) if isinstance(base, Path) else _repository(base, options)
+    kind = type(pipe).__name__
+    row = architecture(preset.family)
+    if row is None or not row.generator or row.pipeline != kind:
+        known = ", ".join(sorted(row.name for row in ARCHITECTURES if row.generator))
+        raise ModelError(f"{preset.base} is a {kind}, preset family {preset.family!r}: families measured are {known}")
+    return pipe
+
+
+def _quiet() -> None:
+    import transformers
+    from diffusers.utils import logging
+
+    transformers.utils.logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its warnings are about how a folder was saved, not about what is wrong with it
+    transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _explained(what: str, *, download: bool) -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        remedy = "check the name and the connection" if download else "check it, or run once with --download"
+        reason = str(error).strip().rstrip(".")
+        raise ModelError(f"{what} cannot be loaded: {reason}. To mend it: {remedy}") from error
+
+
+@contextmanager
+def _named(role: str) -> Generator[None]:
+    """Say of which model it is that a place is wrong."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"the {role} cannot be found: {error}") from error
+
+
+def _located(base: str, *, download: bool) -> Path | str:
+    """The single file of a model, or the folder or repository that diffusers loads.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if base.endswith(SINGLE_FILE):
+        return find_file(base, download=download)
+    if base.startswith(SHIPPED) or Path(base).exists() or not is_repository(base):
+        return str(find_model(base))
+    if not download:
+        find_configuration(base)
+    return base
+
+
+def _repository(base: str, options: dict[str, Any]) -> Any:
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+    if Path(base).is_dir():
+        return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
+    try:
+        return DiffusionPipeline.from_pretrained(base, variant="fp16", use_safetensors=True, **options)
+    except (OSError, ValueError):  # not every repository has a half-precision variant
+        return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
+
+
+def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
+    """Load a checkpoint by the pipeline of the preset's family. Its configuration is that of the family's first model.
+
+    diffusers would fetch that configuration although it was told not to: so it is given a folder.
+    """
+    import diffusers
+    from diffusers.loaders.single_file_utils import load_single_file_checkpoint
+
+    row = architecture(preset.family)
+    if row is None or preset.family not in _SINGLE_FILES:
+        known = ", ".join(sorted(_SINGLE_FILES))
+        raise ModelError(f"{file} is a single file, which families {known} can load: preset family {preset.family!r}")
+    checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
+    _check_architecture(preset, file, checkpoint)
+    config = find_configuration(_SINGLE_FILES[preset.family], download=not options["local_files_only"])
+    more = {"add_watermarker": False} if row.pipeline == "StableDiffusionXLPipeline" else {}
+    return getattr(diffusers, row.pipeline).from_single_file(str(file), config=str(config), **more, **options)
+
+
+def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.Tensor]) -> None:
+    """Refuse a checkpoint of another family than the preset's, or one that predicts v where the preset does not.
+
+    With the wrong prediction every picture is noise, in both arms.
+
+    Raises:
+        ModelError: diffusers recognises another family, or the checkpoint is marked as predicting v.
+    """
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    found = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
+    family = next((family for family, repository in _SINGLE_FILES.items() if repository == found), found)
+    if family != preset.family:
+        raise ModelError(
+            f"{file} is a checkpoint of {family}, but the preset {preset.name!r} is for {preset.family}: give a"
+            " preset of its family, or another --base"
+        )
+    if "v_pred" in checkpoint and _V_PREDICTION not in preset.scheduler:
+        raise ModelError(
+            f"{file} predicts v, but the scheduler of the preset {preset.name!r} does not: give a preset such as"
+            f" noobai-vpred, or the option {_V_PREDICTION} in its scheduler"
+        )
+
+
+def _vae(preset: Preset, options: dict[str, Any], *, download: bool) -> Any:
+    """The VAE that a preset names: a folder, a repository, or a single file, configured as the base's own is."""
+    from diffusers.models.auto_model import AutoModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    what = f"the VAE {preset.vae}"
+    with _named("VAE"):
+        place = _located(preset.vae, download=download)
+    if isinstance(place, str):
+        with _explained(what, download=download):
+            return AutoModel.from_pretrained(place, use_safetensors=True, **options)
+    if preset.base.endswith(SINGLE_FILE):
+        config = find_configuration(_SINGLE_FILES.get(preset.family, preset.base), download=download)
+    elif is_repository(preset.base):
+        config = find_configuration(preset.base, download=download)
+    else:
+        config = find_model(preset.base)
+    with _explained(what, download=download):
+        return AutoencoderKL.from_single_file(str(place), config=str(config), subfolder="vae", **options)
+
+
+def _scheduler(pipe: Any, spelt: str) -> Any:
+    """The scheduler that a preset spells ``Name`` or ``Name(option=value, ...)``; the model's own if it is silent.
+
+    Options are those of its class in diffusers, such as ``prediction_type=v_prediction``.
+    """
+    import diffusers
+
+    if not spelt:
+        return pipe.scheduler
+    parts = re.fullmatch(rf"(\w+)(?:\(({_OPTION}(?:, *{_OPTION})*)\))?", spelt)
+    kind = getattr(diffusers, parts[1], None) if parts else None
+    if parts is None or kind is None or not hasattr(kind, "from_config"):
+        raise ModelError(f"no scheduler {spelt!r} in diffusers: use a class name such as EulerDiscreteScheduler")
+    options = dict(re.findall(r"(\w+)=(\w+)", parts[2] or ""))
+    known = [name for name in inspect.signature(kind).parameters if name not in {"args", "kwargs"}]
+    for name in options:
+        if name not in known:
+            raise ModelError(f"scheduler {spelt!r}: no option {name!r}: use one of {', '.join(known)}")
+    truths = {"true": True, "false": False}
+    return kind.from_config(pipe.scheduler.config, **{name: truths.get(text, text) for name, text in options.items()})
+
+
+def _fold_in(parts: dict[str, nn.Module], path: Path) -> None:
+    """Make an adapter part of the base for good, such as one that lets it draw in few steps."""
+    weights = {(part, name): weight for part, module in parts.items() for name, weight in module.named_parameters()}
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for (part, name), weight in weights.items():
+        shapes.setdefault(part, {})[name] = tuple(weight.shape)
+    delta = load_delta(path, Names(shapes))
+    with torch.no_grad():
+        for target in delta.targets:
+            weights[target].copy_(delta.apply(*target, weights[target], 1.0))

@@ -1,0 +1,25 @@
+"""The image tools on this machine: where their models lie, what those are, and which preset measures which adapters.
+
+Nothing is fetched and nothing of the tools is changed.
+"""
+
+from lorascope.installations.config import Assignment, UserConfig
+from lorascope.installations.inventory import Inventory, take_inventory
+from lorascope.installations.models import Checkpoint
+from lorascope.installations.places import Installation, find_installations, open_installation, usual_places
+from lorascope.installations.proposal import kind_of, propose, reason_against
+
+__all__ = [
+    "Assignment",
+    "Checkpoint",
+    "UserConfig",
+    "Installation",
+    "Inventory",
+    "find_installations",
+    "kind_of",
+    "open_installation",
+    "propose",
+    "reason_against",
+    "take_inventory",
+    "usual_places",
+]

@@ -1,0 +1,49 @@
+"""Which trigger words an adapter is measured with, and on which side of an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lorascope.errors import printable
+from lorascope.library.records import StoredAdapter
+from lorascope.protocol import AlternativePolicy, Preset, Protocol
+
+
+def suffix(triggers: Sequence[str], policy: AlternativePolicy) -> str:
+    """What is appended to a prompt to call an adapter up, as ", word, word".
+
+    Args:
+        triggers: what its author gives: one text, or alternatives such as outfits or characters.
+        policy: ``all`` of several, the ``first``, the tags that are ``common`` to all (the first where there are
+            none), or ``none``.
+
+    >>> suffix(["ana, red coat", "ana, blue suit"], "common")
+    ', ana'
+    """
+    return "".join(f", {printable(word)}" for word in _chosen(list(triggers), policy))
+
+
+def _chosen(triggers: list[str], policy: AlternativePolicy) -> list[str]:
+    if len(triggers) < 2 or policy == "all":
+        return triggers
+    if policy == "none":
+        return []
+    tags = [dict.fromkeys(tag.strip() for tag in trigger.split(",")) for trigger in triggers]
+    common = [tag for tag in tags[0] if all(tag in others for others in tags[1:])]
+    return common if policy == "common" and common else triggers[:1]
+
+
+def measured_words(adapter: StoredAdapter, protocol: Protocol) -> str:
+    """The words that an adapter is measured with under a scene: those it was begun with, else those it claims."""
+    known = adapter.facts.measured_words.get(protocol.scene)
+    return known if known is not None else suffix(adapter.claimed("triggers") or (), protocol.alternatives)
+
+
+def arms(setting: Preset | Protocol, words: str) -> tuple[str, str]:
+    """What the trigger policy appends to the prompts of the adapted and of the bare arm.
+
+    Args:
+        setting: has the policy.
+        words: the adapter's trigger words, as ", word, word".
+    """
+    return (words if setting.triggers != "none" else "", words if setting.triggers == "both" else "")

@@ -1,0 +1,212 @@
+"""What one worker measures into one library: its Protocols, the shared bare arm, and the commit of each block."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TypeVar, final
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from lorascope.adapters import Delta, Names
+from lorascope.grid import PREVIEWS
+from lorascope.library import BARE, Library, Preview
+from lorascope.library.words import arms
+from lorascope.measure.pixels import PREVIEW, THUMBNAIL, distances, webp
+from lorascope.measure.worker import Worker
+from lorascope.protocol import Execution, Protocol
+
+T = TypeVar("T")
+
+
+@final
+class Measurement:
+    """Measures adapters block by block. Each effect has two arms, rendered under the same Execution.
+
+    The bare arm does not know the adapter, so all adapters, scales and trigger policies share it.
+    """
+
+    def __init__(self, worker: Worker, library: Library, scale: float | None = None) -> None:
+        """Bind worker and library. Nothing is written yet.
+
+        Args:
+            worker: renders and embeds.
+            library: keeps.
+            scale: how strongly adapters are applied; the preset's if None. It makes other Protocols.
+        """
+        changes = {} if scale is None else {"scale": scale}
+        self.worker = worker
+        self.library = library
+        self.preset = dataclasses.replace(worker.preset, **changes)
+        self.grid = self.preset.grid()
+        self.protocols = tuple(dataclasses.replace(protocol, **changes) for protocol in worker.protocols)
+        self._executions: set[str] = set()
+
+    @cached_property
+    def names(self) -> Names:
+        """The base model's modules, which adapters are matched against."""
+        return Names(self.worker.shapes)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digests of the Protocols that are measured together."""
+        return tuple(protocol.digest for protocol in self.protocols)
+
+    @property
+    def scene(self) -> str:
+        """What decides the images; see :attr:`lorascope.protocol.Protocol.scene`."""
+        return self.protocols[0].scene
+
+    @property
+    def weighed_as(self) -> str:
+        """For which base model and scale spectra hold."""
+        return f"{self.protocols[0].base_digest} x {self.preset.scale:g}"
+
+    def record(self) -> None:
+        """Make the Protocols known to the library, the last one active, with what the preset says of thresholds."""
+        for protocol in self.protocols:
+            self.library.protocols.add(protocol, self.preset)
+        self._know(self.worker.execution)
+
+    def cut_off(self, words: str) -> int:
+        """How many prompts of the grid become too long for the base model when trigger words are appended."""
+        adapted, _ = arms(self.preset, words)
+        return self.worker.cut_off([text + adapted for text in self.grid.prompts.texts])
+
+    def measure(self, key: str, delta: Delta, words: str, index: int) -> None:
+        """Measure one block of one adapter and commit it, under all Protocols or none.
+
+        Args:
+            key: the adapter's key in the library.
+            delta: what it does to the base weights.
+            words: its trigger words, as ", word, word" or "".
+            index: which block of the grid.
+
+        Raises:
+            FloatingPointError: the images with the adapter hold NaN or infinity.
+            ModelError: not even one image fits into the device's memory.
+        """
+        adapted_words, bare_words = arms(self.preset, words)
+        while True:
+            self._measure_floor()
+            execution, before = self._bare(bare_words, index)
+            adapted = self.worker.block(index, words=adapted_words, delta=delta, scale=self.preset.scale)
+            if adapted.execution == execution == self.worker.execution:
+                break  # else memory ran out in between: all is rendered anew, in smaller batches
+        self._keep_previews(self.scene, key, adapted.previews, index * self.grid.block_size)
+        self.library.evidence.put_block(
+            key,
+            index,
+            execution.digest,
+            bare_words,
+            [(one.digest, adapted.embeddings[one.encoder_digest]) for one in self.protocols],
+            distances(adapted.thumbnails, before),
+        )
+
+    def restore_previews(self, key: str, blocks: int, words: str = "", delta: Delta | None = None) -> None:
+        """Render the pictures that were lost of blocks which are known. Nothing is measured again.
+
+        Args:
+            key: the adapter's key in the library, or :data:`lorascope.library.BARE`.
+            blocks: how many of its blocks are known.
+            words: its trigger words, as ", word, word" or "".
+            delta: what it does to the base weights; None for the bare base model.
+        """
+        due, scene = min(PREVIEWS, blocks * self.grid.block_size), self.library.previews.scene(self.protocols[0], key)
+        kept = self.library.previews.pins(self.protocols[0], [key]).get(key, {})
+        lost = {place for place in range(min(due, len(self.grid))) if place not in kept}
+        adapted_words, _ = arms(self.preset, words)
+        size, block = self.worker.execution.batch, self.grid.block_size
+        for first in sorted({place - place % block % size for place in lost}):  # batches as they were, for equal bits
+            cells = self.grid.cells[first : min(first + size, first - first % block + block)]
+            prompts = [self.grid.prompts.texts[cell.prompt] + adapted_words for cell in cells]
+            images = self.worker.images(prompts, [cell.seed for cell in cells], delta=delta, scale=self.preset.scale)
+            found = [webp(pixels, PREVIEW) if first + n in lost else b"" for n, pixels in enumerate(images)]
+            self._keep_previews(scene, key, found, first)
+
+    def has_bare(self, words: str, index: int) -> bool:
+        """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
+        execution = self.worker.execution.digest
+        return all(self._baseline(one, execution, words, index) is not None for one in self.protocols)
+
+    def keep_bare_mean(self) -> None:
+        """Keep the mean bare embedding over all bare blocks that are known, for queries by image."""
+        for protocol in self.protocols:
+            blocks = self.library.evidence.baselines(protocol.digest)
+            if blocks:
+                rows = [blocks[index].reshape(len(self.grid.block(index)), -1) for index in sorted(blocks)]
+                total = sum((part.sum(0, dtype=np.float64) for part in rows), np.zeros(rows[0].shape[1]))
+                cells = sum(map(len, rows))
+                mean = (total / cells).astype(np.float32)
+                self.library.protocols.put_baseline_mean(protocol.digest, mean, cells)
+
+    def _know(self, execution: Execution) -> None:
+        """Have the library know how something was rendered before it keeps it."""
+        if execution.digest not in self._executions:
+            self.library.protocols.add_execution(execution)
+            self._executions.add(execution.digest)
+
+    def _measure_floor(self) -> None:
+        """Make sure that the noise floor under the present Execution is known."""
+        evidence, execution = self.library.evidence, self.worker.execution
+        known = [_first(evidence.floor(name, execution.digest) for name in _shared(one)) for one in self.protocols]
+        found = None if None not in known else self.worker.noise_floor()
+        if found is not None:
+            execution, known = found.execution, [found.floors[one.encoder_digest] for one in self.protocols]
+            self._know(execution)
+        for one, floor in zip(self.protocols, known, strict=True):
+            for name in _shared(one):
+                if floor is not None and evidence.floor(name, execution.digest) is None:
+                    evidence.put_floor(name, execution.digest, floor)
+
+    def _bare(self, words: str, index: int) -> tuple[Execution, UInt8[np.ndarray, "n 3 s s"]]:
+        """Make sure that a bare block is measured and kept.
+
+        Returns:
+            How it was rendered, and its thumbnails.
+        """
+        evidence, execution, protocol = self.library.evidence, self.worker.execution, self.protocols[0]
+        scenes = (protocol.scene, protocol.bare_scene)
+        thumbnails = _first(evidence.thumbnails(scene, execution.digest, words, index) for scene in scenes)
+        known = {one: self._baseline(one, execution.digest, words, index) for one in self.protocols}
+        if thumbnails is None or any(embeddings is None for embeddings in known.values()):
+            block = self.worker.block(index, words=words)
+            execution, thumbnails = block.execution, block.thumbnails
+            known = {one: block.embeddings[one.encoder_digest] for one in self.protocols}
+            self._know(execution)
+            evidence.put_thumbnails(protocol.bare_scene, execution.digest, words, index, thumbnails)
+            scene = protocol.scene if words else protocol.bare_scene
+            self._keep_previews(scene, BARE, block.previews, index * self.grid.block_size)
+        for one, embeddings in known.items():
+            for name in _shared(one):
+                if embeddings is not None and evidence.baseline(name, execution.digest, words, index) is None:
+                    evidence.put_baseline(name, execution.digest, words, index, embeddings)
+        return execution, thumbnails.reshape(-1, 3, THUMBNAIL, THUMBNAIL)
+
+    def _baseline(self, protocol: Protocol, execution: str, words: str, index: int) -> Float16[np.ndarray, "*n"] | None:
+        """The bare embeddings of a block, measured under this Protocol or one that shares its bare arm."""
+        found = _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
+        return None if found is None else found.reshape(len(self.grid.block(index)), -1)
+
+    def _keep_previews(self, scene: str, key: str, files: Sequence[bytes], first: int) -> None:
+        """Keep the pictures of the cells from ``first`` on; an empty one is left out."""
+        texts, cells = self.grid.prompts.texts, self.grid.cells[first : first + len(files)]
+        previews = [
+            Preview(place, texts[cell.prompt], cell.seed, file)
+            for place, (cell, file) in enumerate(zip(cells, files, strict=True), first)
+            if file
+        ]
+        if previews:
+            self.library.previews.put(scene, key, previews)
+
+
+def _shared(protocol: Protocol) -> tuple[str, ...]:
+    """The digests under which a Protocol's bare arm is kept: its own, to be joined with its blocks, and the shared."""
+    return tuple(dict.fromkeys((protocol.digest, protocol.bare)))
+
+
+def _first(items: Iterable[T | None]) -> T | None:
+    """The first that is there."""
+    return next((item for item in items if item is not None), None)

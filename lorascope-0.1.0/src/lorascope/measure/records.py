@@ -1,0 +1,171 @@
+"""What a run knows of the adapters it measures: key, spectrum, trigger words, and the record in the library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import final
+
+from lorascope.adapters import (
+    Adapter,
+    Delta,
+    autov3_of,
+    check_shapes,
+    load_delta,
+    peft_config,
+    read_file,
+    sha256_of,
+    tensors_digest,
+)
+from lorascope.adapters.spectra import Spectrum
+from lorascope.errors import ChangedAdapter, place_of
+from lorascope.library import StoredAdapter
+from lorascope.library.facts import AdapterFacts
+from lorascope.library.words import measured_words, suffix
+from lorascope.measure.measurement import Measurement
+from lorascope.measure.prior import recall
+from lorascope.measure.queue import known_key
+
+
+@final
+class AdapterRecords:
+    """The adapters of one run by path. Files of equal tensors and settings are one adapter."""
+
+    def __init__(self, measurement: Measurement, *, partial: bool) -> None:
+        """Read which tensors the library knows already.
+
+        Args:
+            measurement: has the library and the base model's modules.
+            partial: accept adapters of which only some modules belong to the base model.
+        """
+        self._measurement = measurement
+        self._library = measurement.library
+        self._partial = partial
+        known = self._library.adapters.all()
+        self._known = set(known)
+        self._by_tensors = {one.facts.tensors: key for key, one in known.items() if one.facts.tensors}
+        self._tensors: dict[str, str] = {}
+        self._autov3: dict[str, str] = {}
+        self.keys: dict[Path, str] = {}
+        self.spectra: dict[Path, Spectrum] = {}
+
+    def recall(self, adapters: Sequence[Adapter], looked_at: Set[str]) -> Set[Path]:
+        """Take up what the library knows of some files.
+
+        Args:
+            adapters: the files.
+            looked_at: keys of adapters that have a first block.
+
+        Returns:
+            The files that were looked at already.
+        """
+        stamps = self._library.adapters.stamps()
+        keys = {adapter.path: key for adapter in adapters if (key := known_key(adapter.path, stamps)) is not None}
+        stored = self._library.adapters.get(keys.values())
+        known = {path: stored[key].facts for path, key in keys.items() if key in stored}  # some were just removed
+        spectra = {path: recall(facts, self._measurement.weighed_as) for path, facts in known.items()}
+        self.spectra = {path: spectrum for path, spectrum in spectra.items() if spectrum is not None}
+        self.keys = {path: keys[path] for path in self.spectra if keys[path] in looked_at}
+        return set(self.keys)
+
+    def load(self, adapter: Adapter) -> tuple[str, Delta]:
+        """Read a file: its adapter's key, and what it does. Shapes are checked before its body is read."""
+        path, names, config = adapter.path, self._measurement.names, peft_config(adapter.path)
+        check_shapes(path, names)
+        data = read_file(path)
+        delta = load_delta(data, names, partial=self._partial, config=config, name=path)
+        key, tensors = f"sha256:{sha256_of(data)}", tensors_digest(data, config=config, name=path)
+        if key not in self._known:  # an older version may have measured both of two equal files
+            key = self._by_tensors.setdefault(tensors, key)
+        self._tensors[key], self._autov3[key] = tensors, autov3_of(data)
+        return key, delta
+
+    def check_same(self, adapter: Adapter, key: str) -> None:
+        """Refuse a file that is no longer what it was earlier in this run."""
+        if self.keys.setdefault(adapter.path, key) != key:
+            raise ChangedAdapter(adapter.path, "it changed while this run was measuring it", "Run index again")
+
+    def weighed(self, adapter: Adapter, key: str, delta: Delta, spectrum: Spectrum) -> None:
+        """Keep how much an adapter changes."""
+        self.keys[adapter.path], self.spectra[adapter.path] = key, spectrum
+        measured = self._measured(key)
+        self._record(adapter, key, delta, measured.get(self._scene, self._claimed(adapter)), measured)
+
+    def begin(self, adapter: Adapter, key: str, delta: Delta, *, begun: bool) -> str:
+        """Decide by which trigger words an adapter is measured, and keep them.
+
+        Args:
+            adapter: its file.
+            key: its key.
+            delta: what it does.
+            begun: whether some of its blocks are measured already: then it goes on with the same words.
+        """
+        measured = self._measured(key)
+        words = measured.get(self._scene) if begun else None
+        words = self._claimed(adapter) if words is None else words
+        self._record(adapter, key, delta, words, measured | {self._scene: words})
+        return words
+
+    def words(self, key: str) -> str | None:
+        """The trigger words under which the library has an adapter; None if it has none of that key any more."""
+        stored = self._library.adapters.get([key]).get(key)
+        return None if stored is None else measured_words(stored, self._measurement.protocols[0])
+
+    @property
+    def _scene(self) -> str:
+        return self._measurement.scene
+
+    def _claimed(self, adapter: Adapter) -> str:
+        triggers = adapter.claims.triggers
+        return suffix(triggers.value if triggers else (), self._measurement.preset.alternatives)
+
+    def _measured(self, key: str) -> dict[str, str]:
+        """The trigger words that an adapter was measured with, by scene."""
+        stored = self._library.adapters.get([key]).get(key)
+        return {} if stored is None else dict(stored.facts.measured_words)
+
+    def _record(self, adapter: Adapter, key: str, delta: Delta, words: str, measured: dict[str, str]) -> None:
+        """Make an adapter known with its facts.
+
+        Args:
+            adapter: its file.
+            key: its key.
+            delta: what it does.
+            words: the trigger words that it is measured with from here on.
+            measured: those that it was measured with so far, by scene.
+        """
+        path = place_of(adapter.path)
+        facts = replace(
+            AdapterFacts.of(adapter),
+            read_from=path,
+            tensors=self._tensors[key],
+            autov3=self._autov3[key],
+            measured_words=measured,
+            modules_matched=delta.coverage.matched,
+            modules_total=delta.coverage.total,
+            unmatched=tuple(delta.coverage.unmatched[:20]),
+            prompts_cut=self._measurement.cut_off(words),
+            spectra={self._measurement.weighed_as: asdict(self.spectra[adapter.path])},
+        )
+        stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))
+        self._library.adapters.add([stored], {path: (adapter.size, adapter.mtime_ns)})
+        self._library.refusals.remove(path)
+
+    def _as_measured(self, copy: StoredAdapter) -> StoredAdapter:
+        """An adapter by the name and the claims of the file that was measured, as long as that one is there.
+
+        Another file may hold the same, with another sidecar: its words are not those that the adapter was measured
+        with.
+        """
+        known = self._library.adapters.get([copy.key]).get(copy.key)
+        if known is None:
+            return copy
+        copy = replace(copy, facts=replace(copy.facts, sites=known.facts.sites))
+        if not known.facts.measured_words:
+            return copy
+        first = known.facts.read_from
+        if first not in known.paths or not Path(first).is_file():
+            return copy
+        facts = replace(copy.facts, claims=known.facts.claims, read_from=first)
+        return replace(copy, name=known.name, facts=facts)

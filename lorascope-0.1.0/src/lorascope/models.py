@@ -1,0 +1,178 @@
+"""Where models, caches and the config file are: folders, shipped models and the Hugging Face cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import platformdirs
+
+from lorascope.caches import unfinished
+from lorascope.errors import ModelError
+
+SHIPPED = "package:"
+_PATTERNS = ["*.json", "*.txt", "*.safetensors"]
+_SKIPPED = ["*.fp16.safetensors", "*flax*", "*openvino*", "*onnx*", "sd_xl_base_1.0*.safetensors"]
+
+
+def cache_dir() -> Path:
+    """Where derived files lie: ``$LORASCOPE_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("LORASCOPE_CACHE") or platformdirs.user_cache_path("lorascope"))
+
+
+def data_dir() -> Path:
+    """Where the default library lies: ``$LORASCOPE_DATA``, or the user's data folder."""
+    return Path(os.environ.get("LORASCOPE_DATA") or platformdirs.user_data_path("lorascope"))
+
+
+def config_file() -> Path:
+    """The file in which `lorascope setup` keeps what it found: ``$LORASCOPE_CONFIG``, or one in the config folder."""
+    return Path(os.environ.get("LORASCOPE_CONFIG") or platformdirs.user_config_path("lorascope") / "config.toml")
+
+
+@contextmanager
+def network(*, allowed: bool) -> Generator[None]:
+    """Let libraries reach the Hugging Face hub, or make every attempt fail, whatever options they were given.
+
+    diffusers, for one, fetches configurations although it was told ``local_files_only``.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not allowed
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def is_repository(location: str) -> bool:
+    """Whether this is a Hugging Face id (owner/name), and no folder of this disk."""
+    return location.count("/") == 1 and not location.startswith(("/", ".", "~")) and not Path(location).is_dir()
+
+
+def find_configuration(repository: str, *, download: bool = False) -> Path:
+    """The folder with a repository's configuration files, without its weights.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    return _snapshot(repository, download=download, patterns=["*.json", "*.txt"])
+
+
+def find_model(location: str, *, download: bool = False) -> Path:
+    """The folder of a model on this disk.
+
+    Args:
+        location: a folder; ``package:PATH`` for one that ships with lorascope; or a Hugging Face id.
+        download: fetch a Hugging Face model that is not here yet. Nothing is ever fetched otherwise.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if location.startswith(SHIPPED):
+        folder = Path(str(files("lorascope"))) / location.removeprefix(SHIPPED)
+        if not folder.is_dir():
+            raise ModelError(f"{location} is not part of this installation: install lorascope again")
+        return folder
+    if Path(location).is_dir():
+        return Path(location)
+    if not is_repository(location):
+        raise ModelError(f"no folder {location!r}: give an existing model folder or a Hugging Face id (owner/name)")
+    converted = cache_dir() / "models" / location.replace("/", "--")
+    if converted.is_dir():
+        return converted
+    folder = _snapshot(location, download=download)
+    has_weights = any(folder.rglob("*.safetensors"))
+    if not has_weights and download:
+        return _convert(location, converted)
+    if not has_weights:
+        raise ModelError(f"{location} is here, but without safetensors weights: run once with --download")
+    return folder
+
+
+def find_file(location: str, *, download: bool = False) -> Path:
+    """A single weights file on this disk.
+
+    Args:
+        location: its path, or ``owner/name/FILE`` for one in a Hugging Face repository.
+        download: fetch it if it is not here yet. Nothing is ever fetched otherwise.
+
+    Raises:
+        ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
+    """
+    if Path(location).is_file():
+        return Path(location)
+    if location.count("/") < 2 or location.startswith(("/", ".", "~")):
+        raise ModelError(f"no file {location!r}: give an existing file, or owner/name/FILE on the Hugging Face hub")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    owner, name, file = location.split("/", 2)
+    try:
+        return Path(hf_hub_download(f"{owner}/{name}", file, local_files_only=not download))
+    except LocalEntryNotFoundError as error:
+        remedy = "check the connection" if download else "run once with --download, or name a file that is here"
+        raise ModelError(f"{location} is not on this disk: {remedy}") from error
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(
+            f"{location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
+        ) from error
+
+
+def _snapshot(location: str, *, download: bool, patterns: Sequence[str] = _PATTERNS) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        folder = snapshot_download(
+            location, local_files_only=not download, allow_patterns=list(patterns), ignore_patterns=_SKIPPED
+        )
+    except LocalEntryNotFoundError as error:
+        remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"
+        raise ModelError(f"the model {location} is not on this disk: {remedy}") from error
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(
+            f"the model {location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
+        ) from error
+    return Path(folder)
+
+
+def _convert(location: str, folder: Path) -> Path:
+    """Keep a safetensors copy of a model whose main branch holds pickles only (CLIP ViT-B/32 is one).
+
+    Raises:
+        ModelError: there are no safetensors weights to be had, or the disk does not take them.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModel, AutoProcessor
+
+    try:
+        parts = (AutoModel.from_pretrained(location, use_safetensors=True), AutoProcessor.from_pretrained(location))
+        with unfinished(folder.parent) as partial:
+            for part in parts:
+                part.save_pretrained(partial)
+            partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        if folder.is_dir():  # another process was first
+            return folder
+        if isinstance(error, OSError) and error.errno is None:  # transformers' own, which is no trouble with a disk
+            raise ModelError(
+                f"{location} offers no safetensors weights, or they could not be fetched: check the connection, or name"
+                " a folder that holds some"
+            ) from error
+        raise ModelError(f"{location} cannot be kept in {folder} ({error}): check that disk's space") from error
+    return folder

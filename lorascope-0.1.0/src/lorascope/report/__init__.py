@@ -1,0 +1,1 @@
+"""Answers as sheets of pictures and as words."""

@@ -1,0 +1,76 @@
+"""A sheet of pictures: for each hit, the same cells without and with the adapter. One HTML file, no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from lorascope.caches import whole
+from lorascope.library import BARE, Library, Preview
+from lorascope.report.words import NOTHING, hidden_line, summary
+from lorascope.search import Answer, Hit
+
+
+def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cells: int = 6, hits: int = 5) -> Path:
+    """Write the sheet of some answers.
+
+    Args:
+        path: the HTML file; its folder must exist.
+        answers: what was found, each becomes a section.
+        library: where the pictures are.
+        cells: how many of the pinned cells to show, the first ones.
+        hits: how many hits of each answer to show.
+
+    Returns:
+        The path, absolute.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    loader = jinja2.PackageLoader("lorascope", "report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    sections = [_section(answer, library, cells, hits) for answer in answers]
+    page = environment.get_template("sheet.html.jinja").render(sections=sections, nothing=NOTHING)
+    with whole(path) as partial:
+        partial.write_text(page, "utf-8")
+    return path.absolute()
+
+
+def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[str, Any]:
+    stored = library.protocols.find(answer.protocol)
+    previews, protocol = library.previews, stored.protocol
+    bare = {preview.place: preview for preview in previews.all(previews.scene(protocol, BARE), BARE)}
+    rows = [
+        {
+            "hit": hit,
+            "words": summary(hit, stored.preset.thresholds),
+            "pairs": _pairs(bare, previews.all(protocol.scene, hit.adapter.key))[:cells],
+            "figures": _figures(hit),
+        }
+        for hit in answer.hits[:hits]
+    ]
+    return {"answer": answer, "rows": rows, "hidden": hidden_line(answer)}
+
+
+def _pairs(bare: dict[int, Preview], adapted: Sequence[Preview]) -> list[dict[str, str]]:
+    return [
+        {"prompt": bare[p.place].prompt, "without": webp_data(bare[p.place]), "with": webp_data(p)}
+        for p in adapted
+        if p.place in bare
+    ]
+
+
+def webp_data(preview: Preview) -> str:
+    """A picture as the source of an image within a page."""
+    return "data:image/webp;base64," + base64.b64encode(preview.webp).decode("ascii")
+
+
+def _figures(hit: Hit) -> str:
+    signature = hit.signature.signature
+    consistency = "–" if signature.consistency is None else f"{signature.consistency:.3f}"
+    strength = f"{signature.strength:.2f}"
+    return f"score {hit.score:.3f} · Strength {strength} · Consistency {consistency} · {signature.cells} cells"

@@ -1,0 +1,88 @@
+"""Figures in words, the same in the terminal, on pages and in sheets."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from lorascope.library import StoredAdapter
+from lorascope.protocol import Thresholds
+from lorascope.search import Answer, Hit
+from lorascope.signature import Signature
+
+CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: ""}
+"""Nothing is said of hits that were found by adapters or a picture: whether their scores stand out is not known."""
+NOTHING = "Nothing here clearly does this; these come nearest."
+
+
+def strength_word(signature: Signature, thresholds: Thresholds) -> str:
+    """``faint`` to ``overpowering``, relative to the Protocol's threshold; "" where it has none."""
+    if math.isinf(thresholds.strength_max):
+        return ""
+    share = signature.strength / thresholds.strength_max
+    steps = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"))
+    return next((word for limit, word in steps if share <= limit), "overpowering")
+
+
+def consistency_word(signature: Signature) -> str:
+    """``erratic`` to ``rock-steady``; CARLoS' libraries have a median near .09."""
+    value = signature.consistency
+    if value is None:
+        return "unknown"
+    steps = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"))
+    return next((word for limit, word in steps if value <= limit), "rock-steady")
+
+
+def does_nothing(signature: Signature) -> bool:
+    """Whether no effect exceeds the noise floor, so that an adapter has no Direction, neighbours or matches."""
+    return signature.active_share == 0
+
+
+def has_direction(signature: Signature) -> bool:
+    """Whether effects have a common direction as far as is known. If not, the measured Direction is arbitrary."""
+    interval = signature.grid.consistency
+    return not does_nothing(signature) and (interval is None or interval.lower > 0)
+
+
+def effect_words(signature: Signature, thresholds: Thresholds) -> str:
+    """How an adapter works, whatever it does: ``strong, steady``."""
+    if does_nothing(signature):
+        return "does nothing"
+    return ", ".join(filter(None, (strength_word(signature, thresholds), consistency_word(signature))))
+
+
+def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
+    """One line on a hit: ``a clear match; strong, steady``. Where nothing was asked, it is no match of anything."""
+    if does_nothing(hit.signature.signature):
+        return effect_words(hit.signature.signature, thresholds)
+    parts = [CLARITY[hit.clarity] if asked else "", effect_words(hit.signature.signature, thresholds)]
+    if hit.signature.screened and not hit.hidden:
+        parts.append(f"provisional: measured until {hit.signature.screened} was certain")
+    if hit.undecided:
+        parts.append(f"{' and '.join(hit.undecided)} near the threshold, undecided")
+    if hit.hidden:
+        parts.append(f"hidden: {hit.hidden}")
+    return "; ".join(filter(None, parts))
+
+
+def hidden_line(answer: Answer) -> str:
+    """What the thresholds hide: ``12 too strong, 5 too inconsistent``, or ""."""
+    counts = ((answer.too_strong, "too strong"), (answer.too_inconsistent, "too inconsistent"))
+    return ", ".join(f"{count} {kind}" for count, kind in counts if count)
+
+
+def prompt_tag(adapter: StoredAdapter) -> str:
+    """How a prompt calls an adapter in most tools, at the weight that its author recommends; "" without a file."""
+    if not adapter.paths:
+        return ""
+    return f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
+
+
+def duration(seconds: float) -> str:
+    """Rounded as people say it: ``less than a minute``, ``about 5 minutes``, ``about 3 hours``."""
+    if seconds < 60:
+        return "less than a minute"
+    units = ((60, "minute"), (3600, "hour"), (86400, "day"))
+    size, name = next(unit for unit in reversed(units) if seconds >= unit[0])
+    count = round(seconds / size)
+    return f"about {count} {name}{'' if count == 1 else 's'}"

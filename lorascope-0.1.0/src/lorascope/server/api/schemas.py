@@ -1,0 +1,146 @@
+"""The models of the API's requests; invalid ones are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from lorascope.errors import HALF
+from lorascope.search import Example, Request
+from lorascope.server.examples import examples
+from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
+
+KEY = "sha256:ad0e82e2c4f5d1b7a9e36f0b5c8d7e6f1a2b3c4d5e6f708192a3b4c5d6e7f809"
+"""An adapter's key, for examples."""
+Key = Annotated[str, Field(max_length=200, examples=[KEY])]
+Name = Annotated[str, Field(max_length=200)]
+ProtocolName = Annotated[Name, Field(description="A Protocol by name or digest; the active one by default.")]
+Family = Annotated[Name, Field(description="Only adapters of this base family, such as sdxl.")]
+Offset = Annotated[int, Field(ge=0, le=10_000_000, description="How many to skip.")]
+Limit = Annotated[int, Field(ge=1, le=200, description="The most to return.")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Asked(BaseModel):
+    """Strict: an unknown field is an error, so that a misspelt one is not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        """Refuse half a surrogate pair, which JSON can spell but no file or database can store."""
+        texts: list[Any] = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and HALF.search(text) for text in texts):
+            raise ValueError("it holds half a character")
+        return value
+
+
+class Search(Asked):
+    """What to search for: words, adapters to be like (``more``) or unlike (``less``), a picture; all may be mixed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"q": "pencil drawing", "limit": 12}]})
+
+    q: Annotated[str, Field(description="Words, as in `watercolor -people:0.5`.", examples=["pencil drawing"])] = ""
+    more: Annotated[
+        list[Key], Field(max_length=8, description="Keys of adapters to be like, as in `KEY` or `KEY:0.5`.")
+    ] = []
+    less: Annotated[list[Key], Field(max_length=8, description="Keys of adapters to be unlike, in the same way.")] = []
+    image: Annotated[
+        list[Name], Field(max_length=8, description="Ids that POST /images answered, of pictures to be like.")
+    ] = []
+    protocol: ProtocolName = ""
+    family: Family = ""
+    folder: Annotated[str, Field(max_length=4000, description="Only adapters whose path begins so.")] = ""
+    max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
+    min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
+    everything: Annotated[bool, Field(description="Apply no thresholds.")] = False
+    details: Annotated[bool, Field(description="Return each hit's words, flags and pictures too.")] = False
+    hidden: Annotated[bool, Field(description="Return the hits that thresholds hide too, at most `limit`.")] = False
+    hidden_offset: Annotated[Offset, Field(description="The same as `offset`, for hits that thresholds hide.")] = 0
+    offset: Offset = 0
+    limit: Limit = 48
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """One picture may be given by itself."""
+        return [value] if isinstance(value, str) else value
+
+    def request(self) -> Request:
+        """The request for a searcher."""
+        return Request(
+            self.q,
+            adapters=examples(self.more, self.less),
+            pictures=tuple(map(Example, self.image)),
+            **self.model_dump(exclude={"q", "more", "less", "image", "protocol", "details"}),
+        )
+
+
+class Listing(Asked):
+    """Which adapters to list, in which order."""
+
+    q: Annotated[str, Field(max_length=200, description="Part of the name.")] = ""
+    protocol: ProtocolName = ""
+    family: Family = ""
+    sort: Annotated[Literal["name", "strength", "consistency"], Field(description="What to sort by.")] = "name"
+    order: Annotated[Literal["asc", "desc"], Field(description="Whether the lowest or the highest comes first.")] = (
+        "asc"
+    )
+    offset: Offset = 0
+    limit: Limit = 48
+
+
+Reference = Annotated[str, Field(max_length=4000, examples=["autov2:AD0E82E2C4"])]
+
+
+class LookUp(Asked):
+    """Adapters by what other programs call them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"references": ["autov2:AD0E82E2C4"]}]})
+
+    references: Annotated[
+        list[Reference],
+        Field(
+            min_length=1, max_length=200,
+            description="Each begins with its kind: `sha256:`, `autov2:`, `autov3:`, `name:` (of an adapter or a file,"
+            " also with folders), `path:` or `civitai:` (MODEL@VERSION).",
+        ),
+    ]  # fmt: skip
+    protocol: ProtocolName = ""
+
+
+class Part(Asked):
+    """A part of a list."""
+
+    offset: Offset = 0
+    limit: Limit = 48
+
+
+class NewRun(Asked):
+    """A run over some of the folders that were named at start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"precision": "quick"}]})
+
+    folders: Annotated[
+        list[int] | None, Field(min_length=1, max_length=100, description="Ids of /folders; by default all.")
+    ] = None
+    precision: Annotated[
+        Literal["glance", "quick", "standard", "full"], Field(description="To which precision to measure.")
+    ] = "standard"
+    partial: Annotated[bool, Field(description="Also adapters that match the base model only in part.")] = False
+
+
+class NewTry(Asked):
+    """A prompt to be rendered without and with some adapters."""
+
+    prompt: Annotated[
+        str,
+        Field(min_length=1, max_length=LONGEST_PROMPT, description="Any words.", examples=["a lighthouse at night"]),
+    ]
+    adapters: Annotated[list[Key], Field(min_length=1, max_length=4, description="Keys of the adapters.")]
+    seeds: Annotated[int, Field(ge=1, le=4, description="How many pictures of each.")] = 2
+    weight: Annotated[
+        Finite | None, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, description="By default the weight of the Protocol.")
+    ] = None

@@ -1,0 +1,339 @@
+// The map: every adapter as a point on a canvas, from one array of the API. Sliders and lines filter in the browser.
+
+import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
+
+const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
+const REACH = 14; // px within which a point counts as pointed at
+const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
+const PLANE = [[-1, 1], [-1, 1]]; // all places that Directions can have, so that no new one moves the others
+const GRIP = 7; // px within which a threshold's line can be taken
+
+const box = document.getElementById("map");
+const canvas = box.querySelector("canvas");
+const tip = box.querySelector(".tip");
+const told = document.getElementById("map-told");
+const sliders = { strength: document.getElementById("map-strength"), consistency: document.getElementById("map-consistency") };
+const pen = canvas.getContext("2d");
+
+let data; // the API's arrays
+let view = "figures";
+let area; // before zooming: x, y turn numbers into pixels; left, top are the points; index finds them
+let transform = zoomIdentity;
+let pointed = -1;
+let waiting = false;
+
+const zooming = zoom()
+  .scaleExtent([1, 60])
+  .filter((event) => !event.button && !lineAt(event))
+  .on("zoom", (event) => {
+    transform = event.transform;
+    draw();
+  });
+
+start();
+
+async function start() {
+  try {
+    const answer = await fetch(box.dataset.source);
+    if (!answer.ok) throw new Error((await answer.json()).error.message);
+    data = await answer.json();
+  } catch (error) {
+    told.textContent = `The map cannot be drawn: ${error.message}. The table holds the same.`;
+    return;
+  }
+  document.querySelector("[data-view=directions]").disabled = !data.x;
+  select(canvas).call(zooming).on("dblclick.zoom", null);
+  new ResizeObserver(layOut).observe(box);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  listen();
+  tell();
+}
+
+// --- from numbers to pixels ---------------------------------------------------------------------------------------
+
+function layOut() {
+  const ratio = window.devicePixelRatio;
+  const { clientWidth: width, clientHeight: height } = box;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const [xs, ys] = view === "figures" ? [data.strength, data.consistency] : [data.x, data.y];
+  const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : PLANE;
+  const x = line(spans[0], MARGIN.left, width - MARGIN.right);
+  const y = line(spans[1], height - MARGIN.bottom, MARGIN.top);
+  const index = new KDBush(xs.length, 16, Float32Array);
+  const [left, top] = [Float32Array.from(xs, (value) => x(value ?? 0)), Float32Array.from(ys, (value) => y(value ?? 0))];
+  left.forEach((px, i) => index.add(px, top[i]));
+  index.finish();
+  area = { width, height, ratio, x, y, left, top, index };
+  zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
+  draw();
+}
+
+function line([from, to], start, end) {
+  const place = (number) => start + ((number - from) / (to - from)) * (end - start);
+  place.back = (pixel) => from + ((pixel - start) / (end - start)) * (to - from);
+  return place;
+}
+
+const limits = () => ({ strength: Number(sliders.strength.value), consistency: Number(sliders.consistency.value) });
+const open = (slider) => Number(slider.value) === Number(slider === sliders.strength ? slider.max : slider.min);
+
+/** 0: shown, 1: too strong, 2: too inconsistent. As in a search, only where the whole interval lies beyond. */
+function fate(i, { strength, consistency }) {
+  if (!open(sliders.strength) && (data.strength_low[i] ?? data.strength[i]) > strength) return 1;
+  if (open(sliders.consistency)) return 0;
+  return data.consistency[i] === null || (data.consistency_high[i] ?? data.consistency[i]) < consistency ? 2 : 0;
+}
+
+// --- drawing ------------------------------------------------------------------------------------------------------
+
+function draw() {
+  if (waiting || !area) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    paint();
+  });
+}
+
+function colour(name) {
+  canvas.style.color = `var(--${name})`; // resolves light-dark() as the style sheet does
+  return getComputedStyle(canvas).color;
+}
+
+function paint() {
+  const { width, height, ratio, left, top } = area;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.font = "12px system-ui, sans-serif";
+  axes();
+  pen.save();
+  pen.beginPath();
+  pen.rect(MARGIN.left, MARGIN.top, width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom);
+  pen.clip();
+  const chosen = limits();
+  const size = Math.min(8, (left.length > 3000 ? 1.8 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
+  const fates = Uint8Array.from(left, (_, i) => fate(i, chosen));
+  const { k, x: dx, y: dy } = transform;
+  for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
+    const dot = stamp(name, size);
+    [pen.fillStyle, pen.globalAlpha] = [colour(name), alpha];
+    for (let i = 0; i < left.length; i++) {
+      const [px, py] = [left[i] * k + dx, top[i] * k + dy];
+      if (fates[i] > 0 !== hidden || px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
+      if (size < SMALL) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
+      else pen.drawImage(dot, px - size, py - size, 2 * size, 2 * size);
+    }
+  }
+  pen.globalAlpha = 1;
+  if (view === "figures") thresholds();
+  if (pointed >= 0) ring(size);
+  pen.restore();
+}
+
+/** A round point, to be stamped many times. */
+function stamp(name, size) {
+  const side = Math.ceil(2 * size * area.ratio);
+  const dot = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const brush = dot.getContext("2d");
+  brush.fillStyle = colour(name);
+  brush.arc(side / 2, side / 2, side / 2, 0, 7);
+  brush.fill();
+  return dot;
+}
+
+function ring(size) {
+  const [px, py] = transform.apply([area.left[pointed], area.top[pointed]]);
+  pen.strokeStyle = colour("text");
+  pen.lineWidth = 2;
+  pen.beginPath();
+  pen.arc(px, py, size + 3, 0, 7);
+  pen.stroke();
+}
+
+function thresholds() {
+  pen.strokeStyle = colour("warn");
+  pen.lineWidth = 1.5;
+  pen.setLineDash([6, 4]);
+  pen.beginPath();
+  const [px, py] = lines();
+  pen.moveTo(px, 0);
+  pen.lineTo(px, area.height);
+  pen.moveTo(0, py);
+  pen.lineTo(area.width, py);
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+const lines = () => {
+  const { strength, consistency } = limits();
+  return transform.apply([area.x(strength), area.y(consistency)]);
+};
+
+function axes() {
+  const { width, height, x, y } = area;
+  pen.fillStyle = colour("soft");
+  pen.strokeStyle = colour("line");
+  pen.lineWidth = 1;
+  const labels = view === "figures" ? ["Strength", "Consistency"] : [data.axes?.x?.join(" … ") ?? "", data.axes?.y?.join(" … ") ?? ""];
+  pen.textAlign = "right";
+  pen.fillText(labels[0], width - MARGIN.right, height - 8);
+  pen.save();
+  pen.translate(13, MARGIN.top);
+  pen.rotate(-Math.PI / 2);
+  pen.fillText(labels[1], 0, 0);
+  pen.restore();
+  if (view !== "figures") return;
+  pen.textAlign = "center";
+  for (const tick of ticks(x.back(transform.invertX(MARGIN.left)), x.back(transform.invertX(width - MARGIN.right)))) {
+    const px = transform.applyX(x(tick));
+    rule(px, MARGIN.top, px, height - MARGIN.bottom);
+    pen.fillText(short(tick), px, height - MARGIN.bottom + 15);
+  }
+  pen.textAlign = "right";
+  for (const tick of ticks(y.back(transform.invertY(height - MARGIN.bottom)), y.back(transform.invertY(MARGIN.top)))) {
+    const py = transform.applyY(y(tick));
+    rule(MARGIN.left, py, width - MARGIN.right, py);
+    pen.fillText(short(tick), MARGIN.left - 6, py + 4);
+  }
+}
+
+function rule(...[x1, y1, x2, y2]) {
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
+}
+
+const short = (number) => String(Number(number.toPrecision(4)));
+
+function ticks(low, high) {
+  const rough = (high - low) / 6;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((times) => times * power >= rough);
+  const found = [];
+  for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k++) found.push(k * step);
+  return found;
+}
+
+// --- pointing, dragging, telling ----------------------------------------------------------------------------------
+
+function listen() {
+  let dragged = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    dragged = lineAt(event);
+    if (dragged) canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (dragged) drag(dragged, event);
+    else point(event);
+  });
+  canvas.addEventListener("pointerup", () => (dragged = null));
+  canvas.addEventListener("pointercancel", () => (dragged = null));
+  canvas.addEventListener("pointerleave", () => show(-1));
+  canvas.addEventListener("click", (event) => {
+    const i = nearest(event);
+    if (i >= 0) location.assign(`/adapters/${encodeURIComponent(data.keys[i])}?protocol=${box.dataset.protocol}`);
+  });
+  for (const slider of Object.values(sliders)) slider.addEventListener("input", filter);
+  for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => turn(button));
+  const steps = { in: (map) => zooming.scaleBy(map, 1.7), out: (map) => zooming.scaleBy(map, 1 / 1.7), all: (map) => zooming.transform(map, zoomIdentity) };
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => steps[button.dataset.zoom](select(canvas)));
+  }
+}
+
+function turn(button) {
+  view = button.dataset.view;
+  for (const other of document.querySelectorAll("[data-view]")) other.setAttribute("aria-pressed", other === button);
+  show(-1);
+  zooming.transform(select(canvas), zoomIdentity);
+  layOut();
+}
+
+function place(event) {
+  const { left, top } = canvas.getBoundingClientRect();
+  const { clientX, clientY } = event.touches?.[0] ?? event;
+  return [clientX - left, clientY - top];
+}
+
+/** Which threshold's line is under the pointer. */
+function lineAt(event) {
+  if (view !== "figures" || !area || event.type === "wheel") return null;
+  const [px, py] = place(event);
+  const [lx, ly] = lines();
+  return Math.abs(px - lx) < GRIP ? "strength" : Math.abs(py - ly) < GRIP ? "consistency" : null;
+}
+
+function drag(name, event) {
+  const [px, py] = transform.invert(place(event));
+  sliders[name].value = name === "strength" ? area.x.back(px) : area.y.back(py);
+  filter();
+}
+
+function filter() {
+  draw();
+  tell();
+}
+
+function nearest(event) {
+  const pixel = place(event);
+  const [px, py] = transform.invert(pixel);
+  let [best, least] = [-1, REACH];
+  for (const i of area.index.within(px, py, REACH / transform.k)) {
+    const [x, y] = transform.apply([area.left[i], area.top[i]]);
+    const distance = Math.hypot(x - pixel[0], y - pixel[1]);
+    if (distance < least) [best, least] = [i, distance];
+  }
+  return best;
+}
+
+function point(event) {
+  const grip = lineAt(event);
+  canvas.style.cursor = grip === "strength" ? "ew-resize" : grip ? "ns-resize" : "";
+  const i = grip ? -1 : nearest(event);
+  if (!grip && i >= 0) canvas.style.cursor = "pointer";
+  show(i, place(event));
+}
+
+function show(i, pixel) {
+  if (i !== pointed) {
+    pointed = i;
+    tip.hidden = i < 0;
+    if (i >= 0) fill(i);
+    draw();
+  }
+  if (i < 0) return;
+  const { offsetWidth: width, offsetHeight: height } = tip;
+  tip.style.left = `${pixel[0] + 18 + width > area.width ? Math.max(4, pixel[0] - width - 12) : pixel[0] + 18}px`;
+  tip.style.top = `${Math.max(4, Math.min(pixel[1] - height / 3, area.height - height - 4))}px`;
+}
+
+function fill(i) {
+  const key = encodeURIComponent(data.keys[i]);
+  const query = `?protocol=${box.dataset.protocol}`;
+  const pictures = document.createElement("div");
+  pictures.className = data.mature[i] ? "thumbs mature" : "thumbs";
+  for (const source of [`/api/v1/bare/previews/0${query}`, `/api/v1/adapters/${key}/previews/0${query}`]) {
+    const image = Object.assign(document.createElement("img"), { src: source, alt: "" });
+    image.addEventListener("error", () => pictures.remove()); // measured elsewhere: there is none
+    image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth <= 128));
+    pictures.append(image);
+  }
+  const figures = `Strength ${data.strength[i]?.toFixed(2)}, Consistency ${data.consistency[i]?.toFixed(3) ?? "unknown"}`;
+  const name = Object.assign(document.createElement("strong"), { textContent: data.names[i] });
+  tip.replaceChildren(pictures, name, document.createElement("br"), figures);
+}
+
+function tell() {
+  const counts = [0, 0, 0];
+  const chosen = limits();
+  for (let i = 0; i < data.keys.length; i++) counts[fate(i, chosen)]++;
+  told.textContent = `${counts[0]} within the thresholds, ${counts[1]} too strong, ${counts[2]} too inconsistent`;
+  for (const slider of Object.values(sliders)) {
+    slider.closest(".field").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
+  }
+  const protocol = new URLSearchParams(location.search).get("protocol");
+  const asked = { max_strength: chosen.strength, min_consistency: chosen.consistency, ...(protocol && { protocol }) };
+  document.getElementById("map-search").href = `/?${new URLSearchParams(asked)}`;
+}

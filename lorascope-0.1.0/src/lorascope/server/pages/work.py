@@ -1,0 +1,108 @@
+"""The work page: folders, runs, and files that were left out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from lorascope.protocol import PRECISIONS
+from lorascope.report.words import duration
+from lorascope.server.pages.address import Address
+from lorascope.server.pages.render import page
+from lorascope.server.shared_state import SharedState, StateOf
+
+router = APIRouter(include_in_schema=False)
+
+_REFUSED_SHOWN = 200
+_RUNS_SHOWN = 20
+_STATES = {
+    "waiting": "waits for its turn",
+    "loading": "loading the models",
+    "running": "measuring",
+    "pausing": "stops after this block",
+    "cancelling": "stops after this block",
+    "paused": "paused",
+    "done": "done",
+    "cancelled": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "elsewhere": "in another process",
+}
+
+
+@router.get("/work")
+def work(request: Request, state: StateOf) -> Response:
+    """Folders, runs and files that were left out."""
+    progress = _progress(state)  # first: the page listens for what changes afterwards
+    with state.library() as library:
+        refusals = library.refusals.all()
+    return page(
+        request,
+        "work.html.jinja",
+        folders=state.folders(),
+        refusals=refusals[:_REFUSED_SHOWN],
+        refused=len(refusals),
+        runs=[_shown(run) for run in state.work.runs()[:_RUNS_SHOWN]],
+        precisions=list(PRECISIONS),
+        library=state.settings.library,
+        **progress,
+    )
+
+
+@router.get("/work/progress")
+def steps(request: Request, state: StateOf) -> Response:
+    """The part that changes while a run goes on."""
+    return page(request, "progress.html.jinja", **_progress(state))
+
+
+@router.post("/work/runs")
+def start(
+    state: StateOf, precision: Annotated[str, Form()], folder: Annotated[tuple[int, ...], Form()] = ()
+) -> Response:
+    """Begin a run over the folders that are ticked; a browser that sends none of them does not mean all."""
+    state.work.start(folder, precision)
+    return RedirectResponse("/work", 303)
+
+
+@router.post("/work/runs/{number}/{what}")
+def steer(state: StateOf, number: int, what: Literal["pause", "resume", "cancel"]) -> Response:
+    """Pause, resume or stop a run."""
+    if what == "resume":
+        state.work.resume(number)
+    else:
+        state.work.end(number, what)
+    return RedirectResponse("/work", 303)
+
+
+def _progress(state: SharedState) -> dict[str, Any]:
+    snapshot = state.work.snapshot()
+    run = snapshot["run"]
+    latest = None if run else next(iter(state.work.runs()), None)
+    return {
+        "run": _shown(run) if run else None,
+        "latest": _shown(latest) if latest else None,
+        "waiting": [_shown(waiting) for waiting in snapshot["waiting"]],
+        "last": snapshot["last"],
+    }
+
+
+def _shown(run: dict[str, Any]) -> dict[str, Any]:
+    """A run with words beside its figures."""
+    total, left = run["total"], run["seconds_left"]
+    return run | {
+        "told": _STATES[run["state"]],
+        "share": round(100 * run["cells"] / total) if total else 0,
+        "left": duration(float(left)) if left is not None else "",
+        "results": _results_address(run["folders"]),
+        "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "",
+    }
+
+
+def _results_address(folders: list[str]) -> str:
+    """The search over what a run measured: its folder, or the whole library if there are several."""
+    one = folders[0] if len(folders) == 1 and Path(folders[0]).is_dir() else ""
+    return Address(folder=one).url()

@@ -1,0 +1,128 @@
+"""Records as plain values for the API and the pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from lorascope.library import BARE, Pin, StoredAdapter
+from lorascope.protocol import Thresholds
+from lorascope.report.words import prompt_tag, summary
+from lorascope.search import Answer, Hit
+from lorascope.signature import Estimate, Signature
+
+MATURE = 4
+"""The lowest of Civitai's levels (1, 2, 4, 8, 16) that is for adults: 4 is R."""
+
+
+def mature_level(adapter: StoredAdapter) -> int | None:
+    """How mature an adapter's pictures are, as its sidecars or its library say: Civitai's bit mask."""
+    value = adapter.claimed("nsfw_level")
+    return value if isinstance(value, int) else None
+
+
+def is_mature(adapter: StoredAdapter) -> bool:
+    """Whether its pictures may be for adults only."""
+    return (mature_level(adapter) or 0) >= MATURE
+
+
+def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
+    """The fields of the API's `BriefAdapter`."""
+    return {
+        "key": adapter.key,
+        "name": adapter.name,
+        "family": adapter.family,
+        "title": adapter.claimed("title"),
+        "tag": prompt_tag(adapter) or None,
+        "paths": list(adapter.paths),
+        "triggers": list(adapter.claimed("triggers") or ()),
+        "weight": adapter.claimed("weight"),
+        "mature": is_mature(adapter),
+        "mature_level": mature_level(adapter),
+    }
+
+
+def brief_hit(hit: Hit, thresholds: Thresholds, *, browsing: bool) -> dict[str, Any]:
+    """A hit with its figures in short. Its words are relative to the preset's thresholds, whatever was asked."""
+    signature = hit.signature.signature
+    return {
+        "rank": hit.rank,
+        "score": None if browsing else hit.score,
+        "clarity": hit.clarity,
+        "words": summary(hit, thresholds, asked=not browsing),
+        "undecided": list(hit.undecided),
+        "hidden": hit.hidden,
+        "adapter": brief_adapter(hit.adapter),
+        **figures(signature),
+        "precision": hit.signature.precision,
+    }
+
+
+def picture_address(key: str, place: int, protocol: str) -> str:
+    """Where the picture of a pinned cell is: with an adapter, or bare if the key is that of the base model."""
+    whose = f"adapters/{quote(key, safe='')}" if key != BARE else "bare"
+    return f"/api/v1/{whose}/previews/{place}?protocol={protocol}"
+
+
+def pinned_cells(key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str) -> list[dict[str, Any]]:
+    """The pinned cells of an adapter, with the addresses of their pictures."""
+    bare = pins.get(BARE, {})
+    return [
+        {
+            "place": place,
+            "prompt": bare[place].prompt if place in bare else pin.prompt,
+            "seed": pin.seed,
+            "url": picture_address(key, place, protocol),
+            "bare_url": picture_address(BARE, place, protocol) if place in bare else None,
+        }
+        for place, pin in pins.get(key, {}).items()
+    ]
+
+
+def figures(signature: Signature) -> dict[str, Any]:
+    """Strength and Consistency with their intervals for the full grid, and the cells they rest on."""
+    return {
+        "strength": ranged(signature.strength, signature.grid.strength),
+        "consistency": ranged(signature.consistency, signature.grid.consistency),
+        "cells": signature.cells,
+    }
+
+
+def ranged(value: float | None, estimate: Estimate | None) -> dict[str, float | None]:
+    """A figure and its 95% interval; None where unknown."""
+    low, high = (estimate.lower, estimate.upper) if estimate is not None else (None, None)
+    return {"value": value, "lower": low, "upper": high}
+
+
+def limit(threshold: float) -> float | None:
+    """A threshold as JSON can hold it: None for one that hides nothing."""
+    return None if math.isinf(threshold) else threshold
+
+
+def plain_thresholds(thresholds: Thresholds) -> dict[str, float | None]:
+    """Both thresholds."""
+    return {
+        "strength_max": limit(thresholds.strength_max),
+        "consistency_min": limit(thresholds.consistency_min),
+    }
+
+
+def plain_answer(answer: Answer) -> dict[str, Any]:
+    """A page of an answer."""
+    request, usual = answer.request, answer.stored.preset.thresholds
+    return {
+        "query": answer.query,
+        "protocol": answer.protocol,
+        "thresholds": plain_thresholds(answer.filters.thresholds),
+        "matched": answer.matched,
+        "considered": answer.considered,
+        "too_strong": answer.too_strong,
+        "too_inconsistent": answer.too_inconsistent,
+        "total": answer.total,
+        "offset": request.offset,
+        "limit": request.limit,
+        "hits": [brief_hit(hit, usual, browsing=request.browsing) for hit in answer.hits],
+        "hidden": [brief_hit(hit, usual, browsing=request.browsing) for hit in answer.hidden],
+    }

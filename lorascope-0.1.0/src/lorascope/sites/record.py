@@ -1,0 +1,52 @@
+"""What a site says of one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from lorascope.library import StoredAdapter
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file at a site: where it is, what it is called there, and the SHA-256 by which it is checked."""
+
+    address: str
+    name: str
+    sha256: str
+    size: int = 0
+
+
+@runtime_checkable
+class Site(Protocol):
+    """A site that knows adapters by their files."""
+
+    @property
+    def name(self) -> str:
+        """As messages and the library call it."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many adapters are asked for in one go."""
+        ...
+
+    def claims(self, adapters: Sequence[StoredAdapter]) -> Mapping[str, Mapping[str, Any]]:
+        """What it says of some adapters, by key; those that it does not know are left out.
+
+        Raises:
+            SiteError: it does not answer as documented.
+        """
+        ...
+
+
+def text(value: Any) -> str:
+    """A text, or "" for anything else that a site may send."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def said(**claims: Any) -> dict[str, Any]:
+    """The claims that say something."""
+    return {name: value for name, value in claims.items() if value not in (None, "", [], ())}

@@ -1,0 +1,498 @@
+"""The pages without a browser: what they say, where they lead, and what they never let through."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from tests.fakes import tint
+from tests.serving import measured, serving, small_world, until
+
+import lorascope.server.pages as pages
+from lorascope.errors import ModelError
+from lorascope.library import Library
+from lorascope.measure import index, load_worker
+from lorascope.protocol import Preset
+from lorascope.report.words import duration
+from lorascope.search import Example
+from lorascope.server.pages.address import Address
+from lorascope.server.pages.cards import Cells, telling_cells
+from lorascope.server.pages.gauge import WIDTH, Gauge
+from lorascope.server.pages.search import folder_tree
+from lorascope.signature import Estimate
+
+HERE = Path(pages.__file__).parent
+HTMX = {"HX-Request": "true"}
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A measured library of three colours and one adapter that claims markup."""
+    folder = tmp_path_factory.mktemp("pages")
+    for colour in ("red", "green", "blue"):
+        tint(folder / "loras" / f"{colour}der.safetensors", **{colour: 0.3})
+    tint(folder / "loras" / "odd.safetensors", red=0.2, green=0.1)
+    claims = {
+        "model_name": NASTY,
+        "civitai": {"modelId": 5, "id": 6, "trainedWords": [NASTY]},
+        "usage_tips": '{"strength": 0.8}',
+    }
+    folder.joinpath("loras", "odd.metadata.json").write_text(json.dumps(claims), "utf-8")
+    return measured(folder / "library.db", folder / "loras")
+
+
+@pytest.fixture
+def client(place: Path) -> Iterator[TestClient]:
+    """A client of a server over them."""
+    with serving(place, place.parent / "loras") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keys(place: Path) -> dict[str, str]:
+    """Adapter keys by name."""
+    with Library(place) as library:
+        return {adapter.name: key for key, adapter in library.adapters.all().items()}
+
+
+INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|<[^>]*\s(?:style|on\w+)=")
+"""What a Content-Security-Policy without inline code would refuse."""
+ADDRESS = re.compile(r'\b(?:src|href|action)="([^"]*)"')
+
+
+def every_page(keys: dict[str, str]) -> list[str]:
+    """The address of each page."""
+    odd, red = keys["odd"], keys["redder"]
+    return [
+        "/", "/?q=red", f"/?more={odd}&less={red}&hidden=1", "/map", "/map/table", "/work", "/work/progress",
+        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites",
+        f"/favourites?a={odd}", "/nowhere",
+    ]  # fmt: skip
+
+
+def test_no_page_holds_code_or_loads_from_elsewhere(client: TestClient, keys: dict[str, str]) -> None:
+    for address in every_page(keys):
+        text = client.get(address).text
+        assert INLINE.findall(text) == [], address
+        outside = [found for found in ADDRESS.findall(text) if "//" in found and "https://civitai.com/" not in found]
+        assert outside == [], address
+        assert NASTY not in text, address
+
+
+def test_the_parts_that_htmx_asks_for_have_no_frame(client: TestClient) -> None:
+    part = client.get("/?q=red", headers=HTMX)
+    assert part.text.lstrip().startswith("<title>red · lorascope</title>")  # htmx sets it, and shows the rest
+    assert "<body" not in part.text
+    assert "HX-Request" in part.headers["vary"]
+    restored = client.get("/?q=red", headers=HTMX | {"HX-History-Restore-Request": "true"})
+    assert "<!doctype html>" in restored.text
+
+
+def test_a_search_names_hits_and_what_the_thresholds_hide(client: TestClient) -> None:
+    text = client.get("/?q=red&max_strength=0.5").text
+    shown, hidden = text.split('<details class="lane"')
+    assert re.findall(r'class="name"><a[^>]*>(\w+)<', shown) == ["odd"]
+    assert re.findall(r'class="name"><a[^>]*>(\w+)<', hidden)[0] == "redder"
+    assert "<summary>3 too strong</summary>" in hidden
+    assert "1 adapter, nearest first." in shown
+
+
+def called(text: str) -> list[str]:
+    """The adapters that a page of results lists by name."""
+    part = text.partition('id="called"')[2].partition("</section>")[0]
+    return re.findall(r">\s*([^<>]+)</a></li>", part)
+
+
+def test_the_box_finds_files_by_name_title_and_path(client: TestClient, place: Path) -> None:
+    assert called(client.get("/?q=redd").text) == ["redder"]
+    assert called(client.get("/?q=ODD").text) == ["odd"]
+    assert called(client.get("/?q=%3Cscript").text) == ["odd"]  # its title
+    path = quote(str(place.parent / "loras" / "green"))
+    assert called(client.get(f"/?q={path}").text) == ["greender"]
+    text = client.get("/?q=der").text
+    assert sorted(called(text)) == ["blueder", "greender", "redder"]
+    assert "Files that do “der”" in text
+    assert "Files called" not in client.get("/?q=nothing+of+the+kind").text
+    assert called(client.get("/?q=d%25r").text) == []
+
+
+def test_files_are_found_by_name_where_words_cannot_be_encoded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModelError("the encoder is not on this disk")
+
+    monkeypatch.setattr("lorascope.server.encoders.load_query_encoder", missing)
+    answer = client.get("/?q=redd")
+    assert "The encoder is not on this disk." in answer.text
+    assert called(answer.text) == ["redder"]
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server over two colours and one file that changes no picture."""
+    folder = tmp_path_factory.mktemp("still")
+    tint(folder / "loras" / "redder.safetensors", red=0.3)
+    tint(folder / "loras" / "blueder.safetensors", blue=0.3)
+    tint(folder / "loras" / "idle.safetensors", red=1e-9)
+    folder.joinpath("loras", "idle.metadata.json").write_text(
+        json.dumps(
+            {"model_name": "Idle", "tags": ["red"], "modelDescription": "<p>Very <b>red</b>!</p><p>2 &lt; 3</p>"}
+        )
+    )
+    with serving(measured(folder / "library.db", folder / "loras")) as client:
+        yield client
+
+
+def test_a_file_without_effect_is_given_no_meaning(still: TestClient) -> None:
+    keys = {row["adapter"]["name"]: row["adapter"]["key"] for row in still.get("/api/v1/adapters").json()["adapters"]}
+    text = still.get(f"/adapters/{keys['idle']}").text
+    assert "does nothing: no picture with it differs from the one without by more than noise" in text
+    for meaning in (
+        "Most like it",
+        "Most unlike it",
+        "Where it works",
+        "a cosine of at least",
+        "Search for",
+        "More like",
+    ):
+        assert meaning not in text, meaning
+    for address in ("/?q=red", "/", f"/compare?a={keys['idle']}&a={keys['redder']}"):
+        assert "does nothing" in still.get(address).text, address
+    assert "little in common" not in still.get(f"/compare?a={keys['idle']}&a={keys['redder']}").text
+    assert "idle" not in still.get(f"/adapters/{keys['redder']}").text
+    hits = still.get("/api/v1/search?q=red").json()["hits"]
+    assert [hit["words"] for hit in hits if hit["adapter"]["name"] == "idle"] == ["does nothing"]
+
+
+def test_a_description_is_shown_without_its_tags(still: TestClient) -> None:
+    key = still.get("/api/v1/adapters?q=idle").json()["adapters"][0]["adapter"]["key"]
+    text = still.get(f"/adapters/{key}").text
+    assert "Very red!\n2 &lt; 3<br>" in text
+    assert "&lt;p&gt;" not in text
+
+
+def shown(part: str) -> list[str]:
+    """The names on the cards of a part of a page."""
+    return re.findall(r'class="name"><a[^>]*>(\w+)<', part)
+
+
+def test_clear_matches_that_thresholds_hide_are_announced(client: TestClient) -> None:
+    text = client.get("/?q=red&max_strength=0").text
+    assert '2 clear matches are hidden: <a href="/?q=red&amp;max_strength=0.0&amp;hidden=1#lane">show</a>' in text
+    assert "Nothing here clearly does this" not in text
+    assert "1 clear match is hidden" in client.get("/?q=blue&max_strength=0").text
+    assert "hidden:" not in client.get("/?q=red").text
+
+
+def test_thresholds_do_not_change_the_scenes(client: TestClient) -> None:
+    """They once chose the hits from which the scenes of all cards were chosen."""
+    scenes: dict[str, tuple[str, ...]] = {}
+    for limits in ("", "&max_strength=0", "&max_strength=0.5", "&min_consistency=1"):
+        cards = client.get(f"/?q=red{limits}").text.partition("Files that do")[2]
+        scenes[limits] = tuple(sorted(set(re.findall(r'src="/api/v1/adapters/[^"]*/previews/(\d+)', cards))))
+    assert len(set(scenes.values())) == 1, scenes
+    assert len(scenes[""]) == 2
+
+
+def test_weak_matches_are_folded_below_those_that_matter(client: TestClient) -> None:
+    main, _, weaker = client.get("/?q=green").text.partition('<details class="lane" id="weaker">')
+    assert shown(main) == ["greender", "odd"]
+    assert "<summary>2 weaker matches</summary>" in weaker
+    assert sorted(shown(weaker)) == ["blueder", "redder"]
+    assert 'id="weaker"' not in client.get("/").text
+
+
+def test_folders_are_named_as_a_tree() -> None:
+    assert folder_tree(["/a/loras/style/old", "/a/loras", "/a/loras/style", "/b/loras", "/b/more", ""]) == [
+        ("/a/loras", "/a/loras"),
+        ("/a/loras/style", "\u2003style"),
+        ("/a/loras/style/old", "\u2003\u2003old"),
+        ("/b/loras", "/b/loras"),
+        ("/b/more", "more"),
+    ]
+
+
+def test_words_are_told_by_the_protocols_thresholds_whatever_the_sliders_say(client: TestClient) -> None:
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"(?:faint|gentle|very strong|overpowering), [\w-]+", text))
+
+    assert words(client.get("/?max_strength=0").text) == words(client.get("/").text)
+
+
+def test_the_tag_carries_the_weight_that_is_claimed(client: TestClient, keys: dict[str, str]) -> None:
+    text = client.get(f"/adapters/{keys['odd']}").text
+    assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+    assert 'href="https://civitai.com/models/5?modelVersionId=6"' in text
+
+
+def test_a_try_says_which_weight_it_was_drawn_with(client: TestClient, keys: dict[str, str]) -> None:
+    sent = client.post("/tries", data={"prompt": "a fox", "a": [keys["odd"], keys["redder"]]})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 1.0, 1.0]
+    text = client.get(sent.headers["location"]).text
+    assert text.count("drawn with weight 1") == 2
+    assert text.count("its tag has 0.8") == 1  # the other one claims none, so its tag has 1, too
+
+
+def test_a_try_takes_the_weight_that_is_chosen(client: TestClient, keys: dict[str, str]) -> None:
+    sent = client.post("/tries", data={"prompt": "a fox", "a": [keys["redder"]], "weight": "0.25"})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["weight"] for column in done["columns"]] == [None, 0.25]
+    text = client.get(sent.headers["location"]).text
+    assert "drawn with weight 0.25" in text
+    assert "as all are measured" not in text
+    plain = client.post("/tries", data={"prompt": "a fox", "a": [keys["redder"]], "weight": ""})
+    measured_at = until(client, f"/api/v1{plain.headers['location']}", "done")
+    assert measured_at["columns"][1]["weight"] == 1.0
+    pictures = [client.get(one["columns"][1]["images"][0]).content for one in (done, measured_at)]
+    assert pictures[0] != pictures[1]
+    refused = client.post("/api/v1/tries", json={"prompt": "a fox", "adapters": [keys["redder"]], "weight": 9})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "weight")
+
+
+def test_a_page_asks_again_for_the_try_that_its_address_names(client: TestClient, keys: dict[str, str]) -> None:
+    for address in ("/?q=red&", f"/adapters/{keys['odd']}?", f"/compare?a={keys['odd']}&a={keys['redder']}&"):
+        assert 'hx-get="/tries/abc" hx-trigger="load"' in client.get(f"{address}try=abc").text, address
+        assert 'hx-trigger="load"' not in client.get(address).text, address
+
+
+def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
+    answer = client.get(f"/adapters/sha256:{'0' * 64}")
+    assert answer.status_code == 404
+    assert "There is no adapter" in answer.text
+    assert "<!doctype html>" in answer.text
+    for address in (f"/adapters/sha256:{'0' * 64}", "/nowhere", "/?page=0", "/?more=x:1"):
+        assert "/api/" not in client.get(address).text, address  # the API's advice is for programs
+    assert "What to do: go on from the search, the map or the work page." in client.get("/nowhere").text
+    assert client.get("/?q=red:0").status_code == 422
+    assert "weight 0" in client.get("/?q=red:0").text
+    assert client.get("/?page=0").status_code == 422
+
+
+def test_a_page_beyond_the_last_is_the_last(client: TestClient) -> None:
+    assert len(re.findall('class="name"', client.get("/?page=99&lane=99").text)) == 4
+    table = client.get("/map/table?page=99").text
+    assert table.count('<th scope="row">') == 4
+    assert 'rel="prev"' not in table
+
+
+def test_without_hits_only_filters_that_are_set_are_blamed(client: TestClient) -> None:
+    text = client.get("/?q=red&family=zzz").text
+    assert "<option selected>zzz</option>" in text  # the select once said "all"
+    assert "<p>Choose another base above.</p>" in text
+    assert 'href="/?q=red">Take all filters away' in text
+    text = client.get("/?q=red&max_strength=0").text
+    assert "<p>Allow more Strength above. Or look below at what the thresholds leave out.</p>" in text
+
+
+def test_an_adapter_that_is_the_only_one_has_nothing_like_it(client: TestClient, keys: dict[str, str]) -> None:
+    everything = [key for name, key in keys.items() if name != "odd"]
+    text = client.get(f"/?more={keys['odd']}&{'&'.join(f'less={key}' for key in everything)}").text
+    assert "There is no other adapter." in text
+    assert "Take all filters away" not in text
+
+
+def test_the_most_unlike_have_their_cosine(client: TestClient, place: Path, keys: dict[str, str]) -> None:
+    """Its sign was once turned round, and what is unlike was called similar."""
+    with Library(place) as library:
+        matrix = library.signatures.matrix(library.protocols.find().protocol.digest)
+        of = {name: matrix.directions[matrix.places[key]] for name, key in keys.items()}
+    text = client.get(f"/adapters/{keys['redder']}").text.partition('id="far"')[2]
+    found = re.findall(r'</a> <span class="soft small figures">([-0-9.]+)<', text)
+    assert [float(one) for one in found] == sorted(float(one) for one in found)
+    lowest = min(float(of["redder"] @ of[name]) for name in keys if name != "redder")
+    assert float(found[0]) == pytest.approx(lowest, abs=0.006)
+    told = client.get(f"/api/v1/adapters/{quote(keys['redder'])}/neighbours").json()["opposite"]
+    assert told[0]["score"] == pytest.approx(lowest, abs=1e-5)
+    asked = client.post("/api/v1/search", json={"less": [keys["redder"]]}).json()["hits"]
+    assert not any("similar" in hit["words"] for hit in (*told, *asked))
+
+
+def test_a_comparison_needs_two_that_are_measured(client: TestClient, keys: dict[str, str]) -> None:
+    for others, missing in (
+        (["x:1", "x:2"], "2 of the chosen adapters are"),
+        ([keys["odd"], "x:1"], "1 of the chosen"),
+    ):
+        text = client.get(f"/compare?{'&'.join(f'a={key}' for key in others)}").text
+        assert "<title>Compare · lorascope</title>" in text
+        assert f"{missing} " in text
+        assert "That leaves fewer than two." in text
+    text = client.get(f"/compare?a={keys['odd']}&a={keys['redder']}&a=x:1").text
+    assert "1 of the chosen adapters is left out: not measured under this Protocol." in text
+
+
+def test_a_name_in_a_tag_keeps_its_own_direction(client: TestClient, keys: dict[str, str]) -> None:
+    """Names written from right to left once took the rest of the tag with them."""
+    for address in ("/?q=red", f"/adapters/{keys['odd']}"):
+        text = client.get(address).text
+        assert "<code>&lt;lora:<bdi>odd</bdi>:0.8&gt;</code>" in text
+        assert 'data-copy="&lt;lora:odd:0.8&gt;"' in text
+
+
+def test_a_prompt_has_words(client: TestClient, keys: dict[str, str]) -> None:
+    for prompt in ("", "  "):
+        answer = client.post("/tries", data={"prompt": prompt, "a": keys["odd"]}, headers=HTMX)
+        assert answer.status_code == 422
+        assert "<p>Write a prompt.</p>" in answer.text
+    assert 'maxlength="1000"' in client.get(f"/adapters/{keys['odd']}").text
+
+
+def test_no_tick_is_no_folder_and_not_all(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(client.app.state.lorascope.work, "start", lambda *wish: asked.append(wish))  # type: ignore[attr-defined]
+    client.post("/work/runs", data={"precision": "glance"})
+    client.post("/work/runs", data={"precision": "glance", "folder": ["0"]})
+    assert [tuple(map(list, wish[:1])) for wish in asked] == [([],), ([0],)]  # type: ignore[index]
+
+
+def test_who_is_logged_in_can_log_out(client: TestClient, place: Path) -> None:
+    assert "Log out" not in client.get("/").text
+    with serving(place, token="a-token-of-some-length") as guarded:
+        assert "Log out" not in guarded.get("/login").text
+        guarded.post("/login", data={"token": "a-token-of-some-length"})
+        assert '<form action="/logout" method="post">' in guarded.get("/").text
+
+
+def test_every_kind_of_picture_that_is_read_can_be_chosen(client: TestClient) -> None:
+    kinds = "image/png,image/jpeg,image/webp,image/gif,image/bmp,image/avif"
+    assert f'accept="{kinds}"' in client.get("/").text
+
+
+def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
+    """With two Protocols in a library, a hit under the one once led to the page under the other."""
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    tint(tmp_path / "loras" / "bluer.safetensors", blue=0.3)
+    place = measured(tmp_path / "library.db", tmp_path / "loras", precision="glance")
+    preset = tmp_path / "half.toml"
+    preset.write_text(f"{small_world(tmp_path).read_text('utf-8')}scale = 0.5\n", "utf-8")
+    with Library(place) as library:
+        older = library.protocols.find().protocol.digest
+        index([tmp_path / "loras"], load_worker(Preset.load(preset)), library, precision="glance")
+        assert library.protocols.find().protocol.digest != older
+        one, other = library.adapters.all()
+    with serving(place) as client:
+        for address in ("/?q=red", "/map/table?sort=name", f"/compare?a={one}&a={other}", f"/adapters/{quote(one)}?"):
+            found = {}
+            for protocol in ("", f"protocol={older}"):
+                text = client.get(f"{address}&{protocol}").text
+                found[protocol] = re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', text)
+            assert set(found[""]) == {""}, address
+            assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
+        for path in ("/", "/map", "/work", f"/favourites?a={quote(one)}"):
+            text = client.get(f"{path}{'&' if '?' in path else '?'}protocol={older}").text
+            links = re.findall(r'href="(/(?:|map|work|favourites))(?:\?([^"]*))?"', text.partition("</nav>")[0])
+            assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/favourites")], path
+        for older_one in re.findall(r'src="/api/v1/adapters/[^"]*"', client.get(f"/favourites?a={one}").text):
+            assert older not in older_one
+        assert f"protocol={older}" in client.get(f"/favourites?a={one}&protocol={older}").text
+        page = client.get(f"/?q=red&protocol={older}").text
+        (tried,) = set(re.findall(r'hx-post="(/tries[^"]*)"', page))
+        sent = client.post(tried, data={"prompt": "a fox", "a": [one]}).headers["location"]
+        until(client, f"/api/v1{sent.partition('?')[0]}", "done")
+        assert re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', client.get(sent).text) == [f"protocol={older}"]
+
+
+def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    with serving(tmp_path / "library.db", tmp_path / "loras") as client:
+        for address in ("/", "/favourites", "/favourites?a=x:1", "/map", "/map/table", "/compare?a=x:1&a=x:2"):
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            assert "1 file waits to be measured" in answer.text, address
+
+
+@pytest.mark.parametrize("threshold", ["max_strength", "min_consistency"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_is_no_finite_number_is_told(client: TestClient, threshold: str, value: str) -> None:
+    answer = client.get(f"/?{threshold}={value}")
+    assert answer.status_code == 422
+    assert f"{threshold}: input should be a finite number" in answer.text
+
+
+def test_adapters_that_were_measured_elsewhere_have_no_pictures(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place, tmp_path / "bare.db")
+    with sqlite3.connect(tmp_path / "bare.db") as db:
+        db.execute("DELETE FROM previews")
+    db.close()
+    with serving(tmp_path / "bare.db") as client:
+        assert "No pictures: measured elsewhere." in client.get("/?q=red").text
+
+
+def test_the_address_of_a_search_says_it_all() -> None:
+    address = Address(q="a b", more=("x:1",), max_strength=3.0, family="sdxl", hidden=True, page=3)
+    assert address.url() == "/?q=a+b&more=x%3A1&family=sdxl&max_strength=3.0&hidden=1"
+    assert address.url(page=4).endswith("&page=4")
+    assert Address().url() == "/"
+    moved = address.less_like("x:1")
+    assert "less=x%3A1" in moved
+    assert "more=" not in moved
+    assert Address(min_consistency=0.0).request().min_consistency == float("-inf")
+    assert (Address(page=2).request().offset, Address(page=2).request().limit) == (48, 48)
+
+
+def test_an_example_has_a_weight_that_the_address_holds() -> None:
+    address = Address(more=("sha256:ab", "civitai:5@6:2"), less=("sha256:cd:0.5",))
+    assert address.examples == (
+        ("more", Example("sha256:ab")), ("more", Example("civitai:5@6", 2.0)), ("less", Example("sha256:cd", 0.5)),
+    )  # fmt: skip
+    assert address.heavier(Example("sha256:cd", 0.5)) == address.url(less=("sha256:cd",))
+    assert address.lighter(Example("civitai:5@6", 2.0)) == address.url(more=("sha256:ab", "civitai:5@6"))
+    assert address.heavier(Example("sha256:ab", 3.0)) == address.url(more=("sha256:ab:4", "civitai:5@6:2"))
+    assert address.heavier(Example("sha256:ab", 4.0)) == address.lighter(Example("sha256:ab", 0.25)) == ""
+    assert address.forget("sha256:cd") == address.url(less=())
+    assert address.more_like("civitai:5@6") == address.url()  # it keeps its weight
+
+
+def test_the_cells_that_tell_hits_apart_are_chosen(place: Path, keys: dict[str, str]) -> None:
+    with Library(place) as library:
+        stored = library.protocols.find()
+        found = Cells.of(library, stored, keys.values())
+        blocks = {key: library.evidence.blocks(key, stored.protocol.digest, end=1)[0] for key in keys.values()}
+        vector = np.zeros(16, np.float32)
+        vector[0] = 1.0
+        chosen = telling_cells(library, list(keys.values()), vector, found)
+        spread = np.stack([block.effects[:12, 0] for block in blocks.values()]).std(axis=0)
+        assert int(spread.argmax()) in chosen
+        assert len(set(chosen)) == 2
+        assert telling_cells(library, list(keys.values()), None, found) == (0, 1)
+
+
+def test_a_gauge_holds_the_figure_its_intervals_and_the_threshold() -> None:
+    gauge = Gauge.of(5.0, Estimate(5.0, 4.0, 6.0), Estimate(5.0, 3.0, 7.0), 9.5, float("inf"))
+    assert (gauge.at, gauge.end) == (WIDTH / 2, "10")
+    assert gauge.grid == (160.0, 80.0)
+    assert gauge.new == (120.0, 160.0)
+    assert gauge.mark == 380.0
+    assert Gauge.of(0.99, None, None, float("-inf"), 1.0).end == "1"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(5.0, "less than a minute"), (61.0, "about 1 minute"), (3540.0, "about 59 minutes"), (7300.0, "about 2 hours"),
+     (2.2 * 86400, "about 2 days")],
+)  # fmt: skip
+def test_the_time_left_is_told_as_people_do(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_everything_that_is_vendored_is_listed_with_its_licence() -> None:
+    vendor = HERE / "static" / "vendor"
+    listed = vendor.joinpath("LICENCES.txt").read_text("utf-8")
+    for file in vendor.glob("*.js"):
+        assert f"{file.name}: " in listed
+    assets = Path(__file__).parents[1] / "assets"
+    lock = json.loads(assets.joinpath("package-lock.json").read_text("utf-8"))
+    assert all("resolved" not in package for package in lock["packages"].values())
+    for name, version in json.loads(assets.joinpath("package.json").read_text("utf-8"))["devDependencies"].items():
+        assert lock["packages"][f"node_modules/{name}"]["version"] == version
+    assert f"htmx.org {lock['packages']['node_modules/htmx.org']['version']}" in listed
