@@ -60,12 +60,19 @@ class Delta:
     """What an adapter does to a base model.
 
     Made by `load_delta`. It holds the adapter's own tensors, in the type they were stored in, and no product
-    of them.
+    of them. ``source`` is the file that they were read from, for base models that load files themselves.
     """
 
-    def __init__(self, forms: Mapping[Parameter, Form], coverage: Coverage) -> None:
+    def __init__(self, forms: Mapping[Parameter, Form], coverage: Coverage, source: Path | None = None) -> None:
         self._forms = dict(sorted(forms.items()))
         self.coverage = coverage
+        self.source = source
+
+    @staticmethod
+    def unmatched(data: bytes | bytearray, path: Path) -> "Delta":
+        """A file for a base model that matches adapters itself: only that it is an adapter is checked."""
+        modules = survey(parse_header(memoryview(data), path), path)[1]
+        return Delta({}, Coverage(len(modules), len(modules), ()), path)
 
     @property
     def targets(self) -> tuple[Parameter, ...]:
@@ -137,7 +144,7 @@ def load_delta(
         raise PartialMatch(path, unmatched, len(matched), len(modules))
     if not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
-    return Delta(forms, Coverage(len(matched), len(modules), unmatched))
+    return Delta(forms, Coverage(len(matched), len(modules), unmatched), path)
 
 
 def check_shapes(path: Path, names: Names) -> None:

@@ -84,6 +84,10 @@ def index(
     workers: options.Workers = 0,
     gpus: options.WorkerGpus = 1.0,
     evidence: options.EvidenceAddress = "",
+    through: options.Through = "",
+    workflow: options.WorkflowFile = None,
+    node: options.Nodes = None,
+    family: options.WorkflowFamily = "",
     until: options.Until = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
@@ -112,6 +116,14 @@ def index(
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
     Precision.named(precision)
+    if through:
+        from lorascope.cli.through import measure_through
+
+        well = measure_through(
+            paths or (), through, workflow, node or (), preset, family, changes, library, precision=precision,
+            until=until, device=device, download=download, as_json=as_json,
+        )  # fmt: skip
+        raise typer.Exit(0 if well else 1)
     planned = plans(paths or (), preset, base, changes, follow_links=follow_links)
     check_library(library)
     for plan in planned.each:

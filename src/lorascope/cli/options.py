@@ -157,6 +157,25 @@ Until = Annotated[
     datetime | None,
     typer.Option(parser=next_time, metavar="HH:MM", help="Stop before this time of day. The next run resumes there."),
 ]
+Through = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Render with the ComfyUI that runs at an address, such as http://127.0.0.1:8188."
+    ),
+]
+WorkflowFile = Annotated[
+    Path | None, typer.Option(help="With --through: the workflow, a file that ComfyUI saves with Export (API).")
+]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=ID",
+        help="With --through: which node is prompt, seed, lora, output or size, where types do not tell. Repeat it.",
+    ),
+]
+WorkflowFamily = Annotated[
+    str, typer.Option("--family", help="With --through: the workflow's family, such as flux. Default: the preset's.")
+]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Also measure adapters of which only some modules match the base model.")
 ]

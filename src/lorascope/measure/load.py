@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorascope.errors import ModelError
 from lorascope.families import ARCHITECTURES, architecture, title_of
 from lorascope.measure.worker import Worker
 from lorascope.protocol import Preset
+
+if TYPE_CHECKING:
+    from lorascope.encoders.base import Encoder
 
 FAKE = "fake"
 """The family of the generator and the encoder that cost nothing, for tests and for trying out a set-up."""
@@ -37,20 +40,33 @@ def load_worker(
 
     preset.check_prompts()
     if preset.family == FAKE:
-        from lorascope.encoders.fake import FakeEncoder
         from lorascope.generators.fake import FakeGenerator
 
-        return LocalWorker(preset, FakeGenerator(preset), [FakeEncoder()])
+        return LocalWorker(preset, FakeGenerator(preset), load_encoders(preset))
     import torch
-
-    from lorascope.encoders.dual import DualEncoder
 
     if preset.threads:
         torch.set_num_threads(preset.threads)
-    device = _usable(device or best_device())
-    generator = _generator_class(preset)(preset, device=device, batch=batch, compiled=compiled, download=download)
-    encoders = [DualEncoder(name, device=device, download=download) for name in preset.encoders]
-    return LocalWorker(preset, generator, encoders)
+    generator = _generator_class(preset)(
+        preset, device=_usable(device or best_device()), batch=batch, compiled=compiled, download=download
+    )  # fmt: skip
+    return LocalWorker(preset, generator, load_encoders(preset, device=device, download=download))
+
+
+def load_encoders(preset: Preset, *, device: str = "", download: bool = False) -> list[Encoder]:
+    """Load the encoders of a preset.
+
+    Raises:
+        ModelError: one cannot be loaded.
+    """
+    if preset.encoders == (FAKE,):
+        from lorascope.encoders.fake import FakeEncoder
+
+        return [FakeEncoder()]
+    from lorascope.encoders.dual import DualEncoder
+
+    place = _usable(device or best_device())
+    return [DualEncoder(name, device=place, download=download) for name in preset.encoders]
 
 
 def _generator_class(preset: Preset) -> Any:

@@ -81,10 +81,15 @@ class AdapterRecords:
 
     def read(self, adapter: Adapter) -> AdapterFile:
         """Read a file, in any thread. Shapes are checked before its body is read."""
-        path, names, config = adapter.path, self._measurement.names, peft_config(adapter.path)
-        check_shapes(path, names)
-        data = read_file(path)
-        delta = load_delta(data, names, partial=self._partial, config=config, name=path)
+        path, config = adapter.path, peft_config(adapter.path)
+        if self._measurement.worker.shapes:
+            names = self._measurement.names
+            check_shapes(path, names)
+            data = read_file(path)
+            delta = load_delta(data, names, partial=self._partial, config=config, name=path)
+        else:
+            data = read_file(path)
+            delta = Delta.unmatched(data, path)
         tensors = tensors_digest(data, config=config, name=path)
         return AdapterFile(f"sha256:{sha256_of(data)}", tensors, autov3_of(data), delta)
 

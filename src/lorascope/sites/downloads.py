@@ -13,7 +13,6 @@ from lorascope.errors import AdapterError, SiteError
 from lorascope.sites.record import Remote
 from lorascope.sites.web import client
 
-_CHUNK = 2**20
 _TRIES = 3
 Watch = Callable[[int, int], None]
 """Is called with the bytes that are there and those of the whole file, 0 if that is not known."""
@@ -72,7 +71,7 @@ def _fetch(remote: Remote, partial: Path, token: str, watch: Watch) -> None:
 def _go_on(remote: Remote, partial: Path, token: str, watch: Watch) -> bool:
     """Fetch what is missing; returns whether all of it is there."""
     there = partial.stat().st_size if partial.exists() else 0
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
     if there:
         headers["Range"] = f"bytes={there}-"
     with client() as web, web.stream("GET", remote.address, headers=headers) as answer:
@@ -88,7 +87,7 @@ def _go_on(remote: Remote, partial: Path, token: str, watch: Watch) -> bool:
         total = int(answer.headers.get("Content-Length") or 0) + (there if goes_on else 0)
         with partial.open("ab" if goes_on else "wb") as file:
             done = there if goes_on else 0
-            for chunk in answer.iter_bytes(_CHUNK):
+            for chunk in answer.iter_bytes():
                 file.write(chunk)
                 done += len(chunk)
                 watch(done, total)

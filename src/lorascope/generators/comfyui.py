@@ -1,0 +1,267 @@
+"""A ComfyUI that runs somewhere, as a generator: whatever family and quantisation it can render can be measured."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, final
+
+import httpx2
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from lorascope.adapters import Delta
+from lorascope.errors import ModelError, UnreadableAdapter
+from lorascope.generators.base import Shapes
+from lorascope.generators.memory import MemoryPlan
+from lorascope.generators.workflow import Fill, Workflow
+from lorascope.protocol import Execution, Preset
+
+_PENDING = 2
+"""The most jobs of this run that wait at the server at once: a person's own come in between."""
+_PATIENCE = 600.0
+"""Seconds that a server may be away, as while it restarts."""
+_SLOWEST = 3600.0
+"""Seconds that one picture may take."""
+_LONGEST_PAUSE = 1.0
+
+
+class RenderingFailed(RuntimeError):
+    """The server could not render one picture, and said why."""
+
+
+@final
+class ComfyServer:
+    """The few requests to ComfyUI's API that rendering needs. A server that is away is waited for."""
+
+    def __init__(
+        self, address: str, *, patience: float = _PATIENCE, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Ask nothing yet."""
+        self.address = address.rstrip("/")
+        self._client = httpx2.Client(base_url=self.address, timeout=60.0)
+        self._patience, self._sleep = patience, sleep
+        self._name = uuid.uuid4().hex
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self._json("GET", "/system_stats").get("system", {}).get("comfyui_version", "unknown"))
+
+    def loras(self, loader: str) -> list[str]:
+        """The names under which a loader knows LoRAs.
+
+        Raises:
+            ModelError: the server has no such node.
+        """
+        inputs = self._json("GET", f"/object_info/{loader}").get(loader, {}).get("input", {})
+        choices = (inputs.get("required", {}) | inputs.get("optional", {})).get("lora_name", [None])
+        names = choices[0] if isinstance(choices[0], list) else choices[1].get("options") if len(choices) > 1 else None
+        if not isinstance(names, list):
+            raise ModelError(f"ComfyUI at {self.address} has no node {loader} that loads LoRAs: install it there")
+        return [str(name) for name in names]
+
+    def pictures(self, workflows: Sequence[dict[str, Any]]) -> list[Image.Image]:
+        """Render workflows, in order, with at most two of them waiting.
+
+        Raises:
+            RenderingFailed: the server refuses one, or fails at it.
+            ModelError: it does not answer as documented, or is away for too long.
+        """
+        jobs: list[str] = []
+        found: list[Image.Image] = []
+        for number, workflow in enumerate(workflows):
+            jobs.append(self._submit(workflow))
+            if number + 1 >= _PENDING:
+                found.append(self._result(jobs, len(found), workflows))
+        while len(found) < len(workflows):
+            found.append(self._result(jobs, len(found), workflows))
+        return found
+
+    def _submit(self, workflow: dict[str, Any]) -> str:
+        answer = self._json("POST", "/prompt", {"prompt": workflow, "client_id": self._name})
+        if not isinstance(answer.get("prompt_id"), str):
+            raise ModelError(f"ComfyUI at {self.address} took a job without saying its number: is it ComfyUI?")
+        return answer["prompt_id"]
+
+    def _result(self, jobs: list[str], place: int, workflows: Sequence[dict[str, Any]]) -> Image.Image:
+        """The picture of a job; a job that the server has forgotten, because it was restarted, is sent again."""
+        end, pause = time.monotonic() + _SLOWEST, 0.05
+        while time.monotonic() < end:
+            entry = self._json("GET", f"/history/{jobs[place]}").get(jobs[place])
+            if entry is not None:
+                return self._picture(entry)
+            if jobs[place] not in self._queued() and self._json("GET", f"/history/{jobs[place]}") == {}:
+                jobs[place] = self._submit(workflows[place])
+            self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise ModelError(f"ComfyUI at {self.address} did not finish a picture within {_SLOWEST / 60:.0f} minutes")
+
+    def _queued(self) -> set[str]:
+        """The jobs that wait or run, everybody's."""
+        queue = self._json("GET", "/queue")
+        return {job[1] for part in ("queue_running", "queue_pending") for job in queue.get(part, ()) if len(job) > 1}
+
+    def _picture(self, entry: dict[str, Any]) -> Image.Image:
+        status = entry.get("status", {})
+        if status.get("status_str") == "error":
+            said = [one[1] for one in status.get("messages", ()) if one[0] == "execution_error"]
+            text = f"{said[0].get('node_type')}: {said[0].get('exception_message')}" if said else "it does not say why"
+            raise RenderingFailed(f"ComfyUI could not render it ({text.strip():.300})")
+        images = [image for output in entry.get("outputs", {}).values() for image in output.get("images", ())]
+        if len(images) != 1:
+            raise ModelError(
+                f"ComfyUI answered with {len(images)} pictures instead of one: check the workflow's output"
+            )
+        where = {name: images[0].get(name, "") for name in ("filename", "subfolder", "type")}
+        data = self._asked("GET", "/view", params=where).content
+        try:
+            return Image.open(BytesIO(data)).convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise ModelError(
+                f"ComfyUI sent something else than a picture ({len(data)} bytes): look at its console"
+            ) from error
+
+    def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        answer = self._asked(method, path, json=body)
+        try:
+            content = answer.json()
+        except ValueError as error:
+            raise ModelError(f"what answers at {self.address} is no ComfyUI: it sent no JSON for {path}") from error
+        if not isinstance(content, dict):
+            raise ModelError(f"what answers at {self.address} is no ComfyUI: it sent a list for {path}")
+        return content
+
+    def _asked(self, method: str, path: str, **how: Any) -> httpx2.Response:
+        """One request; while the server is away it is made again."""
+        end, pause = time.monotonic() + self._patience, 0.2
+        while True:
+            try:
+                answer = self._client.request(method, path, **how)
+                break
+            except httpx2.TransportError as error:
+                if time.monotonic() > end:
+                    raise ModelError(
+                        f"ComfyUI does not answer at {self.address} ({error}): start it; what was measured is kept"
+                    ) from error
+                self._sleep(pause)
+                pause = min(2 * pause, 10.0)
+        if answer.status_code == 400 and path == "/prompt":
+            raise RenderingFailed(f"ComfyUI refuses the workflow: {_why(answer)}")
+        if answer.status_code >= 400:
+            raise ModelError(f"ComfyUI at {self.address} answered {answer.status_code} for {path}: look at its console")
+        return answer
+
+
+def _why(answer: httpx2.Response) -> str:
+    """What the server finds wrong with a workflow, of each node."""
+    try:
+        said = answer.json()
+        nodes = [
+            f"{node.get('class_type')}: {one.get('message')} ({one.get('details')})"
+            for node in said.get("node_errors", {}).values()
+            for one in node.get("errors", ())
+        ]
+        return ("; ".join(nodes) or str(said.get("error", {}).get("message")))[:400]
+    except (ValueError, AttributeError):
+        return f"status {answer.status_code}"
+
+
+@final
+class ComfyGenerator:
+    """Renders every cell as one job. Adapters are loaded by ComfyUI, from its own folders, by their file's name."""
+
+    def __init__(self, preset: Preset, workflow: Workflow, server: ComfyServer) -> None:
+        """Ask the server for its version and its LoRAs.
+
+        Raises:
+            ModelError: it does not answer, or lacks the workflow's loader.
+        """
+        self._preset, self._workflow, self._server = preset, workflow, server
+        self.family = preset.family
+        self._version = server.version()
+        self.digest = workflow.digest(self._version)
+        self._names = server.loras(workflow.loader)
+        self._lora, self._strength = "", 1.0
+
+    @property
+    def shapes(self) -> Shapes:
+        """None are known: ComfyUI matches adapters to its model."""
+        return {}
+
+    @property
+    def execution(self) -> Execution:
+        """One cell after the other, on whatever the server has."""
+        return Execution(
+            device="comfyui", dtype="", batch=1, block_size=self._preset.block_size, threads=0, compiled=False,
+            versions=f"ComfyUI {self._version}",
+        )  # fmt: skip
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """Nothing of this process's: the server plans its own."""
+        return MemoryPlan("none", copies=False, peak=0)
+
+    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
+        """No weight is known.
+
+        Raises:
+            KeyError: always.
+        """
+        raise KeyError(target)
+
+    @contextmanager
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
+        """Load an adapter in every workflow.
+
+        Raises:
+            UnreadableAdapter: its file is in none of ComfyUI's folders.
+        """
+        self._lora, self._strength = self._name_of(delta), scale
+        try:
+            yield
+        finally:
+            self._lora = ""
+
+    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+        """Render cells, float32 (n, 3, height, width) in 0..1.
+
+        Raises:
+            RenderingFailed: the server fails at one.
+            ModelError: it does not answer as documented.
+        """
+        texts = map(self._preset.text, prompts)
+        fills = (Fill(text, seed, self._lora, self._strength) for text, seed in zip(texts, seeds, strict=True))
+        images = self._server.pictures([self._workflow.filled(fill) for fill in fills])
+        size = (self._preset.width, self._preset.height)
+        if wrong := [image.size for image in images if image.size != size]:
+            raise ModelError(
+                f"ComfyUI sent a picture of {wrong[0]} instead of {size}: check the workflow's nodes of size"
+            )
+        pixels = np.stack([np.asarray(image, np.float32) / 255 for image in images])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+    def cut(self, prompts: Sequence[str]) -> int:
+        """Not known."""
+        return 0
+
+    def with_batch(self, batch: int) -> ComfyGenerator:
+        """The same: there are no batches."""
+        return self
+
+    def _name_of(self, delta: Delta) -> str:
+        """ComfyUI's name of an adapter's file: the only one that ends as its path does."""
+        path = delta.source
+        parts = path.parts if path else ()
+        for count in range(1, len(parts) + 1):
+            tail = "/".join(parts[-count:])
+            found = [name for name in self._names if f"/{name}".replace("\\", "/").endswith(f"/{tail}")]
+            if len(found) == 1:
+                return found[0]
+            if not found:
+                break
+        place, reason = path or "memory", f"ComfyUI at {self._server.address} has no LoRA of this name, or several"
+        raise UnreadableAdapter(place, reason, "Put it into one of its folders of LoRAs, and restart it")

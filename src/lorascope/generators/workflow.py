@@ -1,0 +1,186 @@
+"""A workflow of ComfyUI in its API's format: which nodes hold prompt, seed, adapter and output."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, final
+
+from lorascope.errors import ProtocolError
+
+ROLES = ("prompt", "seed", "lora", "output", "size")
+PLACE = "{prompt}"
+"""Stands for the prompt in a longer text; without it, the whole text is replaced."""
+_OUTPUTS = ("SaveImage", "PreviewImage")
+_STRENGTHS = ("strength_model", "strength_clip", "strength")
+_ON_THE_WAY = ("positive", "guider", "conditioning", "conditioning_1", "conditioning_to")
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What one picture is made from; without a LoRA the loader is bypassed."""
+
+    prompt: str
+    seed: int
+    lora: str = ""
+    strength: float = 1.0
+
+
+@final
+class Workflow:
+    """A workflow whose roles are known.
+
+    Examples:
+        >>> Workflow.read({"1": {"class_type": "Nothing", "inputs": {}}}, {})
+        Traceback (most recent call last):
+        lorascope.errors.ProtocolError: the workflow has no node for lora: name it with --node lora=ID
+    """
+
+    def __init__(self, nodes: dict[str, Node], roles: Mapping[str, str]) -> None:
+        self._nodes, self.roles = nodes, dict(roles)
+
+    @classmethod
+    def load(cls, path: Path, named: Mapping[str, str]) -> Workflow:
+        """Read a file.
+
+        Args:
+            path: saved with "Export (API)".
+            named: node by role, where types do not tell it.
+
+        Raises:
+            ProtocolError: it is no such file, or a role belongs to no node or to several.
+        """
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ProtocolError(
+                f"--workflow {path} cannot be read ({error}): give a file saved with Export (API)"
+            ) from error
+        return cls.read(content, named)
+
+    @classmethod
+    def read(cls, content: Any, named: Mapping[str, str]) -> Workflow:
+        """The same from its content."""
+        if not isinstance(content, dict) or "nodes" in content:
+            raise ProtocolError("the workflow is not in the API's format: save it with Export (API)")
+        found: list[Any] = list(content.values())
+        if not found or any(not isinstance(node, dict) or not isinstance(node.get("inputs"), dict) for node in found):
+            raise ProtocolError("the workflow is not in the API's format: a node has no inputs")
+        nodes = cast("dict[str, Node]", content)
+        if unknown := [role for role in named if role not in ROLES]:
+            raise ProtocolError(f"--node {unknown[0]}: the roles are {', '.join(ROLES)}")
+        if missing := [node for node in named.values() if node not in nodes]:
+            raise ProtocolError(f"the workflow has no node {missing[0]!r}: see the numbers in the file")
+        roles: dict[str, str] = dict(named)
+        rules: tuple[tuple[str, Callable[[Node], bool]], ...] = (
+            ("lora", lambda node: "lora_name" in node["inputs"]),
+            ("seed", lambda node: _seed_of(node) is not None),
+            ("output", lambda node: node.get("class_type") in _OUTPUTS),
+            ("size", lambda node: {"width", "height", "batch_size"} <= node["inputs"].keys()),
+        )
+        for role, rule in rules:
+            if role not in roles:
+                roles[role] = _only(role, [key for key, node in nodes.items() if rule(node)])
+        if "prompt" not in roles:
+            roles["prompt"] = _prompt_node(nodes, roles["seed"])
+        _check(nodes, roles)
+        return cls(nodes, roles)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        inputs = self._nodes[self.roles["size"]]["inputs"]
+        return int(inputs["width"]), int(inputs["height"])
+
+    @property
+    def loader(self) -> str:
+        """The type of the node that loads LoRAs."""
+        return str(self._nodes[self.roles["lora"]]["class_type"])
+
+    def digest(self, version: str) -> str:
+        """A digest of all that is not varied: nodes, links, settings and names of models, and the server's version."""
+        nodes: dict[str, Any] = {
+            key: {"type": node.get("class_type"), "inputs": dict(node["inputs"])} for key, node in self._nodes.items()
+        }
+        for name in ("lora_name", *_STRENGTHS):
+            nodes[self.roles["lora"]]["inputs"].pop(name, None)
+        seed = nodes[self.roles["seed"]]["inputs"]
+        for name in ("seed", "noise_seed", "control_after_generate"):
+            seed.pop(name, None)
+        text = nodes[self.roles["prompt"]]["inputs"]
+        text["text"] = text["text"] if PLACE in text["text"] else ""
+        del nodes[self.roles["output"]]
+        return hashlib.sha256(json.dumps([nodes, version], sort_keys=True).encode()).hexdigest()
+
+    def filled(self, fill: Fill) -> dict[str, Node]:
+        """The workflow for one picture. It is shown, not saved: the output folder is the person's."""
+        nodes = copy.deepcopy(self._nodes)
+        seed = nodes[self.roles["seed"]]
+        seed["inputs"][_seed_of(seed)] = fill.seed % 2**64
+        text = nodes[self.roles["prompt"]]["inputs"]
+        text["text"] = text["text"].replace(PLACE, fill.prompt) if PLACE in text["text"] else fill.prompt
+        nodes[self.roles["size"]]["inputs"]["batch_size"] = 1
+        output = nodes[self.roles["output"]]
+        nodes[self.roles["output"]] = {"class_type": "PreviewImage", "inputs": {"images": output["inputs"]["images"]}}
+        loader = self.roles["lora"]
+        if fill.lora:
+            inputs = nodes[loader]["inputs"]
+            inputs["lora_name"] = fill.lora
+            inputs |= {name: fill.strength for name in _STRENGTHS if name in inputs}
+            return nodes
+        bypassed = nodes.pop(loader)["inputs"]
+        for node in nodes.values():
+            for name, value in node["inputs"].items():
+                if _is_link(value) and value[0] == loader:
+                    node["inputs"][name] = bypassed[("model", "clip")[value[1]]]
+        return nodes
+
+
+def _check(nodes: Mapping[str, Node], roles: Mapping[str, str]) -> None:
+    """Refuse roles that their nodes cannot play."""
+    if not isinstance(nodes[roles["prompt"]]["inputs"].get("text"), str):
+        raise ProtocolError(f"node {roles['prompt']} has no text of its own: name another with --node prompt=ID")
+    if not _is_link(nodes[roles["output"]]["inputs"].get("images")):
+        raise ProtocolError(f"node {roles['output']} shows no images: name another with --node output=ID")
+    if not _is_link(nodes[roles["lora"]]["inputs"].get("model")):
+        raise ProtocolError(f"node {roles['lora']} loads no LoRA into a model: name another with --node lora=ID")
+
+
+def _only(role: str, found: list[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    problem = f"has {len(found)} nodes that may be {role} ({', '.join(found)})" if found else f"has no node for {role}"
+    raise ProtocolError(f"the workflow {problem}: name it with --node {role}=ID")
+
+
+def _prompt_node(nodes: Mapping[str, Node], start: str) -> str:
+    """The text that the sampler of a seed gets as its positive prompt."""
+    seeds = [
+        start,
+        *(key for key, node in nodes.items() if any(name in node["inputs"] for name in ("positive", "guider"))),
+    ]
+    found = {text for key in seeds if (text := _text_behind(nodes, key, frozenset()))}
+    return _only("prompt", sorted(found))
+
+
+def _text_behind(nodes: Mapping[str, Node], key: str, met: frozenset[str]) -> str:
+    node = nodes.get(key)
+    if node is None or key in met:
+        return ""
+    if isinstance(node["inputs"].get("text"), str):
+        return key
+    links = [node["inputs"][name] for name in _ON_THE_WAY if _is_link(node["inputs"].get(name))]
+    return next((found for link in links if (found := _text_behind(nodes, link[0], met | {key}))), "")
+
+
+def _seed_of(node: Node) -> str | None:
+    return next((name for name in ("seed", "noise_seed") if isinstance(node["inputs"].get(name), int)), None)
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(cast("list[Any]", value)) == 2 and isinstance(value[0], str)
