@@ -17,7 +17,7 @@ from lorascope.analysis import Duplicates, Finding, compare, duplicates, finding
 from lorascope.analysis.change import base_names, cosine_of_changes
 from lorascope.errors import LibraryError, QueryError
 from lorascope.library import AdapterFacts, Library, StoredAdapter
-from lorascope.library.recomputation import add_block
+from lorascope.library.recomputation import add_block, recomputed
 from lorascope.miniature import adapters_path
 from lorascope.protocol import Preset
 from lorascope.signature import CategoryProfile, Signature
@@ -56,7 +56,7 @@ def measured(library: Library, preset: Preset, effects: dict[str, np.ndarray], f
         for block in library.evidence.blocks(key, protocol.digest):
             moments = add_block(moments, block, grid)
         assert moments is not None
-        library.signatures.put(protocol.digest, "quick", {key: Signature.from_moments(moments)})
+        library.signatures.put(protocol.digest, "quick", {key: recomputed(moments, grid, None)})
 
 
 def named(found: Duplicates) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -108,7 +108,8 @@ def known_signature(direction: Sequence[float] | np.ndarray, strength: float = 1
     bottom, top = figures.get("c_low", consistency), figures.get("c_high", consistency)
     grid = Accuracy(Estimate(strength, low, high), Estimate(consistency, bottom, top), None)
     return Signature(
-        direction=np.asarray(direction, float), strength=strength, consistency=consistency, active_consistency=None,
+        direction=np.asarray(direction, float), mean=np.asarray(direction, float), strength=strength,
+        consistency=consistency, active_consistency=None,
         active_share=1.0, magnitude=1.0, cells=16, prompts=16, grid=grid, new_prompts=Accuracy(None, None, None),
         categories=(),
     )  # fmt: skip

@@ -112,7 +112,7 @@ def _mean_colour(webp: bytes) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _variance(values: Sequence[float]) -> float:
+def _variance(values: Sequence[int]) -> float:
     mean = sum(values) / len(values)
     return sum((value - mean) ** 2 for value in values) / len(values)
 
@@ -139,14 +139,15 @@ def _small(webp: bytes) -> str:
     return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"
 
 
-def _size(count: float) -> str:
+def _size(count: int) -> str:
     """Bytes as people say them.
 
     >>> _size(1_430_000_000), _size(12_000)
     ('1.4 GB', '12 kB')
     """
+    size = float(count)
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
