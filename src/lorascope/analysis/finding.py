@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Flag = Literal[
-    "no-effect", "overpowering", "erratic", "content-bound", "unseen", "partial", "prompts-cut", "note", "gone",
-    "duplicate", "mislabelled", "mute", "contradicted",
+    "no-effect", "overpowering", "erratic", "content-bound", "unseen", "prompt-lost", "trigger-needed", "trigger-idle",
+    "scale-error", "partial", "prompts-cut", "note", "gone", "duplicate", "mislabelled", "mute", "contradicted",
 ]  # fmt: skip
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 

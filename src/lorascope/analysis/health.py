@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lorascope.analysis.finding import Finding, Flag
+from lorascope.analysis.finding import Finding
 from lorascope.analysis.unseen import unseen
+from lorascope.analysis.usage import Said, prompts_lost, sizes_out_of_line, triggers
 from lorascope.library import Library, StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.signature import CategoryProfile, Estimate, Signature
@@ -20,9 +21,6 @@ _HARDLY = 1 / 3
 """A category on which an adapter has less than this share of its greatest effect is hardly touched."""
 _FEWEST_CELLS = 5
 """Cells of a category from which its Strength is compared."""
-
-Said = tuple[Flag, str, str]
-"""A flag, what was seen, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,15 @@ def health(library: Library, protocol: str = "", keys: Collection[str] | None = 
     adapters = library.adapters.all() if keys is None else library.adapters.get(keys)
     signatures = library.signatures.get(digest, adapters)
     overlooked = {key: one.standing for key, one in unseen(library, digest).items() if one.flag}
+    sizes = sizes_out_of_line(stored, adapters if keys is None else library.adapters.all())
+    used = (prompts_lost(library, stored, adapters), triggers(library, stored, adapters), sizes)
     findings: list[Finding] = []
     for key, adapter in adapters.items():
         said: list[Said] = []
         if (found := signatures.get(key)) is not None:
             measured = _Measured(found.signature, stored.preset.thresholds, median, overlooked.get(key))
             said += _of_behaviour(measured)
+        said += [one[key] for one in used if key in one]
         findings += [Finding(key, adapter.name, *one) for one in (*said, *_of_file(adapter))]
     return findings
 

@@ -1,0 +1,114 @@
+"""What an adapter's Curve, its trigger words and the size of its change say of how to use it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lorascope.analysis.cells import cells_of, effect_share, known_grid
+from lorascope.analysis.finding import Flag
+from lorascope.analysis.weight import advise, known_curves
+from lorascope.errors import LibraryError
+from lorascope.library import Library, StoredAdapter, StoredProtocol
+
+Said = tuple[Flag, str, str]
+"""A flag, what was seen, and what to do."""
+
+_LOST = 0.5
+"""Where certainly less than this share of the prompt is kept, it is lost."""
+_NEEDED, _IDLE = 0.5, 0.85
+"""Shares of the effect without trigger words: certainly less needs them, certainly more does without."""
+_ODD, _FACTOR = 5.0, 10.0
+"""A change is out of line with others of its kind beyond so many robust standard deviations of the logarithms of their
+sizes, and beyond this factor: training for a tenth of the time makes less of a difference."""
+_FEWEST = 12
+"""Adapters of a kind among which sizes are compared."""
+
+
+def prompts_lost(library: Library, stored: StoredProtocol, keys: Collection[str]) -> dict[str, Said]:
+    """Adapters with a measured Curve that lose what prompts ask for at the Protocol's weight."""
+    found: dict[str, Said] = {}
+    for key, curve in known_curves(library, stored.protocol.digest, keys).items():
+        kept = next((point.kept for point in curve.points if point.scale == stored.protocol.scale), None)
+        if kept is not None and kept.upper < _LOST:
+            advice = advise(curve)
+            seen = f"{kept.value:.0%} ({kept.lower:.0%}–{kept.upper:.0%}) of what prompts ask for is kept"
+            weight = "a weight well below 1" if advice.weight is None else f"a weight of {advice.weight:g}"
+            found[key] = ("prompt-lost", seen, f"Try {weight}: {advice.reason}")
+    return found
+
+
+def sizes_out_of_line(stored: StoredProtocol, adapters: Mapping[str, StoredAdapter]) -> dict[str, Said]:
+    """Adapters whose change of the weights is far larger or smaller than that of others of their kind.
+
+    A wrong alpha, or one that a trainer left out, scales the whole change.
+    """
+    weighed_as = f"{stored.protocol.base_digest} x {stored.protocol.scale:g}"
+    kinds: dict[str, dict[str, float]] = {}
+    for key, adapter in adapters.items():
+        norm = adapter.facts.spectra.get(weighed_as, {}).get("norm", 0.0)
+        if norm > 0 and adapter.facts.kinds:
+            kind = max(adapter.facts.kinds, key=lambda kind: adapter.facts.kinds[kind])
+            kinds.setdefault(kind, {})[key] = math.log(norm)
+    found: dict[str, Said] = {}
+    for kind, sizes in kinds.items():
+        if len(sizes) < _FEWEST:
+            continue
+        values = np.array(list(sizes.values()))
+        usual = float(np.median(values))
+        spread = max(1.4826 * float(np.median(np.abs(values - usual))), 0.1)
+        for key, size in sizes.items():
+            if abs(size - usual) > max(_ODD * spread, math.log(_FACTOR)):
+                factor = math.exp(abs(size - usual))
+                seen = (
+                    f"it changes weights by {math.exp(size):.2%} of their size, {factor:.0f} times"
+                    f" {'more' if size > usual else 'less'} than the middle of {len(sizes)} {kind} adapters"
+                )
+                remedy = "Look at its alpha: a trainer may have scaled it wrongly"
+                found[key] = (
+                    "scale-error",
+                    seen,
+                    f"{remedy}; a weight {'below' if size > usual else 'above'} 1 mends it",
+                )
+    return found
+
+
+def triggers(library: Library, stored: StoredProtocol, adapters: Mapping[str, StoredAdapter]) -> dict[str, Said]:
+    """Adapters that were measured with and without their trigger words, and need them, or do not.
+
+    They are measured without under a second Protocol: ``lorascope index --triggers none``.
+    """
+    without = replace(stored.protocol, triggers="none")
+    if stored.protocol.triggers == "none" or all(
+        one.protocol.digest != without.digest for one in library.protocols.all()
+    ):
+        return {}
+    try:
+        grid = known_grid(stored)
+    except LibraryError:  # its prompts are not here
+        return {}
+    found: dict[str, Said] = {}
+    for key, adapter in adapters.items():
+        words = adapter.facts.measured_words.get(stored.protocol.scene, "").removeprefix(", ")
+        arms = (
+            [cells_of(library, grid, protocol.digest, key) for protocol in (without, stored.protocol)] if words else []
+        )
+        if len(arms) < 2 or arms[0] is None or arms[1] is None:
+            continue
+        count = min(map(len, (arms[0], arms[1])))
+        one, two = arms[0].first(count), arms[1].first(count)
+        compared = effect_share(one.prompts, one.effects, two.effects)
+        if compared is None:
+            continue
+        share = compared.share
+        does = (
+            f"without {words!r} it does {share.value:.0%} ({share.lower:.0%}–{share.upper:.0%}) of what it does with it"
+        )
+        if share.upper < _NEEDED:
+            found[key] = ("trigger-needed", does, f"Put {words!r} into the prompt")
+        elif share.lower > _IDLE:
+            found[key] = ("trigger-idle", does, "Leave its trigger words out, if prompts are long")
+    return found
