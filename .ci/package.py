@@ -25,7 +25,7 @@ from io import BytesIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_BYTES = 45 * 2**20
+MOST_BYTES = 50 * 2**20
 NEEDED = (
     "lorascope/py.typed", "lorascope/presets/miniature.toml", "lorascope/prompts/index.toml",
     "lorascope/server/pages/templates/frame.html.jinja", "lorascope/server/pages/static/vendor/",

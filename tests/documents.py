@@ -20,8 +20,8 @@ _HEAD = """\
 
 Written by `make docs` from the program itself; a test checks that it is up to date.
 
-Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `serve`
-and `study` takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ...,
+Every verb takes `--help`. Results go to standard output, progress and errors to standard error. Every verb but `serve`,
+`mcp` and `study` takes `--json`: the result is one JSON document then, and so is an error, `{"error": {"code": ...,
 "message": ...}}`. `lorascope` alone says what to do next, `lorascope --version` prints the version, and
 `lorascope --install-completion` lets your shell complete verbs, presets, precisions and names of adapters.
 `python -m lorascope` is the same program.
@@ -44,6 +44,7 @@ that does not exist, ends it before models are loaded and before a library is ma
 | `LORASCOPE_CONFIG` | the config file that `setup` writes, instead of the one in the user's config folder |
 | `LORASCOPE_CACHE` | folder of derived files (prefix caches, digests), instead of the user's cache folder |
 | `LORASCOPE_TOKEN` | the token that callers of `serve` must present, if no `--token-file` is given |
+| `CIVITAI_TOKEN`, `CIVARCHIVE_TOKEN` | your tokens for these sites, which `lookup` and `get` send to them only |
 | `HF_HOME`, `HF_HUB_OFFLINE` | folder of the Hugging Face cache; use no network, even with `--download` |
 
 A query is one or more phrases. `-` or `+` after a space begins another phrase, to be subtracted or added, and a phrase

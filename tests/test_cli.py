@@ -37,9 +37,10 @@ from lorascope.signature import Signature
 
 FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
-    "demo", "doctor", "inspect", "index", "search", "similar", "show", "list", "import", "export", "remove", "evaluate",
-    "calibrate", "describe", "duplicates", "experiment", "fit", "health", "serve", "setup", "study", "verify",
-    "versions", "weight",
+    "annotate", "audit", "calibrate", "demo", "describe", "doctor", "duplicates", "evaluate", "experiment",
+    "export", "fit", "get", "health", "import", "index", "inspect", "list", "lookup", "mcp", "pull", "remove",
+    "report", "screen", "search", "serve", "setup", "share", "show", "similar", "study", "verify", "versions",
+    "weight",
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def load_encoders(preset: Preset, *, device: str = "", download: bool = False) -
     Raises:
         ModelError: one cannot be loaded.
     """
-    if preset.encoders == (FAKE,):
+    if FAKE in (preset.family, *preset.encoders):
         from lorascope.encoders.fake import FakeEncoder
 
         return [FakeEncoder()]
