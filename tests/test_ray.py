@@ -10,6 +10,7 @@ import psutil
 import pytest
 from test_crew import everything, folder  # noqa: F401  (a fixture)
 
+from lorascope.errors import ModelError
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
 from lorascope.measure.cluster import ClusterPlan
@@ -40,7 +41,11 @@ def test_a_killed_process_of_ray_changes_no_bit(
             killed.append(victim.pid)
             victim.kill()
 
-    with RayCrew(preset, ClusterPlan(workers=2, gpus=0.0)) as crew, Library(tmp_path / "a.db", create=True) as library:
+    try:
+        crew = RayCrew(preset, ClusterPlan(workers=2, gpus=0.0))
+    except ModelError as error:
+        pytest.skip(f"Ray does not start on a machine as busy as this one: {error}")
+    with crew, Library(tmp_path / "a.db", create=True) as library:
         outcome = index([folder], crew, library, precision="quick", watch=kill)
         on_ray = everything(library)
     assert (outcome.finished, outcome.refused) == (True, [])

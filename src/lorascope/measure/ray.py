@@ -358,9 +358,10 @@ def _connect(ray: Any, address: str) -> bool:
     try:
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
         ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises a bare Exception where a node does not start in time
+        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"--ray {address}: no such cluster ({str(error).splitlines()[0]:.200}): give local, auto or its address"
+            f"--ray {address}: no cluster there, or it did not start ({reason:.200}): give local, auto or its address"
         ) from error
     return True
 
