@@ -44,6 +44,8 @@ def test_a_killed_process_of_ray_changes_no_bit(
     try:
         crew = RayCrew(preset, ClusterPlan(workers=2, gpus=0.0))
     except ModelError as error:
+        if "did not start" not in str(error):
+            raise
         pytest.skip(f"Ray does not start on a machine as busy as this one: {error}")
     with crew, Library(tmp_path / "a.db", create=True) as library:
         outcome = index([folder], crew, library, precision="quick", watch=kill)
