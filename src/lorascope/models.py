@@ -115,46 +115,52 @@ def find_file(location: str, *, download: bool = False) -> Path:
     if location.count("/") < 2 or location.startswith(("/", ".", "~")):
         raise ModelError(f"no file {location!r}: give an existing file, or owner/name/FILE on the Hugging Face hub")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
 
     owner, name, file = location.split("/", 2)
-    try:
+    with _from_hub(location, download=download):
         return Path(hf_hub_download(f"{owner}/{name}", file, local_files_only=not download))
-    except LocalEntryNotFoundError as error:
-        remedy = "check the connection" if download else "run once with --download, or name a file that is here"
-        raise ModelError(f"{location} is not on this disk: {remedy}") from error
-    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-        raise ModelError(
-            f"{location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
-        ) from error
 
 
 def _snapshot(location: str, *, download: bool, patterns: Sequence[str] = _PATTERNS) -> Path:
     from huggingface_hub import snapshot_download
+
+    with _from_hub(f"the model {location}", download=download):
+        return Path(
+            snapshot_download(
+                location, local_files_only=not download, allow_patterns=list(patterns), ignore_patterns=_SKIPPED
+            )
+        )
+
+
+@contextmanager
+def _from_hub(what: str, *, download: bool) -> Generator[None]:
+    """Say what is wrong with a place on the hub, and what to do."""
+    from httpx2 import RequestError  # the client of huggingface_hub
     from huggingface_hub.errors import (
+        GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
+        RepositoryNotFoundError,
     )
 
     try:
-        folder = snapshot_download(
-            location, local_files_only=not download, allow_patterns=list(patterns), ignore_patterns=_SKIPPED
-        )
+        yield
     except LocalEntryNotFoundError as error:
-        remedy = "check the connection" if download else "run once with --download, or name a folder that holds it"
-        raise ModelError(f"the model {location} is not on this disk: {remedy}") from error
-    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        remedy = "check the connection" if download else "run once with --download, or name what is here"
+        raise ModelError(f"{what} is not on this disk: {remedy}") from error
+    except GatedRepoError as error:
+        remedy = "accept its terms on its page, log in with `hf auth login`, and run again"
+        raise ModelError(f"{what} is gated: {remedy}") from error
+    except RepositoryNotFoundError as error:
+        remedy = "check its name, or log in with `hf auth login`"
+        raise ModelError(f"{what} is not on the hub, or is private: {remedy}") from error
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError, RequestError) as error:
         raise ModelError(
-            f"the model {location} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE"
+            f"{what} could not be fetched ({error}): check its name, the connection and HF_HUB_OFFLINE, and run again:"
+            " the files that have arrived are kept"
         ) from error
-    return Path(folder)
 
 
 def _convert(location: str, folder: Path) -> Path:
