@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,14 @@ def test_calibrations_survive_being_stored() -> None:
     bare, effects = population(np.random.default_rng(7), np.eye(DIM), FEWEST_ADAPTERS)
     calibration = fitted(bare, effects)
     assert Calibration.from_bytes(calibration.to_bytes()).digest == calibration.digest
+
+
+def test_a_compressed_calibration_is_refused_unread() -> None:
+    """A few kilobytes of it could fill the memory."""
+    file = io.BytesIO()
+    np.savez_compressed(file, slope=np.zeros((4000, 4000)))
+    with pytest.raises(CalibrationError, match="it is compressed"):
+        Calibration.from_bytes(file.getvalue())
 
 
 @pytest.mark.parametrize(
