@@ -99,7 +99,7 @@ def test_a_run_is_told_as_it_goes(client: TestClient, monkeypatch: pytest.Monkey
     assert run["seconds_left"] > 0
     assert run["adapter"] in ("redder", "greender", "blueder")
     assert run["measured"] == 3  # the first look has come by all of them
-    assert "3 adapters with pictures of this run" in client.get("/work/progress").text
+    assert "3 LoRAs with pictures of this run" in client.get("/work/progress").text
     assert client.get("/api/v1/health").json()["work"] == "running"
     assert until(client, f"{RUNS}/{number}", *ENDS)["state"] == "done"
 
