@@ -179,6 +179,6 @@ def _library(path: Path, folder: Path) -> Path:
 def _signature(direction: np.ndarray) -> Signature:
     exact = Accuracy(*(Estimate(value, value, value) for value in (5.0, 0.2, 1.0)))
     return Signature(
-        direction=direction, strength=5.0, consistency=0.2, active_consistency=None, active_share=1.0, magnitude=1.0,
-        cells=4480, prompts=280, grid=exact, new_prompts=Accuracy(None, None, None), categories=(),
+        direction=direction, mean=direction, strength=5.0, consistency=0.2, active_consistency=None, active_share=1.0,
+        magnitude=1.0, cells=4480, prompts=280, grid=exact, new_prompts=Accuracy(None, None, None), categories=(),
     )  # fmt: skip

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi.testclient import TestClient
@@ -23,8 +25,16 @@ from lorascope.server.job_pipe import Task
 from lorascope.server.jobs import ModelConfig
 from lorascope.server.model_process import work
 
+T = TypeVar("T")
+
 HERE = "http://localhost"
 """Where test clients think the server is: a name that it goes by."""
+
+
+def awaited(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function to its end, in a thread of its own: the browser's loop may have taken this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(function())).result()
 
 
 def start_thread(pipe: Connection, plan: ModelConfig) -> Task:

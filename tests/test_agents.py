@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -9,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx2
 import pytest
 from fakes import three, tint
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from serving import HERE, measured, serving, small_world, start_thread
+from serving import HERE, awaited, measured, serving, small_world, start_thread
 
 from lorascope.server import ServerSettings, agents, create_app
 from lorascope.server.encoders import Encoders
@@ -51,7 +51,7 @@ def call(state: SharedState, tool: str, **arguments: Any) -> Any:
         async with Client(agents.server(state)) as client:
             return await client.call_tool(tool, arguments)
 
-    return anyio.run(ask)
+    return awaited(ask)
 
 
 def found(state: SharedState, tool: str, **arguments: Any) -> Any:
@@ -116,7 +116,7 @@ def tools(state: SharedState) -> dict[str, Any]:
         async with Client(agents.server(state)) as client:
             return (await client.list_tools()).tools
 
-    return {tool.name: tool for tool in anyio.run(ask)}
+    return {tool.name: tool for tool in awaited(ask)}
 
 
 def test_agents_only_read_unless_they_are_allowed_more(state: SharedState, place: Path) -> None:
@@ -149,10 +149,10 @@ def test_agents_are_answered_over_http_with_the_server_s_token(place: Path, fold
                 found = await client.call_tool("search", {"query": "red"})
                 run = await client.call_tool("index", {"precision": "glance"})
             while (await http.get("/api/v1/runs/1")).json()["state"] != "done":
-                await anyio.sleep(0.02)
+                await asyncio.sleep(0.02)
             return found, run
 
-    found, run = anyio.run(ask)
+    found, run = awaited(ask)
     assert found.structured_content["hits"][0]["name"] == "redder"
     assert json.loads(run.content[0].text)["precision"] == "glance"
 
@@ -167,7 +167,7 @@ def test_agents_are_answered_over_pipes(place: Path) -> None:
         async with Client(stdio_client(command)) as client:
             return await client.call_tool("library", {})
 
-    assert anyio.run(ask).structured_content["adapters"] == 4
+    assert awaited(ask).structured_content["adapters"] == 4
 
 
 def test_agents_without_the_token_are_refused(place: Path) -> None:

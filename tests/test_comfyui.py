@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
@@ -16,7 +15,7 @@ import pytest
 import torch
 from comfyui import PACKAGE, comfyui
 from fakes import three, tint
-from serving import listening, measured, start_thread
+from serving import awaited, listening, measured, start_thread
 
 from lorascope.families import ARCHITECTURES
 from lorascope.server import ServerSettings, create_app
@@ -48,7 +47,7 @@ def pack(folder: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def nodes(pack: ModuleType) -> dict[str, Any]:
-    found = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
+    found = awaited(awaited(pack.comfy_entrypoint).get_node_list)
     return {node.define_schema().node_id: node for node in found}
 
 
@@ -196,7 +195,7 @@ def test_a_server_is_started_where_the_package_is_installed(
 
 
 def answer(pack: ModuleType, path: str, **query: str) -> Any:
-    return asyncio.run(pack.routes[f"/lorascope/{path}"](SimpleNamespace(query=query)))
+    return awaited(lambda: pack.routes[f"/lorascope/{path}"](SimpleNamespace(query=query)))
 
 
 def test_the_sidebar_s_hits_have_comfyui_s_names_and_weights(pack: ModuleType) -> None:

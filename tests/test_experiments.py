@@ -187,8 +187,9 @@ def known(library: Library, preset: Preset, figures: dict[str, tuple[float, floa
     draw = np.random.default_rng(0)
     for name, (strength, consistency) in figures.items():
         exact = Accuracy(Estimate(strength, strength, strength), Estimate(consistency, consistency, consistency), None)
+        direction = draw.normal(size=16)
         signature = Signature(
-            direction=draw.normal(size=16), strength=strength, consistency=consistency, active_consistency=None,
+            direction=direction, mean=direction, strength=strength, consistency=consistency, active_consistency=None,
             active_share=1.0, magnitude=1.0, cells=16, prompts=16, grid=exact,
             new_prompts=Accuracy(None, None, None), categories=(),
         )  # fmt: skip
