@@ -243,7 +243,7 @@ def test_show_lists_what_was_found(library: Library, preset: Preset) -> None:
     measured(library, preset, {"one": one, "again": near(one, 2, 0.1), "weak": drawn(1) / 100})
     path = ("--library", str(library.path))
     (found,) = answer("show", "weak", *path)["findings"].values()
-    assert [one["flag"] for one in found] == ["no-effect", "gone"]
+    assert [one["flag"] for one in found] == ["no-effect"]
     assert "same behaviour" in call("show", "again", *path).stdout
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -97,12 +99,12 @@ def test_a_run_stops_in_time_and_goes_on_to_the_same_bits(
     tmp_path: Path, preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, blocks = three(tmp_path / "loras"), 0
-    measure = Measurement.measure
+    commit = Measurement.commit
 
     def counted(self: Measurement, *args: Any) -> None:
         nonlocal blocks
         blocks += 1
-        measure(self, *args)
+        commit(self, *args)
         if blocks == 2:  # the clock jumps
             monkeypatch.setattr(sys.modules["lorascope.measure.run"], "datetime", Tomorrow)
 
@@ -116,7 +118,7 @@ def test_a_run_stops_in_time_and_goes_on_to_the_same_bits(
         with Library(tmp_path / f"{name}.db", create=True) as library:
             worker = load_worker(preset)
             if name == "parts":
-                monkeypatch.setattr(Measurement, "measure", counted)
+                monkeypatch.setattr(Measurement, "commit", counted)
                 stopped = index([folder], worker, library, precision="quick", until=until)
                 monkeypatch.undo()
                 assert (stopped.finished, blocks) == (False, 2)
@@ -148,19 +150,21 @@ def test_a_time_of_day_is_the_next_one() -> None:
 # --- memory -------------------------------------------------------------------------------------------------------
 
 
-def test_text_encoders_rest_in_cpu_memory_and_give_the_same_bits(
-    generator: DiffusionGenerator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompts_that_are_known_need_no_text_encoder(generator: DiffusionGenerator) -> None:
     moves: list[str] = []
-    encoder = type(generator._pipe.text_encoder)
-    to = encoder.to
-    monkeypatch.setattr(encoder, "to", lambda self, device: moves.append(str(device)) or to(self, device))
-    resting = Texts(generator._pipe, torch.device("cpu", 0), resident=False)
-    assert moves == ["cpu"]
+
+    @contextmanager
+    def encoding() -> Iterator[None]:
+        moves.append("to the device")
+        yield
+        moves.append("away")
+
+    resting = Texts(generator._pipe, torch.device("cpu", 0), encoding)
+    assert moves == []
     found = resting.encode([*PROMPTS, PROMPTS[0], ""])
-    assert moves == ["cpu", "cpu:0", "cpu"]
+    assert moves == ["to the device", "away"]
     assert resting.encode(PROMPTS) == found[:2]
-    assert moves == ["cpu", "cpu:0", "cpu"], "prompts that are known need no encoder"
+    assert moves == ["to the device", "away"]
     for mine, others in zip(found, generator._texts.encode([*PROMPTS, PROMPTS[0], ""]), strict=True):
         assert torch.equal(mine.tokens, others.tokens)
     with resting.anew():

@@ -183,6 +183,10 @@ def test_measure_a_new_file(begin: Begin, folder: Path) -> None:
     tint(folder / "new.safetensors", red=0.2, blue=0.2)
     page = begin()
     page.get_by_role("link", name="Work").click()
-    page.get_by_role("button", name="1 new file: index").click()
+    button = page.get_by_role("button", name="1 new file: index")
+    while not button.is_visible():  # folders are counted in the background
+        page.wait_for_timeout(200)
+        page.reload()
+    button.click()
     page.get_by_role("link", name="See them").click()
     expect(page.locator(".cards")).to_contain_text("new")

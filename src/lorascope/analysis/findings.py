@@ -31,8 +31,8 @@ def findings(library: Library, protocol: str = "", keys: Collection[str] | None 
     Raises:
         LibraryError: no such Protocol, or what is stored is damaged.
 
-    >>> [(finding.flag, finding.seen) for finding in findings(library)]
-    []
+    >>> {finding.flag for finding in findings(library)}
+    {'note'}
     """
     found = [*health(library, protocol, keys), *duplicates(library, protocol, keys=keys).findings]
     found += _of_claims(library, protocol, keys)

@@ -110,6 +110,8 @@ def versions(library: Library, texts: PromptTexts, protocol: str = "", folder: P
     Raises:
         LibraryError: no such Protocol, or the prompts of its evidence are not on this disk.
 
+    >>> from lorascope.encoders.fake import FakeEncoder
+    >>> texts = PromptTexts(FakeEncoder(), known_grid(library.protocols.find()))
     >>> [series.sentence for series in versions(library, texts)]
     []
     """

@@ -44,6 +44,8 @@ def disagreement(one: Signature, other: Signature) -> tuple[str, ...]:
 
     Figures without an interval, of few cells, contradict nothing. Returns nothing where all agree.
 
+    >>> stored = library.signatures.get(library.protocols.find().protocol.digest, library.adapters.all())
+    >>> signature = next(iter(stored.values())).signature
     >>> disagreement(signature, signature)
     ()
     """

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lorascope.analysis import Advice, CurvePoint
 from lorascope.server.api.schemas import KEY
-from lorascope.signature import Accuracy, CategoryProfile
+from lorascope.signature import Accuracy, CategoryProfile, Estimate
 
 _STRENGTH = {"value": 17.0, "lower": 15.5, "upper": 18.6}
 _CONSISTENCY = {"value": 0.31, "lower": 0.28, "upper": 0.34}
@@ -23,7 +22,7 @@ _POINT = {
     "kept": _SHARE,
 }  # fmt: skip
 _ADVICE = {
-    "weight": 0.8, "low": 0.5, "high": 1.0, "sets_in": 0.3, "saturates": None, "breaks": 1.1,
+    "weight": 0.8, "low": 0.5, "high": 1.0, "sets_in": 0.3, "saturates": 1.0, "breaks": 1.1,
     "reason": "sets in at 0.3, breaks the scene from 1.1 on",
 }  # fmt: skip
 _PROFILE = {"category": "people", "cells": 48, "strength": 17.0, "consistency": 0.31, "alignment": 0.93}
@@ -135,6 +134,40 @@ class WeightAdvice(BaseModel):
     low: float | None = Field(description="The lowest weight that is nearly as good.", examples=[0.5])
     high: float | None = Field(description="The highest one.", examples=[0.9])
     reason: str = Field(description="Why, in words.", examples=["saturates from 0.9 on"])
+
+
+class WholeAdvice(WeightAdvice):
+    """At which weight to use an adapter, and where its effect begins, levels off and does harm."""
+
+    sets_in: float | None = Field(
+        description="From where on the effect is seen; null if it is at the smallest weight measured.", examples=[0.3]
+    )
+    saturates: float | None = Field(
+        description="From where on more weight does hardly more; null if the effect grows to the end.", examples=[1.2]
+    )
+    breaks: float | None = Field(
+        description="From where on what prompts ask for is lost; null if it is not.", examples=[1.1]
+    )
+
+
+class WeightPoint(BaseModel):
+    """What an adapter does at one weight; each figure with its 95% interval."""
+
+    scale: float = Field(description="The weight.", examples=[0.7])
+    cells: int = Field(description="How many images.", examples=[32])
+    strength: Estimate = Field(description="Mean length of its effects, in CLIP units.", examples=[_STRENGTH])
+    consistency: Estimate = Field(description="Mean cosine over all pairs of effects.", examples=[_CONSISTENCY])
+    cosine: Estimate | None = Field(
+        description="Of the Direction here and the one at 1.0; null where it cannot be told from chance.",
+        examples=[_SHARE],
+    )
+    effect: Estimate | None = Field(
+        description="How much of the effect at 1.0 is there; null where there is none at 1.0.", examples=[_SHARE]
+    )
+    kept: Estimate | None = Field(
+        description="How much of what prompts ask for is still there; null where too few prompts were seen.",
+        examples=[_SHARE],
+    )
 
 
 class Details(BaseModel):
@@ -339,8 +372,8 @@ class FindingRow(BaseModel):
 class WeightRow(BaseModel):
     """The weight that is advised for an adapter, and the curve that says so."""
 
-    advice: Advice = Field(description="The weight to begin with, its range, and the reason.", examples=[_ADVICE])
-    curve: list[CurvePoint] = Field(description="What it does at each weight that was measured.", examples=[[_POINT]])
+    advice: WholeAdvice = Field(description="The weight to begin with, its range, and the reason.", examples=[_ADVICE])
+    curve: list[WeightPoint] = Field(description="What it does at each weight that was measured.", examples=[[_POINT]])
 
 
 class SignatureRow(BaseModel):
