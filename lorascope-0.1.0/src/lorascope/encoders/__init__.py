@@ -1,1 +1,0 @@
-"""Images and texts as vectors; queries as shifts of the text space."""

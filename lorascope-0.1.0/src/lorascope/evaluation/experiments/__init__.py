@@ -1,1 +1,0 @@
-"""Experiments: each takes a library and queries, and returns its Findings."""

@@ -1,1 +1,0 @@
-"""Base models that adapters are put on and taken off."""

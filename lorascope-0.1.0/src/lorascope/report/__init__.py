@@ -1,1 +1,0 @@
-"""Answers as sheets of pictures and as words."""

@@ -1,9 +1,0 @@
-"""What sites say of adapters, and adapters from there; nothing is asked of any unless a person says so."""
-
-from lorascope.sites.civarchive import CivArchive
-from lorascope.sites.civitai import Civitai
-from lorascope.sites.downloads import download
-from lorascope.sites.hub import Hub
-from lorascope.sites.lookup import LookUp, look_up
-
-__all__ = ["CivArchive", "Civitai", "Hub", "LookUp", "download", "look_up"]
