@@ -13,7 +13,8 @@ from fakes import tint
 from lorascope.errors import CalibrationError
 from lorascope.library import Library, verify
 from lorascope.library.transfer import merge
-from lorascope.measure import Worker, index, load_worker
+from lorascope.measure import Event, StopRun, Worker, index, load_worker
+from lorascope.measure.estimate import estimate
 from lorascope.models import find_file
 from lorascope.moments import Moments
 from lorascope.protocol import Preset
@@ -216,6 +217,30 @@ def test_a_library_that_doubles_calibrates_again(worker: Worker, library: Librar
     index([folder], worker, library, precision="glance")
     index([tints(folder, 2 * FEWEST_ADAPTERS)], worker, library, precision="glance")
     assert len(library.protocols.calibrations(worker.protocols[0].digest)) == 2
+
+
+def test_calibrating_is_told_and_may_be_ended(worker: Worker, library: Library, tmp_path: Path) -> None:
+    folder, told = tints(tmp_path / "loras", FEWEST_ADAPTERS), []
+
+    def end(event: Event) -> None:
+        if event.kind == "calibrate":
+            told.append(event.text)
+            raise StopRun
+
+    assert not index([folder], worker, library, precision="glance", watch=end).finished
+    assert told == ["bare images for the calibration: block 1 of 18"]
+    assert library.protocols.calibrations(worker.protocols[0].digest) == []
+    assert index([folder], worker, library, precision="glance").cells == 0
+    assert len(library.protocols.calibrations(worker.protocols[0].digest)) == 1
+
+
+def test_a_dry_run_counts_the_images_that_calibrate(worker: Worker, library: Library, tmp_path: Path) -> None:
+    folder, block = tints(tmp_path / "loras", FEWEST_ADAPTERS), worker.preset.block_size
+    glance, *_ = estimate(worker, library, [folder])
+    assert glance.cells == FEWEST_ADAPTERS * block + 18 * block
+    (folder / "00.safetensors").unlink()
+    glance, *_ = estimate(worker, library, [folder])
+    assert glance.cells == (FEWEST_ADAPTERS - 1) * block + block
 
 
 def test_presets_that_report_the_mean_calibrate_nothing(worker: Worker, library: Library, tmp_path: Path) -> None:

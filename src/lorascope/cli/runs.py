@@ -79,7 +79,7 @@ class RunProgress:
             return
         self._progress.update(
             self._task,
-            description=harmless(event.text) if event.kind in ("scan", "weigh", "block") else "",
+            description=harmless(event.text) if event.kind in ("scan", "weigh", "calibrate", "block") else "",
             completed=event.cells,
             total=event.total or None,
             **figures,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import numpy as np
@@ -41,13 +41,14 @@ class Calibrations:
         if self._wanted:
             self._take_up()
 
-    def fit(self, *, again: bool = False) -> bool:
+    def fit(self, goes_on: Callable[[str], bool] = lambda text: True, *, again: bool = False) -> bool:
         """Fit where there is no Calibration yet or the library has outgrown it, and estimate its signatures by it.
 
         The bare cells of the first round of the grid are rendered where they are missing, unless that would take more
         images than the adapters have so far.
 
         Args:
+            goes_on: is told what is done, before each block of bare images; nothing is fitted where it says no.
             again: fit in any case.
 
         Returns:
@@ -55,7 +56,7 @@ class Calibrations:
         """
         if not self._wanted:
             return False
-        fitted = [self._fit(protocol, again) for protocol in self._measurement.protocols]
+        fitted = [self._fit(protocol, again, goes_on) for protocol in self._measurement.protocols]
         return any(fitted)
 
     def _take_up(self) -> None:
@@ -70,7 +71,7 @@ class Calibrations:
             if found is not None:
                 self.current[protocol.digest] = found
 
-    def _fit(self, protocol: Protocol, again: bool) -> bool:
+    def _fit(self, protocol: Protocol, again: bool, goes_on: Callable[[str], bool]) -> bool:
         measurement, known = self._measurement, self.current.get(protocol.digest)
         adapters = self._measured(protocol)
         if len(adapters) < FEWEST_ADAPTERS:
@@ -82,7 +83,12 @@ class Calibrations:
         missing = sum(len(grid.block(index)) for index in first if not measurement.has_bare("", index))
         if missing > sum(adapters.values()):
             return False
-        bare = np.concatenate([measurement.bare(protocol, index) for index in first]).astype(np.float64)
+        blocks: list[np.ndarray] = []
+        for index in first:
+            if not goes_on(f"bare images for the calibration: block {index + 1} of {len(first)}"):
+                return False
+            blocks.append(measurement.bare(protocol, index))
+        bare = np.concatenate(blocks).astype(np.float64)
         cells = [cell.prompt for index in first for cell in grid.block(index)]
         samples = (
             (np.concatenate([block.effects for block in blocks]), np.concatenate([block.bare for block in blocks]))
@@ -109,6 +115,15 @@ class Calibrations:
             own = [block for block in blocks if _FOREIGN not in block.execution]
             if own:
                 yield own
+
+
+def first_phase(measurement: Measurement, adapters: int) -> int:
+    """How many bare cells it takes to calibrate, where a run of so many adapters would; else 0."""
+    wanted = measurement.preset.estimator == "regression" and measurement.preset.triggers != "both"
+    known = all(measurement.library.protocols.calibrations(digest) for digest in measurement.digests)
+    if not wanted or known or measurement.preset.calibration or adapters < FEWEST_ADAPTERS:
+        return 0
+    return len(measurement.grid.prompts)
 
 
 def given(location: str, protocol: Protocol) -> Calibration | None:

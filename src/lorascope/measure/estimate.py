@@ -12,6 +12,7 @@ from lorascope.adapters import Adapter
 from lorascope.grid import PREVIEWS
 from lorascope.library import Library, Refusal
 from lorascope.library.words import arms, suffix
+from lorascope.measure.calibration import first_phase
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.queue import finished, gather, known_key
 from lorascope.measure.stopping import StoppingRule, expected_cells
@@ -126,7 +127,7 @@ def _sampled(adapter: Adapter) -> str:
     return digest.hexdigest()
 
 
-def _bare_cells(measurement: Measurement, adapters: Iterable[Adapter], reached: Iterable[int]) -> int:
+def _bare_cells(measurement: Measurement, adapters: Sequence[Adapter], reached: Iterable[int]) -> int:
     """How many bare cells are still to be rendered, where each adapter's measuring reaches so many cells."""
     last: dict[str, int] = {}  # by the words that bare prompts get
     for adapter, cells in zip(adapters, reached, strict=True):
@@ -134,6 +135,7 @@ def _bare_cells(measurement: Measurement, adapters: Iterable[Adapter], reached: 
         words = suffix(triggers.value if triggers else (), measurement.preset.alternatives)
         bare = arms(measurement.preset, words)[1]
         last[bare] = max(last.get(bare, 0), cells)
+    last[""] = max(last.get("", 0), first_phase(measurement, len(adapters)))
     grid = measurement.grid
     return sum(
         len(grid.block(index))

@@ -95,14 +95,18 @@ class Run:
         self._library.refusals.remove(*found.vanished)
         adapters = self._first_looks(found.adapters)
         if not self._late:
-            self._progress.say("calibrate", "what the adapters so far have in common")
-            self._calibrations.fit(again=self._recalibrate)
+            self._calibrations.fit(self._calibrating, again=self._recalibrate)
         measurement.keep_bare_mean()
         if self._goal != GLANCE and not self._late:
             expected = {adapter.path: self._expected(adapter) for adapter in adapters}
             self._stage("refining", sorted(adapters, key=lambda one: expected[one.path]), expected, self._goal)
             measurement.keep_bare_mean()
         self.outcome.finished = not self._late
+
+    def _calibrating(self, text: str) -> bool:
+        """Tell the watcher, which may end the run; whether there is time left."""
+        self._progress.say("calibrate", text)
+        return datetime.now() < self._until
 
     def close(self) -> None:
         """Sum up, and let other processes have what is left."""
