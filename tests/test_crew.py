@@ -67,6 +67,18 @@ def crew(monkeypatch: pytest.MonkeyPatch, preset: Preset, stand_in: StandIn, pla
     return RayCrew(preset, plan)
 
 
+def test_gpus_that_no_cluster_has_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, preset: Preset) -> None:
+    stand_in = StandIn(1, 0)
+    with pytest.raises(ModelError, match="--gpus-per-worker 1: the cluster has 0 GPUs: give 0"):
+        crew(monkeypatch, preset, stand_in, ClusterPlan(gpus=1.0))
+    assert stand_in.log[-1] == "shutdown"
+
+
+def test_workers_take_no_gpu_where_there_is_none(monkeypatch: pytest.MonkeyPatch, preset: Preset) -> None:
+    with crew(monkeypatch, preset, StandIn(2, 0), ClusterPlan(workers=1)) as found:
+        assert found.worker.protocols
+
+
 @pytest.mark.parametrize(("workers", "seed"), [(1, 0), (2, 1), (2, 2), (7, 3), (7, 4)])
 def test_signatures_are_those_of_one_machine(
     workers: int, seed: int, folder: Path, preset: Preset, library: Library, alone: Any, monkeypatch: pytest.MonkeyPatch

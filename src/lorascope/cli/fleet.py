@@ -11,7 +11,7 @@ from lorascope.extras import require
 from lorascope.measure.cluster import ClusterPlan
 
 
-def fleet_of(address: str, workers: int, gpus: float) -> ClusterPlan | None:
+def fleet_of(address: str, workers: int, gpus: float | None) -> ClusterPlan | None:
     """The cluster that the options name; None for this process.
 
     Raises:

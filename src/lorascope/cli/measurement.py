@@ -82,7 +82,7 @@ def index(
     shard: options.ShardName = "",
     ray: options.Ray = "",
     workers: options.Workers = 0,
-    gpus: options.WorkerGpus = 1.0,
+    gpus: options.WorkerGpus = None,
     evidence: options.EvidenceAddress = "",
     through: options.Through = "",
     workflow: options.WorkflowFile = None,

@@ -136,7 +136,10 @@ Ray = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="With --ray: how many workers. 0: one for each GPU, or CPU core.")]
-WorkerGpus = Annotated[float, typer.Option("--gpus-per-worker", min=0.0, help="With --ray: GPUs of each worker.")]
+WorkerGpus = Annotated[
+    float | None,
+    typer.Option("--gpus-per-worker", min=0.0, help="With --ray: GPUs of each worker. Default: one, if there are any."),
+]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the base model first: takes minutes, then each image takes less.")
 ]

@@ -108,8 +108,14 @@ class RayCrew:
         self._ray = optional("ray")
         self._started = _connect(self._ray, plan.address)
         self._plan, self._preset, self._how = plan, preset, how
-        self._size = plan.workers or _size(self._ray.cluster_resources(), plan.gpus)
         self._actors: list[_Actor] = []
+        resources = self._ray.cluster_resources()
+        try:
+            self._gpus = _gpus(resources, plan.gpus)
+        except ModelError:
+            self.close()
+            raise
+        self._size = plan.workers or _size(resources, self._gpus)
         self._queue: deque[_Job] = deque()
         self._done: list[tuple[int, Result | Exception]] = []
         self._shared: OrderedDict[int, tuple[Delta, Any]] = OrderedDict()
@@ -187,7 +193,7 @@ class RayCrew:
 
     def _fill(self) -> None:
         """Ask for as many actors as are wanted. Those for which there is no room yet wait for a node that joins."""
-        body = self._ray.remote(ActorBody).options(num_gpus=self._plan.gpus, num_cpus=1, max_restarts=0)
+        body = self._ray.remote(ActorBody).options(num_gpus=self._gpus, num_cpus=1, max_restarts=0)
         while len(self._actors) < self._size:
             handle = body.remote(self._preset, self._how)
             self._actors.append(_Actor(handle, handle.describe.remote()))
@@ -364,6 +370,19 @@ def _connect(ray: Any, address: str) -> bool:
             f"--ray {address}: no cluster there, or it did not start ({reason:.200}): give local, auto or its address"
         ) from error
     return True
+
+
+def _gpus(resources: Mapping[str, float], asked: float | None) -> float:
+    """GPUs of each worker. One that is asked for and not there would be waited for without end."""
+    there = resources.get("GPU", 0.0)
+    if asked is None:
+        return 1.0 if there >= 1.0 else 0.0
+    if asked > there:
+        raise ModelError(
+            f"--gpus-per-worker {asked:g}: the cluster has {there:g} GPUs: give 0 for workers on CPU cores, or"
+            " start Ray where the GPUs are"
+        )
+    return asked
 
 
 def _size(resources: Mapping[str, float], gpus: float) -> int:
