@@ -195,7 +195,7 @@ def _images(preset: Preset, levers: Levers, folder: Path) -> Callable[[], object
 
     def work() -> None:
         for prompts, seeds in _batches(preset, levers):
-            with nullcontext() if levers.texts else generator._texts.anew():
+            with nullcontext() if levers.texts else generator._prompts.anew():
                 images = generator.render(prompts, seeds)
             encoder.images(images) if levers.tensors else through_png(images)
 
@@ -217,6 +217,6 @@ def _unet(preset: Preset, levers: Levers) -> Callable[[], object]:
 
 @torch.inference_mode()
 def _inputs(generator: Any, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    texts = generator._texts.encode(prompts)
+    texts = generator._prompts.encode(prompts)
     latents, _ = starting_noise(seeds, (8, 16, 16), "cell", 0)
     return latents, torch.cat([text.tokens for text in texts]), generator._added(texts)

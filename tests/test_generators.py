@@ -227,16 +227,16 @@ def test_an_adapter_draws_what_diffusers_draws_with_it(tmp_path: Path, bases: di
 def test_prompts_are_read_anew_where_an_adapter_changes_how(tmp_path: Path, sdxl: DiffusionGenerator) -> None:
     delta = load_delta(kohya(tmp_path / "te.safetensors", sdxl, texts=True), Names(sdxl.shapes))
     only_unet = load_delta(kohya(tmp_path / "unet.safetensors", sdxl), Names(sdxl.shapes))
-    bare = sdxl._texts.encode(PROMPTS[:1])[0]
+    bare = sdxl._prompts.encode(PROMPTS[:1])[0]
     with sdxl.with_component(delta, 1.0):
-        worn = sdxl._texts.encode(PROMPTS[:1])[0]
+        worn = sdxl._prompts.encode(PROMPTS[:1])[0]
         assert (worn.tokens - bare.tokens).abs().max() > 0.01
         assert worn.pooled is not None
         assert bare.pooled is not None
         assert (worn.pooled - bare.pooled).abs().max() > 0.01
-    assert sdxl._texts.encode(PROMPTS[:1])[0] is bare
+    assert sdxl._prompts.encode(PROMPTS[:1])[0] is bare
     with sdxl.with_component(only_unet, 1.0):
-        assert sdxl._texts.encode(PROMPTS[:1])[0] is bare
+        assert sdxl._prompts.encode(PROMPTS[:1])[0] is bare
 
 
 @pytest.mark.parametrize("offload", ["parts", "blocks"])

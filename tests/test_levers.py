@@ -165,7 +165,7 @@ def test_prompts_that_are_known_need_no_text_encoder(generator: DiffusionGenerat
     assert moves == ["to the device", "away"]
     assert resting.encode(PROMPTS) == found[:2]
     assert moves == ["to the device", "away"]
-    for mine, others in zip(found, generator._texts.encode([*PROMPTS, PROMPTS[0], ""]), strict=True):
+    for mine, others in zip(found, generator._prompts.encode([*PROMPTS, PROMPTS[0], ""]), strict=True):
         assert torch.equal(mine.tokens, others.tokens)
     with resting.anew():
         again = resting.encode(PROMPTS[:1])[0]

@@ -6,32 +6,30 @@ mixes prompts within a batch.
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import final
 
 import torch
 from jaxtyping import Float
 
-from lorascope.adapters import Delta
 from lorascope.errors import ModelError
-from lorascope.generators.execution import compiling, deterministic, execution
+from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
-from lorascope.generators.memory import MemoryPlan
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.placement import Placement
 from lorascope.generators.pristine import PristineWeights
+from lorascope.generators.resident import ResidentPipeline
 from lorascope.generators.texts import Text, Texts
-from lorascope.protocol import Execution, Preset
+from lorascope.protocol import Preset
 
 _DECODED_PIXELS = 2**20
 """Decoded at once: one image of 1024 px fills a GPU, and the decoder needs gigabytes for each."""
 
 
 @final
-class DiffusionGenerator:
+class DiffusionGenerator(ResidentPipeline):
     """A resident diffusion pipeline; adapters are merged into its weights and taken out again."""
 
     def __init__(
@@ -63,51 +61,16 @@ class DiffusionGenerator:
         self._denoiser = denoiser(pipe)
         self._batch = batch or preset.batch
         self._placement = Placement(pipe, self._device, preset, self._batch)
-        self._texts = Texts(pipe, self._device, self._placement.encoding)
+        self._prompts = Texts(pipe, self._device, self._placement.encoding)
         self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
         if compiled:
             self._denoiser.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
-
-    @property
-    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Every weight of the UNet and the text encoders by component and name."""
-        return self._weights.shapes
-
-    @property
-    def execution(self) -> Execution:
-        """Device, dtype, batch layout, threads and library versions."""
-        dtype = self._denoiser.dtype
-        return execution(self._preset, self._device, dtype, self._batch, compiled=self._compiled)
-
-    @property
-    def memory(self) -> MemoryPlan:
-        """Which parts are on the device when, and what that takes."""
-        return self._placement.plan
-
-    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
-        """The base model's own value of a weight of the UNet or a text encoder."""
-        return self._weights.untouched(target)
 
     def cut(self, prompts: Sequence[str]) -> int:
         """How many of these prompts exceed the tokenizer's limit (77 tokens in SDXL), so that their ends go unseen."""
         tokenizer = self._pipe.tokenizer
         texts = [self._preset.text(prompt) for prompt in prompts]
         return sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
-
-    def with_batch(self, batch: int) -> DiffusionGenerator:
-        """The same resident model, rendering in batches of another size."""
-        other = copy.copy(self)
-        other._batch = batch
-        return other
-
-    @contextmanager
-    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
-        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
-        with ExitStack() as stack:
-            if any(component.startswith("text_encoder") for component, _ in delta.targets):
-                stack.enter_context(self._texts.anew())
-            stack.enter_context(self._weights.with_component(delta, scale))
-            yield
 
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
@@ -117,7 +80,7 @@ class DiffusionGenerator:
         shape = (self._denoiser.config.in_channels, preset.height // factor, preset.width // factor)
         noise, generators = starting_noise(seeds, shape, preset.noise, preset.seeds[0])
         guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
-        texts = self._texts.encode([*guided, *map(preset.text, prompts)])
+        texts = self._prompts.encode([*guided, *map(preset.text, prompts)])
         with compiling() if self._compiled else nullcontext():
             latents = self._denoise(noise, texts, generators)
         return self._decode(latents)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, final
 
 import torch
 from torch import nn
 
-_KEPT = 1024
+from lorascope.generators.resident import KnownPrompts
 
 Row = tuple[Any, ...]
 """What a pipeline makes of one prompt: embeddings, masks, positions, and None for what it lacks."""
 
 
 @final
-class PromptCache:
+class PromptCache(KnownPrompts[Row]):
     """Stands in for a pipeline's ``encode_prompt``, so that its own call finds prompts that are encoded already.
 
     A prompt is always encoded alone, so the result does not depend on what else is in the batch. Rows of different
@@ -38,7 +37,7 @@ class PromptCache:
         self._signature = inspect.signature(self._encode)
         self._device = device
         self._encoding = encoding
-        self._kept: OrderedDict[str, Row] = OrderedDict()
+        super().__init__()
         pipe.encode_prompt = self
 
     def __call__(self, *args: Any, **options: Any) -> Row:
@@ -54,18 +53,8 @@ class PromptCache:
                 for key, call in missing.items():
                     self._kept[key] = _moved(self._encode(**call | {"device": self._device}), torch.device("cpu"))
         rows = [self._kept[key] for key in keys]
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._forget_oldest()
         return _moved(batched(rows), self._device)
-
-    @contextmanager
-    def anew(self) -> Generator[None]:
-        """Encode prompts anew for as long as an adapter changes the encoders, then go back to what was known."""
-        bare, self._kept = self._kept, OrderedDict()
-        try:
-            yield
-        finally:
-            self._kept = bare
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -7,28 +7,26 @@ noise comes from a generator of its own, and images stay tensors.
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, final
 
 import torch
 from jaxtyping import Float
 
-from lorascope.adapters import Delta
 from lorascope.errors import ModelError
 from lorascope.generators.embeddings import PromptCache
-from lorascope.generators.execution import compiling, deterministic, execution
+from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
-from lorascope.generators.memory import MemoryPlan
 from lorascope.generators.placement import Placement
 from lorascope.generators.pristine import PristineWeights
-from lorascope.protocol import Execution, Preset
+from lorascope.generators.resident import ResidentPipeline
+from lorascope.protocol import Preset
 
 
 @final
-class PipelineGenerator:
+class PipelineGenerator(ResidentPipeline):
     """A resident pipeline of diffusers; adapters are merged into its weights and taken out again."""
 
     def __init__(
@@ -58,26 +56,6 @@ class PipelineGenerator:
             self._denoiser.compile(dynamic=False)
         self._options = self._call_options()
 
-    @property
-    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Every weight of the denoiser and the text encoders by component and name."""
-        return self._weights.shapes
-
-    @property
-    def execution(self) -> Execution:
-        """Device, dtype, batch layout, threads and library versions."""
-        dtype = self._denoiser.dtype
-        return execution(self._preset, self._device, dtype, self._batch, compiled=self._compiled)
-
-    @property
-    def memory(self) -> MemoryPlan:
-        """Which parts are on the device when, and what that takes."""
-        return self._placement.plan
-
-    def untouched(self, target: tuple[str, str]) -> torch.Tensor:
-        """The base model's own value of a weight of the denoiser or a text encoder."""
-        return self._weights.untouched(target)
-
     def cut(self, prompts: Sequence[str]) -> int:
         """How many of these prompts are longer than the tokenizer that reads most takes."""
         tokenizers = [part for name, part in self._pipe.components.items() if name.startswith("tokenizer") and part]
@@ -86,21 +64,6 @@ class PipelineGenerator:
         tokenizer = tokenizers[limits.index(limit)]
         texts = [self._preset.text(prompt) for prompt in prompts]
         return sum(len(ids) > limit for ids in tokenizer(texts, verbose=False).input_ids)
-
-    def with_batch(self, batch: int) -> PipelineGenerator:
-        """The same resident model, rendering in batches of another size."""
-        other = copy.copy(self)
-        other._batch = batch
-        return other
-
-    @contextmanager
-    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
-        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
-        with ExitStack() as stack:
-            if any(component.startswith("text_encoder") for component, _ in delta.targets):
-                stack.enter_context(self._prompts.anew())
-            stack.enter_context(self._weights.with_component(delta, scale))
-            yield
 
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 
-_KEPT = 1024
+from lorascope.generators.resident import KnownPrompts
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Text:
 
 
 @final
-class Texts:
+class Texts(KnownPrompts[Text]):
     """A pipeline's text encoders and what they made of the prompts so far.
 
     Every prompt is encoded by itself, so that the result does not depend on what else is in the batch.
@@ -39,7 +38,7 @@ class Texts:
         self._pipe = pipe
         self._device = device
         self._encoding = encoding
-        self._kept: OrderedDict[str, Text] = OrderedDict()
+        super().__init__()
 
     def encode(self, prompts: Sequence[str]) -> list[Text]:
         """Every prompt, in order; those that are not known yet are encoded."""
@@ -48,18 +47,8 @@ class Texts:
             with self._encoding():
                 self._kept |= {prompt: self._encode(prompt) for prompt in missing}
         found = [self._kept[prompt] for prompt in prompts]
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._forget_oldest()
         return found
-
-    @contextmanager
-    def anew(self) -> Generator[None]:
-        """Read prompts anew for as long as an adapter changes the encoders, then go back to what was known."""
-        bare, self._kept = self._kept, OrderedDict()
-        try:
-            yield
-        finally:
-            self._kept = bare
 
     def _encode(self, prompt: str) -> Text:
         # A negative prompt of "" is embedded as such or zeroed, as the model's own configuration says.
