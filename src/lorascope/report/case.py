@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from lorascope import __version__
 from lorascope.analysis.resemblance import Resemblance, Works
 from lorascope.analysis.screen import Case, Likeness
-from lorascope.caches import whole
+from lorascope.report.page import write_page
 
 NOTICE = (
     "This file reports measurements. It is not legal advice: whether anything is protected, and whether anything"
@@ -83,17 +81,14 @@ def write_case(path: Path, case: Case, works: Sequence[Works], second: str = "")
     Raises:
         OutputError: the file cannot be written.
     """
-    loader = jinja2.PackageLoader("lorascope", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template("case.html.jinja").render(
+    return write_page(
+        path,
+        "case.html.jinja",
         case=case,
         plain=plain_case(case, works, second),
         sections=[_section(case, one, works) for one in sorted(case.likenesses, key=lambda one: one.adjusted)],
         square=_square(case),
     )
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
-    return path.absolute()
 
 
 def _plain_likeness(likeness: Likeness) -> dict[str, Any]:

@@ -7,15 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-import jinja2
 from markupsafe import Markup
 
 from lorascope.analysis import Advice, Curve
 from lorascope.analysis.weight import pictures
-from lorascope.caches import whole
 from lorascope.evaluation.findings import Chart, Series
 from lorascope.library import Library, StoredAdapter
 from lorascope.protocol import Protocol
+from lorascope.report.page import write_page
 from lorascope.report.sheet import webp_data
 from lorascope.signature import Estimate
 
@@ -123,8 +122,6 @@ def write_curves(
     Raises:
         OutputError: the file cannot be written.
     """
-    loader = jinja2.PackageLoader("lorascope", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     rows = [
         {
             "name": adapter.name,
@@ -137,7 +134,4 @@ def write_curves(
         }
         for adapter, curve, advice in curves
     ]
-    page = environment.get_template("curves.html.jinja").render(rows=rows, figures=FIGURES, colours=_COLOURS)
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
-    return path.absolute()
+    return write_page(path, "curves.html.jinja", rows=rows, figures=FIGURES, colours=_COLOURS)

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from lorascope.caches import whole
 from lorascope.evaluation.findings import Chart, Findings, Value
 from lorascope.evaluation.statistics import Interval
 from lorascope.report.charts import svg
+from lorascope.report.page import write_page
 
 _SURE = 0.001
 
@@ -33,16 +32,15 @@ def write_findings(path: Path, findings: Findings, origin: str) -> Path:
         OutputError: the file cannot be written.
         MissingExtra: matplotlib is not installed.
     """
-    loader = jinja2.PackageLoader("lorascope", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     filters: dict[str, Any] = {"cell": plain_cell, "svg": _drawn, "numeric": _numeric}
-    environment.filters.update(filters)
-    page = environment.get_template("lab.html.jinja").render(
-        findings=findings, origin=origin, date=time.strftime("%Y-%m-%d")
+    return write_page(
+        path,
+        "lab.html.jinja",
+        filters,
+        findings=findings,
+        origin=origin,
+        date=time.strftime("%Y-%m-%d"),
     )
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
-    return path.absolute()
 
 
 def _drawn(chart: Chart) -> Markup:

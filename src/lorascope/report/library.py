@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from lorascope.analysis import LibraryReport
-from lorascope.caches import whole
 from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol
+from lorascope.report.page import write_page
 
 _MOST = 240
 """Pictures on the wall; of a larger library the strongest adapters."""
@@ -45,13 +44,13 @@ def write_report(path: Path, found: LibraryReport, library: Library, stored: Sto
     Raises:
         OutputError: the file cannot be written.
     """
-    loader = jinja2.PackageLoader("lorascope", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     colours = {facet: _COLOURS[at] if at < len(_COLOURS) else _OTHER for at, facet in enumerate(found.facets)}
     words = {one.key: one for group in found.groups for one in group.adapters}
     facets = {key: one.words[0].facet for key, one in words.items()}
     place, prompt, tiles = _wall(found, library, stored)
-    page = environment.get_template("library.html.jinja").render(
+    return write_page(
+        path,
+        "library.html.jinja",
         report=found,
         name=library.path.stem,
         protocol=str(stored.protocol),
@@ -65,9 +64,6 @@ def write_report(path: Path, found: LibraryReport, library: Library, stored: Sto
         freed=_size(sum(one.size for one in found.unneeded)),
         size=_size,
     )
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
-    return path.absolute()
 
 
 def _wall(found: LibraryReport, library: Library, stored: StoredProtocol) -> tuple[int, str, list[dict[str, Any]]]:

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from lorascope.caches import whole
 from lorascope.library import BARE, Library, Preview
+from lorascope.report.page import write_page
 from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
 
@@ -31,13 +29,8 @@ def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cell
     Raises:
         OutputError: the file cannot be written.
     """
-    loader = jinja2.PackageLoader("lorascope", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     sections = [_section(answer, library, cells, hits) for answer in answers]
-    page = environment.get_template("sheet.html.jinja").render(sections=sections, nothing=NOTHING)
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
-    return path.absolute()
+    return write_page(path, "sheet.html.jinja", sections=sections, nothing=NOTHING)
 
 
 def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[str, Any]:
