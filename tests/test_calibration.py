@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fakes import tint
 
-from lorascope.errors import CalibrationError
+from lorascope.errors import CalibrationError, LibraryError
 from lorascope.library import Library, verify
 from lorascope.library.transfer import merge
 from lorascope.measure import Event, StopRun, Worker, index, load_worker
@@ -288,6 +288,9 @@ def test_a_library_may_begin_with_the_calibration_of_another(worker: Worker, lib
     begun = load_worker(dataclasses.replace(worker.preset, calibration=str(tmp_path / "other.db")))
     index([folder / "00.safetensors"], begun, library, precision="glance")
     assert library.protocols.calibrations(worker.protocols[0].digest) == theirs
+    wrong = load_worker(dataclasses.replace(worker.preset, calibration=str(folder / "00.safetensors")))
+    with pytest.raises(LibraryError, match="no lorascope library"):
+        index([folder / "00.safetensors"], wrong, library, precision="glance")
     with Library(tmp_path / "empty.db", create=True):
         pass
     nothing = load_worker(dataclasses.replace(worker.preset, calibration=str(tmp_path / "empty.db"), scale=0.5))

@@ -40,26 +40,33 @@ def check_paths(paths: Iterable[Path]) -> None:
             raise UsageError(f"{printable(str(path))} does not exist: check its spelling")
 
 
-def check_models(preset: Preset, *, download: bool) -> None:
+def check_models(preset: Preset, *, download: bool, base_option: str = "--base") -> None:
     """Make sure that every model of a preset is on this disk, or may be fetched.
+
+    Args:
+        preset: names them.
+        download: whether they may be fetched.
+        base_option: the option that names the base model, for messages.
 
     Raises:
         ModelError: one is neither; the message names the option that gives it.
     """
     if preset.family == _FAKE:
         return
-    named = [("--base", preset.base), ("--vae", preset.vae), ("accelerator", preset.accelerator)]
+    named = [(base_option, preset.base), ("--vae", preset.vae), ("accelerator", preset.accelerator)]
     for option, location in [*named, *(("--encoder", encoder) for encoder in preset.encoders)]:
         if location and not (download and _on_the_hub(location)):
             try:
-                find_file(location) if location.endswith(".safetensors") else _check_folder(option, location)
+                find_file(location) if location.endswith(".safetensors") else _check_folder(
+                    location, base=location == preset.base
+                )
             except ModelError as error:
                 raise ModelError(f"{option}: {error}") from error
 
 
-def _check_folder(option: str, location: str) -> None:
+def _check_folder(location: str, *, base: bool) -> None:
     folder = find_model(location)
-    if option == "--base" and not (folder / "model_index.json").is_file():
+    if base and not (folder / "model_index.json").is_file():
         raise ModelError(
             f"{folder} holds no model_index.json, so it is no diffusers pipeline: give such a folder, or a .safetensors"
             " checkpoint"

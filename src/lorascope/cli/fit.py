@@ -47,7 +47,7 @@ def fit(
         found = opened.adapters.find(adapter)
         presets = [replace(stored.preset, base=base) for base in on]
         for preset in presets:
-            check_models(preset, download=download)
+            check_models(preset, download=download, base_option="--on")
         how = {"device": device, "batch": batch, "download": download}
         fits = _fits(opened, stored, found, [stored.preset, *presets], how)
     if as_json:

@@ -79,17 +79,20 @@ def get(
     from lorascope.sites import Civitai, download, hub
     from lorascope.sites.web import token_of
 
+    if not (hub.reads(reference) or Civitai.reads(reference)):
+        raise UsageError(
+            f"{reference!r} is no AIR, address of civitai or the hub, or hash: give one, such as"
+            " urn:air:sdxl:lora:civitai:1@2"
+        )
     place = folder or next(iter(configured_folders()[0]), None)
     if place is None:
         raise UsageError("no folder is known: give --folder, or run `lorascope setup` once, which looks for yours")
     if hub.reads(reference):
         path = hub.fetch(reference, place)
-    elif Civitai.reads(reference):
+    else:
         remote = Civitai().find(reference)
         with step_progress() as note:
             path = download(
                 remote, place, token=token_of("civitai"), watch=lambda done, total: note(remote.name, done, total)
             )
-    else:
-        raise UsageError(f"{reference!r} is no AIR, address of civitai or the hub, or hash")
     print_json({"path": str(path)}) if as_json else out.print(str(path), soft_wrap=True, markup=False, highlight=False)

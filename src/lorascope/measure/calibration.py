@@ -64,10 +64,12 @@ class Calibrations:
         for protocol in self._measurement.protocols:
             known = protocols.calibrations(protocol.digest)
             found = protocols.calibration(known[0]) if known else None
-            if found is None and preset.calibration:
-                found = given(preset.calibration, protocol)
-                if found is not None:
-                    protocols.put_calibration(found)
+            # what a person names goes first; what comes with a preset is for libraries that have none
+            if preset.calibration and (found is None or not preset.calibration.startswith(SHIPPED)):
+                brought = given(preset.calibration, protocol)
+                if brought is not None:
+                    protocols.put_calibration(brought)
+                    found = brought
             if found is not None:
                 self.current[protocol.digest] = found
 
