@@ -24,8 +24,8 @@ _connect = socket.socket.connect
 
 
 _SLOW = {
-    "test_exact_signatures", "test_experiments", "test_faults", "test_generators", "test_hub", "test_judges",
-    "test_levers",
+    "test_components", "test_exact_signatures", "test_experiments", "test_faults", "test_generators", "test_hub",
+    "test_judges", "test_levers",
     "test_library", "test_measure", "test_measurement", "test_quarantine", "test_ray", "test_recipe",
     "test_server_schema", "test_server_work", "test_stopping", "test_verification", "test_workers", "test_world",
 }  # fmt: skip

@@ -469,20 +469,23 @@ def test_a_flat_image_model_and_dotted_text_encoders_load_together(
     torch.testing.assert_close(changed(delta, weights, LINEAR), base + 3 * two_ @ one)
 
 
-def test_embeddings_in_its_file_are_named_and_the_network_is_measured(
+def test_inversions_of_another_base_in_its_file_make_a_partial_match(
     names: Names, weights: Weights, tmp_path: Path
 ) -> None:
-    """They made the whole file a partial match."""
     tensors = two({}, FLAT[LINEAR], (16, 16))
     alone = changed(load(tensors, names, tmp_path), weights, LINEAR)
     words = {
         f"bundle_emb.{word}.{part}": noise(2, 8) for word in ("zxq face", "style") for part in ("clip_l", "clip_g")
     }
     path = craft.save(tmp_path / "x.safetensors", tensors | words | {"bundle_emb.old.string_to_param.*": noise(2, 8)})
-    delta, adapter = load_delta(path, names), read_adapter(path)
+    delta, adapter = load_delta(path, names, partial=True), read_adapter(path)
     torch.testing.assert_close(changed(delta, weights, LINEAR), alone)
-    assert delta.coverage.unmatched == adapter.unmatched == ()
-    assert "holds embeddings, which are not measured: old, style, zxq face" in adapter.notes
+    assert delta.coverage.unmatched == ("bundle_emb.old.string_to_param.*",)
+    assert [one.token for one in delta.inversions] == ["style", "zxq face"]
+    assert adapter.unmatched == ()
+    assert "textual inversion 'style' of 2 vectors: it acts where a prompt names it" in adapter.notes
+    with pytest.raises(PartialMatch, match="3 of 4 modules match the base model; unmatched keys: bundle_emb"):
+        load_delta(path, names)
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])

@@ -137,7 +137,6 @@ def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
         ({"transformer_blocks.0.qkv_proj.lora_down": noise(8, 2)}, "nunchaku"),
         ({"unet:0:up": noise(8, 2)}, "modules are numbered"),
         ({"base_model.model.x.vera_lambda_d": noise(2)}, "holds VeRA"),
-        ({"emb_params": noise(2, 2)}, "textual inversion"),
         ({"decoder.conv_in.weight": noise(2, 2)}, "no key follows"),
         ({**cross("lora_unet_mid_block_x", 8), **cross("unet.mid_block.x", 8)}, "more than one format"),
         ({**cross("lora_unet_mid_block_x", 8), **cross("lora_unet_middle_block_1_x", 8)}, "more than one format"),

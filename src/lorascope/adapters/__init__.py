@@ -11,6 +11,7 @@ from lorascope.adapters.claims import Claim, Claims, alternatives
 from lorascope.adapters.digest import tensors_digest
 from lorascope.adapters.folder import scan
 from lorascope.adapters.header import Header, parse_header, read_file, read_header
+from lorascope.adapters.inversions import Inversion
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.sidecar import peft_config, sidecar_claims
 from lorascope.adapters.zero import all_zero
@@ -26,6 +27,7 @@ __all__ = [
     "Coverage",
     "Delta",
     "Header",
+    "Inversion",
     "Names",
     "Parameter",
     "Target",

@@ -3,14 +3,15 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lorascope.adapters.claims import Claim, Claims, header_claims, lineage_claim
 from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
+from lorascope.adapters.inversions import InversionKeys, read_inversions
 from lorascope.adapters.keys import Grouped, foreign, group_keys
 from lorascope.adapters.kinds import Module, ShapeProblem, describe
 from lorascope.adapters.settings import Settings
@@ -21,7 +22,9 @@ from lorascope.families import architecture, named, title_of
 _SCALARS: Final = frozenset({"alpha", "on_input", "scaled_oft"})
 """Parts that trainers do write as whole numbers."""
 _SHOWN: Final = 4
-"""Kinds of modules, keys or embeddings that are named in a note."""
+"""Kinds of modules or keys that are named in a note."""
+INVERSION: Final = "textual inversion"
+"""The kind and the format of a file that holds a textual inversion and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,15 @@ class Adapter:
         mtime_ns: When it was last changed, nanoseconds since 1970.
         format: How its keys are written: "kohya", "kohya-sgm", "lycoris", "diffusers", "peft
             base_model.model.", "diffusion_model.", "bare".
-        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "glora", "oft", "boft", "full", "ia3"; and,
-            counted beside these, the traits "dora", "tucker" and "bias".
+        kinds: Kind to number of modules: "lora", "locon", "loha", "lokr", "glora", "oft", "boft", "full", "ia3" and
+            "textual inversion"; and, counted beside these, the traits "dora", "tucker" and "bias".
         family: The name of its architecture (see `lorascope.families`) or "unknown". Advice only: see `recognise`.
         ranks: Distinct ranks, sorted. Alphas are values inside tensors, so a header does not tell them.
         components: Part of the pipeline to number of modules it changes.
         keys: Number of tensors.
         unmatched: Keys that follow no known pattern.
         claims: What is said about it.
+        tokens: The words by which prompts call its textual inversions.
         notes: What a person should know of how it was read.
 
     Examples:
@@ -60,6 +64,7 @@ class Adapter:
     keys: int
     unmatched: tuple[str, ...]
     claims: Claims
+    tokens: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -78,10 +83,12 @@ def read_adapter(path: Path) -> Adapter:
         mtime_ns = path.stat().st_mtime_ns
     except OSError as error:
         raise unreadable(path, error) from error
-    grouped, modules = survey(header, path)
-    found = _recognise(header, modules, path)
+    grouped, modules, inversions = surveyed = survey(header, path)
+    found = _recognise(header, surveyed, path)
     claims = _claims(header, path, found)
     counts = Counter(label for module in modules.values() for label in (module.kind, *module.traits))
+    if inversions:
+        counts[INVERSION] = len(inversions)
     return Adapter(
         path=path,
         size=header.size,
@@ -90,11 +97,12 @@ def read_adapter(path: Path) -> Adapter:
         kinds=dict(sorted(counts.items())),
         family=found.family,
         ranks=tuple(sorted({module.rank for module in modules.values() if module.rank})),
-        components=components(modules, found.family),
+        components=_components(modules, inversions, found.family),
         keys=len(header.tensors),
         unmatched=grouped.strays,
         claims=claims,
-        notes=(*found.notes, *_notes(header, grouped, modules, found, path), *_contradictions(claims, found)),
+        tokens=tuple(one.token for one in inversions),
+        notes=(*found.notes, *_notes(header, surveyed, found, path), *_contradictions(claims, found)),
     )
 
 
@@ -125,10 +133,9 @@ def _contradictions(claims: Claims, found: Recognition) -> Iterator[str]:
         yield f"{said.source} says {said.value!r:.80}, but its names and shapes are those of {title_of(found.family)}"
 
 
-def _notes(
-    header: Header, grouped: Grouped, modules: Mapping[str, Module], found: Recognition, path: Path
-) -> Iterator[str]:
+def _notes(header: Header, surveyed: "Survey", found: Recognition, path: Path) -> Iterator[str]:
     """Yield what a person should know of how the file is read."""
+    grouped, modules, inversions = surveyed
     config = peft_config(path)
     settings = Settings.read(header, config, path)
     scaled = [alias for alias, module in modules.items() if module.rank is not None]
@@ -147,12 +154,19 @@ def _notes(
         yield f"its factors hold a part of the base weights ({start}), which is subtracted"
     if any("dora" in parts for parts in grouped.modules.values()):
         yield "DoRA: at scales other than 1 peft's rule is used; LyCORIS and ComfyUI interpolate the merged weight"
-    if words := grouped.embeddings:
-        yield f"holds embeddings, which are not measured: {_some(words)}"
+    for one in inversions:
+        count = "1 vector" if one.vectors == 1 else f"{one.vectors} vectors"
+        yield f"textual inversion {one.token!r} of {count}: it acts where a prompt names it"
     if strays := grouped.strays:
         yield f"{len(strays)} keys follow no known pattern: {_some(strays)}"
-    if found.family == "unknown":
+    if found.family == "unknown" and modules:
         yield f"holds {_summary(modules)}"
+
+
+def _components(modules: Iterable[str], inversions: Iterable[InversionKeys], family: str) -> dict[str, int]:
+    counts = Counter(components(modules, family))
+    counts.update(encoder for one in inversions for encoder in one.keys)
+    return dict(sorted(counts.items()))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -173,15 +187,26 @@ def _summary(modules: Mapping[str, Module]) -> str:
     return ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common(_SHOWN))
 
 
-def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
+class Survey(NamedTuple):
+    """What a header shows.
+
+    Attributes:
+        grouped: Its keys, put in order.
+        modules: Alias to what the shapes of a module imply.
+        inversions: The textual inversions.
+    """
+
+    grouped: Grouped
+    modules: Mapping[str, Module]
+    inversions: tuple[InversionKeys, ...]
+
+
+def survey(header: Header, path: Path) -> Survey:
     """Group a header's keys and describe each module, refusing what cannot be an adapter.
 
     Args:
         header: The file's header.
-        path: The file, for messages.
-
-    Returns:
-        The grouped keys, and alias to what its shapes imply.
+        path: The file, for messages, and for the token of a textual inversion that has no other.
 
     Raises:
         MalformedAdapter: Integer weights, a missing half of a pair, or shapes that do not fit together.
@@ -190,7 +215,10 @@ def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
     grouped = group_keys(header.tensors)
     if strange := foreign(header.tensors):
         raise UnknownAdapter(path, f"holds {strange[0]}", strange[1])
-    if not grouped.modules or all(naming(alias) == "unknown" for alias in grouped.modules):
+    inversions, strays = read_inversions(header, grouped, path)
+    own = {key for one in inversions for key in one.keys.values()}
+    grouped = replace(grouped, strays=(*(key for key in grouped.strays if key not in own), *strays))
+    if all(naming(alias) == "unknown" for alias in grouped.modules) and not (inversions and not grouped.modules):
         raise _unknown(grouped, path)
     modules: dict[str, Module] = {}
     for alias, parts in grouped.modules.items():
@@ -200,8 +228,9 @@ def survey(header: Header, path: Path) -> tuple[Grouped, dict[str, Module]]:
         except ShapeProblem as problem:
             raise MalformedAdapter(path, f"module {alias!r} {problem}", "Export it again from its trainer") from problem
     _check_one_format(modules, path)
-    _recognise(header, modules, path)
-    return grouped, modules
+    found = Survey(grouped, modules, inversions)
+    _recognise(header, found, path)
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -246,6 +275,8 @@ def _check_dtypes(header: Header, parts: Mapping[str, str], path: Path) -> None:
 
 def _format(modules: Mapping[str, Module]) -> str:
     """Name the key format by the image model's modules: text encoders are spelt alike in several."""
+    if not modules:
+        return INVERSION
     image = [alias for alias in modules if not component(alias).startswith("text")]
     original = any(numbering(alias) == "sgm" for alias in image)
     spelling = naming(image[0] if image else next(iter(modules)))
@@ -262,8 +293,10 @@ def _check_one_format(modules: Mapping[str, Module], path: Path) -> None:
         raise UnknownAdapter(path, f"its keys follow more than one format: {names}", "Split it into its adapters")
 
 
-def _recognise(header: Header, modules: Mapping[str, Module], path: Path) -> Recognition:
-    found = recognise(shaped(modules), header.metadata)
+def _recognise(header: Header, surveyed: Survey, path: Path) -> Recognition:
+    if not surveyed.modules:
+        return Recognition(surveyed.inversions[0].family)
+    found = recognise(shaped(surveyed.modules), header.metadata)
     if found.conflict:
         names = " and ".join(found.conflict)
         raise UnknownAdapter(path, f"its keys belong to more than one base family: {names}", "Split it")

@@ -4,7 +4,7 @@ The file is read once, every tensor is checked, and every key must belong to a w
 products are formed only when a weight is asked for, one at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lorascope.adapters.adapter import survey
+from lorascope.adapters.adapter import Survey, survey
 from lorascope.adapters.build import Build, Key, build
 from lorascope.adapters.family import naming, numbering, recognise, shaped
 from lorascope.adapters.forms import Form
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file, read_header
-from lorascope.adapters.keys import Grouped
+from lorascope.adapters.inversions import Inversion, InversionKeys
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
@@ -60,19 +60,49 @@ class Delta:
     """What an adapter does to a base model.
 
     Made by `load_delta`. It holds the adapter's own tensors, in the type they were stored in, and no product
-    of them. ``source`` is the file that they were read from, for base models that load files themselves.
+    of them.
+
+    Attributes:
+        coverage: How much of the adapter belongs to the base model.
+        source: The file that it was read from, for base models that load files themselves.
+        inversions: Its textual inversions: words that it brings along.
     """
 
-    def __init__(self, forms: Mapping[Parameter, Form], coverage: Coverage, source: Path | None = None) -> None:
+    def __init__(
+        self,
+        forms: Mapping[Parameter, Form],
+        coverage: Coverage,
+        source: Path | None = None,
+        inversions: Sequence[Inversion] = (),
+    ) -> None:
         self._forms = dict(sorted(forms.items()))
         self.coverage = coverage
         self.source = source
+        self.inversions = tuple(inversions)
 
     @staticmethod
     def unmatched(data: bytes | bytearray, path: Path) -> "Delta":
-        """A file for a base model that matches adapters itself: only that it is an adapter is checked."""
-        modules = survey(parse_header(memoryview(data), path), path)[1]
+        """A file for a base model that matches adapters itself: only that it is an adapter is checked.
+
+        Raises:
+            UnknownAdapter: It is a textual inversion, which is not loaded as adapters are.
+        """
+        modules = survey(parse_header(memoryview(data), path), path).modules
+        if not modules:
+            reason = "a textual inversion, which can only be measured with a base model in this process"
+            raise UnknownAdapter(path, reason, "Measure it with --preset and --base, without --through")
         return Delta({}, Coverage(len(modules), len(modules), ()), path)
+
+    def called(self, tokens: Sequence[str]) -> "Delta":
+        """Return the same with other words for its textual inversions, such as those of the file measured first."""
+        renamed = [one.called(token) for one, token in zip(self.inversions, tokens, strict=False)]
+        return Delta(self._forms, self.coverage, self.source, renamed or self.inversions)
+
+    def spelt(self, words: str) -> str:
+        """Return trigger words with as many short ones for each textual inversion as it has vectors."""
+        for one in self.inversions:
+            words = one.spelt(words, " ".join("a" * len(one)))
+        return words
 
     @property
     def targets(self) -> tuple[Parameter, ...]:
@@ -131,7 +161,8 @@ def load_delta(
         data = read_file(data)
     path, view = Path(name), memoryview(data)
     header = parse_header(view, path)
-    grouped, modules, matched, unmatched = _match(header, names, path)
+    surveyed, matched, encoders, unmatched = _match(header, names, path)
+    grouped, modules, inversions = surveyed
     maker = Build(names, Settings.read(header, config, path), path)
     tensors = _tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
@@ -140,11 +171,20 @@ def load_delta(
         made, unused = build(maker, alias, parts, modules[alias], found)
         unmatched += tuple(grouped.modules[alias][part] for part in unused)
         _merge(forms, made, alias, path)
+    words = [
+        Inversion(one.token, {encoder: _rows(tensors[key]) for encoder, key in one.keys.items()}, alone=not modules)
+        for one in encoders
+    ]
+    coverage = Coverage(len(matched) + len(words), len(modules) + len(inversions), unmatched)
     if unmatched and not partial:
-        raise PartialMatch(path, unmatched, len(matched), len(modules))
-    if not any(form.acts() for form in forms.values()):
+        raise PartialMatch(path, unmatched, coverage.matched, coverage.total)
+    if not words and not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
-    return Delta(forms, Coverage(len(matched), len(modules), unmatched), path)
+    return Delta(forms, coverage, path, words)
+
+
+def _rows(vectors: Tensor) -> Tensor:
+    return vectors if vectors.dim() > 1 else vectors[None]
 
 
 def check_shapes(path: Path, names: Names) -> None:
@@ -159,20 +199,32 @@ def check_shapes(path: Path, names: Names) -> None:
 class _Match(NamedTuple):
     """An adapter's modules and those of the base model that they mean, from its header alone."""
 
-    grouped: Grouped
-    modules: Mapping[str, Module]
+    surveyed: Survey
     matched: Mapping[str, tuple[Target, ...]]
+    inversions: tuple[InversionKeys, ...]
     unmatched: tuple[str, ...]
 
 
 def _match(header: Header, names: Names, path: Path) -> _Match:
-    """Look up every module in the base model; refuse the file if they belong to another one."""
-    grouped, modules = survey(header, path)
+    """Look up all that a file holds in the base model; refuse it if it belongs to another one."""
+    grouped, modules, inversions = surveyed = survey(header, path)
     matched = {alias: found for alias in modules if (found := names.find(alias))}
-    lost = (key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values())
+    lost = [key for alias, parts in grouped.modules.items() if alias not in matched for key in parts.values()]
+    known = tuple(one for one in inversions if one.widths == names.words)
+    lost += [key for one in inversions if one not in known for key in one.keys.values()]
     unmatched = (*grouped.strays, *lost)
-    _check_base(matched, modules, unmatched, names, path)
-    return _Match(grouped, modules, matched, unmatched)
+    if modules:
+        _check_base(matched, modules, unmatched, names, path)
+    elif not known:
+        widths = " and ".join(f"{width} in {encoder}" for encoder, width in inversions[0].widths.items())
+        wanted = " and ".join(f"{width} in {encoder}" for encoder, width in names.words.items()) or "no CLIP"
+        detail = f"its vectors have {widths}, those of the base {wanted}"
+        raise WrongBase(path, _title(inversions[0].family), _title(names.family), detail)
+    return _Match(surveyed, matched, known, unmatched)
+
+
+def _title(family: str) -> str:
+    return title_of(family) if family != "unknown" else "an unknown base model"
 
 
 def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
@@ -211,7 +263,7 @@ def _check_base(
 ) -> None:
     """Refuse an adapter of another base model: none of its names match, or its shapes do not fit."""
     family = recognise(shaped(modules), {}).family
-    found = title_of(family) if family != "unknown" else "an unknown base model"
+    found = _title(family)
     expected = title_of(names.family) if names.family != "unknown" else "of an unnamed family"
     if not matched and all(naming(alias) == "bare" and not numbering(alias) for alias in modules):
         reason = f"no module of a base model has a name like {next(iter(modules))!r}"

@@ -7,7 +7,7 @@ of `names`.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -61,13 +61,11 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
     (r"\.vera_lambda_", "VeRA, which is not supported", "Export it as LoRA"),
     (r"\.lora_embedding_", "LoRA of an embedding, which is not supported", "Train it without the embedding"),
     (r"\.lokr_t1$", "LoKr with t1, which is not supported", "Export it as LoRA"),
-    (r"^(?:string_to_param|emb_params$|clip_[lg]$)", "a textual inversion, not an adapter",
-     "Use it as an embedding; LoRA, LoHa, LoKr, OFT, GLoRA, IA3 and differences are measured"),
 )  # fmt: skip
 """Keys of files that are known and cannot be read: what they are, and what to do."""
 
 _BUNDLED: Final = "bundle_emb."
-"""Begins the keys of embeddings that OneTrainer and others put into an adapter's file; their name follows."""
+"""Begins the keys of textual inversions that OneTrainer and others put into an adapter's file; their name follows."""
 _XLABS: Final = tuple(f".processor.{name}_lora{number}" for name in ("qkv", "proj") for number in (1, 2))
 
 
@@ -78,12 +76,12 @@ class Grouped:
     Attributes:
         modules: Alias of a module to its parts.
         strays: Keys that belong to no module.
-        embeddings: Names of the textual inversions that are in the file, too.
+        bundled: Token of each textual inversion that is in the file, too, to its parts.
     """
 
     modules: Mapping[str, Parts]
     strays: tuple[str, ...]
-    embeddings: tuple[str, ...] = ()
+    bundled: Mapping[str, Parts] = field(default_factory=dict[str, Parts])
 
 
 @lru_cache(maxsize=1 << 15)  # the same few thousand keys occur in every file of a library
@@ -103,10 +101,11 @@ def group_keys(keys: Iterable[str]) -> Grouped:
     """Gather keys by module; a bare ``.weight`` counts only beside the ``.on_input`` of an IA3."""
     modules: dict[str, dict[str, str]] = {}
     strays: list[str] = []
-    embeddings: dict[str, None] = {}
+    bundled: dict[str, dict[str, str]] = {}
     for key in keys:
         if key.startswith(_BUNDLED):
-            embeddings[key.removeprefix(_BUNDLED).partition(".")[0]] = None
+            token, _, part = key.removeprefix(_BUNDLED).partition(".")
+            bundled.setdefault(token, {})[part] = key
             continue
         found = split_key(key)
         if found is None or found[1] in modules.get(found[0], ()):
@@ -118,7 +117,7 @@ def group_keys(keys: Iterable[str]) -> Grouped:
             strays.append(parts.pop("weight"))
         if not parts:
             del modules[alias]
-    return Grouped(modules, tuple(strays), tuple(embeddings))
+    return Grouped(modules, tuple(strays), bundled)
 
 
 def foreign(keys: Iterable[str]) -> tuple[str, str] | None:

@@ -106,6 +106,14 @@ class Names:
                     for local, targets in table.get(component, {}).items():
                         yield prefix + local, targets
 
+    @property
+    def words(self) -> dict[str, int]:
+        """Text encoders to the length of the vectors of their words, if all are CLIP's; else empty."""
+        texts = sorted(name for name in self._shapes if name.startswith("text_encoder"))
+        ending = "token_embedding.weight"
+        widths = {name: shape[1] for name in texts for key, shape in self._shapes[name].items() if key.endswith(ending)}
+        return widths if len(widths) == len(texts) else {}
+
     def modules(self, component: str) -> tuple[str, ...]:
         """Return the dotted names of a component's modules that have a weight."""
         return tuple(self._weights(component))

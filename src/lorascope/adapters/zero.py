@@ -23,14 +23,14 @@ def all_zero(path: Path) -> bool:
         AdapterError: One of its subclasses, if the file cannot be an adapter.
     """
     header = read_header(path)
-    grouped, modules = survey(header, path)
+    grouped, modules, inversions = survey(header, path)
     with open_file(path) as file:
         try:
             for alias, parts in grouped.modules.items():
                 tensors = {part: header.tensors[key] for part, key in parts.items()}
                 if not _is_zero(file, header.data_start, modules[alias], tensors):
                     return False
-            return not grouped.strays
+            return not grouped.strays and not inversions
         except OSError as error:
             raise unreadable(path, error) from error
 

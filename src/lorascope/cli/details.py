@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorascope.adapters.adapter import INVERSION
 from lorascope.adapters.claims import plain_text
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
@@ -35,7 +36,7 @@ def print_adapter(adapter: StoredAdapter) -> None:
         rows += module_rows(facts.to_dict())
     if facts.modules_total is not None:
         rows.append(("matched", f"{facts.modules_matched} of {facts.modules_total} modules"))
-    for spectrum in facts.spectra.values():
+    for spectrum in facts.spectra.values() if facts.format != INVERSION else ():
         change = f"{spectrum['norm']:.1%} of the weights it touches; stable rank {spectrum['stable_rank']:.1f}"
         rows.append(("changes", change))
     if facts.prompts_cut:

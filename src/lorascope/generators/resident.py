@@ -84,9 +84,11 @@ class ResidentPipeline:
 
     @contextmanager
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:
-        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder."""
+        """Apply an adapter. Prompts are encoded anew only where it touches a text encoder or brings words along."""
         with ExitStack() as stack:
-            if any(component.startswith("text_encoder") for component, _ in delta.targets):
+            if delta.inversions or any(component.startswith("text_encoder") for component, _ in delta.targets):
                 stack.enter_context(self._prompts.anew())
             stack.enter_context(self._weights.with_component(delta, scale))
+            if delta.inversions:  # they fit pipelines whose text encoders are all CLIP's only
+                stack.enter_context(self._prompts.with_inversions(delta.inversions, scale))
             yield

@@ -25,6 +25,7 @@ class AdapterFacts:
         kinds: How many modules of each kind it changes, such as ``{"lora": 192}``.
         ranks: Every rank that occurs, in ascending order.
         components: How many modules of each part of the base model it changes.
+        tokens: The words by which prompts call its textual inversions.
         size: Bytes of its file.
         claims: What is said of it, by name (``triggers``, ``title``...), each with where it was found.
         notes: What a reader of the file should know, such as a base that it was made for.
@@ -48,6 +49,7 @@ class AdapterFacts:
     kinds: Mapping[str, int] = field(default_factory=dict[str, int])
     ranks: tuple[int, ...] = ()
     components: Mapping[str, int] = field(default_factory=dict[str, int])
+    tokens: tuple[str, ...] = ()
     size: int = 0
     claims: Mapping[str, Claim[Any]] = field(default_factory=dict[str, Claim[Any]])
     notes: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ class AdapterFacts:
             kinds=dict(adapter.kinds),
             ranks=tuple(adapter.ranks),
             components=dict(adapter.components),
+            tokens=adapter.tokens,
             size=adapter.size,
             claims=claims,
             notes=tuple(printable(note) for note in (*adapter.notes, *adapter.claims.notes)),
@@ -95,7 +98,7 @@ class AdapterFacts:
         if spectrum := fields.pop("spectrum", None):
             fields["spectra"] = {spectrum.pop("worn_as", ""): spectrum}
         fields["claims"] = {name: Claim(**claim) for name, claim in fields.get("claims", {}).items()}
-        for name in ("ranks", "unmatched", "notes"):
+        for name in ("ranks", "tokens", "unmatched", "notes"):
             fields[name] = tuple(fields.get(name, ()))
         known = {one.name for one in dataclasses.fields(cls)} - {"unknown"}
         unknown = {name: fields.pop(name) for name in fields.keys() - known}

@@ -336,6 +336,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "kinds": _is_mapping(_is_count),
     "ranks": lambda value: isinstance(value, list) and all(map(_is_number, value)),
     "components": _is_mapping(_is_count),
+    "tokens": _is_texts,
     "size": _is_count,
     "claims": _is_claims,
     "read_from": _is_text,

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorascope.adapters.inversions import is_named
 from lorascope.errors import printable
 from lorascope.library.records import StoredAdapter
 from lorascope.protocol import AlternativePolicy, Preset, Protocol
 
 
-def suffix(triggers: Sequence[str], policy: AlternativePolicy) -> str:
+def suffix(triggers: Sequence[str], policy: AlternativePolicy, tokens: Sequence[str] = ()) -> str:
     """What is appended to a prompt to call an adapter up, as ", word, word".
 
     Args:
         triggers: what its author gives: one text, or alternatives such as outfits or characters.
         policy: ``all`` of several, the ``first``, the tags that are ``common`` to all (the first where there are
             none), or ``none``.
+        tokens: of its textual inversions, which do not act unless they are named.
 
-    >>> suffix(["ana, red coat", "ana, blue suit"], "common")
-    ', ana'
+    >>> suffix(["ana, red coat", "ana, blue suit"], "common", ["ana", "ink"])
+    ', ana, ink'
     """
-    return "".join(f", {printable(word)}" for word in _chosen(list(triggers), policy))
+    chosen = list(_chosen(list(triggers), policy))
+    chosen += [token for token in tokens if not is_named(token, " ".join(chosen))]
+    return "".join(f", {printable(word)}" for word in chosen)
 
 
 def _chosen(triggers: list[str], policy: AlternativePolicy) -> list[str]:
@@ -36,7 +40,9 @@ def _chosen(triggers: list[str], policy: AlternativePolicy) -> list[str]:
 def measured_words(adapter: StoredAdapter, protocol: Protocol) -> str:
     """The words that an adapter is measured with under a scene: those it was begun with, else those it claims."""
     known = adapter.facts.measured_words.get(protocol.scene)
-    return known if known is not None else suffix(adapter.claimed("triggers") or (), protocol.alternatives)
+    if known is not None:
+        return known
+    return suffix(adapter.claimed("triggers") or (), protocol.alternatives, adapter.facts.tokens)
 
 
 def arms(setting: Preset | Protocol, words: str) -> tuple[str, str]:

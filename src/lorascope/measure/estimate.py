@@ -132,7 +132,7 @@ def _bare_cells(measurement: Measurement, adapters: Sequence[Adapter], reached: 
     last: dict[str, int] = {}  # by the words that bare prompts get
     for adapter, cells in zip(adapters, reached, strict=True):
         triggers = adapter.claims.triggers
-        words = suffix(triggers.value if triggers else (), measurement.preset.alternatives)
+        words = suffix(triggers.value if triggers else (), measurement.preset.alternatives, adapter.tokens)
         bare = arms(measurement.preset, words)[1]
         last[bare] = max(last.get(bare, 0), cells)
     last[""] = max(last.get("", 0), first_phase(measurement, len(adapters)))

@@ -41,7 +41,7 @@ def measured_delta(adapter: StoredAdapter, names: Names) -> Delta:
         AdapterError: there is no such file any more, or it does not belong to this base model.
     """
     path, data = open_measured(adapter)
-    return load_delta(data, names, partial=True, config=peft_config(path), name=path)
+    return load_delta(data, names, partial=True, config=peft_config(path), name=path).called(adapter.facts.tokens)
 
 
 def _is_measured(adapter: StoredAdapter, path: Path, data: bytes) -> bool:

@@ -19,7 +19,7 @@ from lorascope.adapters import (
     tensors_digest,
 )
 from lorascope.adapters.spectra import Spectrum
-from lorascope.errors import ChangedAdapter, place_of
+from lorascope.errors import ChangedAdapter, NoEffect, place_of
 from lorascope.library import StoredAdapter
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.words import measured_words, suffix
@@ -55,6 +55,7 @@ class AdapterRecords:
         known = self._library.adapters.all()
         self._known = set(known)
         self._by_tensors = {one.facts.tensors: key for key, one in known.items() if one.facts.tensors}
+        self._tokens = {key: one.facts.tokens for key, one in known.items() if one.facts.tokens}
         self._tensors: dict[str, str] = {}
         self._autov3: dict[str, str] = {}
         self.keys: dict[Path, str] = {}
@@ -90,6 +91,9 @@ class AdapterRecords:
         else:
             data = read_file(path)
             delta = Delta.unmatched(data, path)
+        if delta.inversions and not delta.targets and self._measurement.preset.triggers == "none":
+            reason = "a textual inversion, which acts only where prompts name it, and they get no trigger words"
+            raise NoEffect(path, reason, "Measure it with --triggers adapter")
         tensors = tensors_digest(data, config=config, name=path)
         return AdapterFile(f"sha256:{sha256_of(data)}", tensors, autov3_of(data), delta)
 
@@ -100,7 +104,8 @@ class AdapterRecords:
         if key not in self._known:  # an older version may have measured both of two equal files
             key = self._by_tensors.setdefault(file.tensors, key)
         self._tensors[key], self._autov3[key] = file.tensors, file.autov3
-        return key, file.delta
+        own = tuple(one.token for one in file.delta.inversions)
+        return key, file.delta.called(self._tokens.setdefault(key, own))  # as in the words that it was begun with
 
     def check_same(self, adapter: Adapter, key: str) -> None:
         """Refuse a file that is no longer what it was earlier in this run."""
@@ -139,7 +144,7 @@ class AdapterRecords:
 
     def _claimed(self, adapter: Adapter) -> str:
         triggers = adapter.claims.triggers
-        return suffix(triggers.value if triggers else (), self._measurement.preset.alternatives)
+        return suffix(triggers.value if triggers else (), self._measurement.preset.alternatives, adapter.tokens)
 
     def _measured(self, key: str) -> dict[str, str]:
         """The trigger words that an adapter was measured with, by scene."""
@@ -160,13 +165,14 @@ class AdapterRecords:
         facts = replace(
             AdapterFacts.of(adapter),
             read_from=path,
+            tokens=tuple(one.token for one in delta.inversions),
             tensors=self._tensors[key],
             autov3=self._autov3[key],
             measured_words=measured,
             modules_matched=delta.coverage.matched,
             modules_total=delta.coverage.total,
             unmatched=tuple(delta.coverage.unmatched[:20]),
-            prompts_cut=self._measurement.cut_off(words),
+            prompts_cut=self._measurement.cut_off(delta.spelt(words)),
             spectra={self._measurement.weighed_as: asdict(self.spectra[adapter.path])},
         )
         stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))

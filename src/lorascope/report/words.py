@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from lorascope.adapters.adapter import INVERSION
 from lorascope.library import StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Hit
@@ -79,6 +80,8 @@ def prompt_tag(adapter: StoredAdapter) -> str:
     """How a prompt calls an adapter in most tools, at the weight that its author recommends; "" without a file."""
     if not adapter.paths:
         return ""
+    if adapter.facts.format == INVERSION:
+        return adapter.facts.tokens[0]
     return f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
 
 
