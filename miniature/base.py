@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from miniature.captions import plain
-from miniature.loop import Average, Checkpoint, Log, quiet, rate
+from miniature.loop import Log, fit, quiet
 from miniature.pools import Pool
 from miniature.scenes import Scene
 
@@ -148,41 +148,27 @@ PHASES = (Phase(800, 48, 0.0, 0.995, 0.7, 0.0), Phase(3000, 32, 0.7, 0.995, 0.9,
 def train(latents: torch.Tensor, pool: Pool, pipe: StableDiffusionXLPipeline, out: Path, phase: Phase) -> None:
     """Train the UNet and both text encoders, or go on from the check point beside `out`, and save into `out`."""
     quiet(0)
-    rng = np.random.default_rng(0)
-    log = Log(out.parent / "base.log")
     diffusion = Diffusion(pipe)
     pipe.unet.to(memory_format=torch.channels_last)
-    parameters = [p for m in (pipe.unet, pipe.text_encoder, pipe.text_encoder_2) for p in m.train().parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99))
-    average = Average(iter(parameters), phase.decay)
-    point = Checkpoint(out.parent / f"base-{phase.steps}.pt", rng, unet=pipe.unet, first=pipe.text_encoder,
-                       second=pipe.text_encoder_2, optimizer=optimizer, average=average)  # fmt: skip
-    seen = 0.0
-    for step in range(point.load(), phase.steps):
-        optimizer.param_groups[0]["lr"] = rate(step, phase.steps, 1.2e-3, phase.fall)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
         index = rng.integers(0, len(latents), phase.batch)
         texts = [_caption(pool.scenes[i], rng, phase.full) for i in index]
-        optimizer.zero_grad()
-        value = diffusion.loss(latents[torch.from_numpy(index)].float(), texts, phase.used)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        seen += (value.item() - seen) / min(step + 1, 50)
-        if step % 50 == 49:
-            log(f"step {step + 1} loss {seen:.4f}")
-        if step % 200 == 199 or step == phase.steps - 1:
-            point.save(step + 1)
-            average.swap()
-            save(pipe, out)
-            average.swap()
+        return diffusion.loss(latents[torch.from_numpy(index)].float(), texts, phase.used)
+
+    fit(
+        {"unet": pipe.unet, "first": pipe.text_encoder, "second": pipe.text_encoder_2},
+        loss,
+        lambda: pipe.save_pretrained(out, safe_serialization=True),
+        out.parent / f"base-{phase.steps}.pt",
+        Log(out.parent / "base.log"),
+        steps=phase.steps,
+        peak=1.2e-3,
+        fall=phase.fall,
+        decay=phase.decay,
+    )
 
 
 def _caption(scene: Scene, rng: np.random.Generator, full: float) -> str:
     """A tenth of the captions are empty."""
     return "" if rng.random() < 0.1 else plain(scene, rng, bool(rng.random() < full)).text
-
-
-def save(pipe: StableDiffusionXLPipeline, out: Path) -> None:
-    """Write the pipeline; pack.py makes the fp16 copy that ships."""
-    pipe.save_pretrained(out, safe_serialization=True)

@@ -14,7 +14,7 @@ from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler, FluxPipe
 from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
 from miniature.captions import corpus, plain
-from miniature.loop import Average, Checkpoint, Log, quiet, rate
+from miniature.loop import Log, fit, quiet
 from miniature.pools import Pool
 
 LENGTH = 24
@@ -130,36 +130,24 @@ def train(latents: torch.Tensor, pool: Pool, first: Path, out: Path, steps: int,
         pool: Plain scenes.
         first: Folder of the first base.
         out: Folder of the pipeline.
-        steps: In all; fewer than at the first start bring the fall of the learning rate forward.
+        steps: In all.
         batch: Pictures a step.
     """
     quiet(0)
-    rng = np.random.default_rng(0)
-    log = Log(out.parent / "flux.log")
     pipe = assemble(first)
-    flow = Flow(pipe)
-    packed = pack(latents)
-    parameters = [p for m in (pipe.transformer, pipe.text_encoder_2) for p in m.train().parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99))
-    average = Average(iter(parameters))
-    point = Checkpoint(out.parent / "flux.pt", rng, transformer=pipe.transformer, t5=pipe.text_encoder_2,
-                       optimizer=optimizer, average=average)  # fmt: skip
-    seen = 0.0
-    for step in range(point.load(), steps):
-        optimizer.param_groups[0]["lr"] = rate(step, steps, 2e-3)
+    flow, packed = Flow(pipe), pack(latents)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
         index = rng.integers(0, len(packed), batch)
         texts = [plain(pool.scenes[i], rng, bool(rng.random() < 0.7)).text for i in index]
-        optimizer.zero_grad()
-        value = flow.loss(packed[torch.from_numpy(index)].float(), texts)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        seen += (value.item() - seen) / min(step + 1, 50)
-        if step % 50 == 49:
-            log(f"step {step + 1} loss {seen:.4f}")
-        if step % 200 == 199 or step == steps - 1:
-            point.save(step + 1)
-            average.swap()
-            pipe.save_pretrained(out)
-            average.swap()
+        return flow.loss(packed[torch.from_numpy(index)].float(), texts)
+
+    fit(
+        {"transformer": pipe.transformer, "t5": pipe.text_encoder_2},
+        loss,
+        lambda: pipe.save_pretrained(out),
+        out.parent / "flux.pt",
+        Log(out.parent / "flux.log"),
+        steps=steps,
+        peak=2e-3,
+    )

@@ -1,14 +1,15 @@
-"""What every training shares: one thread, a log, averaged weights, a learning rate that falls, check points."""
+"""What trainings share: one thread, a log, averaged weights, a learning rate that falls, check points, and the loop."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 
 def quiet(seed: int) -> None:
@@ -42,7 +43,7 @@ class Log:
 class Average:
     """An exponential moving average of some parameters."""
 
-    def __init__(self, parameters: Iterator[torch.nn.Parameter], decay: float = 0.995) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float = 0.995) -> None:
         self.live = list(parameters)
         self.kept = [p.detach().clone() for p in self.live]
         self.decay = decay
@@ -114,3 +115,52 @@ class Checkpoint:
         part.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state | extra, part)
         part.replace(self.path)
+
+
+def fit(
+    parts: Mapping[str, nn.Module],
+    loss: Callable[[np.random.Generator], torch.Tensor],
+    save: Callable[[], object],
+    point: Path,
+    log: Log,
+    *,
+    steps: int,
+    peak: float,
+    fall: float = 0.4,
+    decay: float = 0.995,
+) -> None:
+    """Train the parts of a base model together, or go on from a check point.
+
+    Args:
+        parts: Models by the names that they have in the check point.
+        loss: Of a batch that it draws with the given generator.
+        save: Writes the parts; called with the averaged weights, every 200 steps and at the end.
+        point: The check point's file.
+        log: Gets the mean of the last losses every 50 steps.
+        steps: In all; fewer than at the first start bring the fall of the learning rate forward.
+        peak: The highest learning rate.
+        fall: Over which last share of the steps it falls.
+        decay: Of the average of the weights.
+    """
+    rng = np.random.default_rng(0)
+    parameters = [p for part in parts.values() for p in part.train().parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.01, betas=(0.9, 0.99))
+    average = Average(parameters, decay)
+    checkpoint = Checkpoint(point, rng, **parts, optimizer=optimizer, average=average)
+    seen = 0.0
+    for done, step in enumerate(range(checkpoint.load(), steps), 1):
+        optimizer.param_groups[0]["lr"] = rate(step, steps, peak, fall)
+        optimizer.zero_grad()
+        value = loss(rng)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.update()
+        seen += (value.item() - seen) / min(done, 50)
+        if step % 50 == 49:
+            log(f"step {step + 1} loss {seen:.4f}")
+        if step % 200 == 199 or step == steps - 1:
+            checkpoint.save(step + 1)
+            average.swap()
+            save()
+            average.swap()

@@ -77,7 +77,7 @@ def backbone_findings(first: Searcher, second: Searcher, queries: Sequence[Judge
     if not asked:
         raise QueryError(f"no query is answered by one of the {len(twins)} adapters that both backbones have")
     sides = Side(first, twins), Side(second, twins)
-    sections = (_retrieval(sides, asked), _agreement(sides), _one_ranking(sides, asked), _thresholds(first, second))
+    sections = (_retrieval(sides, asked), _agreement(sides), _one_ranking(sides, asked), _thresholds(sides))
     about = f"{len(twins)} adapters of the same name on two base models: {one} and {two}. {len(asked)} queries."
     return Findings("Do signatures carry over between base models?", about, sections)
 
@@ -121,7 +121,7 @@ def _agreement(sides: tuple[Side, Side]) -> Section:
         "rank correlation of Strength": correlation("strength"),
         "rank correlation of Consistency": correlation("consistency"),
     }
-    rows = tuple((name, _resampled(figure, count)) for name, figure in measured.items())
+    rows = tuple((name, resampled(figure, count)) for name, figure in measured.items())
     text = f"By adapter, with intervals over adapters. By chance a twin is the nearest once in {count}."
     return Section("The two backbones agree", text, FindingsTable(("figure", "value"), rows))
 
@@ -158,17 +158,18 @@ def _one_ranking(sides: tuple[Side, Side], queries: Sequence[JudgedQuery]) -> Se
     return Section("One list of both", text, FindingsTable(("ranking", MAIN), rows))
 
 
-def _thresholds(first: Searcher, second: Searcher) -> Section:
+def _thresholds(sides: tuple[Side, Side]) -> Section:
+    limits = {side.name: by_quantile(side.strength, side.consistency) for side in sides}
     rows: list[tuple[Value, ...]] = []
-    limits = {s: by_quantile(s.matrix.strength, s.matrix.consistency) for s in (first, second)}
-    for own in (first, second):
-        strength, consistency = own.matrix.strength, own.matrix.consistency
-        hidden = [
-            float(np.mean((strength > limits[other][0]) | (consistency < limits[other][1])))
-            for other in (own, second if own is first else first)
-        ]
-        spread = float(np.median(strength)), float(np.nanmedian(consistency))
-        rows.append((own.stored.protocol.name, *spread, *limits[own], *hidden))
+    for own, other in (sides, sides[::-1]):
+        hidden = {
+            name: (own.strength > strongest) | (own.consistency < least) for name, (strongest, least) in limits.items()
+        }
+        shares = (resampled(lambda rows, one=hidden[side.name]: float(one[rows].mean()), len(own.rows))
+                  for side in (own, other))  # fmt: skip
+        medians = (resampled(lambda rows, one=values: float(np.nanmedian(one[rows])), len(own.rows))
+                   for values in (own.strength, own.consistency))  # fmt: skip
+        rows.append((own.name, *medians, *limits[own.name], *shares))
     columns = (
         "backbone",
         "median Strength",
@@ -178,15 +179,15 @@ def _thresholds(first: Searcher, second: Searcher) -> Section:
         "hidden by its own",
         "by the other's",
     )
-    text = "Thresholds by the paper's quantiles over all adapters of each Protocol, and the share that they hide."
-    return Section("Thresholds do not carry over", text, FindingsTable(columns, tuple(rows)))
+    text = "Thresholds by the paper's quantiles, and the share of the adapters that they hide."
+    return Section("Thresholds on either backbone", text, FindingsTable(columns, tuple(rows)))
 
 
 def _units(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _resampled(figure: Callable[[np.ndarray], float], count: int) -> Interval:
+def resampled(figure: Callable[[np.ndarray], float], count: int) -> Interval:
     """A figure over adapters, with a percentile bootstrap over them, 95%, unless they are too few for one."""
     if count < FEWEST:
         return Interval(figure(np.arange(count)), math.nan, math.nan)
