@@ -149,17 +149,45 @@ def test_quality_words_go_before_every_prompt(sdxl: DiffusionGenerator) -> None:
     assert worded.cut(["a" * 75]) == 1
 
 
-def test_the_shipped_world_predicts_v() -> None:
-    """With the wrong prediction its pictures are lost; with the right one, spelt out, they are the same to the bit."""
-    shipped = dataclasses.replace(Preset.load("miniature"), threads=0)
+@pytest.mark.parametrize("base", ["base", "bases/dusk", "bases/sketch"])
+def test_a_base_that_predicts_v_is_not_sampled_as_if_it_predicted_noise(base: str) -> None:
+    shipped = dataclasses.replace(Preset.load("miniature"), threads=0, base=f"package:miniature/{base}")
     prompts, seeds = list(shipped.grid().prompts.texts[:2]), [0, 1]
-    drawn = {
-        spelt: DiffusionGenerator(dataclasses.replace(shipped, scheduler=spelt)).render(prompts, seeds)
-        for spelt in ("", *(f"EulerDiscreteScheduler(prediction_type={kind})" for kind in ("v_prediction", "epsilon")))
-    }
-    right, same, wrong = drawn.values()
-    assert torch.equal(right, same)
-    assert (right - wrong).abs().mean() > 0.1
+    spelt = "EulerDiscreteScheduler(prediction_type={})"
+    generator = DiffusionGenerator(shipped)
+    said = DiffusionGenerator(dataclasses.replace(shipped, scheduler=spelt.format("v_prediction")))
+    assert torch.equal(generator.render(prompts, seeds), said.render(prompts, seeds))
+    with pytest.raises(ModelError, match="predicts v, but the scheduler of .*'miniature' takes it for the noise"):
+        DiffusionGenerator(dataclasses.replace(shipped, scheduler=spelt.format("epsilon")))
+
+
+class PredictsNoise(torch.nn.Module):
+    """A denoiser that predicts v, rewritten to predict the noise: noise = sqrt(1 - a) z + sqrt(a) v."""
+
+    def __init__(self, denoiser: Any, alphas: torch.Tensor) -> None:
+        super().__init__()
+        self.inner, self.alphas, self.config, self.dtype = denoiser, alphas, denoiser.config, denoiser.dtype
+
+    def forward(self, latents: torch.Tensor, step: torch.Tensor, **given: Any) -> Any:
+        """Call the denoiser."""
+        alpha = self.alphas[int(step)]
+        v = self.inner(latents, step, **given).sample
+        return type("Output", (), {"sample": (1 - alpha).sqrt() * latents + alpha.sqrt() * v})
+
+
+def test_a_base_that_predicts_noise_is_not_sampled_as_if_it_predicted_v() -> None:
+    generator = DiffusionGenerator(dataclasses.replace(Preset.load("miniature"), threads=0))
+    generator._denoiser = PredictsNoise(generator._denoiser, generator._scheduler.alphas_cumprod)
+    with pytest.raises(ModelError, match="predicts the noise, but the scheduler .* takes it for v, so its pict"):
+        generator._check_prediction()
+    generator._scheduler.register_to_config(prediction_type="epsilon")
+    generator._check_prediction()
+
+
+def test_a_denoiser_that_predicts_neither_is_not_judged(bases: dict[str, Path]) -> None:
+    for kind in ("epsilon", "v_prediction"):
+        spelt = f"EulerDiscreteScheduler(prediction_type={kind})"
+        assert DiffusionGenerator(preset_for("sdxl", bases["sdxl"], scheduler=spelt)).digest
 
 
 # --- noise --------------------------------------------------------------------------------------------------------

@@ -15,13 +15,17 @@ from typing import Any
 
 import pytest
 from fakes import three, tint
+from typer.testing import CliRunner
 
 from lorascope.adapters import read_adapter
-from lorascope.errors import SiteError
+from lorascope.cli.app import app
+from lorascope.errors import LorascopeError, SiteError, UsageError
+from lorascope.installations import UserConfig
 from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.library.facts import AdapterFacts as Facts
 from lorascope.measure import Worker, index
-from lorascope.sites import CivArchive, Civitai, download, hub, look_up
+from lorascope.models import config_file
+from lorascope.sites import CivArchive, Civitai, Hub, download, look_up
 from lorascope.sites.record import Remote
 from lorascope.sites.web import Web, token_of
 
@@ -232,7 +236,7 @@ def file(tmp_path: Path) -> bytes:
 
 
 def remote(address: str, data: bytes, name: str = "ink.safetensors") -> Remote:
-    return Remote(f"{address}/file", name, hashlib.sha256(data).hexdigest(), len(data))
+    return Remote("civitai", f"{address}/file", name, hashlib.sha256(data).hexdigest(), len(data))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +287,8 @@ def test_an_interrupted_download_goes_on_where_it_ended(file: bytes, tmp_path: P
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        ((401, {}, b""), r"the site wants a token \(401\)"), ((404, {}, b""), "the site answered 404"),
+        ((401, {}, b""), r"civitai wants a token \(401\): set CIVITAI_TOKEN"),
+        ((404, {}, b""), "the site answered 404"),
         ((200, {"Content-Type": "text/html"}, b"<html>"), "sent a page instead of the file"),
         ((200, {}, b"something else"), "does not have the SHA-256 that was announced"),
     ],
@@ -313,8 +318,168 @@ def test_a_file_that_is_no_adapter_is_not_kept(tmp_path: Path) -> None:
     ("reference", "read"),
     [
         ("owner/name/ink.safetensors", True), ("https://huggingface.co/owner/name/resolve/main/a/i.safetensors", True),
-        ("owner/name", False), ("urn:air:sdxl:lora:civitai:5", False), ("https://evil.example/o/n/x.safetensors", 0),
+        ("owner/name", True), ("https://huggingface.co/owner/name", True), ("urn:air:sdxl:lora:civitai:5", False),
+        ("https://evil.example/o/n/x.safetensors", False), ("loras/ink.safetensors", False), ("../loras", False),
+        ("loras", False),
     ],
 )  # fmt: skip
 def test_files_of_the_hub_are_told_from_others(reference: str, read: bool) -> None:
-    assert hub.reads(reference) is bool(read)
+    assert Hub.reads(reference) is read
+
+
+# --- the commands -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The folder that `setup` found."""
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    UserConfig((folder,)).save(config_file())
+    return folder
+
+
+@contextmanager
+def sites(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer | None]) -> Iterator[list[str]]:
+    """Civitai and the hub are one server, which answers as told; nobody waits."""
+    with site(answer) as (address, asked):
+        monkeypatch.setattr("lorascope.sites.civitai.BASE", address)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("lorascope.sites.web.time.sleep", lambda _: None)
+        yield asked
+
+
+def served(file: bytes, **fields: Any) -> Callable[..., Answer]:
+    """Both sites with one adapter, 5 at Civitai and owner/ink at the hub; `fields` are Civitai's of its file."""
+    digest = hashlib.sha256(file).hexdigest()
+
+    def answer(path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if path.endswith("/download") or "/resolve/" in path:
+            return 200, {}, file
+        if path.startswith("/api/models/"):
+            names = {"one": ["ink.safetensors"], "two": ["a.safetensors", "b.safetensors"], "bare": ["x.txt"]}
+            files = names.get(path.split("?")[0].split("/")[4])
+            if files is None:
+                return plain({}, 404, **{"X-Error-Code": "RepoNotFound"})
+            lfs = {"sha256": digest, "size": len(file), "pointerSize": 1}
+            siblings = [{"rfilename": name, "size": len(file), "lfs": lfs} for name in files]
+            return plain({"id": "owner/one", "sha": "a" * 40, "siblings": siblings})
+        found = version(digest)
+        host = headers.get("Host") or headers["host"]
+        found["files"][0] |= {"downloadUrl": f"http://{host}/download", "sizeKB": len(file) / 1024} | fields
+        return plain({"modelVersions": [found]} if path.startswith("/models/") else found)
+
+    return answer
+
+
+def run(*argv: str | Path, status: int = 0) -> Any:
+    ended = CliRunner().invoke(app, list(map(str, argv)))
+    if isinstance(ended.exception, LorascopeError):
+        raise ended.exception
+    assert ended.exit_code == status, ended.output
+    return ended
+
+
+@pytest.mark.parametrize("reference", ["urn:air:sdxl:lora:civitai:5@6", "owner/one", "owner/one/ink.safetensors"])
+def test_get_says_the_size_and_downloads_into_the_folder_of_setup(
+    reference: str, place: Path, file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sites(monkeypatch, served(file)):
+        ended = run("get", reference, "--json")
+    path = Path(json.loads(ended.stdout)["path"])
+    assert (path, path.read_bytes()) == (place / "ink.safetensors", file)
+    assert f"ink.safetensors: {len(file)} bytes from" in ended.stderr
+
+
+def test_index_measures_what_references_mean(place: Path, file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Path(__file__).parent / "fake.toml"
+    arguments = ["index", "urn:air:sdxl:lora:civitai:5@6", "owner/one", "--preset", fake, "--precision", "glance"]
+    with sites(monkeypatch, served(file)) as asked:
+        with pytest.raises(UsageError, match="civitai:5@6 is not on this disk: .* or give --download to fetch it"):
+            run(*arguments)
+        with pytest.raises(UsageError, match="--dry-run fetches nothing: run `lorascope get` first"):
+            run(*arguments, "--download", "--dry-run")
+        assert asked == []
+        told = json.loads(run(*arguments, "--download", "--json").stdout)
+        assert (told["measured"], told["refused"]) == (1, 0)
+        assert sum(path == "/download" for path in asked) == 1  # the second reference is the same file
+    assert [one.name for one in place.iterdir()] == ["ink.safetensors"]
+
+
+def test_a_file_that_exists_is_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tint(tmp_path / "owner" / "one" / "ink.safetensors", red=0.3)
+    fake = Path(__file__).parent / "fake.toml"
+    assert json.loads(run("index", "owner/one", "--preset", fake, "--dry-run", "--json").stdout)[0]["adapters"] == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "changed", "problem"),
+    [
+        ("urn:air:sdxl:lora:civitai:5", plain({}, 401), r"civitai refuses \(401\): set CIVITAI_TOKEN to a token"),
+        ("urn:air:sdxl:lora:civitai:5", plain({}, 404), "civitai knows nothing of .*: it may be deleted, or need a"),
+        ("urn:air:sdxl:lora:civitai:5", plain({}, 429, **{"Retry-After": "900"}), "civitai asks to wait 900 s: run"),
+        ("urn:air:sdxl:lora:civitai:5", (200, {"Content-Type": "text/html"}, b"<html>"), "text/html instead of JSON"),
+        ("urn:air:sdxl:lora:civitai:5", None, "civitai: it cannot be reached .*: try again later"),
+        ("owner/none", "", "owner/none is not on the hub, or is private: check its name, or log in with"),
+        ("owner/two", "", "owner/two holds 2 safetensors files: name one, such as owner/two/a.safetensors"),
+        ("owner/bare", "", "owner/bare holds no safetensors file: check its name on its page"),
+        ("owner/one/x.safetensors", "", "owner/one holds no file x.safetensors with a SHA-256"),
+        ("owner/one", plain({}, 403, **{"X-Error-Code": "GatedRepo"}), "owner/one is gated: accept its terms on its"),
+        ("owner/one", (200, {"Content-Type": "text/html"}, b"<html>"), "owner/one could not be asked for"),
+        ("nothing at all", "", "'nothing at all' is no reference to an adapter: give an AIR"),
+    ],
+)  # fmt: skip
+def test_get_says_what_is_wrong_and_leaves_nothing(
+    reference: str, changed: Any, problem: str, place: Path, file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = served(file)
+    with (
+        sites(monkeypatch, lambda *asked: usual(*asked) if changed == "" else changed),
+        pytest.raises((SiteError, UsageError), match=problem),
+    ):
+        run("get", reference)
+    assert list(place.iterdir()) == []
+
+
+def test_get_resumes_a_download_that_was_cut_off(place: Path, file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, ranges = served(file), []
+
+    def cut(path: str, body: bytes, headers: dict[str, str]) -> Answer | None:
+        if path != "/download":
+            return usual(path, body, headers)
+        ranges.append(headers.get("Range"))
+        return 200, {"Content-Length": str(len(file))}, file[:50]
+
+    def rest(path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if path != "/download":
+            return usual(path, body, headers)
+        return 206, {}, file[int(headers["Range"][6:-1]) :]
+
+    with sites(monkeypatch, cut), pytest.raises(SiteError, match="the same command goes on from here"):
+        run("get", "urn:air:sdxl:lora:civitai:5")
+    assert (ranges[0], [one.suffix for one in place.iterdir()]) == (None, [".part"])
+    with sites(monkeypatch, rest):
+        run("get", "urn:air:sdxl:lora:civitai:5")
+    assert (place / "ink.safetensors").read_bytes() == file
+
+
+def test_get_needs_a_folder() -> None:
+    with pytest.raises(UsageError, match="give `lorascope get` one with --folder, or run `lorascope setup` once"):
+        run("get", "urn:air:sdxl:lora:civitai:5")
+
+
+def test_lookup_keeps_claims_and_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "library.db"
+    with Library(place, create=True) as library:
+        library.adapters.add([StoredAdapter(f"sha256:{HASHES[0]}", "ink", "sdxl", (), AdapterFacts())], {})
+    with pytest.raises(UsageError, match="name a site to ask: --civitai, --civarchive or --huggingface"):
+        run("lookup", "--library", place)
+    with sites(monkeypatch, lambda *_: plain([version(HASHES[0])])):
+        told = json.loads(run("lookup", "--civitai", "--library", place, "--json").stdout)
+        assert told["sites"] == [{"site": "civitai", "asked": 1, "found": 1, "total": 1}]
+        assert "civitai: 0 adapters asked for, 0 known there" in run("lookup", "--civitai", "--library", place).stdout
+    with Library(place) as library:
+        (kept,) = library.adapters.all().values()
+    assert kept.claimed("title") == "Ink"

@@ -200,8 +200,22 @@ def test_images_that_are_not_numbers_are_refused(worker: Worker, delta: Delta, m
     monkeypatch.setattr(type(worker._generator), "render", lambda *given: render(*given) * torch.nan)
     with pytest.raises(FloatingPointError, match="hold NaN or infinity"):
         worker.block(0, delta=delta)
-    with pytest.raises(ModelError, match="the bare base model makes images that cannot be embedded.*use dtype float32"):
+    with pytest.raises(ModelError, match="the bare base model makes images that cannot be measured.*use dtype float32"):
         worker.block(0)
+    with pytest.raises(ModelError, match="cannot be measured.*use dtype float32"):
+        worker.noise_floor()
+
+
+def test_a_base_that_draws_nothing_is_refused(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(worker, LocalWorker)
+    colour = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
+    monkeypatch.setattr(
+        type(worker._generator), "render", lambda self, texts, seeds: colour.expand(len(seeds), 3, 8, 8)
+    )
+    with pytest.raises(
+        ModelError, match=r"cannot be measured \(every one is of a single colour\): use .* another --vae"
+    ):
+        worker.noise_floor()
 
 
 def test_images_are_those_of_the_cells(worker: Worker, delta: Delta) -> None:

@@ -62,8 +62,11 @@ def inspect(
 
 def index(
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders of adapters, or single files. Default: those that `setup` found."),
+        list[str] | None,
+        typer.Argument(
+            help="Folders of adapters, or single files. With --download also what `get` takes, such as an AIR or"
+            " owner/name. Default: the folders that `setup` found."
+        ),
     ] = None,
     precision: options.PrecisionName = "standard",
     preset: options.PresetName = "",
@@ -105,26 +108,27 @@ def index(
 
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
-    from lorascope.cli.checks import check_library, check_models, check_paths
+    from lorascope.cli.checks import check_library, check_models
     from lorascope.cli.plans import plans
+    from lorascope.cli.sites import with_references
     from lorascope.protocol import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
-    check_paths(paths or ())
+    Precision.named(precision)
+    files = with_references(paths or (), download=download, dry_run=dry_run)
     changes = {
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
-    Precision.named(precision)
     if through:
         from lorascope.cli.through import measure_through
 
         well = measure_through(
-            paths or (), through, workflow, node or (), preset, family, changes, library, precision=precision,
+            files, through, workflow, node or (), preset, family, changes, library, precision=precision,
             until=until, device=device, download=download, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(0 if well else 1)
-    planned = plans(paths or (), preset, base, changes, follow_links=follow_links)
+    planned = plans(files, preset, base, changes, follow_links=follow_links)
     check_library(library)
     for plan in planned.each:
         check_models(plan.preset, download=download)

@@ -24,7 +24,7 @@ from lorascope.measure.crew import Crew
 from lorascope.measure.estimate import CostEstimate, estimate, total_cost
 from lorascope.measure.pace import Pace
 from lorascope.protocol import Preset
-from lorascope.report.words import duration
+from lorascope.report.words import duration, file_size
 
 _LONGEST = 20
 _QUIET = 60.0
@@ -220,7 +220,10 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
     if as_json:
         print_json([dataclasses.asdict(cost) for cost in total])
         return
-    rows = [(cost.precision, cost.adapters, cost.cells, _time(cost.hours), _size(cost.gigabytes)) for cost in total]
+    rows = [
+        (cost.precision, cost.adapters, cost.cells, _time(cost.hours), file_size(int(cost.gigabytes * 1e9)))
+        for cost in total
+    ]
     print_table(("precision", "adapters", "cells", "time", "disk"), rows)
     print_refusals([*plans.refused, *(total[0].refused if total else ())])
     if total and total[0].copies:
@@ -236,10 +239,6 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
 
 def _time(hours: float) -> str:
     return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
-
-
-def _size(gigabytes: float) -> str:
-    return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:.1f} MB"
 
 
 def _print_longest(chosen: CostEstimate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -62,8 +63,8 @@ def get(
     reference: Annotated[
         str,
         typer.Argument(
-            help="An AIR (urn:air:sdxl:lora:civitai:1@2), the address of a model's page, a hash, or"
-            " owner/name/FILE.safetensors of the Hugging Face hub."
+            help="An AIR (urn:air:sdxl:lora:civitai:1@2), the address of a model's page, a hash, or owner/name of the"
+            " Hugging Face hub, with /FILE.safetensors where a repository holds several."
         ),
     ],
     folder: Annotated[
@@ -73,26 +74,68 @@ def get(
 ) -> None:
     """Download an adapter, check its SHA-256, and go on where an interrupted download ended."""
     from lorascope.cli.output import out, print_json
+    from lorascope.errors import UsageError
+    from lorascope.sites import SPELLINGS, is_reference
+
+    if not is_reference(reference):
+        raise UsageError(f"{reference!r} is no reference to an adapter: give {SPELLINGS}")
+    (path,) = fetched([reference], folder)
+    print_json({"path": str(path)}) if as_json else out.print(str(path), soft_wrap=True, markup=False, highlight=False)
+
+
+def fetched(references: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """Ask the sites for all of some references, say how large they are, then download them.
+
+    Raises:
+        UsageError: no folder is known.
+        SiteError: one cannot be had; those before it are kept.
+    """
+    from lorascope.cli.output import err, harmless
     from lorascope.cli.plans import configured_folders
     from lorascope.cli.progress import step_progress
     from lorascope.errors import UsageError
-    from lorascope.sites import Civitai, download, hub
-    from lorascope.sites.web import token_of
+    from lorascope.report.words import file_size
+    from lorascope.sites import fetch, find
 
-    if not (hub.reads(reference) or Civitai.reads(reference)):
-        raise UsageError(
-            f"{reference!r} is no AIR, address of civitai or the hub, or hash: give one, such as"
-            " urn:air:sdxl:lora:civitai:1@2"
-        )
     place = folder or next(iter(configured_folders()[0]), None)
     if place is None:
-        raise UsageError("no folder is known: give --folder, or run `lorascope setup` once, which looks for yours")
-    if hub.reads(reference):
-        path = hub.fetch(reference, place)
-    else:
-        remote = Civitai().find(reference)
+        raise UsageError(
+            "no folder is known to download to: give `lorascope get` one with --folder, or run `lorascope setup` once,"
+            " which looks for yours"
+        )
+    remotes = [find(reference) for reference in references]
+    for one in remotes:
+        line = f"{one.name}: {file_size(one.size)} from {one.site}, into {place}"
+        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
+    paths: list[Path] = []
+    for one in remotes:
         with step_progress() as note:
-            path = download(
-                remote, place, token=token_of("civitai"), watch=lambda done, total: note(remote.name, done, total)
-            )
-    print_json({"path": str(path)}) if as_json else out.print(str(path), soft_wrap=True, markup=False, highlight=False)
+            paths.append(fetch(one, place, lambda done, total, name=one.name: note(name, done, total)))
+    return paths
+
+
+def with_references(paths: Sequence[str], *, download: bool, dry_run: bool) -> list[Path]:
+    """Replace references to adapters at sites by the files that they mean; files and folders that exist go first.
+
+    Raises:
+        UsageError: a file does not exist, or nobody has agreed to a download.
+        SiteError: a site does not have it.
+    """
+    import os
+
+    from lorascope.cli.checks import check_paths
+    from lorascope.errors import UsageError
+    from lorascope.sites import is_reference
+
+    references = [text for text in paths if not os.path.lexists(text) and is_reference(text)]
+    check_paths([Path(text) for text in paths if text not in references])
+    if references and dry_run:
+        raise UsageError(
+            f"{references[0]} is not on this disk, and --dry-run fetches nothing: run `lorascope get` first"
+        )
+    if references and not download:
+        raise UsageError(
+            f"{references[0]} is not on this disk: check its spelling, or give --download to fetch it from its site"
+        )
+    files = dict(zip(references, fetched(references), strict=True)) if references else {}
+    return [files.get(text) or Path(text) for text in paths]

@@ -19,11 +19,15 @@ from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.placement import Placement
+from lorascope.generators.prediction import predicted
 from lorascope.generators.pristine import PristineWeights
 from lorascope.generators.resident import ResidentPipeline
 from lorascope.generators.texts import Text, Texts
 from lorascope.protocol import Preset
 
+_PREDICTIONS = {"epsilon": "the noise", "v_prediction": "v"}
+_CHECKED_PIXELS = 256
+"""Width and height at which it is checked what a denoiser predicts."""
 _DECODED_PIXELS = 2**20
 """Decoded at once: one image of 1024 px fills a GPU, and the decoder needs gigabytes for each."""
 
@@ -45,7 +49,8 @@ class DiffusionGenerator(ResidentPipeline):
             download: fetch a Hugging Face model that is not on this disk.
 
         Raises:
-            ModelError: the base is not here, incomplete, or of a family this generator cannot run.
+            ModelError: the base is not here, incomplete, of a family this generator cannot run, or predicts something
+                else than its scheduler takes it for.
         """
         deterministic()
         if preset.sequence_length:
@@ -63,6 +68,7 @@ class DiffusionGenerator(ResidentPipeline):
         self._placement = Placement(pipe, self._device, preset, self._batch)
         self._prompts = Texts(pipe, self._device, self._placement.encoding)
         self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
+        self._check_prediction()
         if compiled:
             self._denoiser.compile(dynamic=False)  # a size of its own for each batch, whatever came before it
 
@@ -105,6 +111,32 @@ class DiffusionGenerator(ResidentPipeline):
                     predicted = rescaled(predicted, with_text, preset.guidance_rescale)
             latents = scheduler.step(predicted, moment, latents, **draws).prev_sample
         return latents
+
+    @torch.inference_mode()
+    def _check_prediction(self) -> None:
+        """Refuse a denoiser that predicts v under a scheduler for one that predicts noise, or the other way round."""
+        expected = self._scheduler.config.get("prediction_type")
+        if expected not in _PREDICTIONS or not hasattr(self._scheduler, "alphas_cumprod"):
+            return
+        preset, factor = self._preset, self._pipe.vae_scale_factor
+        height, width = (min(_CHECKED_PIXELS, size) // factor for size in (preset.height, preset.width))
+        noise, _ = starting_noise([0], (self._denoiser.config.in_channels, height, width), "cell", 0)
+        texts = self._prompts.encode([""])
+
+        def denoise(latents: torch.Tensor, step: int) -> torch.Tensor:
+            there = latents.to(self._device, self._denoiser.dtype)
+            moment = torch.tensor(step, device=self._device)
+            added = self._added(texts)
+            found = self._denoiser(there, moment, encoder_hidden_states=texts[0].tokens, added_cond_kwargs=added).sample
+            return found.cpu().float()
+
+        found = predicted(denoise, noise, self._scheduler)
+        if found and found != expected:
+            raise ModelError(
+                f"the base model {preset.base} predicts {_PREDICTIONS[found]}, but the scheduler of the preset"
+                f" {preset.name!r} takes it for {_PREDICTIONS[expected]}, so its pictures would be wrong: use a preset"
+                f" for such models, or the option prediction_type={found} in its scheduler"
+            )
 
     def _added(self, texts: list[Text]) -> dict[str, torch.Tensor] | None:
         """SDXL's micro-conditioning: the pooled text and the sizes."""

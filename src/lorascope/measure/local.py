@@ -25,6 +25,8 @@ from lorascope.protocol import Execution, Preset, Protocol
 T = TypeVar("T")
 
 _FLOOR_CELLS = 8
+_FLAT = 1 / 255
+"""Standard deviation of the pixels of a picture in which nothing is drawn; on the shipped bases it is at least .029."""
 
 
 @final
@@ -64,14 +66,8 @@ class LocalWorker:
 
     def block(self, index: int, *, words: str = "", delta: Delta | None = None, scale: float = 1.0) -> RenderedBlock:
         """Render and embed one block of the grid; where the memory runs out, anew in smaller batches."""
-        try:
-            return self._fitting(lambda: self._block(index, words, delta, scale))
-        except FloatingPointError as error:
-            if delta is not None:
-                raise
-            raise ModelError(
-                f"the bare base model makes images that cannot be embedded ({error}): use dtype float32 or bfloat16"
-            ) from error
+        work = lambda: self._block(index, words, delta, scale)  # noqa: E731
+        return self._fitting(work) if delta is not None else self._of_the_base(work)
 
     def images(
         self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0
@@ -92,8 +88,12 @@ class LocalWorker:
             ) from error
 
     def noise_floor(self) -> NoiseFloor:
-        """Compare the first cells of the grid with themselves in another batch layout."""
-        return self._fitting(self._noise_floor)
+        """Compare the first cells of the grid with themselves in another batch layout.
+
+        Raises:
+            ModelError: the bare base model draws nothing: flat pictures, NaN or infinity.
+        """
+        return self._of_the_base(self._noise_floor)
 
     def cell_cost(self) -> CellCost:
         """Time one full batch of bare cells, warmed up."""
@@ -120,6 +120,16 @@ class LocalWorker:
                     ) from error
                 torch.cuda.empty_cache()
                 self._generator = self._generator.with_batch(batch)
+
+    def _of_the_base(self, work: Callable[[], T]) -> T:
+        """Do some rendering without an adapter, where nothing but the base model can be at fault."""
+        try:
+            return self._fitting(work)
+        except FloatingPointError as error:
+            raise ModelError(
+                f"the bare base model makes images that cannot be measured ({error}): use dtype float32 or bfloat16, or"
+                " another --vae"
+            ) from error
 
     def _with(self, delta: Delta | None, scale: float) -> AbstractContextManager[None]:
         return nullcontext() if delta is None else self._generator.with_component(delta, scale)
@@ -163,6 +173,8 @@ class LocalWorker:
         arms: list[dict[str, Float32[np.ndarray, "n d"]]] = []
         for layout in (execution.batch, other):
             batches = [self._render(cells[first : first + layout], "") for first in range(0, len(cells), layout)]
+            if all(float(batch.std((2, 3)).max()) < _FLAT for batch in batches):
+                raise FloatingPointError("every one is of a single colour")
             arms.append(
                 {
                     digest: np.concatenate([_stored(encoder.images(batch)) for batch in batches]).astype(np.float32)

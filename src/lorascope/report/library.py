@@ -14,6 +14,7 @@ from PIL import Image
 from lorascope.analysis import LibraryReport
 from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol
 from lorascope.report.page import write_page
+from lorascope.report.words import file_size
 
 _MOST = 240
 """Pictures on the wall; of a larger library the strongest adapters."""
@@ -61,8 +62,8 @@ def write_report(path: Path, found: LibraryReport, library: Library, stored: Sto
         bare=_bare(library, stored, place),
         tiles=tiles,
         columns=max(4, math.ceil(math.sqrt(1.5 * (len(tiles) + 1)))),
-        freed=_size(sum(one.size for one in found.unneeded)),
-        size=_size,
+        freed=file_size(sum(one.size for one in found.unneeded)),
+        size=file_size,
     )
 
 
@@ -133,17 +134,3 @@ def _small(webp: bytes) -> str:
             smaller.save(file, "WEBP", quality=80)
             webp = file.getvalue()
     return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"
-
-
-def _size(count: int) -> str:
-    """Bytes as people say them.
-
-    >>> _size(1_430_000_000), _size(12_000)
-    ('1.4 GB', '12 kB')
-    """
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -93,3 +93,17 @@ def duration(seconds: float) -> str:
     size, name = next(unit for unit in reversed(units) if seconds >= unit[0])
     count = round(seconds / size)
     return f"about {count} {name}{'' if count == 1 else 's'}"
+
+
+def file_size(count: int) -> str:
+    """Bytes as people say them.
+
+    >>> file_size(1_430_000_000), file_size(12_000)
+    ('1.4 GB', '12 kB')
+    """
+    size = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"

@@ -5,5 +5,17 @@ from lorascope.sites.civitai import Civitai
 from lorascope.sites.downloads import download
 from lorascope.sites.hub import Hub
 from lorascope.sites.lookup import LookUp, look_up
+from lorascope.sites.references import SPELLINGS, fetch, find, is_reference
 
-__all__ = ["CivArchive", "Civitai", "Hub", "LookUp", "download", "look_up"]
+__all__ = [
+    "SPELLINGS",
+    "CivArchive",
+    "Civitai",
+    "Hub",
+    "LookUp",
+    "download",
+    "fetch",
+    "find",
+    "is_reference",
+    "look_up",
+]

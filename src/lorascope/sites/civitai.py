@@ -26,8 +26,8 @@ class Civitai:
     name = "civitai"
     batch = 100
 
-    def __init__(self, *, updates: bool = False, base: str = BASE, web: Web | None = None) -> None:
-        self._web = web or Web(self.name, base, token=token_of(self.name))
+    def __init__(self, *, updates: bool = False, web: Web | None = None) -> None:
+        self._web = web or Web(self.name, BASE, token=token_of(self.name))
         self._updates = updates
 
     def claims(self, adapters: Sequence[StoredAdapter]) -> Mapping[str, Mapping[str, Any]]:
@@ -58,9 +58,8 @@ class Civitai:
         if not digest or not address:
             raise SiteError(f"{reference}: civitai offers no safetensors file with a SHA-256 for it")
         size = files[0].get("sizeKB")
-        return Remote(
-            address, text(files[0].get("name")), digest, int(size * 1024) if isinstance(size, float | int) else 0
-        )
+        size = int(size * 1024) if isinstance(size, float | int) else 0
+        return Remote(self.name, address, text(files[0].get("name")), digest, size)
 
     @staticmethod
     def reads(reference: str) -> bool:

@@ -14,6 +14,7 @@ from lorascope.sites.record import Remote
 from lorascope.sites.web import client
 
 _TRIES = 3
+_LOG_IN = {"civitai": "set CIVITAI_TOKEN", "huggingface": "log in with `hf auth login`, and accept the model's terms"}
 Watch = Callable[[int, int], None]
 """Is called with the bytes that are there and those of the whole file, 0 if that is not known."""
 
@@ -78,7 +79,9 @@ def _go_on(remote: Remote, partial: Path, token: str, watch: Watch) -> bool:
         if answer.status_code == 416:  # nothing is missing, or the file has changed: its hash decides
             return True
         if answer.status_code in (401, 403):
-            raise SiteError(f"{remote.name}: the site wants a token ({answer.status_code}): set CIVITAI_TOKEN")
+            raise SiteError(
+                f"{remote.name}: {remote.site} wants a token ({answer.status_code}): {_LOG_IN[remote.site]}"
+            )
         if answer.status_code >= 400:
             raise SiteError(f"{remote.name} could not be fetched: the site answered {answer.status_code}")
         if "text/html" in answer.headers.get("Content-Type", ""):

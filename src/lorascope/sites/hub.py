@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import Any, final
+from urllib.parse import quote
 
 from lorascope.errors import SiteError
 from lorascope.library import StoredAdapter
 from lorascope.models import network
-from lorascope.sites.record import said, text
+from lorascope.sites.record import Remote, said, text
 
 _CACHED = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots")
-_FILE = re.compile(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)(?:/(?:resolve|blob)/([\w.-]+))?/(.+\.safetensors)")
+_FILE = re.compile(
+    r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+?)(?:/(?:resolve|blob)/([\w.-]+))?(?:/(.+\.safetensors))?/?"
+)
+_ADAPTERS = (".safetensors", ".sft")
+_USUAL = "pytorch_lora_weights.safetensors"
+"""What diffusers calls an adapter."""
 
 
 @final
 class Hub:
-    """The hub's cards. huggingface_hub takes its own token."""
+    """The hub's cards and files. huggingface_hub takes its own token."""
 
     name = "huggingface"
     batch = 1
@@ -32,44 +39,52 @@ class Hub:
                 found[one.key] = claims
         return found
 
+    def find(self, reference: str) -> Remote:
+        """The file that a reference means.
 
-def reads(reference: str) -> bool:
-    """Whether a reference is a file of the hub: ``owner/name/FILE.safetensors``, or its address."""
-    return _FILE.fullmatch(reference) is not None
+        Raises:
+            SiteError: there is none, the hub does not say what it holds, or a repository has several.
+        """
+        from huggingface_hub import HfApi, constants
+
+        repository, revision, file = _parts(reference)
+        with _asking(reference):
+            info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        files = {one.rfilename: one for one in info.siblings or () if one.rfilename.endswith(_ADAPTERS)}
+        name = file or (_USUAL if _USUAL in files else next(iter(files)) if len(files) == 1 else "")
+        if not name:
+            some = f"holds {len(files)} safetensors files: name one, such as {repository}/{min(files)}" if files else ""
+            raise SiteError(f"{repository} {some or 'holds no safetensors file: check its name on its page'}")
+        if name not in files or (lfs := files[name].lfs) is None:
+            raise SiteError(f"{repository} holds no file {name} with a SHA-256: check its name on its page")
+        address = f"{constants.ENDPOINT}/{repository}/resolve/{info.sha}/{quote(name)}"
+        return Remote(self.name, address, PurePosixPath(name).name, lfs.sha256, lfs.size)
+
+    @staticmethod
+    def reads(reference: str) -> bool:
+        """Whether a reference is one of the hub's: ``owner/name``, with a file or without, or the address of one."""
+        found = _FILE.fullmatch(reference)
+        return found is not None and not found[1].endswith(_ADAPTERS) and ".." not in reference
 
 
-def fetch(reference: str, folder: Path) -> Path:
-    """Download a file of the hub into a folder; it is checked and resumed by huggingface_hub.
-
-    Raises:
-        SiteError: there is none, or it cannot be had.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
+def _parts(reference: str) -> tuple[str, str | None, str | None]:
     match = _FILE.fullmatch(reference)
     if match is None:
         raise SiteError(f"{reference} is no file of the hub: give owner/name/FILE.safetensors")
-    try:
-        with network(allowed=True):
-            return Path(hf_hub_download(match[1], match[3], revision=match[2], local_dir=folder))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise SiteError(f"{reference} could not be fetched ({str(error).splitlines()[0]:.200})") from error
+    return match[1], match[2], match[3]
 
 
 def _card(repository: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        with network(allowed=True):
+        with _asking(repository):
             info = HfApi().model_info(repository)
-    except RepositoryNotFoundError:
-        return {"deleted": True}
-    except (HfHubHTTPError, OSError) as error:
-        raise SiteError(
-            f"huggingface: {repository} could not be asked for ({str(error).splitlines()[0]:.200})"
-        ) from error
+    except SiteError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            return {"deleted": True}
+        raise
     card: dict[str, Any] = info.card_data.to_dict() if info.card_data else {}
     base = card.get("base_model")
     prompt = text(card.get("instance_prompt"))
@@ -78,3 +93,22 @@ def _card(repository: str) -> dict[str, Any]:
         triggers=[prompt] if prompt else None, licence=text(card.get("license")),
         nsfw_level=16 if "not-for-all-audiences" in (info.tags or ()) else None,
     )  # fmt: skip
+
+
+@contextmanager
+def _asking(what: str) -> Generator[None]:
+    from httpx2 import RequestError  # the client of huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        with network(allowed=True):
+            yield
+    except GatedRepoError as error:
+        raise SiteError(f"{what} is gated: accept its terms on its page and log in with `hf auth login`") from error
+    except RepositoryNotFoundError as error:
+        raise SiteError(
+            f"{what} is not on the hub, or is private: check its name, or log in with `hf auth login`"
+        ) from error
+    except (HfHubHTTPError, HFValidationError, RequestError, OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SiteError(f"huggingface: {what} could not be asked for ({reason:.200}): try again later") from error

@@ -11,8 +11,17 @@ from lorascope.library import StoredAdapter
 
 @dataclass(frozen=True)
 class Remote:
-    """A file at a site: where it is, what it is called there, and the SHA-256 by which it is checked."""
+    """A file at a site.
 
+    Attributes:
+        site: The site's name.
+        address: Where it is downloaded from.
+        name: What it is called there.
+        sha256: By which it is checked.
+        size: In bytes; 0 where the site does not say.
+    """
+
+    site: str
     address: str
     name: str
     sha256: str
