@@ -75,7 +75,7 @@ def _recipe(adapter: dict[str, Any]) -> Any:
 
 
 def _row(effects: dict[str, tuple[np.ndarray, np.ndarray]], same: set[frozenset[str]], cells: int) -> str:
-    """What is said of all pairs whose adapters both have so many cells, from the first of these."""
+    """What is said about all pairs whose adapters both have so many cells, from the first of these."""
     said: dict[bool, list[tuple[bool, bool]]] = {True: [], False: []}
     for one, two in combinations([name for name, (prompts, _) in effects.items() if len(prompts) >= cells], 2):
         found = compare(effects[one][0][:cells], effects[one][1][:cells], effects[two][1][:cells])

@@ -1,4 +1,4 @@
-"""Measure adapters whose truth is known in random orders, without making an image, and judge what is said of them."""
+"""Measure adapters whose truth is known in random orders, without making an image, and judge the result."""
 
 from __future__ import annotations
 

@@ -2,14 +2,17 @@
 
     python -m benchmarks.scale
 
-Prints the table of docs/scale.md. No worker renders anything: each answers with one and the same block after ten
-simulated seconds. The driver is the real one, with its library on disk, and its processor time is added to the clock.
-So the figures say what the driver costs, and what is lost because workers wait or render the same bare blocks.
+Prints the tables of docs/scale.md. In the first no worker renders anything: each answers with one and the same block
+after ten simulated seconds. The driver is the real one, with its library on disk; its processor time is added to the
+clock. So the figures say what the driver costs, and what is lost because workers wait or render the same bare blocks.
+The second is of real workers of Ray on the cores of this machine, one and two of them in turns.
 """
 
 from __future__ import annotations
 
 import heapq
+import multiprocessing
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -22,8 +25,11 @@ from benchmarks.machine import describe
 from lorascope.adapters import Delta, Names, load_delta, read_file, sha256_of, tensors_digest
 from lorascope.library import Library
 from lorascope.measure import Worker, index, load_worker
+from lorascope.measure.cluster import ClusterPlan
 from lorascope.measure.orders import BlockOrder, MeasuredBlock, Order, Result, SpectrumOrder
+from lorascope.measure.ray import RayCrew
 from lorascope.measure.worker import NoiseFloor, RenderedBlock
+from lorascope.miniature import adapters_path
 from lorascope.protocol import Preset
 
 BLOCK_SECONDS = 10.0
@@ -119,6 +125,34 @@ def simulate(workers: int, adapters: int) -> dict[str, float]:
             "bare": crew.bare / crew.adapted}  # fmt: skip
 
 
+def alone(processes: int) -> float:
+    """Seconds in which so many processes, which share nothing, render 40 blocks each: what the cores allow."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes) as pool:
+        return max(pool.map(_render, [40] * processes, chunksize=1))
+
+
+def _render(blocks: int) -> float:
+    worker = load_worker(Preset.load("miniature"), device="cpu")
+    worker.block(0)
+    began = time.perf_counter()
+    for _ in range(blocks):
+        worker.block(0)
+    return time.perf_counter() - began
+
+
+def real(workers: int, adapters: int = 24) -> float:
+    """Seconds in which workers of Ray measure shipped adapters at `quick`, with one thread each, models loaded."""
+    preset = Preset.load("miniature")
+    files = sorted(adapters_path().glob("*.safetensors"))[: adapters + 1]
+    with tempfile.TemporaryDirectory() as place, RayCrew(preset, ClusterPlan(workers=workers, gpus=0.0)) as crew:
+        with Library(Path(place) / "library.db", create=True) as library:
+            index(files[:1], crew, library, precision="quick")  # by its end every worker has loaded its models
+            outcome = index(files[1:], crew, library, precision="quick")
+        assert len(outcome.measured) == adapters
+        return outcome.seconds
+
+
 def reading() -> float:
     """How many megabytes of adapter files the driver reads, checks and hashes in a second of processor time."""
     with tempfile.TemporaryDirectory() as folder:
@@ -155,6 +189,10 @@ def main() -> None:
             f" {found['bound'] * BLOCK_SECONDS:.0f} |",
             flush=True,
         )
+    turns = [(alone(1), alone(2), real(1), real(2)) for _ in range(3)]
+    apart, together, one, two = (statistics.median(column) for column in zip(*turns, strict=True))
+    print(f"\nSeconds of one process and of two, which share nothing; of one and of two workers of Ray: {turns}")
+    print(f"efficiency of two processes: {apart / together:.3f}; of two workers: {one / two / 2:.3f}")
     print(f"\nFiles are read, checked and hashed at {reading():.0f} MB a second of processor time.")
 
 

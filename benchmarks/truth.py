@@ -5,7 +5,7 @@
 
 All 81 adapters, or the sample on which docs/stopping.md rests: every adapter whose effect is bound to some content, and
 every fourth of the others by name. What is measured stays: after an interruption
-the same command goes on. Its evidence, the embedding of every cell, is what ``benchmarks/stopping.py`` replays in other
+the same command resumes. Its evidence, the embedding of every cell, is what ``benchmarks/stopping.py`` replays in other
 orders without making an image. Its sums of every prompt, which are small enough to be published, are what
 ``benchmarks/data/sums.npz`` holds.
 """

@@ -1,4 +1,4 @@
-"""Analyses: what is said of an adapter is what its Direction shows, and nothing is said where nothing is known."""
+"""Analyses: what is said about an adapter is what its Direction shows, and nothing is said where nothing is known."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def library_of(library: Library, preset: Preset, directions: np.ndarray) -> Sear
 
 def test_few_adapters_are_too_few_to_tell_words_from_chance(library: Library, preset: Preset) -> None:
     searcher = library_of(library, preset, np.eye(16)[:5])
-    with pytest.raises(LibraryError, match=f"5 adapters that do anything: words can be told .* with {FEWEST} or more"):
+    with pytest.raises(LibraryError, match=f"5 adapters that do anything: words can be .* with {FEWEST} or more"):
         describe(searcher)
 
 

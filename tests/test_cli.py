@@ -319,7 +319,7 @@ def test_show_and_list_tell_what_was_worn_and_what_is_gone(tmp_path: Path) -> No
 
 
 def test_show_needs_no_evidence(measured: Path, tmp_path: Path) -> None:
-    """Damaged evidence once hid all that is known of an adapter."""
+    """Damaged evidence once hid everything known about an adapter."""
     place = tmp_path / "copy.db"
     place.write_bytes(measured.read_bytes())
     place.with_name("copy.evidence.db").write_bytes(b"no database" * 100)

@@ -93,7 +93,7 @@ def test_queries_with_the_same_best_answer_belong_together() -> None:
         ("q.jsonl", r'{"text": "a", "kind": "\u001b[1m"}', r"line 1: the kind '\x1b[1m' holds '\x1b'"),
         ("q.jsonl", r'{"text": "a", "relevant": {"\ud83d": 1}}', r"line 1 ('a'): the adapter '\ud83d' holds"),
         ("q.jsonl", '{"text": "a", "id": ["b"]}', "line 1: the id is ['b']: write a text"),
-        ("q.jsonl", '{"text": "- a"}', "line 1: '- a' has a sign that stands alone"),
+        ("q.jsonl", '{"text": "- a"}', "line 1: '- a' has a sign without a word"),
         ("q.json", '[{"text": "a", "relevant": ' + "[" * 700 + "]" * 700 + "}]", "relevant is [[["),
         ("q.csv", "query,id\na,x\x00y", r"line 2: the id 'x\x00y' holds '\x00'"),
         ("q.csv", "query\na\n" + "x" * 200_000, "q.csv, line 2, cannot be read as CSV (field larger than field limit"),

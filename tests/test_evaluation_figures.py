@@ -166,7 +166,7 @@ def test_a_difference_as_large_as_detectable_is_found_four_times_out_of_five() -
 
 
 def test_comparisons_are_paired() -> None:
-    """Two retrievers that vary far more between queries than between each other are told apart."""
+    """Two retrievers that vary far more between queries than between each other are distinguished."""
     draw = np.random.default_rng(3)
     hard = draw.uniform(size=60)
     figures = {"one": hard, "other": hard + 0.02 + draw.normal(0, 0.01, 60)}

@@ -122,7 +122,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, commands: Commands, folder: Path) -> Path:
-    """A library that was measured in one go, and where it lies."""
+    """A library that was measured in one go, and where it is."""
     place = tmp_path_factory.mktemp("undisturbed") / "library.db"
     status, output = commands.run(*verb(folder, place))
     assert status == 0, output
@@ -161,7 +161,7 @@ def assert_sound(place: Path) -> None:
 def test_twenty_kills_at_any_moment_leave_what_no_kill_leaves(
     tmp_path: Path, commands: Commands, folder: Path, undisturbed: Path
 ) -> None:
-    """It once took the next run a quarter of an hour to go on: the dead process still held its leases."""
+    """It once took the next run a quarter of an hour to continue: the dead process still held its leases."""
     rng = random.Random(20)
     place = tmp_path / "library.db"
     for _ in range(20):

@@ -231,7 +231,7 @@ def tiny_preset(base: Path | str, **changes: Any) -> Preset:
 
 
 def test_nothing_is_fetched_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Diffusers fetches the configuration of a single file although it was told not to."""
+    """Diffusers fetches the configuration of a single file although it was asked not to."""
     attempts: list[object] = []
 
     def count(*address: object, **_: object) -> None:

@@ -304,7 +304,7 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient) -> None:
     assert "<!doctype html>" in answer.text
     for address in (f"/adapters/sha256:{'0' * 64}", "/nowhere", "/?page=0", "/?more=x:1"):
         assert "/api/" not in client.get(address).text, address  # the API's advice is for programs
-    assert "What to do: go on from the search, the map or the work page." in client.get("/nowhere").text
+    assert "What to do: continue from the search, the map or the work page." in client.get("/nowhere").text
     assert client.get("/?q=red:0").status_code == 422
     assert "weight 0" in client.get("/?q=red:0").text
     assert client.get("/?page=0").status_code == 422

@@ -266,7 +266,7 @@ class TestTheMappedMatrix:
     def test_a_full_disk_leaves_nothing_behind(
         self, library: Library, preset: Preset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What was begun is removed, and the search goes on."""
+        """What was begun is removed, and the search continues."""
 
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")

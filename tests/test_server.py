@@ -716,7 +716,7 @@ def test_flags_are_on_cards_as_soon_as_they_are_known(client: TestClient) -> Non
 
 def test_words_of_too_few_adapters_are_refused_with_the_reason(client: TestClient) -> None:
     answer = client.get(f"{API}/adapters/{quote(key_of(client, 'redder'), safe='')}/words")
-    assert "words can be told from chance with" in error(answer, 503)["message"]
+    assert "words can be tested against chance with" in error(answer, 503)["message"]
 
 
 def test_copies_are_listed(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_people_log_in_and_go_on_where_they_were(client: TestClient) -> None:
     part = client.get("/?q=red+green", headers={"HX-Request": "true"})
     assert (part.text, part.headers["hx-redirect"]) == ("", sent_away.headers["location"])
     pressed = client.post("/logout", headers={"Origin": "http://localhost"})
-    assert pressed.headers["location"] == "/login?next=%2F"  # what was pressed is no page to go on from
+    assert pressed.headers["location"] == "/login?next=%2F"  # what was pressed is no page to continue from
     answer = client.post(
         "/login", data={"token": TOKEN, "next": "/?q=red+green"}, headers={"Origin": "http://localhost"}
     )

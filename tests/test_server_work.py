@@ -109,7 +109,7 @@ def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     run = RunStatus(1, ("/loras",), "full", partial=False)
     run.follow(JobProgress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
-    assert run.seconds_left is None  # nothing is known of its pace
+    assert run.seconds_left is None  # nothing is known about its pace
     clock[0] += 20
     run.follow(JobProgress(1, "first look", "red", 40, 160, later=1840, refused=0, measured=3))
     assert run.seconds_left == 0.5 * (120 + 1840)

@@ -242,7 +242,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named(home: Path) -> None:
     ("make", "message"),
     [
         ("", "cannot be read (No such file or directory): name the folder of a tool"),
-        ("empty", "is empty: name the folder in which the tool lies"),
+        ("empty", "is empty: name the folder of the tool"),
         ("other", "is not the folder of Stability Matrix, SwarmUI,"),
     ],
 )

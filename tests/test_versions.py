@@ -94,7 +94,7 @@ def test_versions_follow_each_other_and_the_plain_name_is_the_first(library: Lib
 def test_equal_epochs_are_not_called_better(library: Library, preset: Preset) -> None:
     (series,) = series_of(library, preset, {"oil-000001": (1.0, 0.9), "oil-000002": (1.0, 0.9)})
     assert series.sentence == "epoch 1 already does all that epoch 2 does, and keeps the scene as well"
-    assert series.versions[1].change == "no difference that can be told from chance"
+    assert series.versions[1].change == "no difference beyond chance"
 
 
 def test_other_names_are_no_series(library: Library, preset: Preset) -> None:

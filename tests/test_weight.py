@@ -135,7 +135,7 @@ def test_no_effect_gets_no_weight() -> None:
     nothing = CurvePoint(1.0, 32, exact(0.1), exact(0.0), None, None, exact(1.0))
     advice = advise(Curve((nothing,)))
     assert (advice.weight, advice.range) == (None, "")
-    assert "nothing that can be told from chance" in advice.reason
+    assert "no effect that differs from chance" in advice.reason
 
 
 def test_the_next_scale_is_where_most_changes_unexpectedly() -> None:

@@ -66,7 +66,7 @@ def file_name(paths: Iterable[str], names: Iterable[str], folders: Iterable[str]
 
 
 def weight_of(row: Mapping[str, Any]) -> float:
-    """The weight to begin with: as advised, else as its author says, else 1. ``row`` is a hit or a card."""
+    """The weight to start with: as advised, else as its author says, else 1. ``row`` is a hit or a card."""
     advice = (row.get("details") or {}).get("advice") or {}
     weight = advice.get("weight")
     return weight if weight is not None else row["adapter"]["weight"] or 1.0

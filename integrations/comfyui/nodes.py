@@ -177,7 +177,7 @@ class LoraWeight(io.ComfyNode):
             node_id="LorascopeLoraWeight",
             display_name="LoRA weight",
             category=_CATEGORY,
-            description="The weight to begin with: as measured, or else as its author says, or else 1.",
+            description="The weight to start with: as measured, or else as its author says, or else 1.",
             inputs=[io.Combo.Input("lora_name", options=_loras(), tooltip="The LoRA.")],
             outputs=[
                 io.Float.Output("weight", display_name="weight"),

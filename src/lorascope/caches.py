@@ -17,7 +17,7 @@ import numpy as np
 from lorascope.errors import OutputError
 
 Note = Callable[[str, int, int], None]
-"""Is told what is being built, how much of it is done, and of how much."""
+"""Is called with what is being built, how much of it is done, and of how much."""
 _WORDS = 512
 _ABANDONED_SECONDS = 3600
 

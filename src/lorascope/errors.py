@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 
 
 def place_of(path: Path | str) -> str:
-    """Where a file lies, as it is stored and printed: absolute and without ``..``, so that it has one spelling."""
+    """Where a file is, as it is stored and printed: absolute and without ``..``, so that it has one spelling."""
     return printable(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", and Path.resolve follows links
 
 

@@ -24,7 +24,7 @@ def cache_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """Where the default library lies: ``$LORASCOPE_DATA``, or the user's data folder."""
+    """Where the default library is: ``$LORASCOPE_DATA``, or the user's data folder."""
     return Path(os.environ.get("LORASCOPE_DATA") or platformdirs.user_data_path("lorascope"))
 
 
@@ -37,7 +37,7 @@ def config_file() -> Path:
 def network(*, allowed: bool) -> Generator[None]:
     """Let libraries reach the Hugging Face hub, or make every attempt fail, whatever options they were given.
 
-    diffusers, for one, fetches configurations although it was told ``local_files_only``.
+    diffusers, for one, fetches configurations despite ``local_files_only``.
     """
     from huggingface_hub import constants
 

@@ -399,8 +399,8 @@ class Precision:
     def tolerance(self) -> float:
         """How large an error may be, as a share of what it is an error of: the sine of the angle that is allowed.
 
-        The error of a Direction beside its length, and in the same measure the error of Strength or Consistency beside
-        the threshold that it is compared with.
+        The error of a Direction relative to its length; the error of Strength or Consistency relative to the threshold
+        that it is compared with.
         """
         return math.sqrt(max(0.0, 1.0 - self.agreement**2))
 

@@ -1,4 +1,4 @@
-"""Bytes on a connection: whatever they are, the server answers or closes, lets nobody in and goes on."""
+"""Bytes on a connection: whatever they are, the server answers or closes, lets nobody in and continues."""
 
 from __future__ import annotations
 

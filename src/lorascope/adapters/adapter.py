@@ -32,7 +32,7 @@ class Adapter:
     """One adapter file.
 
     Attributes:
-        path: Where it lies.
+        path: Where it is.
         size: Bytes.
         mtime_ns: When it was last changed, nanoseconds since 1970.
         format: How its keys are written: "kohya", "kohya-sgm", "lycoris", "diffusers", "peft
@@ -126,7 +126,7 @@ def _is_of(lineage: str, family: str) -> bool:
 
 
 def _contradictions(claims: Claims, found: Recognition) -> Iterator[str]:
-    """Yield what is said of the base model and cannot be."""
+    """Yield what is said about the base model and cannot be."""
     said = claims.base_model
     meant = named(said.value) if said else None
     if said and meant and found.family not in {meant[0].name, "unknown"} and not said.source.startswith("header"):

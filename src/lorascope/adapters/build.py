@@ -86,7 +86,7 @@ def _factor(maker: Build, parts: Tensors, module: Module, target: Target) -> flo
     config = maker.settings.of(target.component)
     own = float(parts["alpha"]) if "alpha" in parts else None
     if own is not None:
-        # LyCORIS stores an alpha that already holds the root of the rank, but for these two
+        # LyCORIS stores an alpha that already holds the root of the rank, except for these two
         rooted = maker.settings.rooted
         if rooted and module.kind == "lokr" and module.rank is None:
             return abs(own) ** (1 / 3)  # it stores rank^1.5 and uses rank^0.5

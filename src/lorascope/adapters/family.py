@@ -111,7 +111,7 @@ def flat_name(alias: str) -> str:
 
 
 class Shaped(NamedTuple):
-    """A module's name, and what is known of its weight."""
+    """A module's name, and what is known about its weight."""
 
     alias: str
     inputs: int | None

@@ -58,7 +58,7 @@ _AGAIN: Final = "Download or export it again"
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where one tensor lies and what it is.
+    """Where one tensor is, and what it is.
 
     Attributes:
         dtype: The format's own spelling, such as "F16".
@@ -241,7 +241,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(content) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {twice!r} stands in it twice")
+        raise ValueError(f"the key {twice!r} occurs in it twice")
     return content
 
 

@@ -1,4 +1,4 @@
-"""The kinds of adapter, told apart and checked by the names and shapes of a module's parts alone.
+"""The kinds of adapter, recognised and checked by the names and shapes of a module's parts alone.
 
 Nothing here needs a tensor's values, so inspecting a folder and loading for measurement share these checks.
 """

@@ -1,4 +1,4 @@
-"""The files that other tools lay beside an adapter, and what they claim about it.
+"""The files that other tools put beside an adapter, and what they claim about it.
 
 For ``X.safetensors`` these are, in order of trust: ``X.metadata.json`` (ComfyUI-Lora-Manager), ``X.json``
 (A1111, or SD.Next's copy of Civitai's whole model), ``X.swarm.json`` (SwarmUI), ``X.safetensors.rgthree-info.json``,
@@ -60,7 +60,7 @@ def sidecar_claims(path: Path) -> Claims:
 
 
 def peft_config(path: Path) -> dict[str, object] | None:
-    """Return the ``adapter_config.json`` that peft lays beside an adapter, or None.
+    """Return the ``adapter_config.json`` that peft puts beside an adapter, or None.
 
     It holds the alpha of every module, which peft does not write into the tensors' file. It belongs to the file by
     peft's own name, or to the only adapter in the folder: among many, it would be unclear whose it is.

@@ -45,7 +45,7 @@ def spectrum(delta: Delta, untouched: Callable[[Parameter], Float[Tensor, "..."]
         untouched: gives the base model's own value of a parameter, in the dtype that the model works in.
         scale: how strongly the adapter is applied.
     """
-    if not delta.targets:  # the base model matches adapters itself, so nothing is known of its weights
+    if not delta.targets:  # the base model matches adapters itself, so nothing is known about its weights
         return Spectrum(0.0, 0.0, 0.0, 0.0, changed=1.0)
     parts = [_part(parameter, delta, untouched(parameter), scale) for parameter in delta.targets]
     moved = sum(part.moved for part in parts)

@@ -1,4 +1,4 @@
-"""Whether an adapter is certain to do nothing, told from as few of its bytes as will do."""
+"""Whether an adapter is certain to do nothing, from as few of its bytes as possible."""
 
 from collections.abc import Mapping
 from pathlib import Path

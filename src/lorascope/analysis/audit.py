@@ -1,6 +1,6 @@
 """Whether adapters are what they say: titles, descriptions and tags against what is measured.
 
-The claim's own words are queries. What counts is how an adapter stands for them beside all others for the same words.
+The claim's own words are queries. What counts is how an adapter scores for them beside all others for the same words.
 The standings of all other adapters for all these words show how high chance reaches, so that words that fit are told
 from the rest at a false discovery rate of 5% (Benjamini and Hochberg 1995).
 
@@ -50,7 +50,7 @@ _ABOVE = 1.0
 
 @dataclass(frozen=True)
 class ClaimedPhrase:
-    """A phrase of a claim, and how the adapter stands for it.
+    """A phrase of a claim, and how the adapter scores for it.
 
     Attributes:
         source: ``title``, ``tags`` or ``description``.
@@ -100,7 +100,7 @@ class Audit:
 
 
 def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
-    """Compare what is said of adapters with what they do.
+    """Compare what is said about adapters with what they do.
 
     Args:
         searcher: over the library. Phrases of claims that were never encoded before are encoded, once.

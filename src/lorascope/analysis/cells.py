@@ -178,7 +178,7 @@ class EffectShare:
     """An effect beside another one on the same cells.
 
     Attributes:
-        cosine: of the two Directions; None where one of them has none that can be told from chance.
+        cosine: of the two Directions; None where one of them has none that differs from chance.
         share: how much of the second effect the first one has along its Direction: 1 as much, 0 nothing.
     """
 

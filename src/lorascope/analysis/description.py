@@ -3,7 +3,7 @@
 A vocabulary is a prompt set: its categories are facets such as medium or light, its groups hold near-synonyms.
 
 Cosines of phrases with Directions differ in level from adapter to adapter and from phrase to phrase, so both medians
-are taken out, and each phrase's spread. What is left is noise around zero, but for phrases that say what an adapter
+are taken out, and each phrase's spread. What is left is noise around zero, except for phrases that say what an adapter
 does: these lie above. The noise below zero mirrors the noise above, so each adapter's largest value after a change of
 sign tells how large the largest of so many phrases gets by chance. Adapters whose best phrase exceeds that are told
 from the others at a false discovery rate of 5% (Benjamini and Hochberg 1995).
@@ -24,7 +24,7 @@ from lorascope.search import Searcher
 
 FALSE_DISCOVERIES = 0.05
 FEWEST = 40
-"""Adapters that a library has to hold: with fewer, chance cannot be told from a rate of 5%."""
+"""Adapters that a library has to hold: with fewer, a rate of 5% cannot be tested."""
 MOST_WORDS = 4
 _LARGEST_SAMPLE = 10_000
 """Adapters from which medians, spreads and chance are estimated; of a larger library, evenly spaced ones."""
@@ -102,8 +102,8 @@ class Describer:
         acting = np.flatnonzero(self._matrix.strength > 0)
         if len(acting) < FEWEST:
             raise LibraryError(
-                f"{searcher.library.path} has {len(acting)} adapters that do anything: words can be told from chance"
-                f" with {FEWEST} or more. `lorascope search` works with any number"
+                f"{searcher.library.path} has {len(acting)} adapters that do anything: words can be tested against"
+                f" chance with {FEWEST} or more. `lorascope search` works with any number"
             )
         vocabulary = PromptSet.load(searcher.stored.preset.vocabulary)
         vectors = searcher.vectors(vocabulary.texts)

@@ -34,7 +34,7 @@ class BaseFit:
         consistency: mean cosine over all pairs of effects.
         matched: how many of the adapter's modules the base model has.
         modules: how many modules the adapter has.
-        cosine: of the Direction here and the one on the home base; None where it cannot be told from chance.
+        cosine: of the Direction here and the one on the home base; None where it does not differ from chance.
         kept: how much of the home base's effect is there, along its Direction; None where there is none at home.
     """
 
@@ -69,7 +69,7 @@ class BaseFit:
             "weakens": f"does the same, at {share:.0%} of the strength",
             "loses": f"hardly does it any more: {share:.0%} is left",
             "changes": f"does something else: {share:.0%} of its effect is left",
-            "unknown": "cannot be told from chance",
+            "unknown": "does not differ from chance",
         }[self.verdict]
 
 

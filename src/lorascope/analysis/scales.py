@@ -62,7 +62,7 @@ class CurveMeasurement:
     def measure(self, adapters: Sequence[StoredAdapter], done: Done) -> Iterator[MeasuredCurve]:
         """Measure one adapter after the other.
 
-        One whose file is gone, or breaks the images, gets no Curve but the reason; the others go on.
+        One whose file is gone, or breaks the images, gets no Curve but the reason; the others continue.
         """
         owner = this_process()
         try:

@@ -78,7 +78,7 @@ class Case:
     """All that a screening says of one adapter.
 
     Attributes:
-        adapter: what is known of it.
+        adapter: what is known about it.
         protocol: under which it was measured.
         cells: how many pictures with the adapter, and as many without, the figures rest on; 0 without evidence.
         trigger_words: what was appended to the prompts of the adapter's pictures, "" if nothing.

@@ -47,7 +47,7 @@ class Version:
         label: what it is called in sentences, such as ``epoch 8``.
         strength: mean norm of the effects, CLIP units.
         consistency: mean cosine over all pairs of effects.
-        cosine: of its Direction and that of the last one; None where it cannot be told from chance.
+        cosine: of its Direction and that of the last one; None where it does not differ from chance.
         effect: how much of the last one's effect it has, along its Direction; None where that has none.
         kept: how much of what prompts ask for is still there.
         change: what is different from the one before, in words; "" for the first.
@@ -191,7 +191,7 @@ def _change(before: Cells, after: Cells, texts: Texts) -> str:
         parts.append(f"keeps less of the prompt ({difference.value:+.2f})")
     if difference is not None and difference.lower > 0:
         parts.append(f"keeps more of the prompt ({difference.value:+.2f})")
-    return "; ".join(parts) or "no difference that can be told from chance"
+    return "; ".join(parts) or "no difference beyond chance"
 
 
 def _sentence(found: Sequence[Version], cells: Sequence[Cells], texts: Texts) -> str:
@@ -200,7 +200,7 @@ def _sentence(found: Sequence[Version], cells: Sequence[Cells], texts: Texts) ->
     if len(texts) < FEWEST_PROMPTS:
         return f"too few images of all of them: measure {FEWEST_PROMPTS} or more of each, by a finer --precision"
     if last.effect is None:
-        return f"{last.label} does nothing that can be told from chance"
+        return f"{last.label} has no effect that differs from chance"
     equal = [place for place, one in enumerate(found[:-1]) if _does_all(one)]
     better = [place for place in equal if (more := kept_more(cells[place], cells[-1], texts)) and more.lower > 0]
     if better:

@@ -58,7 +58,7 @@ class CurvePoint:
         cells: how many images.
         strength: mean norm of the effects, CLIP units.
         consistency: mean cosine over all pairs of effects.
-        cosine: of the Direction here and the one at 1.0; None where it cannot be told from chance.
+        cosine: of the Direction here and the one at 1.0; None where it does not differ from chance.
         effect: how much of the effect at 1.0 is there, along its Direction; None where there is none at 1.0.
         kept: how much of what prompts ask for is still there (:func:`lorascope.analysis.cells.prompt_kept`).
     """
@@ -163,7 +163,7 @@ class Advice:
     """At which weight to use an adapter, and why. Scales between those that were measured are interpolated.
 
     Attributes:
-        weight: the one to begin with; None where the adapter does nothing that can be told from chance.
+        weight: the one to start with; None where the adapter has no effect that differs from chance.
         low: the lowest weight that is nearly as good.
         high: the highest one.
         sets_in: from where on the effect is seen; None if it is at the smallest scale that was measured.
@@ -193,7 +193,7 @@ def advise(curve: Curve) -> Advice:
     """
     effect, kept = ([(scale, one) for scale, one in curve.series(name) if scale > 0] for name in ("effect", "kept"))
     if not effect:
-        reason = f"up to {curve.points[-1].scale:g} it changes nothing that can be told from chance"
+        reason = f"up to {curve.points[-1].scale:g} it has no effect that differs from chance"
         return Advice(None, None, None, None, None, None, reason)
     scales = np.round(np.arange(effect[0][0], effect[-1][0] + STEP / 4, STEP / 2), 2)
     seen, left = _between(scales, effect, 0.0), _between(scales, kept, 1.0)

@@ -97,7 +97,7 @@ def _wants_json() -> bool:
 def _stopped() -> None:
     if "lorascope.cli.output" not in sys.modules:  # nothing has begun, so there is nothing to say
         sys.exit(_STOPPED)
-    _fail(KeyboardInterrupt("stopped; what was measured is kept, and the same command goes on from there"), _STOPPED)
+    _fail(KeyboardInterrupt("stopped; what was measured is kept, and the same command resumes from there"), _STOPPED)
 
 
 def _fail(error: BaseException, status: int, *, as_json: bool | None = None) -> None:

@@ -73,7 +73,7 @@ def annotate(
 
 
 def _notes(library: Path | None, protocol: str, folder: Path | None, wanted: Wanted, download: bool) -> list[Any]:
-    """What can be said of each file."""
+    """What can be said about each file."""
     from lorascope.cli.progress import CacheProgress
     from lorascope.library import Library
     from lorascope.report.sidecar_notes import notes

@@ -200,6 +200,6 @@ def list_runs(library: Library, as_json: bool) -> None:
 def _ending(run: dict[str, Any]) -> str:
     outcome = run["outcome"]
     if outcome is None:
-        return "running, or killed: the same command goes on from there"
+        return "running, or killed: the same command resumes from there"
     ending = "" if outcome["finished"] else "interrupted; "
     return ending + f"{outcome['measured']} measured, {outcome['refused']} left out, {outcome['seconds']:.0f} s"

@@ -120,7 +120,7 @@ def show(
     library: options.LibraryPath = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show all that is known of one adapter: its signature under each Protocol, its claims, where it lies."""
+    """Show everything known about one adapter: its signature under each Protocol, its claims, where it is."""
     from dataclasses import asdict
 
     from lorascope.analysis import advise, known_curves

@@ -36,7 +36,7 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
 
 
 def print_file(row: dict[str, Any]) -> None:
-    """All that is known of one file."""
+    """Everything known about one file."""
     from lorascope.cli.details import module_rows, said_rows
 
     parts = ", ".join(f"{count} in {part}" for part, count in row["components"].items())

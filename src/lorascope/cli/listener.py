@@ -54,7 +54,7 @@ def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) 
     from lorascope.server.connection import configure
 
     if settings.preset:
-        Preset.load(settings.preset)  # a wrong name should not wait for the first run to be told
+        Preset.load(settings.preset)  # a wrong name should not wait for the first run to be reported
     listening = _listen(settings.host, settings.port)
     with err.status("opening the library"):
         app = create_app(settings)

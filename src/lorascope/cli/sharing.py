@@ -107,7 +107,7 @@ def _from_directory(source: str, library: Library, files: Files, *, signed_by: s
 
 
 def unpack_world(folder: Path, *, as_json: bool) -> Path:
-    """Copy the shipped adapters into a folder, and take over what is known of them; returns the library."""
+    """Copy the shipped adapters into a folder, and take over what is known about them; returns the library."""
     loras = lay_out(folder)
     with Library(folder / "library.db", create=True) as library, open_pack(str(pack_path())) as pack:
         report([pull(pack, library, files_here([loras], library))], library, as_json=as_json)

@@ -72,7 +72,7 @@ def get(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Download an adapter, check its SHA-256, and go on where an interrupted download ended."""
+    """Download an adapter, check its SHA-256, and resume where an interrupted download ended."""
     from lorascope.cli.output import out, print_json
     from lorascope.errors import UsageError
     from lorascope.sites import SPELLINGS, is_reference

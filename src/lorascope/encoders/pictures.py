@@ -32,7 +32,7 @@ def embed_picture(
 
     Args:
         source: a PNG, JPEG, WebP, GIF, BMP or AVIF file of at most 64 megapixels.
-        encoder: an encoder, or where one lies.
+        encoder: an encoder, or where one is.
         download: fetch an encoder that is not on this disk.
 
     Raises:

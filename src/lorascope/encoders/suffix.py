@@ -90,7 +90,7 @@ class QueryEncoder:
 
     @cached_property
     def _prefixes(self) -> Prefixes:
-        """The prefix cache: from disk where a whole one lies there, else computed and kept."""
+        """The prefix cache: from disk where there is a whole one, else computed and kept."""
         assert isinstance(self._encoder, ClipText)
         name = hashlib.sha256(f"{_LAYOUT} {self.identity}".encode()).hexdigest()[:32]
         path = cache_dir() / "prefixes" / f"{name}.safetensors"

@@ -113,7 +113,7 @@ class Studio:
         return RenderCost(len(keys), len(self.sitting.cells), images, images * seconds, images * size / 1e9)
 
     def make(self, adapters: Mapping[str, StoredAdapter], note: Note = quiet) -> list[str]:
-        """Make what is missing, adapter by adapter; an interrupted run goes on from there.
+        """Make what is missing, adapter by adapter; an interrupted run resumes from there.
 
         Returns:
             The reasons for adapters that have no images, because their file is gone or cannot be loaded.

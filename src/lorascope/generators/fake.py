@@ -51,7 +51,7 @@ class FakeGenerator:
 
     @property
     def execution(self) -> Execution:
-        """Always the same but for the batch."""
+        """Always the same except for the batch."""
         return Execution(
             device="fake", dtype="float32", batch=self._batch, block_size=self._preset.block_size,
             threads=1, compiled=False, versions="fake 1",

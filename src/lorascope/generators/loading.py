@@ -168,7 +168,7 @@ def _repository(base: str, options: dict[str, Any]) -> Any:
 def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
     """Load a checkpoint by the pipeline of the preset's family. Its configuration is that of the family's first model.
 
-    diffusers would fetch that configuration although it was told not to: so it is given a folder.
+    diffusers would fetch that configuration although it was asked not to: so it is given a folder.
     """
     import diffusers
     from diffusers.loaders.single_file_utils import load_single_file_checkpoint

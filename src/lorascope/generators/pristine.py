@@ -28,7 +28,7 @@ class PristineWeights:
 
         Args:
             components: by name.
-            device: where merging is computed, wherever a weight lies at the time: so the bits are the same.
+            device: where merging is computed, wherever a weight is at the time: so the bits are the same.
             copies: where the untouched copies are kept. The device, for speed, or the CPU, to save its memory.
         """
         self._resident = {

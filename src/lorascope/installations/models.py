@@ -1,4 +1,4 @@
-"""What lies in a folder of models: checkpoints, VAEs and adapters, told by their headers."""
+"""What is in a folder of models: checkpoints, VAEs and adapters, recognised by their headers."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def usual_places(home: Path, environ: Mapping[str, str], system: str = "") -> li
 
 
 def find_installations(places: Iterable[Path]) -> Iterator[Installation]:
-    """Yield the tools whose folder is one of some places, or lies in one of them.
+    """Yield the tools whose folder is one of some places, or is in one of them.
 
     Args:
         places: Such as those of `usual_places`. What cannot be read is passed over, as nobody named it.
@@ -87,7 +87,7 @@ def open_installation(path: Path) -> Installation:
     except OSError as error:
         raise UsageError(f"--tool {shown} cannot be read ({error.strerror}): name the folder of a tool") from error
     if empty:
-        raise UsageError(f"--tool {shown} is empty: name the folder in which the tool lies")
+        raise UsageError(f"--tool {shown} is empty: name the folder of the tool")
     found = _installation(*(recognise_tool(path) or (MODELS, path)))
     if not found.places and found.tool == MODELS.name:
         names = ", ".join(tool.name for tool in TOOLS)

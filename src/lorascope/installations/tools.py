@@ -88,7 +88,7 @@ _SWARM_KEYS: Final[tuple[tuple[Role, str, str], ...]] = (
 )  # fmt: skip
 """What SwarmUI's settings call the folders of each kind, and where they are by default."""
 _INNER: Final = ("ComfyUI", "app", "webui", "Data", "Fooocus")
-"""Folders of a download or a launcher, within which the tool itself lies."""
+"""Folders of a download or a launcher, which contain the tool itself."""
 _EXTRA: Final = ("extra_model_paths.yaml", "extra_models_config.yaml")
 """ComfyUI's lists of further folders: the person's, and the one of its desktop application."""
 _EXTRA_KEYS: Final[dict[str, Role]] = {

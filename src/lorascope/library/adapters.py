@@ -1,4 +1,4 @@
-"""Adapters of a library: what is known of each, the files it is in, and how one is found by name."""
+"""Adapters of a library: what is known about each, the files it is in, and how one is found by name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Adapters:
         """Record adapters and their files.
 
         Args:
-            adapters: what is known of each; name and facts of a known key are updated.
+            adapters: what is known about each; name and facts of a known key are updated.
             stamps: size and mtime_ns of each path, by which a file is recognised without reading it.
         """
         with self._db.transaction() as db:

@@ -27,7 +27,7 @@ class AdapterFacts:
         components: How many modules of each part of the base model it changes.
         tokens: The words by which prompts call its textual inversions.
         size: Bytes of its file.
-        claims: What is said of it, by name (``triggers``, ``title``...), each with where it was found.
+        claims: What is said about it, by name (``triggers``, ``title``...), each with where it was found.
         notes: What a reader of the file should know, such as a base that it was made for.
         read_from: The file that it was measured from.
         tensors: A digest of its tensors and settings, by which a file that differs in metadata only is recognised.

@@ -21,7 +21,7 @@ def this_process() -> str:
 
 
 def ended(owner: str) -> bool:
-    """Whether an owner was a process of this machine that is gone; False where that cannot be told."""
+    """Whether an owner was a process of this machine that is gone; False where that is not known."""
     host, _, rest = owner.partition(":")
     number, _, started = rest.partition(":")
     if host != socket.gethostname() or not number.isdecimal() or not started.isdecimal():

@@ -44,7 +44,7 @@ class Matrix:
 
     ``ids`` (n,) are the library's numbers of the adapters. ``directions`` (n, d) are unit vectors, a Direction of
     length 0 stays 0. ``strength`` and ``consistency`` are (n,), NaN where undefined; the intervals (n, 2), infinite
-    where unknown. ``folder`` is where the mapped part lies, None if all is in memory.
+    where unknown. ``folder`` is where the mapped part is, None if all is in memory.
 
     ``keys``, ``names`` and ``families`` are read from the library when they are first asked for. A search asks for
     those of its hits only: a million of each take half a gigabyte.
@@ -225,7 +225,7 @@ def _write(db: Database, folder: Path, protocol: str, ids: Int64[np.ndarray, " n
             note("arranging the signatures of this library", start, len(ids))
         rows[start : start + len(records)] = records
         directions[start : start + len(records)] = units
-    rows.flush()  # a full disk is told here
+    rows.flush()  # a full disk raises here
     directions.flush()
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of the pictures that people searched by, so that the address of such a search goes on working."""
+"""Embeddings of the pictures that people searched by, so that the address of such a search keeps working."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Previews:
     def scene(self, protocol: Protocol, adapter: str) -> str:
         """Under which scene the pictures of an adapter are kept, or of the bare model (``BARE``).
 
-        Protocols of other scales and trigger words share those of the bare model, but for pictures that an earlier
+        Protocols of other scales and trigger words share those of the bare model, except for pictures that an earlier
         version made, or that were made with trigger words.
         """
         if adapter != BARE:

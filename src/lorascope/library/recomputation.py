@@ -75,7 +75,7 @@ def recomputed(
 
 
 def agree(one: Signature, other: Signature) -> bool:
-    """Whether two signatures are the same but for rounding."""
+    """Whether two signatures are the same except for rounding."""
     if one.direction.shape != other.direction.shape:
         return False
     close = _CLOSE * float(np.abs(one.direction).max(initial=0.0)) + 1e-9

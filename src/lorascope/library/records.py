@@ -94,7 +94,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Preview:
-    """One kept picture: where it stands among the pinned cells, its prompt and seed, and the WebP file."""
+    """One kept picture: its place among the pinned cells, its prompt and seed, and the WebP file."""
 
     place: int
     prompt: str

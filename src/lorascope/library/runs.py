@@ -19,7 +19,7 @@ class Runs:
         self._db = db
 
     def start(self, request: dict[str, Any], number: int | None = None) -> int:
-        """Record that a run begins, or that the one of a number goes on; returns its number."""
+        """Record that a run begins, or that the one of a number continues; returns its number."""
         with self._db.transaction() as db:
             sql = (
                 "INSERT INTO runs (id, started, request) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"

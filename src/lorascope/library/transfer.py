@@ -47,7 +47,7 @@ def merge(source: Path, library: Library) -> Merged:
     The other library is read as a stranger's (:class:`ForeignLibrary`). Where it has evidence, its signatures are
     computed from that, and one of more cells replaces one of fewer. What it says without evidence is kept as a claim,
     which never replaces what was measured. Its bare images never serve for what is measured here. Where both measured
-    an adapter with other trigger words, nothing measured is taken: a signature has one wording. What lies at a path
+    an adapter with other trigger words, nothing measured is taken: a signature has one wording. What is at a path
     is known better here, where it was looked at. Idempotent.
 
     Raises:

@@ -268,7 +268,7 @@ def _shown(value: object) -> str:
 
 
 def facts(value: object) -> AdapterFacts:
-    """What is known of an adapter besides its signatures; facts that this version does not know are left behind."""
+    """What is known about an adapter besides its signatures; facts that this version does not know are left behind."""
     found = json_object(value, "the facts of an adapter")
     plain(found, "the facts of an adapter")
     kept = {name: item for name, item in found.items() if name in _FACTS and item is not None}

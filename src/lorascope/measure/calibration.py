@@ -48,7 +48,7 @@ class Calibrations:
         images than the adapters have so far.
 
         Args:
-            goes_on: is told what is done, before each block of bare images; nothing is fitted where it says no.
+            goes_on: is called with what is done, before each block of bare images; nothing is fitted where it says no.
             again: fit in any case.
 
         Returns:

@@ -143,7 +143,7 @@ class _Driver(Generic[A]):
             self._advance(running)
 
     def _advance(self, running: _Running[A]) -> None:
-        """Let a lane go on to its next orders, or to its end."""
+        """Let a lane continue to its next orders, or to its end."""
         error, results = running.error, running.results
         try:
             if error is not None:

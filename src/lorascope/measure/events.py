@@ -27,7 +27,7 @@ class Event:
 
 
 Watcher = Callable[[Event], None]
-"""Is told of each event, between two blocks of work: it may take its time, and it ends the run with StopRun."""
+"""Is called with each event, between two blocks of work: it may take its time, and it ends the run with StopRun."""
 
 
 class StopRun(Exception):
@@ -75,7 +75,7 @@ class Progress:
     """Counts the cells of a stage and tells the watcher."""
 
     def __init__(self, watch: Watcher) -> None:
-        """Remember who is told."""
+        """Remember the watcher."""
         self._watch = watch
         self._spent = 0
         self._expected: dict[Path, int] = {}
@@ -105,7 +105,7 @@ class Progress:
         del self._expected[path]
 
     def say(self, kind: Literal["weigh", "calibrate", "block", "refused"], text: str) -> None:
-        """Tell how the stage stands."""
+        """Report the progress of the stage."""
         self._watch(Event(kind, text, self._spent, self._spent + self.left, self.later))
 
 

@@ -14,7 +14,7 @@ class Pace:
         self._stage = ""
         self._began = time.monotonic()
         self.seconds_left: float | None = None
-        """None before the first block of a stage, as nothing is known of its pace."""
+        """None before the first block of a stage, as nothing is known about its pace."""
 
     def follow(self, stage: str, cells: int, total: int, later: int) -> None:
         """Take in that ``cells`` of ``total`` of a stage are done, and that about ``later`` come after it."""

@@ -45,7 +45,7 @@ class ActorBody:
     """Runs in a process of Ray: a worker, and what drives it."""
 
     def __init__(self, preset: Preset, how: Mapping[str, Any]) -> None:
-        """Remember what to load: an error of loading can only be told by a method."""
+        """Remember what to load: an error of loading can only be raised by a method."""
         self._preset, self._how = preset, how
 
     @cached_property
@@ -246,7 +246,7 @@ class RayCrew:
             actor.ready, actor.pending, self._failures = True, None, 0
 
     def _refuse(self, actor: _Actor, reason: str) -> None:
-        """Do without a worker that cannot work; where none is left, there is no use in going on.
+        """Do without a worker that cannot work; where none is left, there is no use in continuing.
 
         Raises:
             ModelError: as many were refused as there should be, one after the other.
@@ -360,7 +360,7 @@ def _connect(ray: Any, address: str) -> bool:
     """Start Ray, or find a cluster; returns whether it was started here."""
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports how it is used, unless told not to
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports how it is used, unless disabled
     try:
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
         ray.init(address=address, log_to_driver=False, configure_logging=False, **local)

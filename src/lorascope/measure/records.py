@@ -125,7 +125,7 @@ class AdapterRecords:
             adapter: its file.
             key: its key.
             delta: what it does.
-            begun: whether some of its blocks are measured already: then it goes on with the same words.
+            begun: whether some of its blocks are measured already: then it continues with the same words.
         """
         measured = self._measured(key)
         words = measured.get(self._scene) if begun else None

@@ -60,7 +60,7 @@ class Run:
         owner: str,
         shard: Shard | None = None,
     ) -> None:
-        """Bind what is measured by what, how far, and who is told."""
+        """Bind what is measured by what, how far, and who watches."""
         self._measurement = measurement
         self._crew = crew
         self._library = measurement.library
@@ -186,7 +186,7 @@ class Run:
         """Whether a lane could be done; if not, its adapter is listed with the reason.
 
         Raises:
-            LorascopeError: the error was none of the adapter's, so nothing can go on.
+            LorascopeError: the error was none of the adapter's, so nothing can continue.
         """
         if error is None:
             return True
@@ -327,7 +327,7 @@ def index(
     First every adapter gets one coarse block, of each few dozen those first whose weights change the base model most;
     then each is refined. ``quick`` and ``standard`` stop early where it is certain that the preset's thresholds hide
     an adapter, which is then kept as ``screened``. Work is committed block by block: a run that is interrupted or
-    killed goes on where it was. A file that cannot be measured is recorded with its reason and never stops the others.
+    killed resumes where it was. A file that cannot be measured is recorded with its reason and never stops the others.
 
     Args:
         paths: folders and files.
@@ -340,9 +340,9 @@ def index(
         recalibrate: fit the Calibration of the estimator anew and estimate every Direction by it, from the evidence.
             This happens by itself once there are enough adapters, and again when their number has doubled.
         until: begin no block that would end after this local time.
-        watch: is told how it goes, and may end it.
+        watch: is called with each event, and may end it.
         shard: measure only this part of the files; all by default.
-        number: of a run that the library already has, to go on with; a new one otherwise.
+        number: of a run that the library already has, to continue with; a new one otherwise.
         follow_links: follow links that lead out of the folders, too.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is known of one adapter so far, under each Protocol of a run."""
+"""What is known about one adapter so far, under each Protocol of a run."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ class Worker(Protocol):
     """Renders and embeds cells of one preset's grid, with and without adapters.
 
     All that goes in and comes out is plain data, so a worker may be in another process or on another machine. Where
-    the device's memory runs out, it goes on in smaller batches, which changes its Execution. Its memory of earlier work
-    never changes a result: the same call under the same Execution gives the same bits.
+    the device's memory runs out, it continues in smaller batches, which changes its Execution. What it remembers of
+    earlier work never changes a result: the same call under the same Execution gives the same bits.
 
     Examples:
         >>> bare = worker.block(0)

@@ -1,7 +1,7 @@
 """A small trained world: a base model in SDXL's form, a CLIP encoder, a judge, adapters, and what is true of them.
 
 It stands in for the large models wherever a trained one is needed and none can be fetched: tests, the demo,
-benchmarks. Nothing heavy is imported here. How it was made stands in `miniature/README.md` of the repository.
+benchmarks. Nothing heavy is imported here. How it was made is described in `miniature/README.md` of the repository.
 """
 
 import json
@@ -34,7 +34,7 @@ def pack_path() -> Path:
 
 
 def truth() -> dict[str, Any]:
-    """Return what is known of the adapters by construction.
+    """Return what is known about the adapters by construction.
 
     Returns:
         ``adapters``: file stem to ``file``, ``effects``, ``kind`` (single, subtle, bound, subject, mixture,

@@ -36,7 +36,7 @@ def verify(data: bytes, signature: bytes | None, key: str, source: str) -> str:
 
     Args:
         data: the manifest.
-        signature: what lies beside it, or None.
+        signature: the file beside it, or None.
         key: the public key as base64, or the path of its file.
         source: what the pack is called in messages.
 

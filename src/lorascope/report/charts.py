@@ -1,4 +1,4 @@
-"""Charts as SVG that stands within a page: it takes the page's text colour, so that it suits light and dark."""
+"""Charts as SVG for use within a page: it takes the page's text colour, so that it suits light and dark."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _lines(axes: Any, chart: Chart) -> None:
 
 
 def _points(axes: Any, chart: Chart) -> None:
-    """Clouds, or single points that are told apart by colour and shape."""
+    """Clouds, or single points that are distinguished by colour and shape."""
     for place, series in enumerate(chart.series):
         size, alpha = (36, 1.0) if len(series.x) == 1 else (14, 0.55)
         axes.scatter(

@@ -114,7 +114,7 @@ def write_curves(
         path: the HTML file; its folder must exist.
         library: has the pictures.
         protocol: under which the Curves were measured.
-        curves: adapters with what is said of them.
+        curves: adapters with what is said about them.
 
     Returns:
         The path, absolute.

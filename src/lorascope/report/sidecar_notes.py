@@ -36,7 +36,7 @@ class Wanted:
 def notes(
     library: Library, searcher: Searcher, adapters: Sequence[StoredAdapter], wanted: Wanted
 ) -> Iterator[tuple[Path, AdapterNotes]]:
-    """What can be said of adapters, for each of their files that is still what was measured.
+    """What can be said about adapters, for each of their files that is still what was measured.
 
     Args:
         library: where they are.

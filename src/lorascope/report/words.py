@@ -12,7 +12,7 @@ from lorascope.search import Answer, Hit
 from lorascope.signature import Signature
 
 CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: ""}
-"""Nothing is said of hits that were found by adapters or a picture: whether their scores stand out is not known."""
+"""Nothing is said about hits that were found by adapters or a picture: whether their scores stand out is not known."""
 NOTHING = "Nothing here clearly does this; these come nearest."
 
 

@@ -82,5 +82,5 @@ class Answer:
 
     @property
     def matched(self) -> bool:
-        """Whether any of the hits does what was asked, as far as can be told."""
+        """Whether any of the hits does what was asked, as far as is known."""
         return any(hit.clarity in ("clear", "likely", None) for hit in self.hits)

@@ -58,7 +58,7 @@ class Query:
 
         Raises:
             QueryError: nothing is asked, a weight is no number from 1e-6 to 1e6, a phrase is empty or begins with a
-                sign that stands alone, or the query is longer than 2000 characters or holds bytes that are no UTF-8.
+                sign without a word, or the query is longer than 2000 characters or holds bytes that are no UTF-8.
         """
         if len(text) > _LONGEST:
             raise QueryError(f"the query has {len(text)} characters: use at most {_LONGEST}")
@@ -88,7 +88,7 @@ def _term(sign: str, phrase: str, query: str) -> Term:
         raise QueryError(f"{query!r} has a phrase without words or of weight 0: write it like 'watercolor -people:0.5'")
     first, *others = phrase.split()
     if others and not first.strip("+-"):  # taken as a word, "- people" would add what it seems to subtract
-        raise QueryError(f"{query!r} has a sign that stands alone: write it without a space, like '-people'")
+        raise QueryError(f"{query!r} has a sign without a word: write it without a space, like '-people'")
     if not LIGHTEST <= weight <= HEAVIEST:
         raise QueryError(f"{phrase!r} has the weight {weight:g}: give one from a millionth to a million")
     return Term(phrase, -weight if sign == "-" else weight)

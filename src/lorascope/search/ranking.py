@@ -16,7 +16,7 @@ Ranked = dict[int, float]
 EXACT = 200_000
 """Up to so many rows that may be shown, all products are computed, whatever index there is."""
 EXACT_HIDDEN = 20_000
-"""The same for rows that thresholds hide, which are there to be told of."""
+"""The same for rows that thresholds hide, which are reported."""
 _FEW = 4
 _ERROR = 1e-5
 """More than float32 products of unit vectors are ever wrong by."""
@@ -43,7 +43,7 @@ def best(
     """For each group the ``top`` rows of the highest cosine, best first; of equal ones those that came in first.
 
     Scores are computed from float64 products of the rows that come into question, so they do not depend on how these
-    were found, on where a row stands, or on its neighbours.
+    were found, on the rank of a row, or on its neighbours.
 
     Args:
         matrix: what is ranked.

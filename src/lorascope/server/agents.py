@@ -47,7 +47,7 @@ class FoundLora(BaseModel):
     key: str
     family: str = Field(description="The architecture that it belongs to.")
     path: str
-    tag: str = Field(description="How a prompt calls it at the weight to begin with.")
+    tag: str = Field(description="How a prompt calls it at the weight to start with.")
     triggers: list[str]
     score: float | None = Field(description="Cosine with what was asked; null if nothing was.")
     clarity: str | None = Field(description="clear, likely or weak; null where unknown.")
@@ -93,10 +93,10 @@ class Comparison(BaseModel):
 
 
 class Weight(BaseModel):
-    """The weight to begin with."""
+    """The weight to start with."""
 
     name: str
-    weight: float | None = Field(description="null where it does nothing that can be told from chance.")
+    weight: float | None = Field(description="null where it has no effect that differs from chance.")
     range: str = Field(description="Weights that are nearly as good.")
     reason: str
     claimed: float | None = Field(description="What its author recommends.")

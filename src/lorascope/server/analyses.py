@@ -18,7 +18,7 @@ from lorascope.search import Searcher
 from lorascope.server.problems import Problem
 
 _PATIENCE = 20.0
-"""Seconds that a request waits for an analysis; the analysis goes on."""
+"""Seconds that a request waits for an analysis; the analysis continues."""
 _GLANCE = 1.0
 """Seconds that a page waits for what it can do without."""
 Kind = Literal["words", "findings", "duplicates", "claims"]

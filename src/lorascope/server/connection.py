@@ -23,7 +23,7 @@ _SLICE = 8 * 1024
 """Bytes that are parsed at once, by which the count of headers may be exceeded."""
 _MOST_CONNECTIONS = 256
 _WAIT_SECONDS = 5
-"""How long a request may go on after Ctrl-C."""
+"""How long a request may continue after Ctrl-C."""
 _MESSAGE = b"the headers are larger than 32 KiB"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"

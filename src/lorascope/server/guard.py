@@ -244,7 +244,7 @@ class _Body:
 
 @final
 class _Outgoing:
-    """Adds the security headers; a ``bare`` response ends with its headers, even one that would go on for ever."""
+    """Adds the security headers; a ``bare`` response ends with its headers, even one that would continue for ever."""
 
     def __init__(self, send: Send, headers: Mapping[str, str], *, bare: bool) -> None:
         self._send = send

@@ -93,5 +93,5 @@ def lot(person: str, pair: int) -> int:
 
 
 def ours_is_left(person: str, pair: int) -> bool:
-    """On which side our answer stands for this person."""
+    """On which side our answer is shown for this person."""
     return lot(person, pair) % 2 == 0

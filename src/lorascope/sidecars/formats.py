@@ -19,7 +19,7 @@ class AdapterNotes:
     """What is to be written beside an adapter; what is empty is not.
 
     Attributes:
-        weight: the weight to begin with.
+        weight: the weight to start with.
         lowest: the lowest weight that is nearly as good.
         highest: the highest one.
         words: phrases that say what it does.

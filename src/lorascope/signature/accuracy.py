@@ -203,7 +203,7 @@ def _cosine(sine_sq: float, worst: float) -> float:
 def _longest(
     sample: Sample, centred: Float64[np.ndarray, "seen dim"], trace: float, df: float, alpha: float, looks: int
 ) -> float:
-    """How many times its mean the squared length of the error may be, but for a probability of alpha.
+    """How many times its mean the squared length of the error may be, except for a probability of alpha.
 
     The squared length is a sum of chi^2 weighted by the eigenvalues of the error's covariance Sigma: three
     moments fit it (Liu, Tang and Zhang 2009), with r = (tr Sigma)^2 / tr(Sigma^2) for its width and

@@ -55,7 +55,7 @@ class Residuals:
 @final
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How effects depend on bare images under one Protocol. It never changes; its digest stands in each signature.
+    """How effects depend on bare images under one Protocol. It never changes; its digest is part of each signature.
 
     Attributes:
         protocol: the digest of the Protocol.

@@ -1,4 +1,4 @@
-"""Downloads a file that is checked by its SHA-256; an interrupted download goes on where it ended."""
+"""Downloads a file that is checked by its SHA-256; an interrupted download resumes where it ended."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _fetch(remote: Remote, partial: Path, token: str, watch: Watch) -> None:
             problem = "it ended early"
         except httpx2.TransportError as error:
             problem = str(error) or type(error).__name__
-    raise SiteError(f"{remote.name} could not be fetched ({problem}): the same command goes on from here")
+    raise SiteError(f"{remote.name} could not be fetched ({problem}): the same command resumes from here")
 
 
 def _go_on(remote: Remote, partial: Path, token: str, watch: Watch) -> bool:

@@ -15,7 +15,7 @@ from lorascope.errors import SiteError
 
 _TRIES = 4
 _LONGEST_WAIT = 120.0
-"""Seconds that a site may ask to wait; if it asks for more, the run ends, and goes on from there the next time."""
+"""Seconds that a site may ask to wait; if it asks for more, the run ends, and resumes from there the next time."""
 _SECONDS = 30.0
 _MOST_BYTES = 20 * 2**20
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -106,7 +106,7 @@ class Web:
         seconds = float(asked) if asked.isdecimal() else 2.0 ** (attempt + 1)
         if seconds > _LONGEST_WAIT:
             raise SiteError(
-                f"{self.name} asks to wait {seconds:.0f} s: run the command again then, it goes on from here"
+                f"{self.name} asks to wait {seconds:.0f} s: run the command again then, it resumes from here"
             )
         self._sleep(seconds)
 

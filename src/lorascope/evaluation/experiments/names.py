@@ -31,7 +31,7 @@ def names_findings(searcher: Searcher, corpus: Corpus) -> Findings:
     np.fill_diagonal(cosines, -np.inf)
     shared = shared_words(corpus)
     about = (
-        f"{len(corpus)} adapters of {searcher.stored.protocol}. Two adapters share a word if it stands in both names"
+        f"{len(corpus)} adapters of {searcher.stored.protocol}. Two adapters share a word if both names contain it"
         f" and in at most {_MOST} names in all, has four letters or more, and says something (not 'style' or 'lora')."
     )
     sections = (_agreement(cosines, shared), _by_word(cosines, shared), _filters(searcher))

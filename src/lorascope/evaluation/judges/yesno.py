@@ -36,7 +36,7 @@ class YesNoJudge:
             name: what tables call it.
             identity: a digest of all that decides its scores.
             digest: of its weights.
-            folder: where it lies.
+            folder: where it is.
             question: holds {query} where the query goes.
             device: a torch device.
 

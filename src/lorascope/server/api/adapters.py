@@ -80,7 +80,7 @@ def _row(adapter: StoredAdapter, stored: StoredSignature) -> dict[str, Any]:
 
 @router.get("/adapters/{key}", response_model=KnownAdapter, response_model_exclude_unset=True, responses=errors(404))
 def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
-    """All that is known of one adapter: facts of its file, claims, paths, and its signature under each Protocol."""
+    """Everything known about one adapter: facts of its file, claims, paths, and its signature under each Protocol."""
     with state.library() as library:
         found = known_adapter(library, key)
         measured = {

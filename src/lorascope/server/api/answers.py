@@ -129,7 +129,7 @@ class WeightAdvice(BaseModel):
     """At which weight to use an adapter, by its Curve."""
 
     weight: float | None = Field(
-        description="The one to begin with; null where it does nothing that can be told from chance.", examples=[0.7]
+        description="The one to start with; null where it has no effect that differs from chance.", examples=[0.7]
     )
     low: float | None = Field(description="The lowest weight that is nearly as good.", examples=[0.5])
     high: float | None = Field(description="The highest one.", examples=[0.9])
@@ -158,7 +158,7 @@ class WeightPoint(BaseModel):
     strength: Estimate = Field(description="Mean length of its effects, in CLIP units.", examples=[_STRENGTH])
     consistency: Estimate = Field(description="Mean cosine over all pairs of effects.", examples=[_CONSISTENCY])
     cosine: Estimate | None = Field(
-        description="Of the Direction here and the one at 1.0; null where it cannot be told from chance.",
+        description="Of the Direction here and the one at 1.0; null where it does not differ from chance.",
         examples=[_SHARE],
     )
     effect: Estimate | None = Field(
@@ -339,7 +339,7 @@ class MapTable(BaseModel):
 
 
 class KnownAdapter(BaseModel):
-    """All that is known of an adapter: these fields, the facts of its file and its claims."""
+    """Everything known about an adapter: these fields, the facts of its file and its claims."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -372,7 +372,7 @@ class FindingRow(BaseModel):
 class WeightRow(BaseModel):
     """The weight that is advised for an adapter, and the curve that says so."""
 
-    advice: WholeAdvice = Field(description="The weight to begin with, its range, and the reason.", examples=[_ADVICE])
+    advice: WholeAdvice = Field(description="The weight to start with, its range, and the reason.", examples=[_ADVICE])
     curve: list[WeightPoint] = Field(description="What it does at each weight that was measured.", examples=[[_POINT]])
 
 

@@ -30,7 +30,7 @@ class RunRow(BaseModel):
     cells: int = Field(description="How many cells of this stage are done.", examples=[48])
     total: int = Field(description="How many cells this stage has.", examples=[64])
     seconds_left: float | None = Field(
-        description="Seconds until its end at this stage's pace, but for bare pictures; null if unknown.",
+        description="Seconds until its end at this stage's pace, except for bare pictures; null if unknown.",
         examples=[120.0],
     )
     refused: int = Field(description="How many files it left out.", examples=[2])

@@ -75,7 +75,7 @@ def plain_text(text: str) -> str:
 
 def advice(problem: Problem) -> str:
     """A remedy for people; one that names a part of the API is for programs, and is replaced."""
-    return "go on from the search, the map or the work page" if "/api/" in problem.remedy else problem.remedy
+    return "continue from the search, the map or the work page" if "/api/" in problem.remedy else problem.remedy
 
 
 _environment = jinja2.Environment(

@@ -245,7 +245,7 @@ def _results(library: Library, answer: Answer, first: Answer, address: Address, 
 def _folded(answer: Answer, cards: list[Card]) -> tuple[list[Card], list[Card]]:
     """The cards that matter, and the rest. Of the first page, clear and likely matches matter, or the nearest few.
 
-    A person who goes on to further pages, or asks for something whose clarity is unknown, sees all of them.
+    A person who continues to further pages, or asks for something whose clarity is unknown, sees all of them.
     """
     if answer.request.offset or any(hit.clarity is None for hit in answer.hits):
         return cards, []

@@ -66,7 +66,7 @@ def work(request: Request, state: StateOf) -> Response:
 
 @router.get("/work/progress")
 def steps(request: Request, state: StateOf) -> Response:
-    """The part that changes while a run goes on."""
+    """The part that changes while a run continues."""
     return page(request, "progress.html.jinja", **_progress(state))
 
 
@@ -78,7 +78,7 @@ def finished(request: Request, state: StateOf) -> Response:
 
 
 def finished_cards(state: SharedState) -> dict[str, Any] | None:
-    """The latest cards, for a wall that grows while a run goes on; None where nothing is measured."""
+    """The latest cards, for a wall that grows while a run continues; None where nothing is measured."""
     if state.overview().empty:
         return None
     answer = state.search(SearchRequest(order="newest", everything=True, hidden=False, limit=_WALL)).answer
