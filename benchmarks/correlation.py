@@ -4,7 +4,7 @@
 
 Every second shipped adapter is applied under several conditions: guidance, more steps, other scales, prompts that leave
 everything open, and starting noise that differs between the two images of a cell. The same images are seen by other
-encoders, too. What a condition gave is kept in FOLDER, so an interrupted run goes on. Of the queries only dev is asked.
+encoders, too. What a condition gave is kept in FOLDER, so an interrupted run continues. Only dev queries are asked.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def correlation(figures: Figures) -> str:
 
 
 def row(name: str, figures: Figures) -> Iterator[str]:
-    """What is said of each encoder under each condition.
+    """What is said about each encoder under each condition.
 
     With o what each cell has of its own and s what all share, S is near sqrt(o^2 + s^2) and C near s^2 / S^2. S and C
     rise together where s grows faster than o from adapter to adapter: "shared per own" is the slope of log s on log o.

@@ -15,7 +15,7 @@ Text search reads a good description of every adapter, too. With ``--repeated``,
 second time (another seed, other pictures, another rank), and it is drawn, beside the queries, which of the two is in
 the library.
 
-What was made is kept in FOLDER, so an interrupted run goes on. The queries are data/fresh_queries.toml.
+What was made is kept in FOLDER, so an interrupted run continues. The queries are data/fresh_queries.toml.
 """
 
 from __future__ import annotations

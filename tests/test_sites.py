@@ -457,7 +457,7 @@ def test_get_resumes_a_download_that_was_cut_off(place: Path, file: bytes, monke
             return usual(path, body, headers)
         return 206, {}, file[int(headers["Range"][6:-1]) :]
 
-    with sites(monkeypatch, cut), pytest.raises(SiteError, match="the same command goes on from here"):
+    with sites(monkeypatch, cut), pytest.raises(SiteError, match="the same command resumes from here"):
         run("get", "urn:air:sdxl:lora:civitai:5")
     assert (ranges[0], [one.suffix for one in place.iterdir()]) == (None, [".part"])
     with sites(monkeypatch, rest):
