@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 import lorascope.server.pages as pages
 from lorascope.analysis import Curve, CurvePoint, Describer, Word
 from lorascope.errors import ModelError
-from lorascope.library import Library
+from lorascope.library import Library, Mark
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
@@ -81,8 +81,8 @@ def every_page(keys: dict[str, str]) -> list[str]:
     odd, red = keys["odd"], keys["redder"]
     return [
         "/", "/?q=red", f"/?more={odd}&less={red}&hidden=1", "/map", "/map/table", "/work", "/work/progress",
-        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/favourites",
-        f"/favourites?a={odd}", "/nowhere", "/housekeeping",
+        f"/adapters/{odd}", f"/adapters/{odd}/words", f"/compare?a={odd}&a={red}", "/compare", "/?favourite=1",
+        "/nowhere", "/housekeeping",
     ]  # fmt: skip
 
 
@@ -349,6 +349,20 @@ def test_a_finding_chooses_the_files_that_have_it(still: TestClient) -> None:
     answer = still.get("/?flag=upside")
     assert answer.status_code == 422
     assert "There is no flag" in answer.text
+
+
+def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Path, keys: dict[str, str]) -> None:
+    address = f"/adapters/{quote(keys['redder'], safe='')}"
+    assert client.post(f"/api/v1{address}/mark", json={"favourite": True}).json() == {"favourite": True, "note": ""}
+    kept = client.post(f"{address}/note", data={"note": "<b>too warm</b> "})
+    assert kept.headers["location"] == f"{address}#noted"
+    assert "&lt;b&gt;too warm&lt;/b&gt;</textarea>" in client.get(address).text
+    shown = client.get("/?favourite=1").text
+    assert re.findall(r'class="name"><a[^>]*>([^<]*)', shown.partition('id="results"')[2]) == ["redder"]
+    with Library(place) as library:
+        assert library.marks.get(keys.values()) == {keys["redder"]: Mark(True, "<b>too warm</b>")}
+        library.marks.put(keys["redder"], Mark())
+    assert "Press ♡ on a LoRA" in client.get("/?favourite=1").text
 
 
 def test_files_that_came_since_a_time_are_chosen(client: TestClient) -> None:
@@ -643,13 +657,10 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
                 found[protocol] = re.findall(r'href="/adapters/[^"?/]*\??([^"]*)"', text)
             assert set(found[""]) == {""}, address
             assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
-        for path in ("/", "/map", "/work", f"/favourites?a={quote(one)}"):
-            text = client.get(f"{path}{'&' if '?' in path else '?'}protocol={older}").text
-            links = re.findall(r'href="(/(?:|map|work|favourites))(?:\?([^"]*))?"', text.partition("</nav>")[0])
-            assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/favourites")], path
-        for older_one in re.findall(r'src="/api/v1/adapters/[^"]*"', client.get(f"/favourites?a={one}").text):
-            assert older not in older_one
-        assert f"protocol={older}" in client.get(f"/favourites?a={one}&protocol={older}").text
+        for path in ("/", "/map", "/work", "/housekeeping"):
+            text = client.get(f"{path}?protocol={older}").text
+            links = re.findall(r'href="(/(?:|map|work))\?(?:favourite=1&)?([^"]*)"', text.partition("</nav>")[0])
+            assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/")], path
         page = client.get(f"/?q=red&protocol={older}").text
         (tried,) = set(re.findall(r'hx-post="(/tries[^"]*)"', page))
         sent = client.post(tried, data={"prompt": "a fox", "a": [one]}).headers["location"]
@@ -660,7 +671,7 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
 def test_every_page_of_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
     tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
     with serving(tmp_path / "library.db", tmp_path / "loras") as client:
-        for address in ("/", "/favourites", "/favourites?a=x:1", "/map", "/map/table", "/compare?a=x:1&a=x:2"):
+        for address in ("/", "/?favourite=1", "/map", "/map/table", "/compare?a=x:1&a=x:2"):
             answer = client.get(address)
             assert answer.status_code == 200, address
             assert "1 file waits to be measured" in answer.text, address

@@ -703,6 +703,19 @@ def test_a_card_holds_all_that_is_shown(client: TestClient) -> None:
     assert get(client, "/search", q="red", limit=1)["hits"][0].get("details") is None
 
 
+def test_favourites_and_notes_are_kept_and_searched_for(client: TestClient) -> None:
+    mark = f"/adapters/{quote(key_of(client, 'redder'), safe='')}/mark"
+    assert client.post(API + mark, json={"favourite": True, "note": "warm"}).json() == {
+        "favourite": True, "note": "warm",
+    }  # fmt: skip
+    (row,) = get(client, "/search", q="blue", favourite=True, details=True)["hits"]
+    assert (row["adapter"]["name"], row["details"]["favourite"], row["details"]["note"]) == ("redder", True, "warm")
+    assert get(client, mark.removesuffix("/mark"))["note"] == "warm"
+    assert client.post(API + mark, json={"favourite": False}).json()["note"] == "warm"  # what is not named stays
+    assert get(client, "/search", favourite=True)["hits"] == []
+    assert error(client.post(f"{API}/adapters/x:1/mark", json={}), 404)["code"] == "unknown-adapter"
+
+
 def test_flags_are_on_cards_as_soon_as_they_are_known(client: TestClient) -> None:
     def flags() -> Any:
         return get(client, "/search", q="red", everything=True, details=True)["hits"]

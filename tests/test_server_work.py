@@ -231,20 +231,58 @@ def test_a_run_over_no_folder_is_none(client: TestClient) -> None:
     assert client.get(RUNS).json() == []
 
 
-def test_the_work_is_told_as_it_changes(client: TestClient) -> None:
-    work = client.app.state.lorascope.work  # type: ignore[attr-defined]
-    seen: list[dict[str, Any]] = []
-    with client.stream("GET", "/api/v1/events") as stream:
+def listened(client: TestClient, last: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, id and data of the events until the listeners are closed."""
+    fields: dict[str, str] = {}
+    with client.stream("GET", "/api/v1/events", headers={"Last-Event-ID": last}) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for line in stream.iter_lines():
-            if line.startswith("data: "):
-                seen.append(json.loads(line.removeprefix("data: ")))
-                if len(seen) == 1:
-                    work.start(None, "glance")
-                if seen[-1]["state"] == "idle" and len(seen) > 1:
-                    work.listeners.close()
-    assert seen[0] == {"state": "idle", "run": None, "waiting": [], "tries": 0, "last": None}
-    assert any(one["run"] for one in seen) or len(seen) == 2
+            name, _, value = line.partition(": ")
+            fields[name] = value
+            if name == "data":
+                yield fields["event"], fields.pop("id", ""), json.loads(value)
+
+
+def test_work_changes_and_what_was_measured_are_sent_as_they_come(client: TestClient) -> None:
+    work = client.app.state.lorascope.work  # type: ignore[attr-defined]
+    seen: dict[str, list[Any]] = {"work": [], "changed": [], "measured": []}
+    numbers: list[str] = []
+    for name, number, data in listened(client):
+        seen[name].append(data)
+        numbers += [number] if number else []
+        if len(seen["changed"]) == 1 and len(seen["work"]) == 1 and name == "changed":
+            work.start(None, "glance")
+        if {row["name"] for row in seen["measured"]} == set(THREE):
+            work.listeners.close()
+    assert seen["work"][0] == {"state": "idle", "run": None, "waiting": [], "tries": 0, "last": None}
+    revisions = [row["revision"] for row in seen["changed"]]
+    assert revisions == sorted(set(revisions))
+    assert {row["precision"] for row in seen["measured"]} == {"glance"}
+    assert numbers == sorted(numbers, key=float)
+
+
+def test_events_that_were_missed_are_sent_when_a_listener_comes_back(client: TestClient) -> None:
+    until(client, f"{RUNS}/{start(client, precision='glance')}", *ENDS)
+    work = client.app.state.lorascope.work  # type: ignore[attr-defined]
+    found: list[str] = []
+    for name, _, data in listened(client, last="0"):
+        found += [data["name"]] if name == "measured" else []
+        if len(found) == 3:
+            work.listeners.close()
+    assert sorted(found) == sorted(THREE)
+
+
+def test_one_file_of_a_folder_is_measured_alone(client: TestClient, folder: Path, tmp_path: Path) -> None:
+    outside = tint(tmp_path / "outside.safetensors", red=0.1)
+    assert code(client.post(RUNS, json={"files": [str(outside)]}), 404) == "unknown-file"
+    path = str(folder / "redder.safetensors")
+    run = until(client, f"{RUNS}/{start(client, files=[path], precision='glance')}", *ENDS)
+    assert (run["state"], run["folders"], run["measured"]) == ("done", [path], 1)
+    key = client.get("/api/v1/adapters").json()["adapters"][0]["adapter"]["key"]
+    assert client.post(f"/api/v1/adapters/{key}/remove").status_code == 204
+    assert code(client.post(f"/api/v1/adapters/{key}/remove"), 404) == "unknown-adapter"
+    assert Path(path).exists()
+    assert client.get("/api/v1/health").json()["adapters"] == 0
 
 
 def test_a_watcher_ends_a_run_between_two_blocks(tmp_path: Path, folder: Path) -> None:

@@ -71,7 +71,7 @@ def same(one: RenderedBlock, other: RenderedBlock) -> bool:
     """Whether two blocks are the same to the bit."""
     return (
         one.execution == other.execution
-        and one.previews == other.previews
+        and one.pictures == other.pictures
         and np.array_equal(one.thumbnails, other.thumbnails)
         and all(np.array_equal(one.embeddings[name], other.embeddings[name]) for name in one.embeddings)
     )

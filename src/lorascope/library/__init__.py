@@ -4,6 +4,7 @@ from lorascope.library.directions import Directions
 from lorascope.library.evidence import Block, Evidence
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.foreign import ForeignLibrary
+from lorascope.library.marks import LONGEST_NOTE, Mark
 from lorascope.library.matrix import Matrix
 from lorascope.library.previews import BARE
 from lorascope.library.published import export_carlos, import_carlos, published
@@ -28,7 +29,9 @@ __all__ = [
     "Directions",
     "Evidence",
     "ForeignLibrary",
+    "LONGEST_NOTE",
     "Library",
+    "Mark",
     "Matrix",
     "Merged",
     "Pin",

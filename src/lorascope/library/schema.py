@@ -55,6 +55,10 @@ CREATE TABLE IF NOT EXISTS curves (
     adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE, protocol TEXT NOT NULL, figures TEXT NOT NULL,
     measured REAL NOT NULL, seal BLOB, PRIMARY KEY (adapter, protocol)
 );
+CREATE TABLE IF NOT EXISTS marks (
+    adapter INTEGER PRIMARY KEY REFERENCES adapters ON DELETE CASCADE, favourite INTEGER NOT NULL, note TEXT NOT NULL,
+    changed REAL NOT NULL, seal BLOB DEFAULT NULL
+);
 CREATE TABLE IF NOT EXISTS calibrations (
     digest TEXT PRIMARY KEY, protocol TEXT NOT NULL, data BLOB NOT NULL, origin TEXT NOT NULL, added REAL NOT NULL,
     seal BLOB DEFAULT NULL
@@ -98,6 +102,10 @@ CREATE TABLE IF NOT EXISTS baselines (
 CREATE TABLE IF NOT EXISTS thumbnails (
     scene TEXT NOT NULL, execution TEXT NOT NULL, words TEXT NOT NULL, block INTEGER NOT NULL,
     pixels BLOB NOT NULL, PRIMARY KEY (scene, execution, words, block)
+);
+CREATE TABLE IF NOT EXISTS pictures (
+    scene TEXT NOT NULL, adapter TEXT NOT NULL, place INTEGER NOT NULL, webp BLOB NOT NULL, seal BLOB DEFAULT NULL,
+    PRIMARY KEY (scene, adapter, place)
 );
 CREATE TABLE IF NOT EXISTS floors (
     protocol TEXT NOT NULL, execution TEXT NOT NULL, floor REAL NOT NULL, PRIMARY KEY (protocol, execution)

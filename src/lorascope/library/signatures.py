@@ -124,6 +124,14 @@ class Signatures:
         sql = "SELECT key, precision FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
         return dict(self._db.rows(sql, [protocol]))
 
+    def since(self, protocol: str, time: float) -> list[tuple[float, str, str, str, int]]:
+        """Signatures that were measured after a time: when, key and name, Precision, cells; the earliest first."""
+        sql = (
+            "SELECT measured, key, name, precision, cells FROM signatures JOIN adapters ON adapter = id"
+            " WHERE protocol = ? AND measured > ? ORDER BY measured"
+        )
+        return self._db.rows(sql, [protocol, time])
+
     def strengths(self, protocol: str) -> dict[str, float]:
         """The Strength of each adapter key."""
         sql = "SELECT key, strength FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"

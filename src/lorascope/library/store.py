@@ -14,6 +14,7 @@ from lorascope.library.curves import Curves
 from lorascope.library.database import Database, resolved
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import Leases
+from lorascope.library.marks import Marks
 from lorascope.library.pictures import Pictures
 from lorascope.library.previews import Previews
 from lorascope.library.protocols import Protocols
@@ -56,6 +57,7 @@ class Library:
         self.adapters = Adapters(self._db)
         self.signatures = Signatures(self._db, self.adapters.labels)
         self.curves = Curves(self._db)
+        self.marks = Marks(self._db)
         self.previews = Previews(self._db)
         self.pictures = Pictures(self._db)
         self.runs = Runs(self._db)

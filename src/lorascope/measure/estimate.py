@@ -96,7 +96,7 @@ def estimate(
         )
         new = sum(has == 0 for has, _ in known.values()) + (bare > 0)
         cells = sum(share.cells for share in each) + bare
-        size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.preview
+        size = cells * (cost.embeddings + _OVERHEAD) + bare * cost.thumbnail + new * PREVIEWS * cost.picture
         found.append(
             CostEstimate(
                 name, len(each), cells, cost.seconds, cells * cost.seconds / 3600, size / 1e9, each, *left, cost.memory

@@ -18,7 +18,8 @@ from lorascope.errors import ModelError
 from lorascope.generators.base import Generator
 from lorascope.generators.memory import out_of_memory
 from lorascope.grid import PREVIEWS, Cell
-from lorascope.measure.pixels import PREVIEW, THUMBNAIL, thumbnails, to_pixels, webp
+from lorascope.library.webp import LARGE, MEDIUM, shrunk, webp
+from lorascope.measure.pixels import THUMBNAIL, thumbnails, to_pixels
 from lorascope.measure.worker import CellCost, NoiseFloor, RenderedBlock
 from lorascope.protocol import Execution, Preset, Protocol
 
@@ -140,7 +141,7 @@ class LocalWorker:
         kept = max(0, PREVIEWS - index * self._grid.block_size)
         embeddings: dict[str, list[Float16[np.ndarray, "b d"]]] = {digest: [] for digest in self._encoders}
         small: list[UInt8[np.ndarray, "b 3 s s"]] = []
-        previews: list[bytes] = []
+        pictures: list[bytes] = []
         with self._with(delta, scale):
             for first in range(0, len(cells), size):
                 images = self._render(cells[first : first + size], words)
@@ -148,9 +149,9 @@ class LocalWorker:
                     embeddings[digest].append(_stored(encoder.images(images)))
                 small.append(thumbnails(images))
                 pinned = images[: max(0, kept - first)]
-                previews += [webp(pixels, PREVIEW) for pixels in to_pixels(pinned)]
+                pictures += [webp(pixels, LARGE) for pixels in to_pixels(pinned)]
         found = {digest: np.concatenate(rows) for digest, rows in embeddings.items()}
-        return RenderedBlock(found, np.concatenate(small), tuple(previews), execution, seconds=time.monotonic() - began)
+        return RenderedBlock(found, np.concatenate(small), tuple(pictures), execution, seconds=time.monotonic() - began)
 
     def _render(self, cells: Sequence[Cell], words: str) -> Float[torch.Tensor, "n 3 h w"]:
         texts = self._grid.prompts.texts
@@ -194,8 +195,10 @@ class LocalWorker:
             images = self._render(cells, "")
             dims = sum(encoder.images(images).shape[1] for encoder in self._encoders.values())
         seconds = (time.perf_counter() - began) / len(cells)
-        preview = len(webp(to_pixels(images[:1])[0], PREVIEW))
-        return CellCost(seconds, dims * 2, 3 * THUMBNAIL**2, preview, str(self._generator.memory))
+        picture = webp(to_pixels(images[:1])[0], LARGE)
+        small = shrunk(picture, MEDIUM)
+        kept = len(small) + (len(picture) if picture is not small else 0)
+        return CellCost(seconds, dims * 2, 3 * THUMBNAIL**2, kept, str(self._generator.memory))
 
 
 def _stored(embeddings: Float32[np.ndarray, "n d"]) -> Float16[np.ndarray, "n d"]:

@@ -14,9 +14,10 @@ from lorascope.adapters import Delta, Names
 from lorascope.errors import LibraryError
 from lorascope.grid import PREVIEWS
 from lorascope.library import BARE, Library, Preview
+from lorascope.library.webp import LARGE, MEDIUM, shrunk, webp
 from lorascope.library.words import arms
 from lorascope.measure.orders import BlockOrder, MeasuredBlock
-from lorascope.measure.pixels import PREVIEW, THUMBNAIL, distances, webp
+from lorascope.measure.pixels import THUMBNAIL, distances
 from lorascope.measure.worker import RenderedBlock, Worker
 from lorascope.protocol import Execution, Protocol
 
@@ -136,7 +137,7 @@ class Measurement:
         thumbnails, embeddings = bare
         self._keep_floor(execution.digest, floors)  # to be joined with the blocks of this very Protocol
         self._keep_embeddings(execution.digest, words, index, embeddings)
-        self._keep_previews(self.scene, key, found.adapted.previews, index * self.grid.block_size)
+        self._keep_previews(self.scene, key, found.adapted.pictures, index * self.grid.block_size)
         self.library.evidence.put_block(
             key,
             index,
@@ -164,7 +165,7 @@ class Measurement:
             cells = self.grid.cells[first : min(first + size, first - first % block + block)]
             prompts = [self.grid.prompts.texts[cell.prompt] + adapted_words for cell in cells]
             images = self.worker.images(prompts, [cell.seed for cell in cells], delta=delta, scale=self.preset.scale)
-            found = [webp(pixels, PREVIEW) if first + n in lost else b"" for n, pixels in enumerate(images)]
+            found = [webp(pixels, LARGE) if first + n in lost else b"" for n, pixels in enumerate(images)]
             self._keep_previews(scene, key, found, first)
 
     def bare(self, protocol: Protocol, index: int) -> Embeddings:
@@ -228,7 +229,7 @@ class Measurement:
         protocol, execution = self.protocols[0], block.execution.digest
         self.library.evidence.put_thumbnails(protocol.bare_scene, execution, words, index, block.thumbnails)
         scene = protocol.scene if words else protocol.bare_scene
-        self._keep_previews(scene, BARE, block.previews, index * self.grid.block_size)
+        self._keep_previews(scene, BARE, block.pictures, index * self.grid.block_size)
         embeddings = [block.embeddings[one.encoder_digest] for one in self.protocols]
         self._keep_embeddings(execution, words, index, embeddings)
 
@@ -245,15 +246,23 @@ class Measurement:
         return None if found is None else found.reshape(len(self.grid.block(index)), -1)
 
     def _keep_previews(self, scene: str, key: str, files: Sequence[bytes], first: int) -> None:
-        """Keep the pictures of the cells from ``first`` on; an empty one is left out."""
+        """Keep the pictures of the cells from ``first`` on; an empty one is left out.
+
+        The library has them in a size that suits lists. Larger ones are kept beside the evidence, and only at the scale
+        of the preset: they take much more room.
+        """
         texts, cells = self.grid.prompts.texts, self.grid.cells[first : first + len(files)]
         previews = [
-            Preview(place, texts[cell.prompt], cell.seed, file)
+            Preview(place, texts[cell.prompt], cell.seed, shrunk(file, MEDIUM))
             for place, (cell, file) in enumerate(zip(cells, files, strict=True), first)
             if file
         ]
         if previews:
             self.library.previews.put(scene, key, previews)
+        if self.preset.scale == self.worker.preset.scale:
+            small = {one.place: one.webp for one in previews}
+            large = {place: file for place, file in enumerate(files, first) if file and file is not small[place]}
+            self.library.evidence.put_pictures(scene, key, large)
 
 
 def _shared(protocol: Protocol) -> tuple[str, ...]:

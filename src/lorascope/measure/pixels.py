@@ -1,17 +1,13 @@
-"""Images as numbers: 8-bit arrays, thumbnails and how far these moved, WebP files."""
+"""Images as numbers: 8-bit arrays, thumbnails and how far these moved."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
 THUMBNAIL = 64
-PREVIEW = 384
 
 
 def to_pixels(images: torch.Tensor) -> UInt8[np.ndarray, "n h w 3"]:
@@ -32,18 +28,3 @@ def distances(one: UInt8[np.ndarray, "n 3 s s"], other: UInt8[np.ndarray, "n 3 s
     """
     squares = (one.astype(np.int64) - other) ** 2
     return (np.sqrt(squares.sum((1, 2, 3)) / squares[0].size) / 255).astype(np.float32)
-
-
-def webp(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 0) -> bytes:
-    """An image as a WebP file.
-
-    Args:
-        pixels: the image.
-        longest: its longest side at most, in pixels; 0 for the size it has.
-    """
-    picture = Image.fromarray(pixels)
-    if longest:
-        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "WEBP", quality=88, method=4)
-    return file.getvalue()

@@ -22,14 +22,15 @@ class RenderedBlock:
     Attributes:
         embeddings: by the digest of each encoder, one row for each cell.
         thumbnails: the images, 64 pixels wide and high.
-        previews: WebP files of those cells whose pictures are kept, the first of the grid; none in later blocks.
+        pictures: WebP files of those cells whose pictures are kept, the first of the grid, up to 1024 pixels wide and
+            high; none in later blocks.
         execution: how it was rendered. Both arms of an effect need the same.
         seconds: how long it took.
     """
 
     embeddings: Mapping[str, Float16[np.ndarray, "n d"]]
     thumbnails: UInt8[np.ndarray, "n 3 s s"]
-    previews: tuple[bytes, ...]
+    pictures: tuple[bytes, ...]
     execution: Execution
     seconds: float
 
@@ -44,7 +45,7 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one cell takes: seconds, and bytes of its embeddings, its thumbnail, and a preview where one is kept.
+    """What one cell takes: seconds, and bytes of its embeddings, its thumbnail, and its picture where one is kept.
 
     ``memory`` says what the base model takes of the device's memory, as estimated; "" where that is not known.
     """
@@ -52,7 +53,7 @@ class CellCost:
     seconds: float
     embeddings: int
     thumbnail: int
-    preview: int
+    picture: int
     memory: str = ""
 
 

@@ -13,10 +13,10 @@ from typing import Any, final
 from lorascope.adapters import Delta, Names
 from lorascope.errors import LorascopeError, UnreadableAdapter
 from lorascope.library import Library, StoredAdapter
+from lorascope.library.webp import webp
 from lorascope.library.words import arms, measured_words
 from lorascope.measure import Event, StopRun, Worker, index, load_worker
 from lorascope.measure.files import measured_delta
-from lorascope.measure.pixels import webp
 from lorascope.server.jobs import (
     Column,
     EndRun,

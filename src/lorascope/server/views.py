@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 from urllib.parse import quote
 
-from lorascope.library import BARE, Pin, StoredAdapter, StoredSignature
-from lorascope.protocol import Thresholds
+from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredSignature
+from lorascope.protocol import Protocol, Thresholds
 from lorascope.report.words import prompt_tag, summary
 from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate
@@ -65,16 +65,34 @@ def picture_address(key: str, place: int, protocol: str, scale: float | None = N
     return f"/api/v1/{whose}/previews/{place}?protocol={protocol}{weight}"
 
 
-def pinned_cells(key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str) -> list[dict[str, Any]]:
-    """The pinned cells of an adapter, with the addresses of their pictures."""
+def large_pictures(library: Library, protocol: Protocol, keys: Iterable[str]) -> set[tuple[str, int]]:
+    """Adapter and place of the pictures that are kept larger than those of the library, the bare model's among them."""
+    if not library.has_evidence:
+        return set()
+    return library.evidence.pictured({key: library.previews.scene(protocol, key) for key in (BARE, *keys)})
+
+
+def pinned_cells(
+    key: str, pins: Mapping[str, Mapping[int, Pin]], protocol: str, large: Set[tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """The pinned cells of an adapter, with the addresses of their pictures; ``large`` are those kept large."""
     bare = pins.get(BARE, {})
+
+    def address(whose: str, place: int) -> str:
+        return picture_address(whose, place, protocol)
+
+    def larger(whose: str, place: int) -> str | None:
+        return f"{address(whose, place)}&size=large" if (whose, place) in large else None
+
     return [
         {
             "place": place,
             "prompt": bare[place].prompt if place in bare else pin.prompt,
             "seed": pin.seed,
-            "url": picture_address(key, place, protocol),
-            "bare_url": picture_address(BARE, place, protocol) if place in bare else None,
+            "url": address(key, place),
+            "bare_url": address(BARE, place) if place in bare else None,
+            "large_url": larger(key, place),
+            "large_bare_url": larger(BARE, place),
         }
         for place, pin in pins.get(key, {}).items()
     ]

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, final
 
+from lorascope.adapters import scan
 from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure.events import request_of
@@ -67,26 +68,43 @@ class WorkQueue:
 
     # --- Requests -------------------------------------------------------------------------------------------------
 
-    def start(self, folders: Sequence[int] | None, precision: str, *, partial: bool = False) -> dict[str, Any]:
-        """Queue a run over folders, by their numbers; all of them if None.
+    def start(
+        self, folders: Sequence[int] | None, precision: str, *, files: Sequence[str] = (), partial: bool = False
+    ) -> dict[str, Any]:
+        """Queue a run over folders, by their numbers, and over files in them; over all folders if neither is given.
 
         Raises:
             ProtocolError: no such precision.
-            Problem: no folder was named at start, an unknown one is chosen or none, or too many runs are waiting.
+            Problem: no folder was named at start, an unknown one or an unknown file is chosen or none, or too many runs
+                are waiting.
         """
         Precision.named(precision)
         if not self._folders:
             raise Problem(409, "no-folders", "no folder may be indexed here", "start with `lorascope serve --folder`")
-        chosen = range(len(self._folders)) if folders is None else folders
-        if not chosen:
+        everything = folders is None and not files
+        chosen = range(len(self._folders)) if everything else folders or ()
+        if not chosen and not files:
             raise Problem(422, "bad-value", "no folder is chosen", "choose at least one", "folders")
         wrong = [number for number in chosen if not 0 <= number < len(self._folders)]
         if wrong:
             raise Problem(
                 404, "unknown-folder", f"there is no folder {wrong[0]}", "take an id from /api/v1/folders", "folders"
             )
-        paths = tuple(str(self._folders[number]) for number in dict.fromkeys(chosen))
-        return self._queue(None, paths, precision, partial)
+        paths = [str(self._folders[number]) for number in dict.fromkeys(chosen)]
+        return self._queue(None, (*paths, *self._found(files)), precision, partial)
+
+    def _found(self, files: Sequence[str]) -> tuple[str, ...]:
+        """Files by their paths, which are compared with those that the folders hold: none is opened for its name.
+
+        Raises:
+            Problem: one of them is not there.
+        """
+        known = {str(path) for path in scan(self._folders)} if files else set[str]()
+        for path in files:
+            if path not in known:
+                problem = f"{path[:200]!r} is no adapter file of a served folder"
+                raise Problem(404, "unknown-file", problem, "see /api/v1/folders", "files")
+        return tuple(dict.fromkeys(files))
 
     def resume(self, number: int) -> dict[str, Any]:
         """Queue a run again that has not finished.

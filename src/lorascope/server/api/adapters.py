@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from lorascope.analysis import findings, known_curves
-from lorascope.library import BARE, StoredAdapter, StoredSignature
+from lorascope.library import BARE, Mark, StoredAdapter, StoredSignature
+from lorascope.library.webp import SMALL, shrunk
 from lorascope.report.plain import plain_adapter, plain_signature, plain_weight
 from lorascope.search import Searcher
-from lorascope.server.api.answers import (
-    AdapterPage,
-    HitRow,
-    KnownAdapter,
-    MapTable,
-    Neighbours,
-    PinnedCell,
-    Profile,
-    SignatureRow,
-)
+from lorascope.server.api.adapter_answers import KnownAdapter, MapTable, Neighbours, Profile, SignatureRow
+from lorascope.server.api.answers import AdapterPage, HitRow, MarkRow, PinnedCell
 from lorascope.server.api.cache import cached
-from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors
-from lorascope.server.api.schemas import KEY, Listing, ProtocolName
+from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors, errors_of_change
+from lorascope.server.api.schemas import KEY, Listing, NewMark, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter
-from lorascope.server.views import brief_adapter, brief_hit, figures, is_mature, mature_level, pinned_cells
+from lorascope.server.views import (
+    brief_adapter,
+    brief_hit,
+    figures,
+    is_mature,
+    large_pictures,
+    mature_level,
+    pinned_cells,
+)
 
 router = APIRouter(tags=["adapters"])
 
@@ -40,6 +41,10 @@ WithDirection = Annotated[bool, Query(description="Return the Direction too.")]
 Scale = Annotated[
     float | None,
     Query(ge=-4, le=4, allow_inf_nan=False, description="At this weight, where it was measured at several."),
+]
+PictureSize = Annotated[
+    Literal["small", "medium", "large"],
+    Query(description="Its longest side at most: 192, 384 or 1024 pixels; less if it is kept smaller."),
 ]
 Place = Annotated[int, Path(ge=0, le=10_000, description="The number of the pinned cell.", examples=[0])]
 
@@ -94,16 +99,38 @@ def adapter(state: StateOf, key: AdapterKey) -> dict[str, Any]:
             for curve in known_curves(library, one.digest, [key]).values()
         }
         said = {str(one): [asdict(finding) for finding in findings(library, one.digest, [key])] for one in measured}
+        mark = library.marks.get([key]).get(key, Mark())
     levels = {"mature": is_mature(found), "mature_level": mature_level(found)}
     return (
         plain_adapter(found)
         | levels
+        | asdict(mark)
         | {
             "signatures": {str(protocol): one for protocol, one in measured.items()},
             "findings": said,
             "weights": weights,
         }
     )
+
+
+@router.post("/adapters/{key}/mark", responses=errors_of_change(404))
+def mark(state: StateOf, key: AdapterKey, asked: NewMark) -> MarkRow:
+    """Keep an adapter as a favourite, or a note about it."""
+    with state.library() as library:
+        known_adapter(library, key)
+        kept = replace(library.marks.get([key]).get(key, Mark()), **asked.model_dump(exclude_none=True))
+        library.marks.put(key, kept)
+    return MarkRow(**asdict(kept))
+
+
+@router.post("/adapters/{key}/remove", status_code=204, responses=errors_of_change(404, 409))
+def remove(state: StateOf, key: AdapterKey) -> None:
+    """Forget what was measured of an adapter. Its file stays; a run over its folder measures it again."""
+    with state.library() as library:
+        known_adapter(library, key)
+        if library.leases.holder(key):
+            raise Problem(409, "being-measured", f"{key[:80]} is being measured", "wait, or end the run")
+        library.remove(key)
 
 
 @router.get(
@@ -140,23 +167,32 @@ def previews(state: StateOf, key: AdapterKey, protocol: ProtocolName = "") -> li
         known_adapter(library, key)
         stored = state.protocol(library, protocol).protocol
         pins = library.previews.pins(stored, [BARE, key])
-    return pinned_cells(key, pins, stored.digest)
+        large = large_pictures(library, stored, [key])
+    return pinned_cells(key, pins, stored.digest, large)
 
 
 @router.get(
     "/adapters/{key}/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED
 )
 def preview(
-    request: Request, state: StateOf, key: AdapterKey, place: Place, protocol: ProtocolName = "", scale: Scale = None
+    request: Request,
+    state: StateOf,
+    key: AdapterKey,
+    place: Place,
+    protocol: ProtocolName = "",
+    scale: Scale = None,
+    size: PictureSize = "medium",
 ) -> Response:
     """One picture with the adapter, WebP."""
-    return _picture(request, state, key, place, protocol, scale)
+    return _picture(request, state, key, place, protocol, size, scale)
 
 
 @router.get("/bare/previews/{place}", response_class=Response, responses=errors(404, 409) | PICTURE | UNCHANGED)
-def bare_preview(request: Request, state: StateOf, place: Place, protocol: ProtocolName = "") -> Response:
+def bare_preview(
+    request: Request, state: StateOf, place: Place, protocol: ProtocolName = "", size: PictureSize = "medium"
+) -> Response:
     """The same cell by the bare base model, WebP."""
-    return _picture(request, state, BARE, place, protocol)
+    return _picture(request, state, BARE, place, protocol, size)
 
 
 @router.get("/map", response_model=MapTable, responses=errors(404, 409, 429) | UNCHANGED)
@@ -177,12 +213,14 @@ def _signature(state: StateOf, key: str, protocol: str) -> StoredSignature:
 
 
 def _picture(
-    request: Request, state: StateOf, key: str, place: int, protocol: str, scale: float | None = None
+    request: Request, state: StateOf, key: str, place: int, protocol: str, size: str, scale: float | None = None
 ) -> Response:
     with state.library() as library:
         measured = state.protocol(library, protocol).protocol
         scene = library.previews.scene(measured if scale is None else replace(measured, scale=scale), key)
         found = library.previews.get(scene, key, place)
+        large = library.evidence.picture(scene, key, place) if size == "large" and library.has_evidence else None
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
-    return cached(request, found.webp, "image/webp")
+    data = large or (shrunk(found.webp, SMALL) if size == "small" else found.webp)
+    return cached(request, data, "image/webp")

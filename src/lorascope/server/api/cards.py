@@ -9,15 +9,16 @@ from typing import Any
 from fastapi import APIRouter
 
 from lorascope.analysis import Curve, advise, known_curves
-from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import BARE, Library, Mark, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.report.words import effect_words
+from lorascope.server.api.adapter_answers import DuplicateGroups, PhrasesRow
 from lorascope.server.api.adapters import AdapterKey
-from lorascope.server.api.answers import DuplicateGroups, LookUpAnswer, PhrasesRow
+from lorascope.server.api.answers import LookUpAnswer
 from lorascope.server.api.openapi import errors, errors_of_change
 from lorascope.server.api.schemas import LookUp, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import SharedState, StateOf, known_adapter
-from lorascope.server.views import brief_adapter, figures, pinned_cells
+from lorascope.server.views import brief_adapter, figures, large_pictures, pinned_cells
 
 router = APIRouter(tags=["adapters"])
 
@@ -29,12 +30,15 @@ def details(
     words, findings = state.analyses.known(stored.protocol.digest)
     curves = known_curves(library, stored.protocol.digest, chosen := list(keys))
     pins = library.previews.pins(stored.protocol, [BARE, *chosen])
+    large = large_pictures(library, stored.protocol, chosen)
+    marks = library.marks.get(chosen)
     return {
-        key: {
+        key: asdict(marks.get(key, Mark()))
+        | {
             "does": None if words is None else list(words.get(key, ())),
             "flags": None if findings is None else list(dict.fromkeys(one.flag for one in findings.get(key, ()))),
             "advice": _advice(curves.get(key)),
-            "pictures": pinned_cells(key, pins, stored.protocol.digest),
+            "pictures": pinned_cells(key, pins, stored.protocol.digest, large),
         }
         for key in chosen
     }

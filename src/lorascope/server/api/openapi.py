@@ -11,7 +11,14 @@ from lorascope.server.api.answers import Envelope
 
 Errors = dict[int | str, dict[str, Any]]
 _PROTOCOL = "miniature-4df4cfbf8e"
-_EVENT = 'event: work\ndata: {"state": "idle", "run": null, "waiting": [], "tries": 0, "last": null}\n\n'
+_EVENT = """event: work
+data: {"state": "idle", "run": null, "waiting": [], "tries": 0, "last": null}
+
+event: measured
+id: 1763840000.25
+data: {"adapter": "sha256:ad0e", "name": "ink", "protocol": "mini-4df4cfbf8e", "precision": "quick", "cells": 48}
+
+"""
 PICTURE: Errors = {
     200: {
         "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
@@ -22,8 +29,10 @@ UNCHANGED: Errors = {304: {"description": "The caller has the current version, a
 EVENTS: Errors = {
     200: {
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}},
-        "description": "Server-sent events `work`. The data of each is JSON: `state`, the `run` under way and those"
-        " that are `waiting`, as in /runs, how many `tries` wait, and the `last` error of the worker.",
+        "description": "Server-sent events, whose data is JSON. `work`, now and after each change: `state`, the `run`"
+        " under way and those that are `waiting`, as in /runs, how many `tries` wait, and the `last` error of the"
+        " worker. `changed`, likewise: the library's `revision`, as in /health. `measured`: an adapter has a signature,"
+        " or a finer one. Its `id`, sent back as Last-Event-ID, brings what was missed.",
     }
 }
 _ERRORS = {

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lorascope.errors import HALF
+from lorascope.library import LONGEST_NOTE
 from lorascope.search import Example, Request
 from lorascope.server.examples import examples
 from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
@@ -55,6 +56,7 @@ class Search(Asked):
     folder: Annotated[str, Field(max_length=4000, description="Only adapters whose path begins so.")] = ""
     max_strength: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
     min_consistency: Annotated[Finite | None, Field(description="By default the Protocol's threshold.")] = None
+    favourite: Annotated[bool, Field(description="Only favourites of this library.")] = False
     everything: Annotated[bool, Field(description="Apply no thresholds.")] = False
     details: Annotated[bool, Field(description="Return each hit's words, flags and pictures too.")] = False
     hidden: Annotated[bool, Field(description="Return the hits that thresholds hide too, at most `limit`.")] = False
@@ -68,13 +70,14 @@ class Search(Asked):
         """One picture may be given by itself."""
         return [value] if isinstance(value, str) else value
 
-    def request(self) -> Request:
-        """The request for a searcher."""
+    def request(self, only: frozenset[str] | None = None) -> Request:
+        """The request for a searcher, among adapters of some keys."""
         return Request(
             self.q,
             adapters=examples(self.more, self.less),
             pictures=tuple(map(Example, self.image)),
-            **self.model_dump(exclude={"q", "more", "less", "image", "protocol", "details"}),
+            only=only,
+            **self.model_dump(exclude={"q", "more", "less", "image", "protocol", "favourite", "details"}),
         )
 
 
@@ -111,6 +114,15 @@ class LookUp(Asked):
     protocol: ProtocolName = ""
 
 
+class NewMark(Asked):
+    """What a person keeps about an adapter; what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"favourite": True}]})
+
+    favourite: Annotated[bool | None, Field(description="Whether it is a favourite.")] = None
+    note: Annotated[str | None, Field(max_length=LONGEST_NOTE, description="A note; empty for none.")] = None
+
+
 class Part(Asked):
     """A part of a list."""
 
@@ -119,13 +131,17 @@ class Part(Asked):
 
 
 class NewRun(Asked):
-    """A run over some of the folders that were named at start."""
+    """A run over some of the folders that were named at start, or over some files in them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"precision": "quick"}]})
 
     folders: Annotated[
         list[int] | None, Field(min_length=1, max_length=100, description="Ids of /folders; by default all.")
     ] = None
+    files: Annotated[
+        list[Annotated[str, Field(max_length=4000, examples=["/home/me/loras/new.safetensors"])]],
+        Field(max_length=200, description="Paths of files in served folders; then no folder is measured by default."),
+    ] = []
     precision: Annotated[
         Literal["glance", "quick", "standard", "full"], Field(description="To which precision to measure.")
     ] = "standard"

@@ -52,13 +52,18 @@ async def add_image(request: Request, state: StateOf, protocol: ProtocolName = "
 
 
 async def _answer(request: Request, state: SharedState, asked: Search) -> Response:
-    wanted = asked.request()
+    wanted = await run_in_threadpool(_favourites, state, asked) if asked.favourite else asked.request()
     if asked.details:
         return await run_in_threadpool(_detailed, request, state, wanted, asked.protocol)
     answer = state.remembered(wanted, asked.protocol)
     if answer is None or not answer.encoded:  # a cached answer needs no thread
         answer = await run_in_threadpool(_encoded, state, wanted, asked.protocol)
     return cached(request, answer.encoded["json"], "application/json", zipped=answer.encoded["zipped"], seconds=0)
+
+
+def _favourites(state: SharedState, asked: Search) -> SearchRequest:
+    with state.library() as library:
+        return asked.request(library.marks.favourites())
 
 
 def _detailed(request: Request, state: SharedState, wanted: SearchRequest, protocol: str) -> Response:

@@ -1,33 +1,24 @@
-"""Folders, runs and tries, and the stream of events."""
+"""Folders, runs and tries."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from lorascope.server.api.cache import cached
-from lorascope.server.api.openapi import EVENTS, PICTURE, UNCHANGED, errors, errors_of_change
+from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors, errors_of_change
 from lorascope.server.api.schemas import NewRun, NewTry, Part
 from lorascope.server.api.work_answers import FolderRow, RefusalPage, RunRow, TryRow
-from lorascope.server.problems import Problem
-from lorascope.server.shared_state import SharedState, StateOf
+from lorascope.server.shared_state import StateOf
 
 router = APIRouter(tags=["work"])
 
 Number = Annotated[int, Path(ge=1, le=2**53, description="The number of a run.", examples=[1])]
 TryId = Annotated[str, Path(max_length=64, description="The id that POST /tries returned.", examples=["b2xhZGRlcg"])]
 ImageNumber = Annotated[int, Path(ge=0, le=100, description="The number in the address of the picture.", examples=[0])]
-_APART = 0.25
-"""Seconds between two checks for changes; a page needs no more."""
-_HEARTBEAT = 60
 _SHOWN = 50
-_MOST_LISTENERS = 64
 
 
 @router.get("/folders", response_model=list[FolderRow], responses=errors())
@@ -53,8 +44,8 @@ def runs(state: StateOf) -> list[RunRow]:
 
 @router.post("/runs", status_code=202, responses=errors_of_change(404, 409, 429))
 def start_run(state: StateOf, asked: NewRun) -> RunRow:
-    """Queue a run."""
-    return RunRow(**state.work.start(asked.folders, asked.precision, partial=asked.partial))
+    """Queue a run over folders, or over files in them."""
+    return RunRow(**state.work.start(asked.folders, asked.precision, files=asked.files, partial=asked.partial))
 
 
 @router.get("/runs/{number}", responses=errors(404))
@@ -79,33 +70,6 @@ def resume(state: StateOf, number: Number) -> RunRow:
 def cancel(state: StateOf, number: Number) -> RunRow:
     """End a run after its current block. What it measured is kept."""
     return RunRow(**state.work.end(number, "cancel"))
-
-
-@router.get(
-    "/events",
-    response_class=StreamingResponse,
-    responses=errors(429) | EVENTS,
-)
-async def events(request: Request, state: StateOf) -> Response:
-    """The state of the work, now and after every change, as server-sent events."""
-    if len(state.work.listeners) >= _MOST_LISTENERS:
-        problem = f"{_MOST_LISTENERS} pages are listening already"
-        raise Problem(429, "queue-full", problem, "close some of them", wait=60)
-    return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-async def _stream(state: SharedState) -> AsyncGenerator[str]:
-    listeners, quiet = state.work.listeners, None
-    with listeners.listening() as changed:
-        while not (listeners.closed or state.ending()):
-            if changed.is_set() or quiet is None:
-                changed.clear()
-                snapshot = await run_in_threadpool(state.work.snapshot)
-                yield f"event: work\ndata: {json.dumps(snapshot)}\n\n"
-                quiet = 0
-            elif (quiet := quiet + 1) % _HEARTBEAT == 0:
-                yield ": still here\n\n"  # a closed page is noticed when sending fails
-            await asyncio.sleep(_APART)
 
 
 @router.post("/tries", status_code=202, responses=errors_of_change(404, 429))

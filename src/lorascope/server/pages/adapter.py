@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from lorascope.analysis import Advice, advise, findings, known_curves
 from lorascope.analysis.weight import pictures
 from lorascope.errors import LorascopeError
-from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import BARE, LONGEST_NOTE, Library, Mark, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.report.curve import curve_svg
 from lorascope.report.words import does_nothing, has_direction
 from lorascope.search import Hit
@@ -25,7 +25,7 @@ from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Card, Cells, card, ranged
 from lorascope.server.pages.choice import flag_label
 from lorascope.server.pages.gauge import WIDTH, Gauge
-from lorascope.server.pages.render import page, plain_text
+from lorascope.server.pages.render import adapter_address, page, plain_text
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter, named_protocol
 from lorascope.server.views import picture_address
@@ -118,6 +118,20 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         width=WIDTH,
         address=Address(protocol=protocol),
     )
+
+
+@router.post("/adapters/{key}/note")
+def note(
+    state: StateOf,
+    key: str,
+    note: Annotated[str, Form(max_length=LONGEST_NOTE)] = "",
+    protocol: Annotated[str, Query()] = "",
+) -> Response:
+    """Keep a note about an adapter, in place of an earlier one."""
+    with state.library() as library:
+        known_adapter(library, key)
+        library.marks.put(key, replace(library.marks.get([key]).get(key, Mark()), note=note.strip()))
+    return RedirectResponse(f"{adapter_address(key, protocol)}#noted", 303)
 
 
 @router.post("/adapters/{key}/folder")

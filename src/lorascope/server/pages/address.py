@@ -21,6 +21,7 @@ class Address(BaseModel):
 
     A threshold that is None is the Protocol's own. ``family`` may name a lineage, as in ``sdxl/pony``. ``does`` are
     words that describe adapters, ``flag`` is a kind of finding, and ``since`` a time after which adapters came.
+    ``favourite`` asks for favourites only.
     ``lane`` is the page of the hits that thresholds hide.
     """
 
@@ -36,6 +37,7 @@ class Address(BaseModel):
     does: tuple[str, ...] = ()
     flag: str = ""
     since: FiniteFloat = 0.0
+    favourite: bool = False
     sort: Order = "strongest"
     scene: str = ""
     max_strength: FiniteFloat | None = None
@@ -59,12 +61,12 @@ class Address(BaseModel):
     def fine(self) -> bool:
         """Whether one of the filters is set that the page folds away."""
         limits = (self.max_strength, self.min_consistency)
-        return bool(self.flag or self.since or self.scene) or limits != (None, None)
+        return bool(self.flag or self.since or self.favourite or self.scene) or limits != (None, None)
 
     @property
     def filtered(self) -> bool:
         """Whether only adapters of some keys may appear."""
-        return bool(self.does or self.flag or self.since or "/" in self.family)
+        return bool(self.does or self.flag or self.since or self.favourite or "/" in self.family)
 
     def request(self, only: frozenset[str] | None = None) -> Request:
         """The request for a searcher, among adapters of some keys. Consistency 0 is the slider's left end: all pass."""
@@ -76,7 +78,7 @@ class Address(BaseModel):
             family=self.family.partition("/")[0],
             folder=self.folder,
             only=only,
-            everything=bool(self.flag),  # some findings are about what thresholds hide
+            everything=bool(self.flag) or self.favourite,  # some findings are about what thresholds hide
             order=self.sort,
             max_strength=self.max_strength,
             min_consistency=float("-inf") if lowest is not None and lowest <= 0 else lowest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from lorascope.analysis import advise, known_curves
-from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import BARE, Library, Mark, Pin, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library.webp import LARGE, MEDIUM, SMALL
 from lorascope.library.words import measured_words
 from lorascope.report.words import CLARITY, does_nothing, effect_words, has_direction
 from lorascope.search import Hit
 from lorascope.server.analyses import Words
-from lorascope.server.views import is_mature, picture_address
+from lorascope.server.views import is_mature, large_pictures, picture_address
 from lorascope.signature import Estimate
 
 _ROOTS = ("loras", "lora", "lycoris")
@@ -25,13 +26,38 @@ _WITNESSES = 12
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A stored picture: its address, and its width and height in pixels as it is sent without further ado.
+
+    ``widths`` are those of the other sizes that there are, by their names in an address.
+    """
+
+    address: str
+    width: int
+    height: int
+    widths: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def srcset(self) -> str:
+        """All sizes, as an image element chooses from them; "" where there is one."""
+        sizes = [*((f"{self.address}&size={name}", width) for name, width in self.widths), (self.address, self.width)]
+        ordered = sorted(sizes, key=lambda one: one[1])
+        return ", ".join(f"{address} {width}w" for address, width in ordered) if self.widths else ""
+
+    @property
+    def small(self) -> str:
+        """The address of its smallest size."""
+        return f"{self.address}&size=small" if self.widths else self.address
+
+
+@dataclass(frozen=True)
 class PicturePair:
-    """One pinned cell: the addresses of its picture without and with an adapter. ``without`` is "" where unknown."""
+    """One pinned cell: its picture without an adapter, None where it is not kept, and with it."""
 
     place: int
     prompt: str
-    without: str
-    with_: str
+    without: Picture | None
+    with_: Picture
 
 
 @dataclass(frozen=True)
@@ -39,7 +65,8 @@ class Card:
     """One adapter on a page. ``match`` is "" where nothing was asked; ``path`` and ``civitai`` where unknown.
 
     ``directed`` says whether its effects have a common direction, so that others can be like or unlike it. ``words``
-    say what it does. ``triggers`` is what is appended to a prompt to call it up, as ", word, word".
+    say what it does. ``triggers`` is what is appended to a prompt to call it up, as ", word, word". ``mark`` is what a
+    person keeps about it.
     """
 
     key: str
@@ -57,6 +84,7 @@ class Card:
     figures: tuple[tuple[str, str], ...]
     words: tuple[str, ...] = ()
     triggers: str = ""
+    mark: Mark = Mark()
 
     @property
     def emphasis(self) -> str:
@@ -97,12 +125,15 @@ class Card:
 class Cells:
     """The pinned cells of some adapters and of the bare model under one Protocol, and how large their pictures are.
 
-    ``weights`` are the advised ones, of adapters that were measured at several.
+    ``weights`` are the advised ones, of adapters that were measured at several; ``marks`` are favourites and notes.
+    ``large`` are adapter and place of the pictures that are kept large.
     """
 
     protocol: StoredProtocol
     pins: Mapping[str, Mapping[int, Pin]]
     weights: Mapping[str, float]
+    marks: Mapping[str, Mark]
+    large: Set[tuple[str, int]]
 
     @classmethod
     def of(cls, library: Library, protocol: StoredProtocol, keys: Iterable[str]) -> Cells:
@@ -110,7 +141,9 @@ class Cells:
         wanted = list(keys)
         curves = known_curves(library, protocol.protocol.digest, wanted)
         weights = {key: weight for key, curve in curves.items() if (weight := advise(curve).weight) is not None}
-        return cls(protocol, library.previews.pins(protocol.protocol, [BARE, *wanted]), weights)
+        pins = library.previews.pins(protocol.protocol, [BARE, *wanted])
+        large = large_pictures(library, protocol.protocol, wanted)
+        return cls(protocol, pins, weights, library.marks.get(wanted), large)
 
     @property
     def tiny(self) -> bool:
@@ -133,17 +166,23 @@ class Cells:
 
     def pairs(self, key: str) -> tuple[PicturePair, ...]:
         """Pictures without and with an adapter, of all cells."""
-        digest, bare = self.protocol.protocol.digest, self.pins.get(BARE, {})
-        own = self.pins.get(key, {})
+        own, bare = self.pins.get(key, {}), self.pins.get(BARE, {})
         return tuple(
             PicturePair(
                 place,
                 own[place].prompt,
-                picture_address(BARE, place, digest) if place in bare else "",
-                picture_address(key, place, digest),
+                self._picture(BARE, place) if place in bare else None,
+                self._picture(key, place),
             )
             for place in sorted(own)
         )
+
+    def _picture(self, key: str, place: int) -> Picture:
+        longest = max(self.size)
+        names = [("small", SMALL), *([("large", LARGE)] if (key, place) in self.large else [])]
+        width, height = (side * min(MEDIUM, longest) // longest for side in self.size)
+        widths = tuple((name, self.size[0] * min(most, longest) // longest) for name, most in names if longest > SMALL)
+        return Picture(picture_address(key, place, self.protocol.protocol.digest), width, height, widths)
 
 
 def telling_cell(
@@ -225,6 +264,7 @@ def card(
         figures=tuple(figures),
         words=words.of.get(adapter.key, ()) if words else (),
         triggers=measured_words(adapter, protocol.protocol),
+        mark=cells.marks.get(adapter.key, Mark()),
     )
 
 

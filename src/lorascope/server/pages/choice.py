@@ -1,4 +1,4 @@
-"""Which adapters an address chooses by what was found out about them: words, findings, lineage, when they came."""
+"""Which adapters an address chooses by what is known of them: words, findings, lineage, when they came, favourites."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ def chosen_keys(state: SharedState, library: Library, address: Address) -> froze
         parts.append(frozenset(key for key, kind in kinds.items() if kind == address.family))
     if address.flag:
         parts.append(_flagged(state, library, address))
+    if address.favourite:
+        parts.append(library.marks.favourites())
     if address.since:
         added, matrix = library.adapters.added(), searcher.matrix
         came = zip(matrix.keys, matrix.ids.tolist(), strict=True)

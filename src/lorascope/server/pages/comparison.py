@@ -93,7 +93,6 @@ def compare(
         verdicts=_verdicts(searcher.matrix, words, signatures, chosen, directed),
         missing=missing,
         tiny=cells.tiny,
-        size=cells.size,
     )
 
 

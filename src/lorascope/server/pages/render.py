@@ -13,6 +13,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from lorascope.library import LONGEST_NOTE
 from lorascope.server.access import Access
 from lorascope.server.problems import Problem
 from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT
@@ -91,6 +92,7 @@ _SHARED: dict[str, Any] = {
     "adapter_address": adapter_address,
     "compare_address": compare_address,
     "advice": advice,
+    "longest_note": LONGEST_NOTE,
     "longest_prompt": LONGEST_PROMPT,
     "most_weight": MOST_WEIGHT,
     "most_seed": MOST_SEED - 1,
@@ -114,6 +116,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     text = _environment.get_template(template).render(
         path=request.scope["path"],
         part=is_part(request),
+        favourites=request.query_params.get("favourite") == "1",
         tried=request.query_params.get("try", ""),
         under=urlencode({"protocol": protocol}) if (protocol := request.query_params.get("protocol")) else "",
         under_protocol=protocol or "",

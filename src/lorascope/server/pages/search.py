@@ -22,7 +22,7 @@ from lorascope.report.words import CONSISTENCIES, NOTHING, STRENGTHS, hidden_lin
 from lorascope.search import Answer
 from lorascope.server.analyses import Words
 from lorascope.server.pages.address import PAGE, Address
-from lorascope.server.pages.cards import Card, Cells, card, card_of_hit, telling_cell
+from lorascope.server.pages.cards import Card, Cells, card_of_hit, telling_cell
 from lorascope.server.pages.choice import chosen_keys, flag_label
 from lorascope.server.pages.render import is_part, page
 from lorascope.server.pages.setup import found_tools
@@ -70,7 +70,6 @@ class Results:
     total: int
     pending: bool
     tiny: bool
-    size: tuple[int, int]
 
 
 @router.get("/")
@@ -99,26 +98,6 @@ def search(request: Request, state: StateOf, address: Annotated[Address, Query()
     response = page(request, template, status=status, **context)
     response.headers.update(headers)
     return response
-
-
-@router.get("/favourites")
-def favourites(
-    request: Request, state: StateOf, a: Annotated[tuple[str, ...], Query()] = (), protocol: str = ""
-) -> Response:
-    """A user's favourites; the list is in the address, so it can be shared."""
-    with state.library() as library:
-        stored = state.protocol(library, protocol)
-        adapters = library.adapters.get(a[:500])
-        signatures = library.signatures.get(stored.protocol.digest, adapters)
-        cells = Cells.of(library, stored, signatures)
-        place, words = telling_cell(library, list(signatures), None, cells), state.words(stored)
-        cards = [
-            card(adapters[key], signatures[key], cells, cells.pair(key, place), words=words)
-            for key in a
-            if key in signatures
-        ]
-    address = Address(protocol=protocol)
-    return page(request, "favourites.html.jinja", cards_=cards, tiny=cells.tiny, size=cells.size, address=address)
 
 
 def _choices(state: SharedState, overview: Overview, address: Address) -> dict[str, Any]:
@@ -238,7 +217,6 @@ def _results(library: Library, answer: Answer, first: Answer, address: Address, 
         total=answer.total,
         pending=words.pending,
         tiny=cells.tiny,
-        size=cells.size,
     )
 
 
@@ -283,7 +261,7 @@ def _called(state: SharedState, address: Address) -> dict[str, Any] | None:
     rows = [
         (key, adapters[key].name, is_mature(adapters[key]), cells.pairs(key)[:1]) for key in keys if key in adapters
     ]
-    return {"text": text, "rows": rows[:_CALLED], "more": len(rows) > _CALLED, "tiny": cells.tiny, "size": cells.size}
+    return {"text": text, "rows": rows[:_CALLED], "more": len(rows) > _CALLED, "tiny": cells.tiny}
 
 
 def _pages(hits: int) -> int:

@@ -86,7 +86,7 @@ def finished_cards(state: SharedState) -> dict[str, Any] | None:
         cells = Cells.of(library, answer.stored, [hit.adapter.key for hit in answer.hits])
     words = state.words(answer.stored)
     cards = [card_of_hit(hit, cells, None, asked=False, words=words) for hit in answer.hits]
-    return {"cards": cards, "tiny": cells.tiny, "size": cells.size, "address": Address()}
+    return {"cards": cards, "tiny": cells.tiny, "address": Address()}
 
 
 @router.post("/work/runs")

@@ -48,8 +48,8 @@ async function open(picture) {
   const { look: key, name, page } = picture.dataset;
   const link = box.querySelector(".name a");
   [link.href, link.textContent] = [page, name];
-  const small = [...picture.querySelectorAll("img")].map((image) => image.src);
-  show({ url: small[0], bare_url: small[1], prompt: "" }, picture.querySelector(".tiny"));
+  const [url, bare_url] = [...picture.querySelectorAll("img")].map((image) => image.currentSrc || image.src);
+  show({ url, bare_url, prompt: "" }, picture.querySelector(".tiny"));
   box.classList.toggle("mature", Boolean(picture.closest(".mature:not(.shown)")));
   box.classList.remove("shown");
   if (!box.open) {
@@ -75,15 +75,26 @@ function move(by) {
   show(scene, shown.classList.contains("tiny"));
 }
 
-function show({ url, bare_url: bare, prompt }, tiny) {
-  shown.src = url;
+function show({ url, bare_url: bare, large_url, large_bare_url, prompt }, tiny) {
+  fill(shown, url, large_url);
   for (const image of [shown, without]) image.classList.toggle("tiny", Boolean(tiny));
   without.hidden = flip.disabled = beside.disabled = !bare;
-  if (bare) without.src = bare;
+  if (bare) fill(without, bare, large_bare_url);
   shown.alt = `with ${opener.dataset.name}: ${prompt}`;
   without.alt = `without: ${prompt}`;
   document.getElementById("look-scene").textContent = prompt;
   say();
+}
+
+/** Show a picture at once in the size of the cards, which is here already, and large as soon as that has come. */
+function fill(image, address, large) {
+  const wanted = large ?? address;
+  image.dataset.wanted = wanted;
+  if (new URL(wanted, location).href !== image.src) image.src = address;
+  if (!large) return;
+  const coming = new Image();
+  coming.src = large;
+  coming.decode().then(() => image.dataset.wanted === large && (image.src = large), () => {});
 }
 
 /** Show the same scene of the next LoRA on the page. */

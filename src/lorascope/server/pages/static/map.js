@@ -199,7 +199,7 @@ function pictureOf(i) {
     image = new Image();
     image.decoding = "async";
     image.addEventListener("load", draw);
-    image.src = `/api/v1/adapters/${encodeURIComponent(data.keys[i])}/previews/0?protocol=${box.dataset.protocol}`;
+    image.src = `/api/v1/adapters/${encodeURIComponent(data.keys[i])}/previews/0?protocol=${box.dataset.protocol}&size=small`;
     pictures.set(i, image);
   }
   return image.complete && image.naturalWidth ? image : null;

@@ -1,6 +1,6 @@
-// What a person keeps in this browser: favourites, and up to four adapters to compare.
+// Favourites, which the library keeps, and up to four adapters to compare, which this browser keeps.
 
-import { complain, say } from "./toast.js";
+import { complain, lost, say } from "./toast.js";
 
 const MOST = 4;
 const tray = document.getElementById("tray");
@@ -31,16 +31,11 @@ function address(path, keys) {
 }
 
 function draw() {
-  const favourites = kept("favourites");
   const compared = kept("tray");
   const keys = new Set(compared.map(({ key }) => key));
-  for (const button of document.querySelectorAll("[data-favourite]")) {
-    button.setAttribute("aria-pressed", favourites.includes(button.dataset.favourite));
-  }
   for (const button of document.querySelectorAll("[data-tray]")) {
     button.setAttribute("aria-pressed", keys.has(button.dataset.tray));
   }
-  document.querySelector("[data-favourites]").href = address("/favourites", favourites);
   tray.hidden = compared.length === 0 || location.pathname === "/compare";
   redraw(compared);
   const link = tray.querySelector("a");
@@ -81,22 +76,35 @@ function toggleTray({ tray: key, name }) {
   keep("tray", without.length < compared.length ? without : [...compared, { key, name }]);
 }
 
-/** Somebody who opens the page of favourites by hand names none, and means those that are kept here. */
-function showFavourites() {
-  const favourites = kept("favourites");
-  const named = new URLSearchParams(location.search).has("a");
-  if (location.pathname === "/favourites" && !named && favourites.length) location.replace(address("/favourites", favourites));
+/** Favourites that an earlier version kept in this browser go into the library, which lets every browser see them. */
+async function moveFavourites() {
+  const left = [];
+  for (const key of kept("favourites")) await mark(key, true).catch(() => left.push(key));
+  if (left.length < kept("favourites").length) keep("favourites", left);
 }
 
-function toggleFavourite(key) {
-  const favourites = kept("favourites");
-  keep("favourites", favourites.includes(key) ? favourites.filter((other) => other !== key) : [...favourites, key]);
+async function mark(key, favourite) {
+  const answer = await fetch(`/api/v1/adapters/${encodeURIComponent(key)}/mark`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ favourite }),
+  });
+  if (!answer.ok) throw new Error((await answer.json()).error.message);
+}
+
+async function toggleFavourite({ favourite: key, name }, pressed) {
+  try {
+    await mark(key, pressed);
+    for (const other of document.querySelectorAll(`[data-favourite="${CSS.escape(key)}"]`)) other.ariaPressed = pressed;
+    say(pressed ? `${name} is a favourite.` : `${name} is no favourite any more.`);
+  } catch (error) {
+    if (error instanceof TypeError) lost();
+    else complain(error.message);
+  }
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-tray], [data-favourite]");
   if (button?.dataset.tray) toggleTray(button.dataset);
-  else if (button?.dataset.favourite) toggleFavourite(button.dataset.favourite);
+  else if (button?.dataset.favourite) toggleFavourite(button.dataset, button.ariaPressed !== "true");
   if (event.target.closest("[aria-disabled=true]")) event.preventDefault();
 });
 document.addEventListener("htmx:after:swap", draw);
@@ -106,4 +114,4 @@ window.addEventListener("pageshow", draw); // the page came back from the browse
 // the sheet keeps what has the focus, and what is told, above the tray
 new ResizeObserver(() => document.documentElement.style.setProperty("--tray", `${tray.offsetHeight}px`)).observe(tray);
 draw();
-showFavourites();
+moveFavourites();
