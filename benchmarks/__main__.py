@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import page
 from benchmarks.harness import Figure, Measurement
 
-PARTS = ("start", "queries", "ranking", "images", "protocols", "serve", "work", "gpu")
+PARTS = ("start", "queries", "ranking", "images", "protocols", "serve", "browse", "work", "gpu")
 """In the order of docs/performance.md."""
 PAGES = {"world": Path("docs/world.md"), "stopping": Path("docs/stopping.md")}
 """Parts with a page of their own, which their ``report()`` is."""

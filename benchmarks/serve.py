@@ -86,10 +86,10 @@ class Load:
 def measure() -> Iterator[Measurement]:
     """Under load, and with a large library."""
     with tempfile.TemporaryDirectory() as name:
-        small = _miniature(Path(name))
+        small = miniature(Path(name))
         yield from _under_load(small)
         yield from _plane(small)
-        yield from _large(_enlarged(small))
+        yield from _large(enlarged(small))
 
 
 # --- load -------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def _under_load(library: Path) -> Iterator[Measurement]:
     """Clients from this process; the server is another one."""
     known = [query["text"] for query in truth()["queries"]][:20]
     numbers = count()
-    with _server(library) as (address, process):
+    with server(library) as (address, process):
         for query in known:
             asyncio.run(_ask(address, _search(query)))
         before = process.memory_info().rss
@@ -205,7 +205,7 @@ def _search(query: str) -> str:
 
 
 @contextmanager
-def _server(library: Path) -> Generator[tuple[tuple[str, int], psutil.Process]]:
+def server(library: Path) -> Generator[tuple[tuple[str, int], psutil.Process]]:
     """`lorascope serve` as people start it, on a free port, warmed up."""
     command = [sys.executable, "-c", "from lorascope.cli import main; main()", "serve", "--no-open", "--port", "0"]
     with subprocess.Popen([*command, "--library", str(library)], stdout=subprocess.PIPE, text=True) as process:
@@ -224,7 +224,7 @@ def _server(library: Path) -> Generator[tuple[tuple[str, int], psutil.Process]]:
 
 
 def _large(library: Path) -> Iterator[Measurement]:
-    with _server(library) as (address, _):
+    with server(library) as (address, _):
 
         def get(path: str) -> Response:
             found = asyncio.run(_ask(address, path))
@@ -298,7 +298,7 @@ def _plane(library: Path) -> Iterator[Measurement]:
         yield Figure(name=name, value=float(share) * 100, unit="%")
 
 
-def _miniature(folder: Path) -> Path:
+def miniature(folder: Path) -> Path:
     """The shipped adapters, glanced at."""
     place = folder / "library.db"
     with Library(place, create=True) as library:
@@ -306,15 +306,22 @@ def _miniature(folder: Path) -> Path:
     return place
 
 
-def _enlarged(small: Path) -> Path:
-    """A copy with as many made-up adapters, whose Directions are mixtures of the real ones with noise added."""
-    place = small.with_name("large.db")
+def enlarged(small: Path, count: int = _ADAPTERS, side: int = _SIDE, grain: float = 6.0) -> Path:
+    """A copy with made-up adapters, whose Directions are mixtures of the real ones with noise added.
+
+    Args:
+        small: the library of the real ones.
+        count: how many are made up.
+        side: width and height of their pictures.
+        grain: how noisy these are.
+    """
+    place = small.with_name(f"{count}.db")
     shutil.copy(small, place)
     with Library(place) as library:
         stored = library.protocols.find()
         real = list(library.signatures.get(stored.protocol.digest, library.adapters.all()).values())
-        pictures = list(_pictures())
-        for start in range(0, _ADAPTERS, 500):
+        pictures = list(_pictures(side, grain))
+        for start in range(0, count, 500):
             _add(library, stored, real, pictures, range(start, start + 500))
     return place
 
@@ -348,13 +355,13 @@ def _add(
         )
 
 
-def _pictures() -> Iterator[bytes]:
-    """Smooth colours with some grain: about as large as photographs of this size."""
+def _pictures(side: int, grain: float) -> Iterator[bytes]:
+    """Smooth colours with some grain: with 6, about as large as photographs of this size."""
     rng = np.random.default_rng(0)
     for _ in range(_PICTURES):
-        coarse = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).resize((_SIDE, _SIDE))
-        grain = rng.normal(scale=6, size=(_SIDE, _SIDE, 3))
-        pixels = np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)
+        coarse = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).resize((side, side))
+        noise = rng.normal(scale=grain, size=(side, side, 3))
+        pixels = np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8)
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "WEBP", quality=88, method=0)
         yield file.getvalue()

@@ -194,8 +194,13 @@ def test_a_server_is_started_where_the_package_is_installed(
 # --- the sidebar ------------------------------------------------------------------------------------------------
 
 
+def asked(query: dict[str, str]) -> Any:
+    """A request of ComfyUI's page to ComfyUI."""
+    return SimpleNamespace(query=query, scheme="http", host="127.0.0.1:8188")
+
+
 def answer(pack: ModuleType, path: str, **query: str) -> Any:
-    return awaited(lambda: pack.routes[f"/lorascope/{path}"](SimpleNamespace(query=query)))
+    return awaited(lambda: pack.routes[f"/lorascope/{path}"](asked(query)))
 
 
 def test_the_sidebar_s_hits_have_comfyui_s_names_and_weights(pack: ModuleType) -> None:
@@ -205,6 +210,9 @@ def test_the_sidebar_s_hits_have_comfyui_s_names_and_weights(pack: ModuleType) -
     ]  # fmt: skip
     picture = answer(pack, "picture", address=hits[0]["details"]["pictures"][0]["url"])
     assert picture.content_type == "image/webp"
+    found = answer(pack, "file", key=hits[1]["adapter"]["key"]).data
+    assert found == {"file": hits[1]["file"], "use": 0.6}
+    assert "does not know" in answer(pack, "file", key="sha256:00").data["error"]
 
 
 @pytest.mark.parametrize(

@@ -547,7 +547,11 @@ def elsewhere(tmp_path: Path, preset: Preset) -> Path:
 
 
 def test_merging_brings_all_that_another_library_knows(elsewhere: Path, library: Library) -> None:
+    with Library(elsewhere) as other:
+        digest = other.protocols.find().protocol.digest
+        other.phrases.put(digest, {"red": (np.ones(other.signatures.width(digest) or 0, np.float32), None)})
     assert merge(elsewhere, library).adapters == 2
+    assert set(library.phrases.all(digest)) == {"red"}
     with Library(elsewhere) as other:
         assert measured(library) == measured(other)
         known = {

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.response import addinfourl
 
 import minisign
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fakes import searcher, three, tint
@@ -60,6 +61,9 @@ def pack(tmp_path_factory: pytest.TempPathFactory, theirs: Path) -> Path:
     """Their pack, with all that can be shared."""
     place = tmp_path_factory.mktemp("packs") / "pack"
     with Library(theirs) as library:
+        digest = library.protocols.find().protocol.digest
+        vector = np.ones(library.signatures.width(digest) or 0, np.float32)
+        library.phrases.put(digest, {"red": (vector, 0.5)})
         draft(library, contents=ALL).write(place)
     return place
 
@@ -86,6 +90,8 @@ def test_a_pulled_signature_is_what_was_measured(theirs: Path, pack: Path, libra
         digest = library.protocols.find().protocol.digest
         assert library.protocols.find().protocol == original.protocols.find().protocol
         assert library.protocols.baseline_mean(digest) is not None
+        (phrase, (vector, share)) = next(iter(library.phrases.all(digest).items()))
+        assert (phrase, vector.sum(), share) == ("red", len(vector), 0.5)
         key = next(iter(library.adapters.all()))
         scene = library.protocols.find().protocol.scene
         for one in (key, BARE):
@@ -193,7 +199,9 @@ def test_only_what_is_named_is_shared(theirs: Path, tmp_path: Path) -> None:
         draft(library, only=["redder"]).write(tmp_path / "pack")
         with pytest.raises(LibraryError, match="has no adapter 'purple'"):
             draft(library, only=["purple"])
-        with pytest.raises(UsageError, match="--with all: use previews, calibration, baseline, names, prompts"):
+        with pytest.raises(
+            UsageError, match="--with all: use previews, calibration, baseline, vectors, names, prompts"
+        ):
             draft(library, contents={"all"})
     assert pq.read_metadata(tmp_path / "pack" / "signatures.parquet").num_rows == 1
 

@@ -358,7 +358,7 @@ def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Pat
     assert kept.headers["location"] == f"{address}#noted"
     assert "&lt;b&gt;too warm&lt;/b&gt;</textarea>" in client.get(address).text
     shown = client.get("/?favourite=1").text
-    assert re.findall(r'class="name"><a[^>]*>([^<]*)', shown.partition('id="results"')[2]) == ["redder"]
+    assert re.findall(r'class="name"><a[^>]*>([^<]+)', shown.partition('id="results"')[2]) == ["redder"]
     with Library(place) as library:
         assert library.marks.get(keys.values()) == {keys["redder"]: Mark(True, "<b>too warm</b>")}
         library.marks.put(keys["redder"], Mark())
@@ -659,7 +659,7 @@ def test_links_stay_under_the_protocol_of_the_address(tmp_path: Path) -> None:
             assert set(found[f"protocol={older}"]) == {f"protocol={older}"}, address
         for path in ("/", "/map", "/work", "/housekeeping"):
             text = client.get(f"{path}?protocol={older}").text
-            links = re.findall(r'href="(/(?:|map|work))\?(?:favourite=1&)?([^"]*)"', text.partition("</nav>")[0])
+            links = re.findall(r'href="(/(?:|map|work))\?(?:favourite=1&amp;)?([^"]*)"', text.partition("</nav>")[0])
             assert links == [(to, f"protocol={older}") for to in ("/", "/", "/map", "/work", "/")], path
         page = client.get(f"/?q=red&protocol={older}").text
         (tried,) = set(re.findall(r'hx-post="(/tries[^"]*)"', page))

@@ -423,6 +423,25 @@ def test_query_vectors_are_kept_and_the_encoder_is_not_asked_twice(
         assert look.search(Request("green")).hits[0].clarity is not None
 
 
+def test_phrases_that_a_library_carries_need_no_encoder(
+    crowd: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home = searcher(crowd)
+    at_home.prepare()
+    answer = at_home.search(Request("red"))
+    at_home.carry(["red"])
+    monkeypatch.setattr("lorascope.search.phrases.cache_dir", lambda: tmp_path / "elsewhere")
+
+    def missing(_: object) -> QueryEncoder:
+        raise ModelError("the encoder is not on this disk")
+
+    elsewhere = Searcher(crowd, query_encoder=missing)
+    assert elsewhere.search(Request("red")).hits == answer.hits
+    with pytest.raises(ModelError, match="not on this disk"):
+        elsewhere.search(Request("green"))
+    assert not (tmp_path / "elsewhere").exists()  # what another has encoded stays apart from what was encoded here
+
+
 def test_other_encodings_have_vectors_of_their_own(crowd: Library) -> None:
     look = searcher(crowd)
     suffix, prefix = (look.vector("red", encoding) for encoding in ("suffix", "prefix"))

@@ -22,9 +22,11 @@ from fakes import COLOURS, three, tint
 from fastapi.testclient import TestClient
 from PIL import Image
 from serving import measured, serving
+from torch.nn.functional import interpolate
 
 from lorascope.adapters.claims import Claim
 from lorascope.analysis import Curve, CurvePoint
+from lorascope.generators.fake import FakeGenerator
 from lorascope.library import BARE, AdapterFacts, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
 from lorascope.search import Example, Request, Searcher
@@ -302,6 +304,25 @@ def test_pictures_come_as_they_are_stored(client: TestClient, place: Path) -> No
 
 
 # --- map --------------------------------------------------------------------------------------------------------
+
+
+def test_large_pictures_come_in_three_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render = FakeGenerator.render
+    monkeypatch.setattr(FakeGenerator, "render", lambda self, *cells: interpolate(render(self, *cells), (400, 640)))
+    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+
+    def size(address: str) -> tuple[int, int]:
+        return Image.open(io.BytesIO(client.get(address).content)).size
+
+    with serving(place) as client:
+        key = quote(key_of(client, "redder"), safe="")
+        cells = get(client, f"/adapters/{key}/previews")
+        assert len(cells) == 12
+        for url, large in (
+            (cells[1]["url"], cells[1]["large_url"]),
+            (cells[1]["bare_url"], cells[1]["large_bare_url"]),
+        ):
+            assert [size(one) for one in (f"{url}&size=small", url, large)] == [(192, 120), (384, 240), (640, 400)]
 
 
 def test_few_adapters_are_in_no_plane_yet(client: TestClient) -> None:

@@ -37,8 +37,15 @@ class Client:
         self._named = url or os.environ.get("LORASCOPE_URL", "")
         self._url = (self._named or USUAL).rstrip("/")
         self._token = token or os.environ.get("LORASCOPE_TOKEN", "")
+        self.embedder = ""
+        """The origin of ComfyUI in the browser: a server that is started here lets its pages show lorascope's."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the server's page."""
+        return f"{self._url}/"
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The answer to a question to the API, under ``/api/v1``."""
@@ -92,6 +99,8 @@ class Client:
             command = [sys.executable, "-m", "lorascope", "serve", "--no-open"]
             if library := os.environ.get("LORASCOPE_LIBRARY"):
                 command += ["--library", library]
+            if self.embedder:
+                command += ["--embed-in", self.embedder]
             with tempfile.TemporaryFile() as output:
                 self._process = subprocess.Popen(command, stdout=output, stderr=output)
                 atexit.register(self._process.terminate)

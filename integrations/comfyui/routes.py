@@ -28,8 +28,21 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether lorascope answers, and what it holds."""
-    return web.json_response(await asyncio.to_thread(CLIENT.get, "/health"))
+    """Whether lorascope answers, what it holds, and the address of its page."""
+    return web.json_response(await asyncio.to_thread(CLIENT.get, "/health") | {"url": CLIENT.url})
+
+
+async def file(request: web.Request) -> web.Response:
+    """The name and the weight by which ComfyUI loads a LoRA, by lorascope's key of it."""
+    found = await asyncio.to_thread(CLIENT.post, "/lookup", {"references": [request.query.get("key", "")]})
+    cards = found["found"][0]["cards"]
+    if not cards:
+        raise LorascopeProblem("lorascope does not know this LoRA")
+    names, folders = folder_paths.get_filename_list("loras"), folder_paths.get_folder_paths("loras")
+    name = file_name(cards[0]["adapter"]["paths"], names, folders)
+    if name is None:
+        raise LorascopeProblem(f"{cards[0]['adapter']['name']} is not in ComfyUI's folders of LoRAs")
+    return web.json_response({"file": name, "use": weight_of(cards[0])})
 
 
 async def picture(request: web.Request) -> web.Response:
@@ -46,7 +59,7 @@ def add_routes() -> None:
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
-    for path, handler in (("search", search), ("health", health), ("picture", picture)):
+    for path, handler in (("search", search), ("health", health), ("file", file), ("picture", picture)):
         server.routes.get(f"/lorascope/{path}")(_told(handler))
 
 
@@ -54,6 +67,7 @@ def _told(handler):  # noqa: ANN001, ANN202 - aiohttp's handlers
     """A handler whose problems reach the tab in words."""
 
     async def told(request: web.Request) -> web.StreamResponse:
+        CLIENT.embedder = f"{request.scheme}://{request.host}"
         try:
             return await handler(request)
         except LorascopeProblem as problem:

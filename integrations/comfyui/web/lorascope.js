@@ -1,7 +1,9 @@
-// The sidebar tab: search LoRAs by what they do; a click puts one into the selected loader, or adds a loader.
+// The sidebar tab: search LoRAs by what they do; a click puts one into the selected loader, or adds a loader. The whole
+// page of lorascope is a press away, in a frame; what is pressed there is loaded in the same way.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
+const SECONDS = 8; // that the page in a frame may take to say that it is there
 const LOADERS = { LoraLoader: ["strength_model", "strength_clip"], LoraLoaderModelOnly: ["strength_model"] };
 
 function element(tag, attributes = {}, ...children) {
@@ -61,11 +63,39 @@ function card(hit) {
   return button;
 }
 
+/** lorascope's page in a frame. It asks whether somebody can use what is pressed, and says what was. */
+function frame(url, tell) {
+  const { origin } = new URL(url);
+  const page = element("iframe", { src: url, title: "lorascope", className: "lorascope-page" });
+  const refusal = setTimeout(
+    () => tell(`The page of lorascope cannot be shown here: start it with lorascope serve --embed-in ${location.origin}`),
+    SECONDS * 1000,
+  );
+  const listen = async ({ source, origin: from, data }) => {
+    if (!page.isConnected) return void window.removeEventListener("message", listen);
+    if (source !== page.contentWindow || from !== origin) return;
+    const answer = (message) => source.postMessage(message, origin);
+    clearTimeout(refusal);
+    if (data?.lorascope === "ready") answer({ lorascope: "comfyui" });
+    if (data?.lorascope !== "use") return;
+    try {
+      const found = await ask(`file?${new URLSearchParams({ key: data.key })}`);
+      use({ ...found, use: data.weight ?? found.use });
+      answer({ lorascope: "used", text: `${found.file} is loaded in ComfyUI.` });
+    } catch (error) {
+      answer({ lorascope: "failed", text: error.message });
+    }
+  };
+  window.addEventListener("message", listen);
+  return page;
+}
+
 const STYLE = `
 .lorascope { display: flex; flex-direction: column; gap: 8px; padding: 8px; height: 100%; overflow: auto; }
 .lorascope input, .lorascope select { width: 100%; padding: 6px; }
 .lorascope-card { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; padding: 6px; text-align: left; cursor: pointer; }
 .lorascope-card img { width: 100%; } .lorascope-card strong, .lorascope-card span { grid-column: 1 / -1; }
+.lorascope-page { width: 100%; height: 100%; min-height: 40rem; border: 0; }
 .lorascope-card:disabled { opacity: 0.5; cursor: default; }`;
 
 /** Fill the tab. */
@@ -77,8 +107,9 @@ export function render(root) {
   const status = element("p", { textContent: "Type what a LoRA should do." });
   status.setAttribute("role", "status");
   const list = element("div");
+  const whole = element("button", { type: "button", textContent: "The whole page", disabled: true });
   root.replaceChildren(
-    element("style", { textContent: STYLE }), element("div", { className: "lorascope" }, words, family, status, list),
+    element("style", { textContent: STYLE }), element("div", { className: "lorascope" }, words, family, whole, status, list),
   );
   let latest = 0;
   const search = async () => {
@@ -98,8 +129,14 @@ export function render(root) {
   let timer;
   words.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 400); });
   family.addEventListener("change", search);
+  let address;
+  whole.addEventListener("click", () => list.replaceChildren(frame(address, (text) => { status.textContent = text; })));
   ask("health").then(
-    (health) => family.append(...health.families.map((name) => element("option", { value: name, textContent: name }))),
+    (health) => {
+      family.append(...health.families.map((name) => element("option", { value: name, textContent: name })));
+      address = health.url;
+      whole.disabled = false;
+    },
     (error) => { status.textContent = error.message; },
   );
 }

@@ -107,6 +107,7 @@ class Describer:
             )
         vocabulary = PromptSet.load(searcher.stored.preset.vocabulary)
         vectors = searcher.vectors(vocabulary.texts)
+        searcher.carry(vocabulary.texts)
         sample = acting[:: -(-len(acting) // _LARGEST_SAMPLE)]
         self._scale = Scale.of(self._matrix.directions[sample], vectors)
         self._names = _group_names(vocabulary)

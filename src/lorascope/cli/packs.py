@@ -16,7 +16,8 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="WHAT",
-        help="Also share previews, words, weight, calibration, baseline, names or prompts. Repeat it for several.",
+        help="Also share previews, words, weight, calibration, baseline, vectors, names or prompts."
+        " Repeat it for several.",
     ),
 ]
 Join = Annotated[

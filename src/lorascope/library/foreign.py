@@ -19,6 +19,7 @@ from lorascope.library import validation
 from lorascope.library.database import resolved
 from lorascope.library.evidence import Block
 from lorascope.library.objects import is_reference
+from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.quarantine import Quarantine
 from lorascope.library.records import Preview, Refusal, StoredAdapter, StoredProtocol
 from lorascope.library.schema import EVIDENCE, LIBRARY
@@ -181,6 +182,18 @@ class ForeignLibrary:
                         check_webp(webp),
                     ),
                 )
+
+    def phrases(self, protocol: str, dims: int) -> dict[str, PhraseVector]:
+        """The vectors of common phrases under a Protocol."""
+        found: dict[str, PhraseVector] = {}
+        rows = self._rows("phrases", "phrase, vector, consistency", "WHERE protocol = ?", [protocol])
+        for phrase, vector, share in rows:
+            with self._row(f"the vector of {phrase!s:.40}"):
+                found[validation.text(phrase, "its phrase", _WORDS)] = (
+                    _of_length(validation.vector(vector, "it"), dims),
+                    None if share is None else validation.real(share, "its Consistency", -1, 1),
+                )
+        return found
 
     def refusals(self) -> list[Refusal]:
         """Every file that was left out."""

@@ -55,6 +55,10 @@ CREATE TABLE IF NOT EXISTS curves (
     adapter INTEGER NOT NULL REFERENCES adapters ON DELETE CASCADE, protocol TEXT NOT NULL, figures TEXT NOT NULL,
     measured REAL NOT NULL, seal BLOB, PRIMARY KEY (adapter, protocol)
 );
+CREATE TABLE IF NOT EXISTS phrases (
+    protocol TEXT NOT NULL, phrase TEXT NOT NULL, vector BLOB NOT NULL, consistency REAL, seal BLOB DEFAULT NULL,
+    PRIMARY KEY (protocol, phrase)
+);
 CREATE TABLE IF NOT EXISTS marks (
     adapter INTEGER PRIMARY KEY REFERENCES adapters ON DELETE CASCADE, favourite INTEGER NOT NULL, note TEXT NOT NULL,
     changed REAL NOT NULL, seal BLOB DEFAULT NULL

@@ -15,6 +15,7 @@ from lorascope.library.database import Database, resolved
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import Leases
 from lorascope.library.marks import Marks
+from lorascope.library.phrase_vectors import PhraseVectors
 from lorascope.library.pictures import Pictures
 from lorascope.library.previews import Previews
 from lorascope.library.protocols import Protocols
@@ -59,6 +60,7 @@ class Library:
         self.curves = Curves(self._db)
         self.marks = Marks(self._db)
         self.previews = Previews(self._db)
+        self.phrases = PhraseVectors(self._db)
         self.pictures = Pictures(self._db)
         self.runs = Runs(self._db)
         self.refusals = Refusals(self._db)

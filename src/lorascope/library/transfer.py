@@ -15,6 +15,7 @@ from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library.database import resolved
 from lorascope.library.foreign import ForeignLibrary, ForeignSignature
+from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.recomputation import add_block, agree, grid_of, recomputed
 from lorascope.library.records import StoredAdapter, StoredProtocol
 from lorascope.library.store import Library
@@ -81,6 +82,7 @@ class _Merge:
         self._origin = f"{theirs.path} ({time.strftime('%Y-%m-%d')})"
         self._calibrations = {one.digest: one for one in theirs.calibrations()}
         self._signatures: list[tuple[ForeignSignature, bool]] = []
+        self._phrases: dict[str, dict[str, PhraseVector]] = {}
         self.blocks: list[tuple[str, str, int]] = []
         self.merged = Merged(len(self._adapters))
 
@@ -99,6 +101,8 @@ class _Merge:
             self._check_width(foreign)
             if not self._reworded(foreign.key, stored):
                 self._decide(foreign, self._grids[foreign.protocol])
+        for digest, width in self._widths.items():
+            self._phrases[digest] = self._theirs.phrases(digest, width or 0)
 
     def _check_width(self, foreign: ForeignSignature) -> None:
         width = len(foreign.signature.direction)
@@ -174,6 +178,7 @@ class _Merge:
                 mean = theirs.baseline_mean(digest, self._widths[digest] or 0)
                 if mean is not None:
                     library.protocols.put_baseline_mean(digest, mean, 0)  # what is measured here replaces it
+            library.phrases.put(digest, self._phrases[digest])
         for calibration in self._calibrations.values():
             library.protocols.put_calibration(calibration, origin=self._origin)
         for execution in theirs.executions():

@@ -13,6 +13,7 @@ from lorascope.adapters import read_adapter, scan, sha256
 from lorascope.errors import AdapterError, LibraryError, place_of
 from lorascope.library import Library, StoredAdapter, StoredSignature
 from lorascope.library.facts import AdapterFacts
+from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.published import PublishedRow
 from lorascope.measure.queue import known_key
 from lorascope.packs import directory
@@ -112,6 +113,7 @@ def take(
     signatures = pack.signatures(groups)
     # all is checked before the library is locked
     previews, calibrations = (list(pack.previews()), pack.calibrations()) if groups is None else ([], [])
+    phrases = pack.phrases()
     with library.transaction():
         for row in signatures.rows():
             intake.read += 1
@@ -120,6 +122,8 @@ def take(
         taking.protocol()
         for calibration in calibrations if taking.taken else ():
             library.protocols.put_calibration(calibration, origin=taking.origin)
+        if taking.taken:
+            taking.phrases(phrases)
         for scene, key, preview in previews:
             if not key or key in taking.taken:
                 library.previews.put(scene, key, [preview])
@@ -141,6 +145,12 @@ class _Taking:
         self._width = library.signatures.width(self._digest)
         self._known = any(stored.protocol.digest == self._digest for stored in library.protocols.all())
         self.taken: set[str] = set()
+
+    def phrases(self, found: Mapping[str, PhraseVector]) -> None:
+        """Take over the vectors of common phrases."""
+        if any(len(vector) != self._width for vector, _ in found.values()):
+            raise LibraryError(f"{self._intake.source}: the vectors of phrases and the Directions differ in length")
+        self._library.phrases.put(self._digest, found)
 
     def row(self, row: PublishedRow) -> None:
         """Take over a signature, or say why not."""

@@ -16,6 +16,7 @@ from lorascope.grid import PREVIEWS as MOST_PREVIEWS
 from lorascope.library import validation
 from lorascope.library.decoded import DecodedParquet
 from lorascope.library.foreign import check_webp
+from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.published import Published
 from lorascope.library.records import Preview
 from lorascope.packs import directory, manifest, minisig
@@ -26,12 +27,14 @@ from lorascope.signature import Calibration
 
 SIGNATURES = "signatures.parquet"
 PREVIEWS = "previews.parquet"
+VECTORS = "vectors.parquet"
 PREVIEW_COLUMNS = ("key", "scene", "place", "prompt", "seed", "webp")
 _CALIBRATION = re.compile(r"calibration-([0-9a-f]{10})\.npz")
 _LARGEST_CALIBRATION = 2**24
 _LARGEST = 2**34
 _SMALLEST_PREVIEW = 40
 """Bytes of a row with a picture, as stored: a WebP of one colour has so many."""
+_SMALLEST_VECTOR = 16
 _WORDS = 20_000
 
 
@@ -107,6 +110,22 @@ class PackReader:
                 yield self._preview({name: row.get(name) for name in PREVIEW_COLUMNS})
             except LibraryError as error:
                 raise LibraryError(f"{self.source}: a preview of {row.get('key')!s:.20}: {error}") from error
+
+    def phrases(self) -> dict[str, PhraseVector]:
+        """Vectors of common phrases; none where they are not shared."""
+        if not self.has(VECTORS):
+            return {}
+        columns = ("phrase", "vector", "consistency")
+        decoded = DecodedParquet(
+            self._fetched(VECTORS), self.source, self._folder / "phrases", columns, smallest=_SMALLEST_VECTOR
+        )
+        found: dict[str, PhraseVector] = {}
+        for row in decoded.rows():
+            data, share = row.get("vector"), row.get("consistency")
+            vector = validation.vector(base64.b64decode(data) if isinstance(data, str) else None, "a phrase's vector")
+            phrase = validation.text(row.get("phrase"), "a phrase", _WORDS)
+            found[phrase] = vector, None if share is None else validation.real(share, "its Consistency", -1, 1)
+        return found
 
     def calibrations(self) -> list[Calibration]:
         """The Calibrations that its Directions were estimated by, where they are shared."""

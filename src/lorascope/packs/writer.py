@@ -23,11 +23,11 @@ from lorascope.packs import directory, manifest, minisig
 from lorascope.packs.card import card
 from lorascope.packs.directory import Entry, Listing, prefix, write_directory
 from lorascope.packs.manifest import Baseline, Manifest
-from lorascope.packs.reader import PREVIEWS, SIGNATURES, calibration_name
+from lorascope.packs.reader import PREVIEWS, SIGNATURES, VECTORS, calibration_name
 from lorascope.packs.tables import described, write_table
 from lorascope.protocol import Preset, Protocol
 
-CONTENTS = ("previews", "calibration", "baseline", "names", "prompts")
+CONTENTS = ("previews", "calibration", "baseline", "vectors", "names", "prompts")
 """What is shared only if it is asked for."""
 GROUP = 64
 """Adapters of a row group, which is fetched as one: who asks for one of them asks for all."""
@@ -71,6 +71,7 @@ class Draft:
         shared += ["the weight that is advised for each adapter whose curve is known"] if "weight" in self.texts else []
         shared += ["pictures"] if "previews" in contents else []
         shared += ["the Calibrations that Directions were estimated by"] if "calibration" in contents else []
+        shared += ["vectors of common phrases, which find them without the encoder"] if "vectors" in contents else []
         shared += ["the mean embedding of the bare model"] if "baseline" in contents else []
         shared += ["the names of files and of local models"] if "names" in contents else []
         shared += ["the prompts of the pictures"] if "prompts" in contents and own else []
@@ -126,6 +127,8 @@ class Draft:
             calibration = library.protocols.calibration(digest)
             if calibration is not None:
                 (folder / calibration_name(digest)).write_bytes(calibration.to_bytes())
+        if "vectors" in self.contents:
+            write_table(folder / VECTORS, _vector_schema(), self._vectors(), GROUP, {})
         mean = library.protocols.baseline_mean(stored.protocol.digest) if "baseline" in self.contents else None
         used = sorted({digest for key in self.keys for digest in executions.get(key, ())})
         found = Manifest(
@@ -176,6 +179,10 @@ class Draft:
             stored = self.library.signatures.get(self.stored.protocol.digest, keys).values()
             found |= {one.signature.calibration for one in stored if one.signature.calibration}
         return sorted(found)
+
+    def _vectors(self) -> Iterator[dict[str, Any]]:
+        for phrase, (vector, share) in self.library.phrases.all(self.stored.protocol.digest).items():
+            yield {"phrase": phrase, "vector": vector.tobytes(), "consistency": share}
 
     def _previews(self) -> Iterator[dict[str, Any]]:
         hidden = _own_prompts(self.stored.preset) and "prompts" not in self.contents
@@ -272,6 +279,12 @@ def _air(adapter: StoredAdapter) -> str | None:
     model, version = adapter.claimed("civitai_model"), adapter.claimed("civitai_version")
     base = _AIR.get(adapter.family)
     return f"urn:air:{base}:lora:civitai:{model}@{version}" if model and version and base else None
+
+
+def _vector_schema() -> dict[str, Any]:
+    import pyarrow
+
+    return {"phrase": pyarrow.string(), "vector": pyarrow.binary(), "consistency": pyarrow.float64()}
 
 
 def _preview_schema() -> dict[str, Any]:

@@ -79,12 +79,13 @@ class ClarityScale:
         self._phrases = phrases
         self._matrix = matrix
         unrelated = PromptSet.load("unrelated").texts
-        self._queries = tuple(dict.fromkeys((*phrases.references, *unrelated)))
+        self.queries = tuple(dict.fromkeys((*phrases.references, *unrelated)))
+        """The reference queries."""
 
     @property
     def ready(self) -> bool:
         """Whether the vectors of all reference queries are known."""
-        return len(self._phrases.known(self._queries)) == len(self._queries)
+        return len(self._phrases.known(self.queries)) == len(self.queries)
 
     def prepare(self) -> None:
         """Encode the reference queries that are not known."""
@@ -104,7 +105,7 @@ class ClarityScale:
         rows = np.arange(size)
         if size > _SAMPLE:
             rows = np.sort(np.random.default_rng(0).choice(size, _SAMPLE, replace=False))
-        return NullDistribution(unit(self._phrases.rows(self._queries)), self._matrix.directions[rows], size)
+        return NullDistribution(unit(self._phrases.rows(self.queries)), self._matrix.directions[rows], size)
 
 
 def _fisher(cosines: Float[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:

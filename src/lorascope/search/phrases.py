@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from lorascope.caches import Note
 from lorascope.encoders.encoding import Encoding, Shifts, query_identity
-from lorascope.errors import LibraryError
+from lorascope.errors import LibraryError, ModelError
 from lorascope.grid import PromptSet
 from lorascope.library import StoredProtocol
 from lorascope.models import cache_dir
@@ -31,9 +31,18 @@ class Phrases:
         stored: StoredProtocol,
         make_encoder: Callable[[StoredProtocol], Shifts] | None,
         note: Note | None,
+        carried: Mapping[str, Known],
     ) -> None:
-        """Bind a Protocol to the kept vectors of its encoder and its P'."""
+        """Bind a Protocol to the kept vectors of its encoder and its P'.
+
+        Args:
+            stored: the Protocol.
+            make_encoder: how to make its encoder; by default from its preset.
+            note: is called with progress.
+            carried: vectors that the library brought along, for phrases that cannot be encoded here.
+        """
         self._stored = stored
+        self._carried = carried
         self._make_encoder = make_encoder
         self._note = note
         protocol = stored.protocol
@@ -63,18 +72,31 @@ class Phrases:
         return self._kept.get(self._identity, encoding, texts)
 
     def vectors(self, texts: Sequence[str], encoding: Encoding = "suffix") -> Mapping[str, Known]:
-        """Vectors and Consistencies of all phrases."""
+        """Vectors and Consistencies of all phrases.
+
+        Raises:
+            ModelError: the encoder is not on this disk, and the library has not brought one of them along.
+        """
         found = self.known(texts, encoding)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
+        try:
+            self._encode(missing, encoding, found)
+        except ModelError:
+            if encoding != "suffix" or not self._carried.keys() >= {text for text in missing if text not in found}:
+                raise
+            found = {text: self._carried[text] for text in missing if text not in found} | found
+        return found
+
+    def _encode(self, missing: Sequence[str], encoding: Encoding, found: dict[str, Known]) -> None:
+        """Encode phrases, and keep their vectors for later."""
         try:
             for place, text in enumerate(missing):
                 if self._note is not None and len(missing) > _FEW:
                     self._note("encoding phrases", place, len(missing))
                 found[text] = _encode(self.encoder, text, encoding)
         finally:  # what an interruption has left is not lost
-            if missing:
-                self._kept.put(self._identity, encoding, {text: found[text] for text in missing if text in found})
-        return found
+            if encoded := {text: found[text] for text in missing if text in found}:
+                self._kept.put(self._identity, encoding, encoded)
 
 
 def _encode(encoder: Shifts, text: str, encoding: Encoding) -> Known:

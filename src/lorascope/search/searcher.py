@@ -79,7 +79,8 @@ class Searcher:
                 f"{library.path} holds no signatures yet: run `lorascope index FOLDER --library {library.path}` first"
             )
         self.ranker = Ranker(self.matrix)
-        self._phrases = Phrases(self.stored, query_encoder, note)
+        carried = library.phrases.all(self.stored.protocol.digest)
+        self._phrases = Phrases(self.stored, query_encoder, note, carried)
         self._clarity = ClarityScale(self._phrases, self.matrix)
         self._picture_encoder = picture_encoder
         self._note = note
@@ -133,6 +134,15 @@ class Searcher:
     def vectors(self, phrases: Sequence[str]) -> Float32[np.ndarray, "phrases d"]:
         """The vectors of several phrases, each of length 1. Those that were encoded before are not encoded again."""
         return unit(self._phrases.rows(phrases))
+
+    def carry(self, phrases: Sequence[str]) -> None:
+        """Have the library carry the vectors of phrases and of the reference queries, as far as they are known.
+
+        Where it is opened without the encoder, they are found all the same.
+        """
+        digest = self.stored.protocol.digest
+        wanted = {*phrases, *self._clarity.queries} - self.library.phrases.all(digest).keys()
+        self.library.phrases.put(digest, self._phrases.known(sorted(wanted)))
 
     def consistency(self, phrase: str) -> float | None:
         """The Consistency of a phrase's shifts over the prompts of P'."""

@@ -6,6 +6,7 @@ import "./copy.js";
 import "./grid.js";
 import "./look.js";
 import "./mature.js";
+import "./send.js";
 import "./shelf.js";
 import "./split.js";
 import "./toast.js";

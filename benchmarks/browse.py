@@ -1,0 +1,134 @@
+"""How the page feels in a browser: a list of 60,000 files, a map of 10,000 points."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.harness import Figure, Measurement, at_most
+from benchmarks.serve import enlarged, miniature, server
+
+TITLE = "The page in a browser"
+NOTE = """Made-up adapters with a small picture each, in Chromium without a GPU, 1,440 by 900 pixels, on the machine
+that serves them. A frame is the time from one picture of the page to the next: 16.7 ms are 60 a second, the most that
+the browser draws. Scrolling goes 240 pixels further in each frame, a jump to a place that was not seen yet."""
+
+_FILES, _POINTS = 60_000, 10_000
+_FRAMES = 240
+_JUMPS = 9
+_SIDE = 96
+_SCROLL = """frames => new Promise(done => {
+  const times = [];
+  const step = now => {
+    times.push(now);
+    if (times.length > frames) return done(times.slice(1).map((time, place) => time - times[place]));
+    scrollBy(0, 240);
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+_JUMP = """share => new Promise(done => {
+  const began = performance.now();
+  scrollTo(0, share * document.documentElement.scrollHeight);
+  const look = () => {
+    const [x, y] = [innerWidth / 2, innerHeight / 2];
+    if (document.elementsFromPoint(x, y).some(one => one.closest(".card"))) return done(performance.now() - began);
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})"""
+_ZOOM = """frames => new Promise(done => {
+  const canvas = document.querySelector("#map canvas");
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const times = [];
+  const step = now => {
+    times.push(now);
+    if (times.length > frames) return done(times.slice(1).map((time, place) => time - times[place]));
+    const at = { clientX: left + width / 2, clientY: top + height / 2, bubbles: true, cancelable: true };
+    const deltaY = times.length % 120 < 60 ? -40 : 40;
+    canvas.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY, ctrlKey: true }));
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def missing() -> str:
+    """Why this cannot be measured here, or ""."""
+    return "" if _chromium() else "there is no Chromium on this machine"
+
+
+def measure() -> Iterator[Measurement]:
+    """The list, then the map."""
+    with tempfile.TemporaryDirectory() as name:
+        small = miniature(Path(name))
+        with _browser(enlarged(small, _FILES, _SIDE, 0.0)) as page:
+            yield from _list(page)
+        with _browser(enlarged(small, _POINTS, _SIDE, 0.0)) as page:
+            yield from _map(page)
+
+
+def _list(page: Page) -> Iterator[Measurement]:
+    who = f"list of {_FILES:,} files"
+    sent: list[int] = []
+    page.on("response", lambda answer: sent.append(_weight(answer)))
+    page.goto("/", wait_until="domcontentloaded")
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    page.wait_for_load_state("networkidle")
+    yield Figure(name=f"{who}: the first page can be used after", value=ready, unit="ms", target=at_most(1000))
+    yield Figure(
+        name=f"{who}: the first page as sent, without pictures", value=sum(sent) / 1e3, unit="kB", target=at_most(150)
+    )
+    yield from _frames(f"{who}: scrolling", page.evaluate(_SCROLL, _FRAMES))
+    jumps = [page.evaluate(_JUMP, (place + 0.5) / _JUMPS) for place in range(_JUMPS)]
+    yield _spread(f"{who}: after a jump, cards are there after", jumps)
+    count = page.evaluate("document.querySelectorAll('.card').length")
+    yield Figure(name=f"{who}: cards on the page afterwards", value=count, unit="")
+
+
+def _map(page: Page) -> Iterator[Measurement]:
+    who = f"map of {_POINTS:,} points"
+    page.goto("/map")
+    page.get_by_text("within the thresholds").wait_for()
+    yield Figure(name=f"{who}: drawn after", value=page.evaluate("performance.now()"), unit="ms")
+    yield from _frames(f"{who}: zooming in and out", page.evaluate(_ZOOM, _FRAMES))
+
+
+def _frames(name: str, times: list[float]) -> Iterator[Measurement]:
+    yield _spread(f"{name}: a frame", times)
+    late = 100 * statistics.mean(time > 50 for time in times)
+    yield Figure(name=f"{name}: frames of more than 50 ms", value=late, unit="%")
+
+
+def _spread(name: str, times: list[float]) -> Figure:
+    low, middle, high = (float(one) for one in np.percentile(times, (5, 50, 95)))
+    return Figure(name=name, value=middle, unit="ms", p5=low, p95=high)
+
+
+def _weight(answer: Any) -> int:
+    return 0 if "previews" in answer.url else int(answer.request.sizes()["responseBodySize"])
+
+
+def _chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@contextmanager
+def _browser(library: Path) -> Generator[Page]:
+    """A page of a server over a library."""
+    with server(library) as (address, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(
+            base_url=f"http://{address[0]}:{address[1]}", viewport={"width": 1440, "height": 900}
+        )
+        context.set_default_timeout(120_000)
+        yield context.new_page()
+        browser.close()
