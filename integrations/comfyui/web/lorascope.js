@@ -93,6 +93,7 @@ function frame(url, tell) {
 const STYLE = `
 .lorascope { display: flex; flex-direction: column; gap: 8px; padding: 8px; height: 100%; overflow: auto; }
 .lorascope input, .lorascope select { width: 100%; padding: 6px; }
+.lorascope > div { display: grid; gap: 6px; }
 .lorascope-card { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; padding: 6px; text-align: left; cursor: pointer; }
 .lorascope-card img { width: 100%; } .lorascope-card strong, .lorascope-card span { grid-column: 1 / -1; }
 .lorascope-page { width: 100%; height: 100%; min-height: 40rem; border: 0; }

@@ -191,7 +191,7 @@ class ForeignLibrary:
             with self._row(f"the vector of {phrase!s:.40}"):
                 found[validation.text(phrase, "its phrase", _WORDS)] = (
                     _of_length(validation.vector(vector, "it"), dims),
-                    None if share is None else validation.real(share, "its Consistency", -1, 1),
+                    None if share is None else validation.real(share, "its Consistency", -1.0, 1.0),
                 )
         return found
 

@@ -124,7 +124,7 @@ class PackReader:
             data, share = row.get("vector"), row.get("consistency")
             vector = validation.vector(base64.b64decode(data) if isinstance(data, str) else None, "a phrase's vector")
             phrase = validation.text(row.get("phrase"), "a phrase", _WORDS)
-            found[phrase] = vector, None if share is None else validation.real(share, "its Consistency", -1, 1)
+            found[phrase] = vector, None if share is None else validation.real(share, "its Consistency", -1.0, 1.0)
         return found
 
     def calibrations(self) -> list[Calibration]:
