@@ -114,6 +114,47 @@ def test_nothing_is_fetched_because_a_strangers_library_says_so(
     assert (merged.recomputed, merged.claimed) == (0, 3)
 
 
+def test_repairing_drops_what_the_bucket_lost_and_indexing_measures_it_again(
+    tmp_path: Path, worker: Worker, library: Library
+) -> None:
+    place, folder = tmp_path / "objects", three(tmp_path / "loras")
+    library.evidence.keep_in(ObjectStore(f"file://{place}"))
+    index([folder], worker, library, precision="quick")
+    before = everything(library)
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    files[0].write_bytes(b"other")
+    files[1].unlink()
+    assert sum("its object is lost or damaged" in one.what for one in verify(library)) == 2
+    assert all(one.repair for one in verify(library, repair=True))
+    assert index([folder], worker, library, precision="quick").finished
+    assert verify(library) == []
+    assert everything(library) == before
+
+
+def test_where_no_object_is_left_nothing_is_dropped(tmp_path: Path, worker: Worker, library: Library) -> None:
+    place, folder = tmp_path / "objects", three(tmp_path / "loras")
+    library.evidence.keep_in(ObjectStore(f"file://{place}"))
+    index([folder], worker, library, precision="glance")
+    place.rename(tmp_path / "elsewhere")
+    (damage, *_) = verify(library, repair=True)
+    assert damage.what == "none of the 3 objects of its blocks is there: check their address"
+    shutil.rmtree(place, ignore_errors=True)
+    (tmp_path / "elsewhere").rename(place)
+    assert index([folder], worker, library, precision="glance").measured == []
+    assert verify(library) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("gs://bucket/folder", "Unable to"), ("az://container/folder", "Account must be specified")]
+)
+def test_other_clouds_say_what_is_missing(address: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("GOOGLE_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", "/nowhere/key.json")
+    with pytest.raises(LibraryError, match=f"{address} cannot be reached .*{reason}.*: check the address, account"):
+        ObjectStore(address)
+
+
 @pytest.mark.parametrize(
     "address", ["http://host/x", "nowhere", "ftp://x/y", "s3:/x", "file:///\u00e9", "s3://" + "x" * 600]
 )

@@ -27,17 +27,23 @@ class ObjectStore:
         """Open it. Nothing is written yet.
 
         Args:
-            address: such as ``s3://bucket/folder``, ``gs://bucket``, ``az://account/container`` or ``file:///path``.
+            address: such as ``s3://bucket/folder``, ``gs://bucket``, ``az://container`` or ``file:///path``.
 
         Raises:
             UsageError: it is no such address.
+            LibraryError: it cannot be opened, as where an account is missing.
             MissingExtra: obstore is not installed.
         """
         if address.partition("://")[0] not in SCHEMES or not address.isascii() or len(address) > 500:
             raise UsageError(f"--evidence {address:.80}: give s3://, gs://, az:// or file:///, and a path")
         self.address = address.rstrip("/")
         module = optional("obstore")
-        self._store, self._errors = _open(self.address), (module.exceptions.BaseError, OSError)
+        self._lost = (module.exceptions.NotFoundError, FileNotFoundError)
+        self._errors = (module.exceptions.BaseError, OSError)
+        try:
+            self._store = _open(self.address)
+        except self._errors as error:
+            raise _unreachable(self.address, error) from error
 
     def put(self, data: bytes) -> bytes:
         """Keep bytes; returns the reference by which :func:`fetched` finds them.
@@ -68,6 +74,20 @@ class ObjectStore:
             )
         return data
 
+    def holds(self, digest: str) -> bool:
+        """Whether an object is there, and is what it was.
+
+        Raises:
+            LibraryError: that cannot be told, because the store cannot be reached.
+        """
+        try:
+            data = self._store.get(_path(digest)).bytes().to_bytes()
+        except self._lost:
+            return False
+        except self._errors as error:
+            raise _unreachable(self.address, error) from error
+        return hashlib.sha256(data).hexdigest() == digest
+
 
 def is_reference(data: bytes) -> bool:
     """Whether a value is a reference to an object instead of its bytes."""
@@ -82,6 +102,16 @@ def fetched(data: bytes) -> bytes:
     """
     found = _REFERENCE.fullmatch(data)
     return data if found is None else _known(found[2].decode()).get(found[1].decode())
+
+
+def is_whole(reference: bytes) -> bool:
+    """Whether the object of a reference is there, and is what it was.
+
+    Raises:
+        LibraryError: that cannot be told, because its store cannot be reached.
+    """
+    found = _REFERENCE.fullmatch(reference)
+    return found is not None and _known(found[2].decode()).holds(found[1].decode())
 
 
 @lru_cache(maxsize=8)
@@ -104,5 +134,5 @@ def _path(digest: str) -> str:
 def _unreachable(address: str, error: Exception) -> LibraryError:
     reason = str(error).splitlines()[0]
     return LibraryError(
-        f"{address} cannot be reached ({reason:.200}): check the address, credentials and the connection"
+        f"{address} cannot be reached ({reason:.200}): check the address, account, credentials and the connection"
     )

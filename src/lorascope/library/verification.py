@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library.database import Database
+from lorascope.library.objects import is_whole
 from lorascope.library.recomputation import add_block, agree, grid_of, lost_previews, recomputed
 from lorascope.library.records import StoredSignature
 from lorascope.library.schema import REVISE
@@ -54,6 +55,7 @@ def verify(library: Library, *, repair: bool = False) -> list[Damage]:
     for database in library.databases:
         found += _structure(database, repair)
         found += _rows(database, repair)
+    found += _objects(library, repair)
     found += _signatures(library, repair)
     found += _previews(library)
     return found
@@ -127,6 +129,26 @@ def _repair_row(database: Database, table: str, number: int) -> str:
     except LibraryError:
         return ""
     return "dropped"
+
+
+def _objects(library: Library, repair: bool) -> Iterator[Damage]:
+    """Blocks whose embeddings were kept in a bucket, and are not there any more or are not what they were."""
+    if not library.has_evidence:
+        return
+    database = library.databases[-1]
+    kept = "substr(embeddings, 1, 7) = CAST('object:' AS BLOB)"
+    rows = database.rows(f"SELECT rowid, adapter, block, embeddings FROM blocks WHERE {kept}")
+    try:
+        lost = [(number, f"block {block} of {key[:19]}") for number, key, block, data in rows if not is_whole(data)]
+    except LibraryError as error:
+        yield Damage(str(database.path), f"the embeddings of blocks: {error}")
+        return
+    if 1 < len(rows) == len(lost):
+        yield Damage(str(database.path), f"none of the {len(rows)} objects of its blocks is there: check their address")
+        return
+    for number, block in lost:
+        done = _repair_row(database, "blocks", number) if repair else ""
+        yield Damage(str(database.path), f"{block}: its object is lost or damaged", done)
 
 
 def _signatures(library: Library, repair: bool) -> Iterator[Damage]:
