@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pickle
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lorascope.library import Evidence, Library
 from lorascope.library.codec import columns
 from lorascope.measure import StopRun, Worker, index, load_worker
 from lorascope.measure import ray as ray_crew
-from lorascope.measure.cluster import ClusterPlan
+from lorascope.measure.cluster import ClusterPlan, check_address
 from lorascope.measure.crew import LocalCrew, drive
 from lorascope.measure.orders import BlockOrder
 from lorascope.measure.ray import RayCrew
@@ -77,6 +78,23 @@ def test_gpus_that_no_cluster_has_are_not_waited_for(monkeypatch: pytest.MonkeyP
 def test_workers_take_no_gpu_where_there_is_none(monkeypatch: pytest.MonkeyPatch, preset: Preset) -> None:
     with crew(monkeypatch, preset, StandIn(2, 0), ClusterPlan(workers=1)) as found:
         assert found.worker.protocols
+
+
+def test_an_address_without_a_cluster_is_refused_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for where in (address, f"ray://{address}"):
+            with pytest.raises(ModelError, match=f"--ray {where}: nothing answers there .*`ray start --head`"):
+                check_address(where)
+        taken.listen()
+        check_address(address)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "head:", ":6379", "head:six", "head:99999", "ray://head"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=f"--ray {address}: give local, auto, or HOST:PORT"):
+        check_address(address)
 
 
 @pytest.mark.parametrize(("workers", "seed"), [(1, 0), (2, 1), (2, 2), (7, 3), (7, 4)])

@@ -8,7 +8,7 @@ import sys
 from lorascope.cli.output import err
 from lorascope.errors import ModelError, UsageError
 from lorascope.extras import require
-from lorascope.measure.cluster import ClusterPlan
+from lorascope.measure.cluster import ClusterPlan, check_address
 
 
 def fleet_of(address: str, workers: int, gpus: float | None) -> ClusterPlan | None:
@@ -17,12 +17,14 @@ def fleet_of(address: str, workers: int, gpus: float | None) -> ClusterPlan | No
     Raises:
         UsageError: there are workers without a cluster.
         MissingExtra: Ray is not installed.
+        ModelError: there is no cluster at the address.
     """
     if not address:
         if workers:
             raise UsageError(f"--workers {workers} belongs to a cluster: add --ray local, auto or its address")
         return None
     require("ray")
+    check_address(address)
     return ClusterPlan(address=address, workers=workers, gpus=gpus)
 
 

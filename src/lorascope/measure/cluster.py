@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
+
+from lorascope.errors import ModelError, UsageError
+
+_TIMEOUT = 5.0
+"""Seconds in which the head of a cluster has to answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +28,24 @@ class ClusterPlan:
     workers: int = 0
     gpus: float | None = None
     deadline: float = 0.0
+
+
+def check_address(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray itself would go on trying for more than a minute.
+
+    Raises:
+        UsageError: it is no address.
+        ModelError: nothing answers there.
+    """
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--ray {address:.80}: give local, auto, or HOST:PORT of a cluster's head, such as head:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT).close()
+    except OSError as error:
+        raise ModelError(
+            f"--ray {address}: nothing answers there ({error}): start Ray on the head with `ray start --head`, check"
+            " host and port, or give local"
+        ) from error
