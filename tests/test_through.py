@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,14 @@ from PIL import Image
 from test_sites import Answer, plain, site
 
 from lorascope.adapters import Names, load_delta
+from lorascope.cli.through import _hashes, _model_folders
 from lorascope.errors import ModelError, ProtocolError
 from lorascope.generators.comfyui import ComfyServer
 from lorascope.generators.fake import FakeGenerator
 from lorascope.generators.workflow import Fill, Workflow
 from lorascope.library import Library
 from lorascope.measure import Worker, index
-from lorascope.measure.through import worker_through
+from lorascope.measure.through import hashes_of, worker_through
 from lorascope.protocol import Preset
 
 WORKFLOW: dict[str, Any] = {
@@ -273,6 +275,36 @@ def test_only_what_is_not_varied_counts_for_the_protocol() -> None:
     for change in ({"n_6_steps": 3}, {"n_1_ckpt_name": "other"}, {"n_4_text": "ugly"}, {"n_3_text": "best, {prompt}"}):
         assert digest(**change) != same
     assert Workflow.read(WORKFLOW, {}).digest("1.0") != same
+
+
+def test_a_model_counts_by_its_hash_where_its_file_is_at_hand(tmp_path: Path) -> None:
+    workflow, models = Workflow.read(WORKFLOW, {}), tmp_path / "models"
+    assert workflow.models == ("base.safetensors",)
+    (models / "checkpoints").mkdir(parents=True)
+    checkpoint = models / "checkpoints" / "base.safetensors"
+    checkpoint.write_bytes(b"weights")
+    hashes = hashes_of(workflow.models, [models])
+    assert hashes == {"base.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    digest = workflow.digest("0.9", hashes)
+    renamed = json.loads(json.dumps(WORKFLOW).replace("base.safetensors", "sub\\\\other.safetensors"))
+    (models / "checkpoints" / "sub").mkdir()
+    checkpoint.rename(models / "checkpoints" / "sub" / "other.safetensors")
+    other = Workflow.read(renamed, {})
+    assert other.digest("0.9", hashes_of(other.models, [models])) == digest
+    (models / "checkpoints" / "sub" / "other.safetensors").write_bytes(b"replaced")
+    assert other.digest("0.9", hashes_of(other.models, [models])) != digest
+    assert hashes_of(workflow.models, [models]) == {}
+
+
+def test_the_command_says_which_models_it_cannot_hash(
+    preset: Preset, tmp_path: Path, workflow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = three(tmp_path / "models" / "loras")
+    assert _model_folders([folder]) == [tmp_path / "models"]
+    assert _hashes(Workflow.load(workflow, {}), _model_folders([folder])) == {}
+    assert "base.safetensors is not here, or several times: only its name counts" in capsys.readouterr().err
+    (tmp_path / "models" / "base.safetensors").write_bytes(b"weights")
+    assert list(_hashes(Workflow.load(workflow, {}), _model_folders([folder]))) == ["base.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +33,32 @@ def data_dir() -> Path:
 def config_file() -> Path:
     """The file in which `lorascope setup` keeps what it found: ``$LORASCOPE_CONFIG``, or one in the config folder."""
     return Path(os.environ.get("LORASCOPE_CONFIG") or platformdirs.user_config_path("lorascope") / "config.toml")
+
+
+def remembered(paths: Sequence[Path], salt: str, compute: Callable[[], str]) -> str:
+    """A digest over files, remembered by the size and time of every file: reading large models takes seconds.
+
+    Args:
+        paths: the files.
+        salt: what else the digest depends on.
+        compute: computes it.
+    """
+    stamp = repr([(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+    memo = cache_dir() / "digests" / hashlib.sha256((stamp + salt).encode()).hexdigest()[:32]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        known = memo.read_text("ascii")
+        if known == _checked(digest := known.partition(" ")[0]):
+            return digest
+    digest = compute()
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not correctness
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        memo.write_text(_checked(digest), "ascii")
+    return digest
+
+
+def _checked(digest: str) -> str:
+    """A remembered digest with a checksum behind it, so that a damaged file is not believed."""
+    return f"{digest} {hashlib.sha256(digest.encode()).hexdigest()[:16]}"
 
 
 @contextmanager

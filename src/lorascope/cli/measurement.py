@@ -22,14 +22,13 @@ def inspect(
 
     Exits with 1 if a file cannot be read as an adapter.
     """
-    from lorascope.adapters import all_zero, read_adapter, scan, sha256
+    from lorascope.adapters import scan
     from lorascope.cli.checks import check_paths
     from lorascope.cli.inspection import print_file, print_inspected
     from lorascope.cli.output import print_json
     from lorascope.cli.refusals import print_refusals
     from lorascope.errors import AdapterError
     from lorascope.library import Refusal
-    from lorascope.library.facts import AdapterFacts
     from lorascope.library.refusals import refusal
 
     check_paths(paths)
@@ -38,14 +37,7 @@ def inspect(
 
     for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
         try:
-            adapter = read_adapter(path)
-            row = {
-                "path": str(path),
-                "family": adapter.family,
-                **AdapterFacts.of(adapter).to_dict(),
-                "all_zero": all_zero(path),
-            }
-            rows.append(row | ({"sha256": sha256(path)} if digest else {}))
+            rows.append(_inspected(path, digest=digest))
         except AdapterError as error:
             refused.append(refusal(error))
     if as_json:
@@ -58,6 +50,20 @@ def inspect(
         print_refusals(refused)
     if refused:
         raise typer.Exit(1)
+
+
+def _inspected(path: Path, *, digest: bool) -> dict[str, Any]:
+    """What a file says of itself.
+
+    Raises:
+        AdapterError: it cannot be read as an adapter.
+    """
+    from lorascope.adapters import all_zero, read_adapter, sha256
+    from lorascope.library.facts import AdapterFacts
+
+    adapter = read_adapter(path)
+    row = {"path": str(path), "family": adapter.family, **AdapterFacts.of(adapter).to_dict()}
+    return row | {"all_zero": all_zero(path)} | ({"sha256": sha256(path)} if digest else {})
 
 
 def index(
@@ -90,6 +96,7 @@ def index(
     through: options.Through = "",
     workflow: options.WorkflowFile = None,
     node: options.Nodes = None,
+    models: options.WorkflowModels = None,
     family: options.WorkflowFamily = "",
     until: options.Until = None,
     partial: options.Partial = False,
@@ -124,7 +131,7 @@ def index(
         from lorascope.cli.through import measure_through
 
         well = measure_through(
-            files, through, workflow, node or (), preset, family, changes, library, precision=precision,
+            files, through, workflow, node or (), models, preset, family, changes, library, precision=precision,
             until=until, device=device, download=download, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(0 if well else 1)
@@ -152,16 +159,7 @@ def index(
     if dry_run:
         show_costs(planned, library, how, precision=precision, as_json=as_json)
     elif not measure(
-        planned,
-        library,
-        how,
-        fleet,
-        objects,
-        as_json=as_json,
-        precision=precision,
-        partial=partial,
-        recalibrate=recalibrate,
-        until=until,
-        shard=part,
-    ):
+        planned, library, how, fleet, objects, as_json=as_json, precision=precision, partial=partial,
+        recalibrate=recalibrate, until=until, shard=part,
+    ):  # fmt: skip
         raise typer.Exit(1)

@@ -176,6 +176,12 @@ Nodes = Annotated[
         help="With --through: which node is prompt, seed, lora, output or size, where types do not tell. Repeat it.",
     ),
 ]
+WorkflowModels = Annotated[
+    Path | None,
+    typer.Option(
+        "--models", help="With --through: ComfyUI's folder of models. Default: the folder models that the LoRAs are in."
+    ),
+]
 WorkflowFamily = Annotated[
     str, typer.Option("--family", help="With --through: the workflow's family, such as flux. Default: the preset's.")
 ]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.checks import check_library, chosen_preset
-from lorascope.cli.output import err
+from lorascope.cli.output import err, harmless
 from lorascope.cli.plans import DEFAULT, configured_folders
 from lorascope.cli.refusals import without
 from lorascope.cli.runs import followed, report
 from lorascope.errors import UsageError
+from lorascope.generators.workflow import Workflow
 from lorascope.library import Library
-from lorascope.measure.through import worker_through
+from lorascope.measure.through import hashes_of, worker_through
 from lorascope.protocol import Preset
 
 
@@ -24,6 +25,7 @@ def measure_through(
     address: str,
     workflow: Path | None,
     nodes: Sequence[str],
+    models: Path | None,
     preset: str,
     family: str,
     changes: Mapping[str, Any],
@@ -50,8 +52,11 @@ def measure_through(
         raise UsageError("no folder is named: give one, or run `lorascope setup` once, which looks for yours")
     check_library(place)
     wanted = _of_family(chosen_preset(preset or DEFAULT, **changes), family)
+    hashes = _hashes(Workflow.load(workflow, _roles(nodes)), [models] if models else _model_folders(folders))
     with err.status("asking ComfyUI, loading the encoder"):
-        worker = worker_through(wanted, address, workflow, _roles(nodes), device=device, download=download)
+        worker = worker_through(
+            wanted, address, workflow, _roles(nodes), hashes=hashes, device=device, download=download
+        )  # fmt: skip
     with Library(place, create=True) as library:
         before = library.refusals.all()
         outcome = followed(folders, worker, library, precision=precision, until=until)
@@ -62,6 +67,22 @@ def measure_through(
 
 def _of_family(preset: Preset, family: str) -> Preset:
     return dataclasses.replace(preset, family=family) if family else preset
+
+
+def _model_folders(folders: Sequence[Path]) -> list[Path]:
+    """The folders called ``models``, as ComfyUI's is, in which those of adapters are."""
+    inside = (parent for folder in folders for parent in (folder.absolute(), *folder.absolute().parents))
+    return list(dict.fromkeys(parent for parent in inside if parent.name == "models"))
+
+
+def _hashes(workflow: Workflow, folders: Sequence[Path]) -> dict[str, str]:
+    """The hashes of the workflow's models; says of which ones no file is at hand."""
+    with err.status("hashing the workflow's models"):
+        hashes = hashes_of(workflow.models, folders)
+    for name in (name for name in workflow.models if name not in hashes):
+        line = f"{name} is not here, or several times: only its name counts. --models names the folder of its file"
+        err.print(harmless(line), style="yellow", soft_wrap=True, markup=False, highlight=False)
+    return hashes
 
 
 def _roles(nodes: Sequence[str]) -> dict[str, str]:

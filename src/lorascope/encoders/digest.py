@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from lorascope.canonical import canonical_bytes
 from lorascope.encoders.weights import mapped
 from lorascope.errors import ModelError
-from lorascope.models import cache_dir
+from lorascope.models import remembered
 
 
 @dataclass(frozen=True)
@@ -73,22 +72,7 @@ def model_digest(folder: Path) -> str:
     if not paths:
         raise ModelError(f"{folder} holds no .safetensors weights: give a complete model folder")
     preprocessing = repr(Preprocessing.read(folder))
-    stamp = repr([(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
-    memo = cache_dir() / "digests" / hashlib.sha256((stamp + preprocessing).encode()).hexdigest()[:32]
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        known = memo.read_text("ascii")
-        if known == _checked(known[:16]):
-            return known[:16]
-    digest = _digest(paths, preprocessing)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not correctness
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        memo.write_text(_checked(digest), "ascii")
-    return digest
-
-
-def _checked(digest: str) -> str:
-    """A remembered digest with a checksum behind it, so that a damaged file is not believed."""
-    return f"{digest} {hashlib.sha256(digest.encode()).hexdigest()[:16]}"
+    return remembered(paths, preprocessing, lambda: _digest(paths, preprocessing))
 
 
 def _digest(paths: list[Path], preprocessing: str) -> str:

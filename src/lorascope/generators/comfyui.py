@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, final
@@ -174,8 +174,16 @@ def _why(answer: httpx2.Response) -> str:
 class ComfyGenerator:
     """Renders every cell as one job. Adapters are loaded by ComfyUI, from its own folders, by their file's name."""
 
-    def __init__(self, preset: Preset, workflow: Workflow, server: ComfyServer) -> None:
+    def __init__(
+        self, preset: Preset, workflow: Workflow, server: ComfyServer, hashes: Mapping[str, str] | None = None
+    ) -> None:
         """Ask the server for its version and its LoRAs.
+
+        Args:
+            preset: what is asked.
+            workflow: how it is rendered.
+            server: what renders it.
+            hashes: the SHA-256 of the workflow's models by name, where their files are at hand.
 
         Raises:
             ModelError: it does not answer, or lacks the workflow's loader.
@@ -183,7 +191,7 @@ class ComfyGenerator:
         self._preset, self._workflow, self._server = preset, workflow, server
         self.family = preset.family
         self._version = server.version()
-        self.digest = workflow.digest(self._version)
+        self.digest = workflow.digest(self._version, hashes)
         self._names = server.loras(workflow.loader)
         self._lora, self._strength = "", 1.0
 

@@ -15,6 +15,7 @@ from lorascope.errors import ProtocolError
 ROLES = ("prompt", "seed", "lora", "output", "size")
 PLACE = "{prompt}"
 """Stands for the prompt in a longer text; without it, the whole text is replaced."""
+_MODELS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _OUTPUTS = ("SaveImage", "PreviewImage")
 _STRENGTHS = ("strength_model", "strength_clip", "strength")
 _ON_THE_WAY = ("positive", "guider", "conditioning", "conditioning_1", "conditioning_to")
@@ -102,8 +103,26 @@ class Workflow:
         """The type of the node that loads LoRAs."""
         return str(self._nodes[self.roles["lora"]]["class_type"])
 
-    def digest(self, version: str) -> str:
-        """A digest of all that is not varied: nodes, links, settings and names of models, and the server's version."""
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The files of models that its nodes name, but for the LoRA that is varied."""
+        loader = self._nodes[self.roles["lora"]]
+        values = (
+            value
+            for node in self._nodes.values()
+            for name, value in node["inputs"].items()
+            if not (node is loader and name == "lora_name")
+        )
+        names = (value for value in values if isinstance(value, str) and value.lower().endswith(_MODELS))
+        return tuple(dict.fromkeys(names))
+
+    def digest(self, version: str, hashes: Mapping[str, str] | None = None) -> str:
+        """A digest of all that is not varied: nodes, links, settings, models, and the server's version.
+
+        Args:
+            version: of the server.
+            hashes: the SHA-256 of models by their names; of others the names count.
+        """
         nodes: dict[str, Any] = {
             key: {"type": node.get("class_type"), "inputs": dict(node["inputs"])} for key, node in self._nodes.items()
         }
@@ -115,6 +134,10 @@ class Workflow:
         text = nodes[self.roles["prompt"]]["inputs"]
         text["text"] = text["text"] if PLACE in text["text"] else ""
         del nodes[self.roles["output"]]
+        known = hashes or {}
+        for inputs in (node["inputs"] for node in nodes.values()):
+            named = {name: value for name, value in inputs.items() if isinstance(value, str)}
+            inputs |= {name: known[value] for name, value in named.items() if value in known}
         return hashlib.sha256(json.dumps([nodes, version], sort_keys=True).encode()).hexdigest()
 
     def filled(self, fill: Fill) -> dict[str, Node]:
