@@ -118,6 +118,17 @@ def test_a_case_says_what_was_found_and_what_was_not_looked_at(screened: tuple[L
     assert any("none are kept of this adapter" in line for line in case.left_out)
 
 
+def test_what_is_as_near_to_a_control_is_not_found(screened: tuple[Library, list[Path]], tmp_path: Path) -> None:
+    library, (red, blue) = screened
+    other = pictures(tmp_path / "other red", (248, 62, 58))
+    for control, verdict in ((blue, "found"), (other, "not found")):
+        screening = Screening(library, [red], FakeEncoder(), controls=[control])
+        (likeness,) = screening.case("sha256:reddish").likenesses
+        ((name, more),) = likeness.beyond
+        assert (name, likeness.verdict, more.lower > 1) == (control.name, verdict, verdict == "found")
+    assert {one.works for one in screening.ranking()} == {"red"}
+
+
 def test_an_adapter_without_evidence_is_placed_and_the_rest_is_named(screened: tuple[Library, list[Path]]) -> None:
     library, folders = screened
     library.evidence.remove("sha256:reddish")
@@ -140,9 +151,12 @@ def test_a_case_file_is_written_and_can_be_checked(screened: tuple[Library, list
     library, folders = screened
     path = tmp_path / "case.html"
     references = [part for folder in folders for part in ("--reference", str(folder))]
-    told = answer("screen", "reddish", *references, "--case", str(path), "--library", str(library.path))
+    control = ("--control", str(pictures(tmp_path / "green", (60, 250, 60))))
+    told = answer("screen", "reddish", *references, *control, "--case", str(path), "--library", str(library.path))
+    assert [one["name"] for one in told["controls"]] == ["green"]
     page, plain = path.read_text("utf-8"), json.loads(path.with_suffix(".json").read_text("utf-8"))
     assert page.count("not legal advice") == 1
+    assert page.count("Beside the control green") == 2
     assert "http" not in page.replace("http://www.w3.org", "")
     assert plain["evidence"] == told["evidence"] in page
     checking = ("screen", "--check", str(path.with_suffix(".json")), "--library", str(library.path))
@@ -155,7 +169,7 @@ def test_questions_that_cannot_be_asked_are_refused(screened: tuple[Library, lis
     library, folders = screened
     asked = call("screen", "reddish", "--library", str(library.path), status=2)
     assert "name an adapter or --all" in " ".join(asked.stderr.replace("│", " ").split())
-    with pytest.raises(QueryError, match="two reference folders are called 'red'"):
+    with pytest.raises(QueryError, match="two folders of pictures are called 'red'"):
         Screening(library, [folders[0], folders[0]], FakeEncoder())
     with pytest.raises(LibraryError, match="sha256:nobody has no signature under"):
         Screening(library, folders, FakeEncoder()).case("sha256:nobody")

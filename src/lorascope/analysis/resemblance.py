@@ -164,6 +164,19 @@ class Nearness:
             found.append(Resemblance(works.name, net, gain, pull, nearer, standing, *chances))
         return found
 
+    def beyond(self, key: str, works: str, control: str) -> Estimate:
+        """How much higher an adapter's pull towards some works stands than that towards others, over its prompts.
+
+        Both in robust standard deviations of all other adapters, as :attr:`Resemblance.standing`: works that are much
+        alike pull more strongly than works of all kinds, and this takes it out.
+        """
+        row, pairs = self.keys.index(key), self._pairs[key]
+        others = np.arange(len(self.keys)) != row
+        medians, spreads = _usual(self.pulls[others], None)
+        names = [one.name for one in self.works]
+        gains = (self._moves(pairs) @ self._marks.T - self._usual[row] - medians) / spreads
+        return _over_prompts(gains[:, names.index(works)] - gains[:, names.index(control)], pairs.prompts)
+
     def _mark(self, embeddings: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, " d"]:
         return _unit(embeddings - self._centre).mean(axis=0)
 
@@ -202,12 +215,19 @@ def _standings(
     values: Float64[np.ndarray, "n q"], usual: Float64[np.ndarray, "m q"], where: Bool[np.ndarray, "m q"] | None
 ) -> Float64[np.ndarray, "n q"]:
     """Values less the median of the usual ones of their column, in median absolute deviations times 1.4826."""
-    masked = usual if where is None else np.where(where, usual, np.nan)
+    medians, spreads = _usual(usual, where)
+    return (values - medians) / spreads
+
+
+def _usual(
+    values: Float64[np.ndarray, "m q"], where: Bool[np.ndarray, "m q"] | None
+) -> tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]:
+    """The median of each column, and its median absolute deviation times 1.4826; of some of the values."""
+    masked = values if where is None else np.where(where, values, np.nan)
     empty = np.isnan(masked).all(axis=0)
     masked = np.where(empty, 0.0, masked)
     medians = np.nanmedian(masked, axis=0)
-    spreads = np.maximum(1.4826 * np.nanmedian(np.abs(masked - medians), axis=0), 1e-9)
-    return (values - medians) / spreads
+    return medians, np.maximum(1.4826 * np.nanmedian(np.abs(masked - medians), axis=0), 1e-9)
 
 
 def _over_prompts(values: Float64[np.ndarray, " cells"], prompts: Int64[np.ndarray, " cells"]) -> Estimate:

@@ -21,7 +21,7 @@ from lorascope.encoders.pictures import embed_picture
 from lorascope.errors import LibraryError, QueryError
 from lorascope.library import BARE, Library, Preview, StoredAdapter, StoredProtocol
 from lorascope.protocol import borrowed_thresholds
-from lorascope.signature import CategoryProfile
+from lorascope.signature import CategoryProfile, Estimate
 
 CELLS = 48
 """Cells of each of the other adapters that the null is made of; of the adapter itself, all there are."""
@@ -29,6 +29,8 @@ _OTHERS = 400
 _OTHERS_SECOND = 60
 """Adapters of the null, at most: by the encoder that measured, and by a second one, which has to embed pictures."""
 ALPHA = 0.05
+_BEYOND = 1.0
+"""So many robust standard deviations a pull has to stand higher than that towards a control, for certain."""
 
 Verdict = Literal["found", "found by the first encoder only", "not found"]
 
@@ -55,6 +57,7 @@ class Likeness:
         second: by another encoder, on the kept pictures; None if none was asked.
         prompts: the categories of prompts, those that came nearest first.
         best: the prompts of the grid that came nearest, with their gains.
+        beyond: for each control, how much higher the pull stands than that towards it, with an interval over prompts.
     """
 
     first: Resemblance
@@ -62,11 +65,13 @@ class Likeness:
     second: Resemblance | None
     prompts: tuple[Prompts, ...]
     best: tuple[tuple[str, float], ...]
+    beyond: tuple[tuple[str, Estimate], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it resembles the works beyond chance; a second encoder that was asked has to agree."""
-        if self.adjusted > ALPHA or self.first.pull.lower <= 0:
+        """Whether it resembles the works beyond chance, and more than each control; a second encoder has to agree."""
+        more = all(one.lower >= _BEYOND for _, one in self.beyond)
+        if self.adjusted > ALPHA or self.first.pull.lower <= 0 or not more:
             return "not found"
         agrees = self.second is None or self.second.chance <= ALPHA
         return "found" if agrees else "found by the first encoder only"
@@ -127,6 +132,7 @@ class Screening:
         folders: Sequence[Path],
         encoder: PictureEncoder,
         *,
+        controls: Sequence[Path] = (),
         protocol: str = "",
         second: PictureEncoder | None = None,
         note: Note | None = None,
@@ -137,6 +143,7 @@ class Screening:
             library: with evidence of at least the adapters in question.
             folders: of pictures, one for each protected work, character or style.
             encoder: the one of the Protocol.
+            controls: folders of pictures that no adapter is suspected of: works like those in question, by others.
             protocol: by name or digest; the active one if "".
             second: an independent encoder, which looks at the kept pictures.
             note: is called with progress.
@@ -158,9 +165,10 @@ class Screening:
             )
         self._centre = centre.astype(np.float64)
         self.works = tuple(read_works(folder, encoder) for folder in folders)
-        names = [works.name for works in self.works]
+        self.controls = tuple(read_works(folder, encoder) for folder in controls)
+        names = [works.name for works in (*self.works, *self.controls)]
         if len(set(names)) < len(names):
-            raise QueryError(f"two reference folders are called {max(names, key=names.count)!r}: rename one of them")
+            raise QueryError(f"two folders of pictures are called {max(names, key=names.count)!r}: rename one of them")
         self._folders = tuple(folders)
 
     def case(self, key: str) -> Case:
@@ -181,9 +189,15 @@ class Screening:
         if cells is not None:
             nearness = self._nearness([key], _OTHERS)
             second = self._looked_at_again(key) if self._second is not None and pairs else [None] * len(self.works)
-            found = nearness.resemblances(key)
+            found = nearness.resemblances(key)[: len(self.works)]
             adjusted = holm([max(one.chance, one.paired) for one in found])
-            likenesses = tuple(self._likeness(*one, cells.prompts) for one in zip(found, adjusted, second, strict=True))
+            beyond = [
+                tuple((control.name, nearness.beyond(key, one.name, control.name)) for control in self.controls)
+                for one in self.works
+            ]
+            likenesses = tuple(
+                self._likeness(*one, cells.prompts) for one in zip(found, adjusted, second, beyond, strict=True)
+            )
         return Case(
             adapter, self.stored, 0 if cells is None else len(cells), self._words(adapter), placed,
             None if placed is None else field_of(*placed), signature.signature.categories, likenesses, pairs,
@@ -193,7 +207,7 @@ class Screening:
     def ranking(self) -> list[Ranked]:
         """Every adapter with evidence and every set of works, what resembles most first."""
         nearness = self._nearness(self._matrix.keys, len(self._matrix))
-        standings = nearness.standings()
+        standings = nearness.standings()[:, : len(self.works)]
         chances = [nearness.chance(float(standing)) for standing in standings.ravel()]
         names = dict(zip(self._matrix.keys, self._matrix.names, strict=True))
         ranked = [
@@ -226,7 +240,7 @@ class Screening:
             cells = cells_of(self._library, self._grid, self.stored.protocol.digest, key)
             if cells is not None:
                 pairs[key] = pairs_of(cells if asked == {key} else cells.first(CELLS))
-        return Nearness(pairs, self._directions(pairs), self.works, self._centre)
+        return Nearness(pairs, self._directions(pairs), (*self.works, *self.controls), self._centre)
 
     def _directions(self, keys: Iterable[str]) -> dict[str, Float64[np.ndarray, " d"]]:
         matrix = self._matrix
@@ -248,7 +262,12 @@ class Screening:
         return Nearness(pairs, self._directions(pairs), works, centre).resemblances(key)
 
     def _likeness(
-        self, first: Resemblance, adjusted: float, second: Resemblance | None, prompts: np.ndarray
+        self,
+        first: Resemblance,
+        adjusted: float,
+        second: Resemblance | None,
+        beyond: tuple[tuple[str, Estimate], ...],
+        prompts: np.ndarray,
     ) -> Likeness:
         texts, categories = self._grid.prompts.texts, np.array(self._grid.prompts.categories)[prompts]
         kinds = [
@@ -259,7 +278,8 @@ class Screening:
         means = {prompt: float(first.gains[prompts == prompt].mean()) for prompt in np.unique(prompts).tolist()}
         best = sorted(means, key=lambda prompt: -means[prompt])[:5]
         order = tuple(sorted(kinds, key=lambda one: -one.gain))
-        return Likeness(first, adjusted, second, order, tuple((texts[prompt], means[prompt]) for prompt in best))
+        nearest = tuple((texts[prompt], means[prompt]) for prompt in best)
+        return Likeness(first, adjusted, second, order, nearest, beyond)
 
     def _pictures(self, key: str) -> tuple[tuple[Preview, Preview], ...]:
         previews, protocol = self._library.previews, self.stored.protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from lorascope.cli import options
 
 if TYPE_CHECKING:
     from lorascope.analysis.screen import Case, Screening
+    from lorascope.cli.progress import CacheProgress
     from lorascope.library import Library
 
 _LISTED = 20
@@ -21,6 +23,10 @@ def screen(
     reference: Annotated[
         list[Path] | None,
         typer.Option("--reference", "-r", help="A folder of pictures of one work, character or style. Repeat it."),
+    ] = None,
+    control: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of pictures like the works, by others: nearer to these is not enough. Repeat it."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Rank all adapters by what needs a look.")] = False,
     encoder: Annotated[
@@ -38,6 +44,7 @@ def screen(
     as_json: options.Json = False,
 ) -> None:
     """Screen adapters for copyright: substantiality, volition, likeness to reference works. Not legal advice."""
+    from lorascope.cli.output import err
     from lorascope.cli.progress import CacheProgress
     from lorascope.library import Library
 
@@ -45,9 +52,13 @@ def screen(
         if check is not None:
             _check(opened, check, as_json)
             return
-        if not reference or every == bool(adapter):
-            raise typer.BadParameter("name an adapter or --all, and at least one --reference FOLDER")
-        screening = _screening(opened, reference, protocol, encoder, download, progress)
+        if not reference or every == bool(adapter) or (control and every):
+            raise typer.BadParameter(
+                "name an adapter or --all (without --control), and at least one --reference FOLDER"
+            )
+        err.print("No image is made: everything is read from what was measured.", style="dim")
+        models = {"protocol": protocol, "second": encoder, "download": download}
+        screening = _screening(opened, reference, control or (), models, progress)
         if every:
             _print_ranking(screening, as_json)
         else:
@@ -55,15 +66,17 @@ def screen(
 
 
 def _screening(
-    library: Library, folders: list[Path], protocol: str, second: str, download: bool, progress: Any
+    library: Library, folders: Sequence[Path], controls: Sequence[Path], models: dict[str, Any], progress: CacheProgress
 ) -> Screening:
     from lorascope.analysis.screen import Screening
     from lorascope.encoders.load import load_picture_encoder
 
-    stored = library.protocols.find(protocol)
-    encoder = load_picture_encoder(stored.protocol.encoder, download=download)
-    other = load_picture_encoder(second, download=download) if second else None
-    return Screening(library, folders, encoder, protocol=protocol, second=other, note=progress.note)
+    stored = library.protocols.find(models["protocol"])
+    encoder = load_picture_encoder(stored.protocol.encoder, download=models["download"])
+    second = load_picture_encoder(models["second"], download=models["download"]) if models["second"] else None
+    return Screening(
+        library, folders, encoder, controls=controls, protocol=models["protocol"], second=second, note=progress.note
+    )
 
 
 def _print_case(
@@ -73,9 +86,9 @@ def _print_case(
     from lorascope.report.case import NOTICE, plain_case, write_case
 
     found = screening.case(library.adapters.find(name).key)
-    plain = plain_case(found, screening.works, second)
+    plain = plain_case(found, screening.works, second, screening.controls)
     if path is not None:
-        write_case(path, found, screening.works, second)
+        write_case(path, found, screening.works, second, screening.controls)
         _write_json(path.with_suffix(".json"), plain)
     if as_json:
         print_json(plain)

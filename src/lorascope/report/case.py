@@ -23,13 +23,14 @@ _SHOWN = 3
 """Pairs of pictures shown for a likeness, and against it."""
 
 
-def plain_case(case: Case, works: Sequence[Works], second: str = "") -> dict[str, Any]:
+def plain_case(case: Case, works: Sequence[Works], second: str = "", controls: Sequence[Works] = ()) -> dict[str, Any]:
     """A case as plain data: what was asked, what it rests on, and every figure.
 
     Args:
         case: the screening of one adapter.
         works: what it was compared with.
         second: the name of the second encoder, "" for none.
+        controls: pictures that it had to be further from.
     """
     adapter, protocol = case.adapter, case.protocol.protocol
     return {
@@ -46,18 +47,17 @@ def plain_case(case: Case, works: Sequence[Works], second: str = "") -> dict[str
         "volition": None if case.positions is None else asdict(case.positions[1]),
         "field": None if case.field is None else asdict(case.field),
         "categories": [asdict(one) for one in case.categories],
-        "works": [
-            {
-                "name": one.name,
-                "pictures": [{"name": path.name, "sha256": digest}
-                             for path, digest in zip(one.files, one.digests, strict=True)],
-            }
-            for one in works
-        ],
+        "works": [_plain_works(one) for one in works],
+        "controls": [_plain_works(one) for one in controls],
         "likenesses": [_plain_likeness(one) for one in case.likenesses],
         "not_looked_at": list(case.left_out),
         "evidence": case.evidence,
     }  # fmt: skip
+
+
+def _plain_works(works: Works) -> dict[str, Any]:
+    files = zip(works.files, works.digests, strict=True)
+    return {"name": works.name, "pictures": [{"name": path.name, "sha256": digest} for path, digest in files]}
 
 
 def question(case: Case, works: Sequence[Works]) -> str:
@@ -66,7 +66,9 @@ def question(case: Case, works: Sequence[Works]) -> str:
     return f"Do pictures made with {case.adapter.name} resemble {names}, beyond what unrelated adapters do?"
 
 
-def write_case(path: Path, case: Case, works: Sequence[Works], second: str = "") -> Path:
+def write_case(
+    path: Path, case: Case, works: Sequence[Works], second: str = "", controls: Sequence[Works] = ()
+) -> Path:
     """Write the HTML file of a case.
 
     Args:
@@ -74,6 +76,7 @@ def write_case(path: Path, case: Case, works: Sequence[Works], second: str = "")
         case: the screening of one adapter.
         works: what it was compared with; some of their pictures are shown.
         second: the name of the second encoder, "" for none.
+        controls: pictures that it had to be further from.
 
     Returns:
         The path, absolute.
@@ -85,7 +88,7 @@ def write_case(path: Path, case: Case, works: Sequence[Works], second: str = "")
         path,
         "case.html.jinja",
         case=case,
-        plain=plain_case(case, works, second),
+        plain=plain_case(case, works, second, controls),
         sections=[_section(case, one, works) for one in sorted(case.likenesses, key=lambda one: one.adjusted)],
         square=_square(case),
     )
@@ -97,6 +100,7 @@ def _plain_likeness(likeness: Likeness) -> dict[str, Any]:
         "verdict": likeness.verdict,
         "first": _plain_resemblance(likeness.first),
         "adjusted_chance": likeness.adjusted,
+        "beyond_controls": {name: asdict(more) for name, more in likeness.beyond},
         "second": None if likeness.second is None else _plain_resemblance(likeness.second),
         "prompts": [asdict(one) for one in likeness.prompts],
         "nearest_prompts": [{"prompt": prompt, "gain": gain} for prompt, gain in likeness.best],

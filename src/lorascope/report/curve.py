@@ -1,4 +1,4 @@
-"""A Curve as a picture: an inline SVG for pages, a Chart for reports."""
+"""A Curve as a picture: an inline SVG for pages and reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from lorascope.analysis import Advice, Curve
 from lorascope.analysis.weight import pictures
-from lorascope.evaluation.findings import Chart, Series
 from lorascope.library import Library, StoredAdapter
 from lorascope.protocol import Protocol
 from lorascope.report.page import write_page
@@ -88,21 +87,6 @@ def _band(x: _Place, y: _Place, known: Sequence[tuple[float, Estimate]], colour:
         f'<polygon points="{" ".join([*above, *below])}" fill="{colour}" opacity=".15"/>'
         f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>{dots}'
     )
-
-
-def curve_chart(name: str, curve: Curve, advice: Advice) -> Chart:
-    """The same for a report, by matplotlib (:func:`lorascope.report.charts.svg`)."""
-    series = [_series(legend, curve.series(figure)) for figure, legend in FIGURES.items() if curve.series(figure)]
-    marks = () if advice.weight is None else ((f"{advice.weight:g}", advice.weight),)
-    return Chart("lines", name, "weight", "share", tuple(series), marks=marks)
-
-
-def _series(legend: str, known: Sequence[tuple[float, Estimate]]) -> Series:
-    scales, figures = zip(*known, strict=True)
-    return Series(
-        legend, scales, tuple(one.value for one in figures), tuple(one.lower for one in figures),
-        tuple(one.upper for one in figures),
-    )  # fmt: skip
 
 
 def write_curves(
