@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import three
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_weight import call, call_unchecked
 
 from lorascope.adapters.sidecar import sidecar_claims
 from lorascope.errors import UsageError
+from lorascope.library import Library
+from lorascope.measure import Worker, index
 from lorascope.sidecars import FORMATS, AdapterNotes, Annotations
 from lorascope.sidecars.annotation import undo
 from lorascope.sidecars.json_text import JsonText
@@ -226,3 +230,31 @@ def test_whatever_a_file_holds_the_rest_of_it_stays(
     undo(adapter.with_name("journal"))
     digest = hashlib.sha256(sidecar(adapter, tool).read_bytes()).hexdigest()
     assert digest == hashlib.sha256(data).hexdigest()
+
+
+def test_the_command_shows_first_writes_when_told_and_can_undo(worker: Worker, tmp_path: Path) -> None:
+    path, folder = tmp_path / "library.db", three(tmp_path / "loras")
+    with Library(path, create=True) as library:
+        index([folder], worker, library, precision="glance")
+    (folder / "blueder.json").write_text("no JSON", "utf-8")
+    mine = put(folder / "redder.safetensors", "a1111", {"notes": "mine"}).read_bytes()
+    asked = ("annotate", folder, "--to", "a1111", "--notes", "-l", path)
+    shown = call(*asked)
+    assert "2 files would be written: give --yes to write them" in shown.stdout
+    assert "blueder.json" in shown.stdout
+    assert not (folder / "greender.json").exists()
+    written = call(*asked, "--yes", status=1)
+    assert "2 files written. `lorascope annotate --undo` puts them back" in written.stdout
+    assert "blueder.json: " in written.stderr
+    notes = [json.loads((folder / f"{name}.json").read_text("utf-8"))["notes"] for name in ("greender", "redder")]
+    assert [text.splitlines()[-1].startswith("lorascope: ") for text in notes] == [True, True]
+    assert notes[1].startswith("mine\n")
+    (changed,) = json.loads(call(*asked, "--weight", "--json").stdout)["changes"]
+    assert "blueder.json" in changed["path"]
+    assert call("annotate", "--undo").stdout == "2 files put back\n"
+    assert (folder / "redder.json").read_bytes() == mine
+    assert not (folder / "greender.json").exists()
+
+
+def test_the_command_wants_a_tool() -> None:
+    assert isinstance(call_unchecked("annotate").exception, UsageError)

@@ -48,28 +48,20 @@ def annotate(
     from lorascope.sidecars.annotation import undo as put_back
 
     if undo:
-        done = put_back()
-        _report([{"path": str(path), "problem": problem} for path, problem in done], "put back", as_json)
+        _report([{"path": str(path), "problem": problem} for path, problem in put_back()], "put back", as_json)
         return
     if not to:
         raise UsageError("name the tool with --to: lora-manager, a1111, sdnext or swarmui")
     annotations = Annotations(to, replace=replace)
     chosen = Wanted(weight, words, triggers, preview, notes)
     wanted = chosen if chosen.anything else Wanted(weight=True, words=True)
-    plan = [
-        one
-        for path, said in _notes(library, protocol, folder, wanted, download)
-        for one in annotations.plan(path, said)
-    ]  # fmt: skip
+    said = _notes(library, protocol, folder, wanted, download)
+    plan = [one for path, notes in said for one in annotations.plan(path, notes)]
     if not yes:
         _show(plan, as_json)
         return
-    rows = [
-        {"path": str(one.path), "problem": annotations.write(one)}
-        for one in plan
-        if one.after is not None or one.problem
-    ]  # fmt: skip
-    _report(rows, "written", as_json)
+    due = [one for one in plan if one.after is not None or one.problem]
+    _report([{"path": str(one.path), "problem": annotations.write(one)} for one in due], "written", as_json)
 
 
 def _notes(library: Path | None, protocol: str, folder: Path | None, wanted: Wanted, download: bool) -> list[Any]:
@@ -86,9 +78,8 @@ def _notes(library: Path | None, protocol: str, folder: Path | None, wanted: Wan
             query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
             note=progress.note,
         )
-        members = opened.adapters.members(folder=folder) if folder else opened.adapters.members()
-        keys = [key for key, *_ in opened.adapters.labels(members.tolist()).values()]
-        return list(notes(opened, searcher, list(opened.adapters.get(keys).values()), wanted))
+        members = opened.adapters.members(folder=folder)
+        return list(notes(opened, searcher, list(opened.adapters.numbered(members.tolist()).values()), wanted))
 
 
 def _show(plan: list[Annotation], as_json: bool) -> None:

@@ -14,7 +14,8 @@ import typer
 from lorascope.cli import options
 
 if TYPE_CHECKING:
-    from lorascope.evaluation import Findings, Laboratory
+    from lorascope.evaluation import Evaluation, Findings, Laboratory
+    from lorascope.evaluation.verdicts import Verdicts
 
 Queries = Annotated[
     str, typer.Argument(help="A .jsonl, .json or .csv file of queries; or miniature or sdxl, which ship.")
@@ -57,7 +58,7 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Compare this search with text search over names and descriptions, by queries whose answers you know."""
-    from lorascope.cli.findings import print_cost, print_plan
+    from lorascope.cli.findings import print_plan
     from lorascope.evaluation import load_queries
 
     asked = load_queries(queries, split=split)
@@ -69,11 +70,7 @@ def evaluate(
         evaluation = lab.evaluate(asked, run or ())
         if rankings is not None:
             evaluation.write_rankings(rankings)
-        verdicts = None
-        if judge:
-            _check_judges(judge, judge_presets, download=download)
-            print_cost(lab.render_cost(evaluation, judge_seeds))
-            verdicts = lab.judge(evaluation, judge, presets=judge_presets, seeds=judge_seeds)
+        verdicts = _judged(lab, evaluation, judge, judge_presets, judge_seeds, download=download) if judge else None
         _present(lab.findings(evaluation, verdicts), lab, report, as_json)
 
 
@@ -148,11 +145,17 @@ def _opened(library: Path | None, protocol: str, **how: Any) -> Generator[Labora
         yield lab
 
 
-def _check_judges(names: Sequence[str], presets: Path | None, *, download: bool) -> None:
+def _judged(
+    lab: Laboratory, evaluation: Evaluation, names: Sequence[str], presets: Path | None, seeds: int, *, download: bool
+) -> Verdicts:
+    """Have judges look at images of what was found."""
+    from lorascope.cli.findings import print_cost
     from lorascope.evaluation.judges import find_judge
 
     for name in names:  # before hours of images
         find_judge(name, presets=presets, download=download)
+    print_cost(lab.render_cost(evaluation, seeds))
+    return lab.judge(evaluation, names, presets=presets, seeds=seeds)
 
 
 def _present(findings: Findings, lab: Laboratory, report: Path | None, as_json: bool) -> None:

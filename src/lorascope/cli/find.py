@@ -67,10 +67,14 @@ def search(
             encoding=encoding_of(encoding), family=family, folder=folder, max_strength=max_strength,
             min_consistency=min_consistency, everything=everything, hidden=hidden or as_json, limit=top,
         )  # fmt: skip
-        measured = [str(s.protocol) for s in opened.protocols.all() if s.adapters] if every_protocol else []
-        names = measured or [protocol]  # of a library without signatures, searching says what to do
-        answers = ask(opened, names, request, location=encoder, download=download)
+        names = _measured(opened) if every_protocol else []  # without signatures, searching says what to do
+        answers = ask(opened, names or [protocol], request, location=encoder, download=download)
         present(opened, answers, hidden=hidden, sheet=sheet, as_json=as_json)
+
+
+def _measured(library: Library) -> list[str]:
+    """The Protocols under which there are signatures."""
+    return [str(stored.protocol) for stored in library.protocols.all() if stored.adapters]
 
 
 def similar(

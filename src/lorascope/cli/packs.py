@@ -56,21 +56,16 @@ def share(
     Folders, names of files, descriptions and your own prompts are left out unless you ask for them.
     """
     from lorascope.cli.output import counted
-    from lorascope.cli.sharing import TEXTS, confirm, join_packs, tell
+    from lorascope.cli.sharing import confirm, drafted, join_packs, tell
     from lorascope.library import Library
-    from lorascope.packs import draft
 
     if join:
         packs, adapters = join_packs(join, out, insecure=insecure)
         sentence = f"{counted(adapters, 'adapter')} of {counted(packs, 'pack')} are listed in {out}"
         tell(as_json, sentence, packs=packs, adapters=adapters, path=str(out))
         return
-    wanted = set(contents or ())
     with Library(library) as opened:
-        texts = {name: text_of(opened, protocol) for name, text_of in TEXTS.items() if name in wanted}
-        chosen = draft(
-            opened, protocol=protocol, only=only or (), contents=wanted - set(TEXTS), title=title, texts=texts
-        )
+        chosen = drafted(opened, protocol, only or (), set(contents or ()), title)
         if not as_json:
             confirm(chosen.summary(), out, yes=yes)
         written = chosen.write(out, key)

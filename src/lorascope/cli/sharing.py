@@ -15,7 +15,7 @@ from lorascope.errors import LibraryError, UsageError
 from lorascope.library import Library, published
 from lorascope.miniature import pack_path
 from lorascope.miniature.demo import lay_out
-from lorascope.packs import Intake, open_pack, pull
+from lorascope.packs import Draft, Intake, draft, open_pack, pull
 from lorascope.packs.directory import LARGEST, NAME, Directory, Entry, Listing, write_directory
 from lorascope.packs.intake import Files, files_here, take
 from lorascope.packs.places import SCHEMES, place_of_pack
@@ -51,8 +51,14 @@ def _weights(library: Library, protocol: str) -> dict[str, str]:
     return found
 
 
-TEXTS = {"words": _words, "weight": _weights}
+_TEXTS = {"words": _words, "weight": _weights}
 """Columns for people, each of which is made from a library and the name of a Protocol."""
+
+
+def drafted(library: Library, protocol: str, only: Sequence[str], contents: set[str], title: str) -> Draft:
+    """What a pack would hold, with the columns for people that are asked for."""
+    texts = {name: text_of(library, protocol) for name, text_of in _TEXTS.items() if name in contents}
+    return draft(library, protocol=protocol, only=only, contents=contents - set(_TEXTS), title=title, texts=texts)
 
 
 def join_packs(addresses: Iterable[str], target: Path, *, insecure: bool) -> tuple[int, int]:

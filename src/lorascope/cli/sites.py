@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lorascope.cli import options
+
+if TYPE_CHECKING:
+    from lorascope.library import Library
+    from lorascope.sites import LookUp
+    from lorascope.sites.record import Site
 
 
 def lookup(
@@ -32,31 +37,35 @@ def lookup(
     Only the hashes of your files are sent. The answers are kept as claims, which measure nothing.
     """
     from lorascope.cli.output import counted, out, print_json
-    from lorascope.cli.progress import step_progress
     from lorascope.errors import UsageError
     from lorascope.library import Library
-    from lorascope.sites import CivArchive, Civitai, Hub, LookUp, look_up
+    from lorascope.sites import CivArchive, Civitai, Hub
 
     sites = [Civitai(updates=updates)] if civitai or updates else []
     sites += [CivArchive()] if civarchive else []
     sites += [Hub()] if huggingface else []
     if not sites:
         raise UsageError("name a site to ask: --civitai, --civarchive or --huggingface")
-    done: list[LookUp] = []
-    with Library(library) as opened, step_progress() as note:
-        members = opened.adapters.members(folder=folder)
-        keys = [key for key, *_ in opened.adapters.labels(members.tolist()).values()]
-        adapters = list(opened.adapters.get(keys).values())
-        for site in sites:
-            last = LookUp(site.name, 0, 0, 0)
-            for last in look_up(opened, adapters, site, days=days):
-                note(site.name, last.asked, last.total)
-            done.append(last)
+    with Library(library) as opened:
+        done = [_asked(opened, site, folder, days) for site in sites]
     if as_json:
         print_json({"sites": [vars(one) for one in done]})
         return
     for one in done:
         out.print(f"{one.site}: {counted(one.asked, 'adapter')} asked for, {one.found} known there", highlight=False)
+
+
+def _asked(library: Library, site: Site, folder: Path | None, days: int) -> LookUp:
+    """Ask one site for all adapters, and show how far it is."""
+    from lorascope.cli.progress import step_progress
+    from lorascope.sites import LookUp, look_up
+
+    adapters = list(library.adapters.numbered(library.adapters.members(folder=folder).tolist()).values())
+    last = LookUp(site.name, 0, 0, 0)
+    with step_progress() as note:
+        for last in look_up(library, adapters, site, days=days):
+            note(site.name, last.asked, last.total)
+    return last
 
 
 def get(

@@ -214,8 +214,3 @@ def open_pack(source: str, *, insecure: bool = False, signed_by: str = "") -> Ge
     """
     with TemporaryDirectory() as folder:
         yield PackReader(place_of_pack(source, insecure=insecure), source, Path(folder), signed_by)
-
-
-def is_pack(source: str) -> bool:
-    """Whether a path or an address names a pack rather than a single file of signatures."""
-    return not source.endswith((".parquet", ".db"))
