@@ -97,7 +97,7 @@ def _ours(library: Path, words: Sequence[str]) -> Callable[[], object]:
 
     def work() -> object:
         query = next(turn)
-        return searcher.select(searcher.encoder.shifts(query).mean(0), Filters(searcher.thresholds), 10)
+        return searcher.select(searcher.phrases.encoder.shifts(query).mean(0), Filters(searcher.thresholds), 10)
 
     return work
 

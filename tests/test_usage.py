@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from fakes import tint
 from test_duplicates import DIM, drawn
+from test_weight import call
+from typer.testing import CliRunner
 
 from lorascope.analysis import Curve, CurvePoint
-from lorascope.analysis.usage import prompts_lost, sizes_out_of_line, triggers
+from lorascope.analysis.triggers import TriggerMeasurement
+from lorascope.analysis.usage import (
+    TRIGGER_CELLS,
+    is_tried,
+    known_shares,
+    prompts_lost,
+    share_without,
+    sizes_out_of_line,
+    triggers,
+)
+from lorascope.cli.app import app
+from lorascope.errors import LibraryError
 from lorascope.library import AdapterFacts, Library, StoredAdapter
+from lorascope.measure import Worker, index
 from lorascope.protocol import Preset, Protocol
 from lorascope.signature import Estimate
 
@@ -78,3 +96,62 @@ def test_trigger_words_are_needed_or_not(library: Library, preset: Preset) -> No
     found = triggers(library, library.protocols.find(protocol.digest), adapters)
     assert {name: said[0] for name, said in found.items()} == {"needed": "trigger-needed", "idle": "trigger-idle"}
     assert "without 'zxq' it does 10%" in found["needed"][1]
+
+
+def with_words(worker: Worker, library: Library, path: Path, words: str) -> StoredAdapter:
+    """An adapter that was measured with trigger words."""
+    tint(path, red=0.3)
+    path.with_suffix(".json").write_text(json.dumps({"activation text": words}), "utf-8")
+    index([path], worker, library, precision="glance")
+    return library.adapters.find(path.stem)
+
+
+def test_what_each_trigger_word_adds_is_measured_once_and_told(
+    worker: Worker, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = with_words(worker, library, tmp_path / "redder.safetensors", "zxq, red coat")
+    stored = library.protocols.find()
+    measurement = TriggerMeasurement(worker, library, stored)
+    blocks: list[int] = []
+
+    def stop(_: StoredAdapter, images: int) -> None:
+        blocks.append(images)
+        if len(blocks) == 4:  # a block with all words, two without any, and those without the first word
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(measurement.measure([adapter], stop))
+    assert known_shares(library.adapters.find("redder"), stored.protocol).keys() == {"zxq"}
+    assert not is_tried(library, stored, library.adapters.find("redder"))
+    again: list[int] = []
+    list(measurement.measure([library.adapters.find("redder")], lambda _, images: again.append(images)))
+    adapter = library.adapters.find("redder")
+    assert again == [TRIGGER_CELLS]
+    assert is_tried(library, stored, adapter)
+    assert measurement.cost([adapter]).images == 0
+    assert share_without(library, stored, adapter) is not None
+    (said,) = triggers(library, stored, {adapter.key: adapter}).values()
+    assert "; without 'zxq' alone " in said[1]
+    index([tmp_path], worker, library, precision="quick")
+    assert known_shares(library.adapters.find("redder"), stored.protocol).keys() == {"zxq", "red coat"}
+
+
+def test_the_command_says_how_much_is_left_without_each_word(worker: Worker, tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    with Library(path, create=True) as library:
+        with_words(worker, library, tmp_path / "redder.safetensors", "zxq, red coat")
+        index([tint(tmp_path / "plain.safetensors", blue=0.3)], worker, library, precision="glance")
+    assert "1 adapter to measure: about 112 images" in call("triggers", "--all", "--dry-run", "-l", path).stderr
+    (told,) = json.loads(call("triggers", "redder", "--json", "-l", path).stdout)["triggers"]
+    assert [one["words"] for one in told["without"]] == ["zxq, red coat", "zxq", "red coat"]
+    again = call("triggers", "--all", "-l", path)
+    assert "to measure" not in again.stderr
+    assert len(again.stdout.splitlines()) == 4
+    refused = CliRunner().invoke(app, ["triggers", "plain", "-l", str(path)])
+    assert "plain was measured without trigger words" in str(refused.exception)
+
+
+def test_words_on_both_sides_are_not_tried(library: Library, preset: Preset, worker: Worker) -> None:
+    known(library, replace(preset, triggers="both"))
+    with pytest.raises(LibraryError, match="appends trigger words to the prompts of both sides"):
+        TriggerMeasurement(worker, library, library.protocols.find())

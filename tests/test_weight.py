@@ -160,7 +160,7 @@ def ignored(adapter: StoredAdapter, images: int) -> None:
 def test_an_effect_grows_with_the_weight(worker: Worker, library: Library, tmp_path: Path) -> None:
     measurement = measured(worker, library, three(tmp_path / "loras"))
     adapters = list(library.adapters.all().values())
-    results = {one.adapter.name: one.curve for one in measurement.measure(adapters, ignored)}
+    results = {one.adapter.name: one.found for one in measurement.measure(adapters, ignored)}
     for found in results.values():
         assert found is not None
         effects = dict(found.series("effect"))
@@ -223,7 +223,7 @@ def test_a_file_that_is_gone_does_not_stop_the_others(worker: Worker, library: L
     measurement = measured(worker, library, folder)
     (folder / "greender.safetensors").unlink()
     results = list(measurement.measure(list(library.adapters.all().values()), ignored))
-    assert [bool(one.curve) for one in results] == [True, False, True]
+    assert [bool(one.found) for one in results] == [True, False, True]
     assert "its file is gone" in results[1].problem
 
 
@@ -250,12 +250,12 @@ def test_a_curve_is_drawn_with_its_advice(worker: Worker, library: Library, tmp_
     measurement = measured(worker, library, tint(tmp_path / "redder.safetensors", red=0.3))
     (adapter,) = library.adapters.all().values()
     (result,) = measurement.measure([adapter], ignored)
-    assert result.curve is not None
-    advice = advise(result.curve)
-    drawn = ET.fromstring(curve_svg(result.curve, advice))
+    assert result.found is not None
+    advice = advise(result.found)
+    drawn = ET.fromstring(curve_svg(result.found, advice))
     assert advice.reason in (drawn.findtext("{http://www.w3.org/2000/svg}title") or "")
-    shown = pictures(library, library.protocols.find().protocol, adapter.key, result.curve)
-    assert [one.scale for one in shown] == sorted({0.0, *(point.scale for point in result.curve.points)})
+    shown = pictures(library, library.protocols.find().protocol, adapter.key, result.found)
+    assert [one.scale for one in shown] == sorted({0.0, *(point.scale for point in result.found.points)})
 
 
 def call(*argv: str | Path, status: int = 0) -> Result:

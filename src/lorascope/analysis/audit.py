@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lorascope.adapters.claims import plain_text
-from lorascope.analysis.description import FALSE_DISCOVERIES, Description, describe, levels, robust_spread
+from lorascope.analysis.description import FALSE_DISCOVERIES, FEWEST, Description, describe, levels, robust_spread
 from lorascope.analysis.finding import Finding, Flag
 from lorascope.analysis.weight import Advice, advise, known_curves
 from lorascope.families import named, title_of
@@ -139,6 +139,16 @@ def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
         contradicted = _contradicted(adapters[one.key], advise(curve) if curve else None)
         audits.append(Audit(one.key, one.name, verdict, reason, str(one), found, chances.get(one.key), contradicted))
     return audits
+
+
+def phrases_asked(searcher: Searcher, keys: Iterable[str] | None = None) -> list[str]:
+    """All phrases of an audit: the vocabulary, and the claims of adapters; none where it would be refused."""
+    matrix = searcher.matrix
+    if np.count_nonzero(matrix.strength > 0) < FEWEST:
+        return []
+    adapters = searcher.library.adapters.get(matrix.keys if keys is None else keys).values()
+    claimed = [text for adapter in adapters for _, text in claimed_phrases(adapter)]
+    return [*PromptSet.load(searcher.stored.preset.vocabulary).texts, *claimed]
 
 
 def claimed_phrases(adapter: StoredAdapter) -> list[tuple[str, str]]:

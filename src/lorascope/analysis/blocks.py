@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Generic, TypeVar, final
 
 from lorascope.adapters import Coverage
 from lorascope.analysis.cells import Cells, cells_of
-from lorascope.errors import LibraryError
-from lorascope.library import StoredAdapter, StoredProtocol
+from lorascope.errors import AdapterError, LibraryError
+from lorascope.library import Library, StoredAdapter, StoredProtocol
+from lorascope.library.leases import this_process
 from lorascope.library.words import measured_words
 from lorascope.measure.files import measured_delta
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.worker import Worker
 
+T = TypeVar("T")
 Done = Callable[[StoredAdapter, int], None]
 """Is called with an adapter and the number of images of each block."""
 
@@ -27,6 +29,43 @@ class MeasuringCost:
     adapters: int
     images: int
     seconds: float
+
+
+@final
+@dataclass(frozen=True)
+class AdapterResult(Generic[T]):
+    """What was measured of an adapter; or why nothing was."""
+
+    adapter: StoredAdapter
+    found: T | None
+    problem: str = ""
+
+
+def measured_each(
+    library: Library, scene: str, adapters: Sequence[StoredAdapter], measure: Callable[[StoredAdapter], T]
+) -> Iterator[AdapterResult[T]]:
+    """Measure one adapter after the other, each under a lease.
+
+    One whose file is gone, or breaks the images, gets no result but the reason; the others go on.
+
+    Args:
+        library: has the leases.
+        scene: what the leases are for.
+        adapters: which ones.
+        measure: of one of them.
+    """
+    owner = this_process()
+    try:
+        for adapter in adapters:
+            if not library.leases.acquire(adapter.key, scene, owner):
+                yield AdapterResult(adapter, None, "another process is measuring it")
+                continue
+            try:
+                yield AdapterResult(adapter, measure(adapter))
+            except (AdapterError, FloatingPointError) as error:
+                yield AdapterResult(adapter, None, str(error))
+    finally:
+        library.leases.release(owner)
 
 
 @final

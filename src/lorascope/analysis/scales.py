@@ -7,30 +7,24 @@ mostly there already, so a Curve takes a few blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import final
 
-from lorascope.analysis.blocks import BlockMeasurement, Done, MeasuringCost, check_base
+from lorascope.analysis.blocks import (
+    AdapterResult,
+    BlockMeasurement,
+    Done,
+    MeasuringCost,
+    check_base,
+    measured_each,
+)
 from lorascope.analysis.cells import Cells, PromptTexts
 from lorascope.analysis.weight import CELLS, REFERENCE, SCALES, SLIDER_SCALES, Curve, curve_of, next_scale
-from lorascope.errors import AdapterError
 from lorascope.library import Library, StoredAdapter, StoredProtocol
-from lorascope.library.leases import this_process
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.worker import Worker
 
 _USUAL_SCALES = 5
 """So many scales most Curves take, for an estimate of what they cost."""
-
-
-@final
-@dataclass(frozen=True)
-class MeasuredCurve:
-    """The Curve of an adapter; or why there is none."""
-
-    adapter: StoredAdapter
-    curve: Curve | None
-    problem: str = ""
 
 
 @final
@@ -59,23 +53,9 @@ class CurveMeasurement:
         images += len(adapters) * (_USUAL_SCALES - len(SCALES)) * CELLS
         return MeasuringCost(len(adapters), images, images * self._worker.cell_cost().seconds)
 
-    def measure(self, adapters: Sequence[StoredAdapter], done: Done) -> Iterator[MeasuredCurve]:
-        """Measure one adapter after the other.
-
-        One whose file is gone, or breaks the images, gets no Curve but the reason; the others continue.
-        """
-        owner = this_process()
-        try:
-            for adapter in adapters:
-                if not self._library.leases.acquire(adapter.key, self._at(REFERENCE).scene, owner):
-                    yield MeasuredCurve(adapter, None, "another process is measuring it")
-                    continue
-                try:
-                    yield MeasuredCurve(adapter, self._curve(adapter, done))
-                except (AdapterError, FloatingPointError) as error:
-                    yield MeasuredCurve(adapter, None, str(error))
-        finally:
-            self._library.leases.release(owner)
+    def measure(self, adapters: Sequence[StoredAdapter], done: Done) -> Iterator[AdapterResult[Curve]]:
+        """Measure one adapter after the other."""
+        return measured_each(self._library, self._at(REFERENCE).scene, adapters, lambda one: self._curve(one, done))
 
     def _curve(self, adapter: StoredAdapter, done: Done) -> Curve:
         """Measure where most changes, until it is known well enough."""

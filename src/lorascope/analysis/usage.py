@@ -13,6 +13,8 @@ from lorascope.analysis.finding import Flag
 from lorascope.analysis.weight import advise, known_curves
 from lorascope.errors import LibraryError
 from lorascope.library import Library, StoredAdapter, StoredProtocol
+from lorascope.protocol import Protocol
+from lorascope.signature import Estimate
 
 Said = tuple[Flag, str, str]
 """A flag, what was seen, and what to do."""
@@ -26,6 +28,10 @@ _ODD, _FACTOR = 5.0, 10.0
 sizes, and beyond this factor: training for a tenth of the time makes less of a difference."""
 _FEWEST = 12
 """Adapters of a kind among which sizes are compared."""
+TRIGGER_CELLS = 32
+"""Images without trigger words, and without each one, at least."""
+MOST_WORDS = 8
+"""Of an adapter with more trigger words, so many are tried one by one."""
 
 
 def prompts_lost(library: Library, stored: StoredProtocol, keys: Collection[str]) -> dict[str, Said]:
@@ -35,7 +41,7 @@ def prompts_lost(library: Library, stored: StoredProtocol, keys: Collection[str]
         kept = next((point.kept for point in curve.points if point.scale == stored.protocol.scale), None)
         if kept is not None and kept.upper < _LOST:
             advice = advise(curve)
-            seen = f"{kept.value:.0%} ({kept.lower:.0%}–{kept.upper:.0%}) of what prompts ask for is kept"
+            seen = f"{_percent(kept)} of what prompts ask for is kept"
             weight = "a weight well below 1" if advice.weight is None else f"a weight of {advice.weight:g}"
             found[key] = ("prompt-lost", seen, f"Try {weight}: {advice.reason}")
     return found
@@ -76,39 +82,71 @@ def sizes_out_of_line(stored: StoredProtocol, adapters: Mapping[str, StoredAdapt
     return found
 
 
+def words_of(adapter: StoredAdapter, protocol: Protocol) -> tuple[str, ...]:
+    """The trigger words that an adapter was measured with, one by one: ``("ana", "red coat")``."""
+    text = adapter.facts.measured_words.get(protocol.scene, "")
+    return tuple(dict.fromkeys(word for word in text.split(", ") if word))
+
+
+def share_without(library: Library, stored: StoredProtocol, adapter: StoredAdapter) -> Estimate | None:
+    """How much of an adapter's effect is left without any of its trigger words; None where that is not known.
+
+    Raises:
+        LibraryError: what is stored is damaged, or its prompts are not on this disk.
+    """
+    grid, without = known_grid(stored), replace(stored.protocol, triggers="none")
+    arms = [cells_of(library, grid, one.digest, adapter.key) for one in (without, stored.protocol)]
+    if arms[0] is None or arms[1] is None or stored.protocol == without:
+        return None
+    count = min(len(arms[0]), len(arms[1]))
+    one, two = arms[0].first(count), arms[1].first(count)
+    compared = effect_share(one.prompts, one.effects, two.effects)
+    return None if compared is None else compared.share
+
+
+def known_shares(adapter: StoredAdapter, protocol: Protocol) -> dict[str, Estimate]:
+    """How much of an adapter's effect is left without each trigger word, of those words that were tried."""
+    found = adapter.facts.word_shares.get(protocol.scene, {})
+    return {word: Estimate(**share) for word, share in found.items()}
+
+
+def is_tried(library: Library, stored: StoredProtocol, adapter: StoredAdapter) -> bool:
+    """Whether it was measured what each of an adapter's trigger words adds."""
+    words, last = words_of(adapter, stored.protocol)[:MOST_WORDS], known_grid(stored).blocks_for(TRIGGER_CELLS) - 1
+    without = replace(stored.protocol, triggers="none").digest
+    if not library.evidence.blocks(adapter.key, without, last, last + 1):
+        return False
+    known = known_shares(adapter, stored.protocol)
+    return len(words) < 2 or set(words) <= known.keys() or share_without(library, stored, adapter) is None
+
+
 def triggers(library: Library, stored: StoredProtocol, adapters: Mapping[str, StoredAdapter]) -> dict[str, Said]:
     """Adapters that were measured with and without their trigger words, and need them, or do not.
 
-    They are measured without under a second Protocol: ``lorascope index --triggers none``.
+    ``lorascope triggers`` measures them without, and ``lorascope index --triggers none``, with more images.
     """
-    without = replace(stored.protocol, triggers="none")
-    if stored.protocol.triggers == "none" or all(
-        one.protocol.digest != without.digest for one in library.protocols.all()
-    ):
-        return {}
-    try:
-        grid = known_grid(stored)
-    except LibraryError:  # its prompts are not here
-        return {}
     found: dict[str, Said] = {}
     for key, adapter in adapters.items():
-        words = adapter.facts.measured_words.get(stored.protocol.scene, "").removeprefix(", ")
-        arms = (
-            [cells_of(library, grid, protocol.digest, key) for protocol in (without, stored.protocol)] if words else []
-        )
-        if len(arms) < 2 or arms[0] is None or arms[1] is None:
+        words = ", ".join(words_of(adapter, stored.protocol))
+        try:
+            share = share_without(library, stored, adapter) if words else None
+        except LibraryError:  # its prompts are not here
+            return {}
+        if share is None:
             continue
-        count = min(map(len, (arms[0], arms[1])))
-        one, two = arms[0].first(count), arms[1].first(count)
-        compared = effect_share(one.prompts, one.effects, two.effects)
-        if compared is None:
-            continue
-        share = compared.share
-        does = (
-            f"without {words!r} it does {share.value:.0%} ({share.lower:.0%}–{share.upper:.0%}) of what it does with it"
-        )
+        seen = f"without {words!r} it does {_percent(share)} of what it does with it{_of_words(adapter, stored)}"
         if share.upper < _NEEDED:
-            found[key] = ("trigger-needed", does, f"Put {words!r} into the prompt")
+            found[key] = ("trigger-needed", seen, f"Put {words!r} into the prompt")
         elif share.lower > _IDLE:
-            found[key] = ("trigger-idle", does, "Leave its trigger words out, if prompts are long")
+            found[key] = ("trigger-idle", seen, "Leave its trigger words out, if prompts are long")
     return found
+
+
+def _of_words(adapter: StoredAdapter, stored: StoredProtocol) -> str:
+    """How much is left without each word alone, where that was measured."""
+    shares = known_shares(adapter, stored.protocol).items()
+    return "".join(f"; without {word!r} alone {_percent(share)}" for word, share in shares)
+
+
+def _percent(share: Estimate) -> str:
+    return f"{share.value:.0%} ({share.lower:.0%}–{share.upper:.0%})"

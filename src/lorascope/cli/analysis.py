@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def describe(
     from lorascope.library import Library
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        _tell_cost(searcher, [])
         described = answer(searcher, _keys(opened, adapters))
     if as_json:
         print_json({"descriptions": [asdict(one) for one in described]})
@@ -61,7 +63,9 @@ def audit(
     from lorascope.library import Library
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
-        audits = answer(searcher, _keys(opened, adapters))
+        keys = _keys(opened, adapters)
+        _tell_cost(searcher, keys)
+        audits = answer(searcher, keys)
     if as_json:
         print_json({"audits": [asdict(one) for one in audits]})
         return
@@ -89,6 +93,7 @@ def report(
     from lorascope.report.library import write_report
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        _tell_cost(searcher, None)
         found = answer(searcher)
         written = write_report(path, found, opened, searcher.stored)
     if as_json:
@@ -112,6 +117,28 @@ def _searcher(library: Library, protocol: str, download: bool) -> Generator[Sear
             query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
             note=progress.note,
         )
+
+
+def _tell_cost(searcher: Searcher, claims_of: list[str] | None) -> None:
+    """Say that no image is made, and how long it takes to encode what was never encoded: two phrases are timed.
+
+    Args:
+        searcher: over the library.
+        claims_of: whose claims are encoded beside the vocabulary: adapters by key; None for all.
+    """
+    from lorascope.analysis.audit import phrases_asked
+    from lorascope.cli.output import err
+    from lorascope.report.words import duration
+
+    missing = searcher.phrases.unknown(phrases_asked(searcher, claims_of))
+    line = "No image is made."
+    if len(missing) > 2:
+        searcher.vectors(missing[:1])  # loads the encoder
+        began = time.perf_counter()
+        searcher.vectors(missing[1:2])
+        seconds = (len(missing) - 2) * (time.perf_counter() - began)
+        line += f" {len(missing)} phrases are encoded, once: {duration(seconds)}."
+    err.print(line, style="dim", highlight=False)
 
 
 def _keys(library: Library, names: list[str] | None) -> list[str] | None:

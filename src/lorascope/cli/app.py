@@ -17,6 +17,7 @@ from lorascope.cli import (
     setup,
     sites,
     system,
+    triggers,
     weight,
 )
 from lorascope.cli.verb import Verb, Verbs
@@ -42,6 +43,7 @@ for panel, verbs in (
             analysis.describe,
             analysis.audit,
             weight.weight,
+            triggers.triggers,
             fit.fit,
             analysis.duplicates,
             analysis.versions,

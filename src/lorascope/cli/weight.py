@@ -13,7 +13,8 @@ from lorascope.cli import options
 if TYPE_CHECKING:  # loads torch
     from lorascope.analysis import Advice, Curve
     from lorascope.analysis.blocks import MeasuringCost
-    from lorascope.analysis.scales import MeasuredCurve
+    from lorascope.analysis.scales import CurveMeasurement
+    from lorascope.analysis.triggers import TriggerMeasurement
     from lorascope.library import Library, StoredAdapter, StoredProtocol
 
 
@@ -38,36 +39,36 @@ def weight(
     A few images are made at some weights, once: what was measured is kept and shown the next time.
     """
     from lorascope.analysis import known_curves
-    from lorascope.errors import UsageError
     from lorascope.library import Library
 
-    if bool(adapters) == every:
-        raise UsageError("name some adapters, or give --all for every adapter of the library")
     with Library(library) as opened:
         stored = opened.protocols.find(protocol)
-        digest = stored.protocol.digest
-        measured = set(opened.signatures.strengths(digest))
-        chosen = _chosen(opened, adapters, stored, measured)
-        known = known_curves(opened, digest, [one.key for one in chosen])
+        chosen = chosen_adapters(opened, adapters, stored, every=every)
+        known = known_curves(opened, stored.protocol.digest, [one.key for one in chosen])
         missing = [one for one in chosen if one.key not in known]
-        if missing and not _measure(opened, stored, missing, {"device": device, "batch": batch}, dry_run, download):
-            return
-        if dry_run:
+        if missing:
+            how: dict[str, Any] = {"device": device, "batch": batch, "download": download}
+            measure_missing(_measurement(opened, stored, how), missing, "curve", dry_run=dry_run)
+        elif dry_run:
             typer.echo("Every curve is known: nothing would be measured.")
-            return
-        _show(opened, stored, chosen, sheet, as_json)
+        if not dry_run:
+            _show(opened, stored, chosen, sheet, as_json)
 
 
-def _chosen(
-    library: Library, names: Sequence[str] | None, stored: StoredProtocol, measured: set[str]
+def chosen_adapters(
+    library: Library, names: Sequence[str] | None, stored: StoredProtocol, *, every: bool
 ) -> list[StoredAdapter]:
     """The adapters that are named, or all that were measured under a Protocol.
 
     Raises:
+        UsageError: neither some nor all are asked for, or both.
         LibraryError: there is none of a name, or it was not measured.
     """
-    from lorascope.errors import LibraryError
+    from lorascope.errors import LibraryError, UsageError
 
+    if bool(names) == every:
+        raise UsageError("name some adapters, or give --all for every adapter of the library")
+    measured = set(library.signatures.strengths(stored.protocol.digest))
     chosen = [library.adapters.find(name) for name in names] if names else list(library.adapters.get(measured).values())
     for one in chosen:
         if one.key not in measured:
@@ -77,29 +78,28 @@ def _chosen(
     return chosen
 
 
-def _measure(
-    library: Library,
-    stored: StoredProtocol,
-    adapters: Sequence[StoredAdapter],
-    how: dict[str, Any],
-    dry_run: bool,
-    download: bool,
-) -> bool:
-    """Measure the Curves that are missing; with ``dry_run`` only say what it takes, and return False."""
+def _measurement(library: Library, stored: StoredProtocol, how: dict[str, Any]) -> CurveMeasurement:
+    """What measures Curves, with its models loaded."""
     from lorascope.analysis.cells import PromptTexts, known_grid
     from lorascope.analysis.scales import CurveMeasurement
-    from lorascope.cli.output import counted, err, harmless
-    from lorascope.cli.progress import step_progress
     from lorascope.cli.runs import loaded
     from lorascope.encoders.load import load_text_encoder
 
-    texts = PromptTexts(load_text_encoder(stored.protocol.encoder, download=download), known_grid(stored))
-    measurement = CurveMeasurement(loaded(stored.preset, download=download, **how), library, stored, texts)
+    texts = PromptTexts(load_text_encoder(stored.protocol.encoder, download=how["download"]), known_grid(stored))
+    return CurveMeasurement(loaded(stored.preset, **how), library, stored, texts)
+
+
+def measure_missing(
+    measurement: CurveMeasurement | TriggerMeasurement, adapters: Sequence[StoredAdapter], what: str, *, dry_run: bool
+) -> None:
+    """Say what it takes, and measure it unless it is a dry run."""
+    from lorascope.cli.output import counted, err, harmless
+    from lorascope.cli.progress import step_progress
+
     cost = measurement.cost(adapters)
-    print_cost("curve", cost)
+    print_cost(what, cost)
     if dry_run:
-        return False
-    problems: list[MeasuredCurve] = []
+        return
     with step_progress() as note:
         images = 0
 
@@ -108,13 +108,12 @@ def _measure(
             images += count
             note(adapter.name, images, max(cost.images, images))
 
-        problems = [one for one in measurement.measure(adapters, done) if one.curve is None]
+        problems = [one for one in measurement.measure(adapters, done) if one.problem]
     for one in problems:
         line = harmless(f"{one.adapter.name}: {one.problem}")
         err.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if problems:
         err.print(f"{counted(len(problems), 'adapter')} not measured", highlight=False)
-    return True
 
 
 def print_cost(what: str, cost: MeasuringCost) -> None:

@@ -39,6 +39,8 @@ class AdapterFacts:
         prompts_cut: How many prompts are too long for the base model with its trigger words.
         spectra: Size and shape of its change of the weights (see :class:`lorascope.adapters.spectra.Spectrum`), by
             base model and scale.
+        word_shares: By scene, how much of its effect is left without each trigger word, with its interval (see
+            :mod:`lorascope.analysis.triggers`).
         folder_name: Its name in the published table that it was imported from.
         downloads: How often it was downloaded, as that table says.
         sites: What sites say of it, by their name: the ``date`` of the answer and its ``claims``.
@@ -62,6 +64,9 @@ class AdapterFacts:
     unmatched: tuple[str, ...] = ()
     prompts_cut: int = 0
     spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    word_shares: Mapping[str, Mapping[str, Mapping[str, float]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, float]]]
+    )
     folder_name: str | None = None
     downloads: Any = None
     sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

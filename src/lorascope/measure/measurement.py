@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TypeAlias, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float16, UInt8
@@ -19,7 +19,7 @@ from lorascope.library.words import arms
 from lorascope.measure.orders import BlockOrder, MeasuredBlock
 from lorascope.measure.pixels import THUMBNAIL, distances
 from lorascope.measure.worker import RenderedBlock, Worker
-from lorascope.protocol import Execution, Protocol
+from lorascope.protocol import Execution, Protocol, TriggerPolicy
 
 T = TypeVar("T")
 Thumbnails: TypeAlias = UInt8[np.ndarray, "n 3 s s"]
@@ -33,15 +33,19 @@ class Measurement:
     The bare arm does not know the adapter, so all adapters, scales and trigger policies share it.
     """
 
-    def __init__(self, worker: Worker, library: Library, scale: float | None = None) -> None:
+    def __init__(
+        self, worker: Worker, library: Library, scale: float | None = None, triggers: TriggerPolicy | None = None
+    ) -> None:
         """Bind worker and library. Nothing is written yet.
 
         Args:
             worker: renders and embeds.
             library: keeps.
             scale: how strongly adapters are applied; the preset's if None. It makes other Protocols.
+            triggers: on which side trigger words are; the preset's if None. It makes other Protocols.
         """
-        changes = {} if scale is None else {"scale": scale}
+        given: dict[str, Any] = {"scale": scale, "triggers": triggers}
+        changes = {name: value for name, value in given.items() if value is not None}
         self.worker = worker
         self.library = library
         self.preset = dataclasses.replace(worker.preset, **changes)

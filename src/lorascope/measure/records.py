@@ -188,7 +188,7 @@ class AdapterRecords:
         known = self._library.adapters.get([copy.key]).get(copy.key)
         if known is None:
             return copy
-        copy = replace(copy, facts=replace(copy.facts, sites=known.facts.sites))
+        copy = replace(copy, facts=replace(copy.facts, sites=known.facts.sites, word_shares=known.facts.word_shares))
         if not known.facts.measured_words:
             return copy
         first = known.facts.read_from

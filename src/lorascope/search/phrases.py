@@ -71,6 +71,11 @@ class Phrases:
         """Vectors and Consistencies of those phrases that were encoded before."""
         return self._kept.get(self._identity, encoding, texts)
 
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        """Those of some phrases that were never encoded, each once."""
+        known = self.known(texts)
+        return [text for text in dict.fromkeys(texts) if text not in known]
+
     def vectors(self, texts: Sequence[str], encoding: Encoding = "suffix") -> Mapping[str, Known]:
         """Vectors and Consistencies of all phrases.
 

@@ -80,8 +80,8 @@ class Searcher:
             )
         self.ranker = Ranker(self.matrix)
         carried = library.phrases.all(self.stored.protocol.digest)
-        self._phrases = Phrases(self.stored, query_encoder, note, carried)
-        self._clarity = ClarityScale(self._phrases, self.matrix)
+        self.phrases = Phrases(self.stored, query_encoder, note, carried)
+        self._clarity = ClarityScale(self.phrases, self.matrix)
         self._picture_encoder = picture_encoder
         self._note = note
 
@@ -129,11 +129,11 @@ class Searcher:
 
     def vector(self, phrase: str, encoding: Encoding = "suffix") -> Float32[np.ndarray, " d"]:
         """The vector q' of one phrase."""
-        return self._phrases.vectors([phrase], encoding)[phrase][0]
+        return self.phrases.vectors([phrase], encoding)[phrase][0]
 
     def vectors(self, phrases: Sequence[str]) -> Float32[np.ndarray, "phrases d"]:
         """The vectors of several phrases, each of length 1. Those that were encoded before are not encoded again."""
-        return unit(self._phrases.rows(phrases))
+        return unit(self.phrases.rows(phrases))
 
     def carry(self, phrases: Sequence[str]) -> None:
         """Have the library carry the vectors of phrases and of the reference queries, as far as they are known.
@@ -142,22 +142,17 @@ class Searcher:
         """
         digest = self.stored.protocol.digest
         wanted = {*phrases, *self._clarity.queries} - self.library.phrases.all(digest).keys()
-        self.library.phrases.put(digest, self._phrases.known(sorted(wanted)))
+        self.library.phrases.put(digest, self.phrases.known(sorted(wanted)))
 
     def consistency(self, phrase: str) -> float | None:
         """The Consistency of a phrase's shifts over the prompts of P'."""
-        return self._phrases.vectors([phrase])[phrase][1]
+        return self.phrases.vectors([phrase])[phrase][1]
 
     def row(self, key: str) -> int | None:
         """The row of the matrix in which an adapter is, by its key; None if it has no signature."""
         number = self.library.adapters.number(key)
         rows = np.flatnonzero(self.matrix.ids == (-1 if number is None else number))
         return int(rows[0]) if len(rows) else None
-
-    @property
-    def encoder(self) -> Shifts:
-        """The encoder of queries, loaded at first use."""
-        return self._phrases.encoder
 
     @property
     def ready(self) -> bool:
@@ -182,7 +177,7 @@ class Searcher:
     def _combined(self, request: Request, rows: Sequence[int]) -> Float[np.ndarray, " d"]:
         """Phrases, adapters and pictures, each of length 1 times its weight, added up."""
         terms = request.query.terms
-        vectors = self._phrases.vectors([term.text for term in terms], request.encoding) if terms else {}
+        vectors = self.phrases.vectors([term.text for term in terms], request.encoding) if terms else {}
         parts = [term.weight * unit(vectors[term.text][0]) for term in terms]
         parts += [one.weight * self.matrix.directions[row] for one, row in zip(request.adapters, rows, strict=True)]
         parts += [picture.weight * unit(self._shift(picture.name)) for picture in request.pictures]

@@ -117,7 +117,7 @@ def _against(bed: Bed, figures: Mapping[str, Float[np.ndarray, " queries"]], bas
 
 def _query_prompts(bed: Bed) -> Iterator[Section]:
     """How many prompts of P' a query vector needs."""
-    shifts = np.stack([bed.searcher.encoder.shifts(query.text) for query in bed.queries]).astype(float)
+    shifts = np.stack([bed.searcher.phrases.encoder.shifts(query.text) for query in bed.queries]).astype(float)
     draw = np.random.default_rng(_SEED)
     sizes, points = list(_doubling(shifts.shape[1])), []
     for size in sizes:
