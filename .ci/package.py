@@ -108,16 +108,20 @@ def check(path: Path) -> list[str]:
 
 
 def attempt(wheel: Path) -> None:
-    """Install the wheel into an empty environment, and search a library that 0.1.0 has made, without torch."""
+    """Install the wheel into an empty environment, without torch: search the shipped world, and a library of 0.1.0."""
     with tempfile.TemporaryDirectory() as place:
         venv.create(place, with_pip=True)
         programs = Path(place) / ("Scripts" if sys.platform == "win32" else "bin")
         python, constraints = str(programs / "python"), str(ROOT / "constraints.txt")
-        run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, str(wheel))
+        run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel.resolve()}[parquet]")
         library = Path(place) / "library.db"
         library.write_bytes((ROOT / "tests" / "data" / "library-0.1.0.db").read_bytes())
         adapters = str(ROOT / "src" / "lorascope" / "miniature" / "adapters" / "pencil_sketch_v1.safetensors")
-        for words in (["--version"], ["inspect", adapters], ["similar", "redder", "--library", str(library)]):
+        world = ["--library", str(Path("demo") / "library.db")]
+        for words in (
+            ["--version"], ["inspect", adapters], ["similar", "redder", "--library", str(library)],
+            ["demo", "--ready", "--no-serve"], ["search", "pencil drawing", *world], ["list", *world],
+        ):  # fmt: skip
             run(str(programs / "lorascope"), *words, cwd=place)
 
 
