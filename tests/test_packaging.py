@@ -94,6 +94,19 @@ def test_nothing_is_published_that_was_not_tested() -> None:
     assert "--try --twice" in str(jobs["build"]["steps"])
 
 
+def test_workflows_run_programs_that_are_there() -> None:
+    steps = [
+        step
+        for name in ("check", "release")
+        for job in workflow(name)["jobs"].values()
+        for step in job.get("steps", [])
+    ]
+    lines = "\n".join(str(step.get("run", "")) for step in steps)
+    programs = re.findall(r"(?:^|\s)(\.ci/[\w.]+)", lines)
+    assert len(programs) == 2
+    assert [name for name in programs if not (ROOT / name).is_file()] == []
+
+
 def test_the_container_copies_what_is_there_and_runs_as_nobody_special() -> None:
     lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
     copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
