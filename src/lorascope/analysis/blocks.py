@@ -62,7 +62,9 @@ def measured_each(
                 continue
             try:
                 yield AdapterResult(adapter, measure(adapter))
-            except (AdapterError, FloatingPointError) as error:
+            except AdapterError as error:
+                yield AdapterResult(adapter, None, f"{error.reason}. {error.remedy}")
+            except FloatingPointError as error:
                 yield AdapterResult(adapter, None, str(error))
     finally:
         library.leases.release(owner)
