@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from tiny import tiny_clip, tiny_sd15, tiny_sdxl
 
-from lorascope.adapters import Names, load_delta, read_adapter
-from lorascope.errors import MalformedAdapter, NoEffect, WrongBase
+from lorascope.adapters import Delta, Names, load_delta, read_adapter
+from lorascope.adapters.items import OWN, Conditions, item_path
+from lorascope.errors import (
+    AdapterError,
+    ChangedAdapter,
+    MalformedAdapter,
+    NoEffect,
+    UnknownAdapter,
+    UsageError,
+    WrongBase,
+)
+from lorascope.generators.control import made_of
 from lorascope.generators.diffusion import DiffusionGenerator
+from lorascope.generators.noise import starting_noise
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
 from lorascope.measure.files import measured_delta
+from lorascope.measure.items import check_size, load_item
 from lorascope.protocol import Preset
 
 PROMPTS = ["a red cat, ink", "the sea"]
@@ -163,11 +177,15 @@ def test_an_adapter_acts_with_the_inversion_in_its_file(
         assert torch.equal(generator.render(PROMPTS, SEEDS), expected)
 
 
-def test_a_textual_inversion_is_an_item_of_a_library(tmp_path: Path, bases: dict[str, Path]) -> None:
+def measured(tmp_path: Path, family: str, base: Path) -> Preset:
+    """A preset of eight cells, with an encoder."""
     (tmp_path / "prompts.txt").write_text("a cat\nthe sea\na hill\na red dog\n", "utf-8")
-    preset = preset_for(
-        "sdxl", bases["sdxl"], encoders=(str(tiny_clip(tmp_path / "clip")),), prompts=str(tmp_path / "prompts.txt")
-    )
+    prompts, encoder = str(tmp_path / "prompts.txt"), str(tiny_clip(tmp_path / "clip"))
+    return preset_for(family, base, encoders=(encoder,), prompts=prompts)
+
+
+def test_a_textual_inversion_is_an_item_of_a_library(tmp_path: Path, bases: dict[str, Path]) -> None:
+    preset = measured(tmp_path, "sdxl", bases["sdxl"])
     worker = load_worker(preset, device="cpu")
     (tmp_path / "loras").mkdir()
     first = inversion(tmp_path / "loras" / "ink.safetensors", "sdxl")
@@ -186,3 +204,235 @@ def test_a_textual_inversion_is_an_item_of_a_library(tmp_path: Path, bases: dict
     with Library(tmp_path / "silent.db", create=True) as library:
         (refused,) = index([tmp_path / "loras"], silent, library, precision="glance").refused
         assert (refused.code, refused.remedy) == (NoEffect.code, "Measure it with --triggers adapter")
+
+
+# --- ControlNet ---------------------------------------------------------------------------------------------------
+
+
+def controlnet(folder: Path, generator: DiffusionGenerator, *, single: bool = False) -> Path:
+    """A ControlNet that acts: its last layers are not zero, as they are before training."""
+    from diffusers import ControlNetModel
+
+    torch.manual_seed(6)
+    model = ControlNetModel.from_unet(generator._denoiser, conditioning_embedding_out_channels=(4, 8))
+    for name, weight in model.named_parameters():
+        if name.startswith(("controlnet_down", "controlnet_mid", "controlnet_cond_embedding.conv_out")):
+            torch.nn.init.normal_(weight, std=0.2)
+    folder.mkdir()
+    if not single:
+        model.save_pretrained(folder)
+        return folder / "diffusion_pytorch_model.safetensors"
+    save_file(model.state_dict(), folder / "control.safetensors")
+    return folder / "control.safetensors"
+
+
+def given(folder: Path, size: int = 32) -> Path:
+    """Two pictures to condition on."""
+    folder.mkdir()
+    for place, colour in enumerate(((255, 0, 0), (0, 255, 0))):
+        Image.new("RGB", (size, size), colour).save(folder / f"{place}.png")
+    return folder
+
+
+def item(file: Path, condition: str, generator: DiffusionGenerator) -> Delta:
+    return load_item(item_path(file, condition), file.read_bytes(), Names(generator.shapes), partial=False)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("single", [False, True])
+def test_a_controlnet_draws_what_its_pipeline_draws(
+    family: str, single: bool, tmp_path: Path, generators: dict[str, DiffusionGenerator]
+) -> None:
+    import diffusers
+
+    generator = generators[family]
+    file = controlnet(tmp_path / "control", generator, single=single)
+    delta = item(file, f"given:{given(tmp_path / 'pictures')}", generator)
+    bare, before = generator.render(PROMPTS, SEEDS), weights(generator)
+    with generator.with_component(delta, 0.7):
+        ours = generator.render(PROMPTS, SEEDS)
+        assert (generator.render(PROMPTS[1:], SEEDS[1:]) - ours[1:]).abs().max() < 1e-5
+        assert generator._control is not None
+        pictures, model = generator._control.pictures(PROMPTS, SEEDS, lambda: bare), generator._control._model
+    with generator.with_component(delta, 0.0):
+        assert torch.equal(generator.render(PROMPTS, SEEDS), bare)
+    assert all(torch.equal(value, before[name]) for name, value in weights(generator).items())
+    assert torch.equal(generator.render(PROMPTS, SEEDS), bare)
+    pipe, preset = generator._pipe, generator._preset
+    name = "StableDiffusionXLControlNetPipeline" if family == "sdxl" else "StableDiffusionControlNetPipeline"
+    more = {"safety_checker": None, "feature_extractor": None} if family == "sd15" else {"add_watermarker": False}
+    theirs = getattr(diffusers, name)(**{**pipe.components, "controlnet": model, **more})
+    theirs.scheduler = type(generator._scheduler).from_config(generator._scheduler.config)
+    theirs.set_progress_bar_config(disable=True)
+    noise, _ = starting_noise(SEEDS, (4, 16, 16), preset.noise, preset.seeds[0])
+    drawn = theirs(
+        PROMPTS, image=pictures, height=32, width=32, latents=noise, num_inference_steps=2, guidance_scale=3.0,
+        controlnet_conditioning_scale=0.7, output_type="pt",
+    ).images  # fmt: skip
+    assert (ours - bare).abs().max() > 0.01
+    assert (ours - drawn.float()).abs().max() < 1e-5
+
+
+def weights(generator: DiffusionGenerator) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in generator._denoiser.state_dict().items()}
+
+
+@pytest.mark.parametrize("way", OWN)
+def test_a_picture_of_its_own_is_made_of_the_bare_one(way: str, generators: dict[str, DiffusionGenerator]) -> None:
+    flat = torch.full((3, 32, 32), 0.5)
+    step = flat.clone()
+    step[:, :, 16:] = 1.0
+    assert made_of(step, way).shape == (1, 3, 32, 32)
+    assert not torch.equal(made_of(step, way), made_of(flat, way))
+    if way == "edges":
+        assert not made_of(flat, way).any()
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("given:{tmp}/empty", "no picture is there: give a folder of PNG or JPEG files. Put its pictures back"),
+        ("given:{tmp}/large", "its pictures have 16 x 16 pixels, but 32 x 32 are drawn. Scale them to that size"),
+        ("given:{tmp}/text", "0.png cannot be read as a picture"),
+        ("reference:{tmp}/large/0.png", "ControlNet, which takes no such condition. A ControlNet takes --condition"),
+    ],
+)
+def test_a_condition_that_cannot_be_used_says_why(
+    condition: str, words: str, tmp_path: Path, generators: dict[str, DiffusionGenerator]
+) -> None:
+    generator = generators["sd15"]
+    file = controlnet(tmp_path / "control", generator)
+    given(tmp_path / "large", 16)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "0.png").write_text("no picture", "utf-8")
+    place = item_path(file, condition.format(tmp=tmp_path))
+
+    def loaded() -> None:
+        read_adapter(place)
+        check_size(load_item(place, file.read_bytes(), Names(generator.shapes), partial=False), generator._preset)
+
+    with pytest.raises(AdapterError, match=re.escape(words)):
+        loaded()
+
+
+def test_a_controlnet_of_another_family_is_refused(tmp_path: Path, generators: dict[str, DiffusionGenerator]) -> None:
+    file = controlnet(tmp_path / "control", generators["sd15"])
+    with pytest.raises(WrongBase, match="but the base model is .* in the base"):
+        item(file, "own:edges", generators["sdxl"])
+    with pytest.raises(UnknownAdapter, match="ControlNet, which acts by a picture. Index it with --condition own:edge"):
+        read_adapter(file)
+    with pytest.raises(UsageError, match="--condition own:depth: give own:edges, own:blur, own:grey, or a folder"):
+        Conditions.parse(["own:depth"])
+
+
+def test_a_controlnet_and_each_of_its_ways_is_an_item(tmp_path: Path, bases: dict[str, Path]) -> None:
+    worker = load_worker(measured(tmp_path, "sd15", bases["sd15"]), device="cpu")
+    controlnet(tmp_path / "canny", DiffusionGenerator(worker.preset))
+    ways = Conditions.parse(["own:edges", str(given(tmp_path / "pictures"))])
+    with Library(tmp_path / "library.db", create=True) as library:
+        (refused,) = index([tmp_path / "canny"], worker, library, precision="full").refused
+        assert "own:edges" in refused.remedy
+        outcome = index([tmp_path / "canny"], worker, library, precision="glance", conditions=ways)
+        assert (len(outcome.measured), outcome.refused, library.refusals.all()) == (2, [], [])
+        found = library.adapters.all()
+        assert {(one.name, one.facts.kind) for one in found.values()} == {
+            ("canny own edges", "ControlNet"), ("canny given pictures", "ControlNet"),
+        }  # fmt: skip
+        again = index([tmp_path / "canny"], worker, library, precision="full")
+        assert sorted(again.measured) == sorted(outcome.measured)
+        assert index([tmp_path / "canny"], worker, library, precision="full").unchanged == sorted(outcome.measured)
+        resumed = library.signatures.get(worker.protocols[0].digest, outcome.measured)
+        for one in found.values():
+            delta = measured_delta(one, Names(worker.shapes))
+            assert worker.images(["a cat"], [42], delta=delta).shape == (1, 32, 32, 3)
+    with Library(tmp_path / "once.db", create=True) as library:
+        index([tmp_path / "canny"], worker, library, precision="full", conditions=ways)
+        once = library.signatures.get(worker.protocols[0].digest, outcome.measured)
+    for key, stored in once.items():
+        assert (stored.signature.direction == resumed[key].signature.direction).all()
+
+
+# --- IP-Adapter ---------------------------------------------------------------------------------------------------
+
+
+def ip_adapter(folder: Path, generator: DiffusionGenerator) -> Path:
+    """An IP-Adapter of random weights, with its image encoder beside it."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(7)
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8,
+        projection_dim=12,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
+    unet = generator._denoiser
+    cross = unet.config.cross_attention_dim
+    tensors = {
+        "image_proj.proj.weight": torch.randn(4 * cross, 12), "image_proj.proj.bias": torch.zeros(4 * cross),
+        "image_proj.norm.weight": torch.ones(cross), "image_proj.norm.bias": torch.zeros(cross),
+    }  # fmt: skip
+    for place, name in enumerate(unet.attn_processors):
+        if ".attn2." in name:
+            layer = unet.get_submodule(name.removesuffix(".processor"))
+            tensors |= {f"ip_adapter.{place}.to_{one}_ip.weight": torch.randn(layer.to_k.weight.shape) for one in "kv"}
+    save_file(tensors, folder / "ip.safetensors")
+    return folder / "ip.safetensors"
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_an_ip_adapter_draws_what_diffusers_draws_with_it(
+    family: str, tmp_path: Path, bases: dict[str, Path], generators: dict[str, DiffusionGenerator]
+) -> None:
+    generator = generators[family]
+    file, picture = ip_adapter(tmp_path, generator), given(tmp_path / "looks") / "0.png"
+    delta = item(file, f"reference:{picture}", generator)
+    bare, before = generator.render(PROMPTS, SEEDS), weights(generator)
+    with generator.with_component(delta, 0.6):
+        ours = generator.render(PROMPTS, SEEDS)
+        assert (generator.render(PROMPTS[1:], SEEDS[1:]) - ours[1:]).abs().max() < 1e-5
+    with generator.with_component(delta, 0.0):
+        assert torch.equal(generator.render(PROMPTS, SEEDS), bare)
+    after = weights(generator)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    assert torch.equal(generator.render(PROMPTS, SEEDS), bare)
+    other = DiffusionGenerator(preset_for(family, bases[family]))
+    pipe = other._pipe
+    pipe.load_ip_adapter(str(tmp_path), subfolder="", weight_name=file.name, image_encoder_folder="image_encoder")
+    pipe.set_ip_adapter_scale(0.6)
+    pipe.set_progress_bar_config(disable=True)
+    noise, _ = starting_noise(SEEDS, (4, 16, 16), "cell", 42)
+    drawn = pipe(
+        PROMPTS, ip_adapter_image=[Image.open(picture)], height=32, width=32, latents=noise, num_inference_steps=2,
+        guidance_scale=3.0, output_type="pt",
+    ).images  # fmt: skip
+    assert (ours - bare).abs().max() > 0.01
+    assert (ours - drawn.float()).abs().max() < 1e-4
+
+
+def test_each_reference_of_an_ip_adapter_is_an_item(tmp_path: Path, bases: dict[str, Path]) -> None:
+    worker = load_worker(measured(tmp_path, "sd15", bases["sd15"]), device="cpu")
+    file = ip_adapter(tmp_path / "ip", DiffusionGenerator(worker.preset))
+    looks = given(tmp_path / "looks")
+    (looks / "2.png").write_text("no picture", "utf-8")
+    references = Conditions.parse((), looks)
+    with Library(tmp_path / "library.db", create=True) as library:
+        outcome = index([file], worker, library, precision="glance", conditions=references)
+        assert [one.path.endswith("2.png") for one in outcome.refused] == [True]
+        names = {one.name: one for one in library.adapters.all().values()}
+        assert (set(names), names["ip 0"].facts.kind) == ({"ip 0", "ip 1"}, "IP-Adapter")
+        (looks / "0.png").write_bytes((looks / "1.png").read_bytes())
+        with pytest.raises(ChangedAdapter, match="no longer the file that was measured"):
+            measured_delta(names["ip 0"], Names(worker.shapes))
+
+
+def test_an_ip_adapter_that_cannot_be_used_says_why(tmp_path: Path, generators: dict[str, DiffusionGenerator]) -> None:
+    file, picture = ip_adapter(tmp_path, generators["sd15"]), given(tmp_path / "looks") / "0.png"
+    with pytest.raises(WrongBase, match="its cross-attention is 16 layers of 8 x 16, that of the base"):
+        item(file, f"reference:{picture}", generators["sdxl"])
+    with pytest.raises(UnknownAdapter, match="IP-Adapter, which acts by a picture. Index it with --reference"):
+        read_adapter(file)
+    (tmp_path / "image_encoder" / "config.json").unlink()
+    with pytest.raises(MalformedAdapter, match="no image encoder of 12 dimensions is in the folder image_encoder"):
+        item(file, f"reference:{picture}", generators["sd15"])

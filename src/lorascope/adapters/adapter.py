@@ -12,6 +12,7 @@ from lorascope.adapters.claims import Claim, Claims, header_claims, lineage_clai
 from lorascope.adapters.family import Recognition, component, components, naming, numbering, recognise, shaped
 from lorascope.adapters.header import Header, open_file, read_header, unreadable
 from lorascope.adapters.inversions import InversionKeys, read_inversions
+from lorascope.adapters.items import CONTROLNET, component_kind, condition_of, family_of, file_of, stamp_of
 from lorascope.adapters.keys import Grouped, foreign, group_keys
 from lorascope.adapters.kinds import Module, ShapeProblem, describe
 from lorascope.adapters.settings import Settings
@@ -71,6 +72,9 @@ class Adapter:
 def read_adapter(path: Path) -> Adapter:
     """Read what a file's header and its sidecars say about it, without opening a tensor.
 
+    Args:
+        path: The file; of a ControlNet or an IP-Adapter, with its condition (see `lorascope.adapters.items`).
+
     Raises:
         AdapterError: One of its subclasses, if the file cannot be an adapter.
 
@@ -78,11 +82,13 @@ def read_adapter(path: Path) -> Adapter:
         >>> read_adapter(Path("loras/redder.safetensors")).ranks
         (1,)
     """
-    header = read_header(path)
+    header = read_header(file_of(path))
     try:
-        mtime_ns = path.stat().st_mtime_ns
+        size, mtime_ns = stamp_of(path)
     except OSError as error:
         raise unreadable(path, error) from error
+    if condition_of(path):
+        return _read_item(header, path, size, mtime_ns)
     grouped, modules, inversions = surveyed = survey(header, path)
     found = _recognise(header, surveyed, path)
     claims = _claims(header, path, found)
@@ -91,7 +97,7 @@ def read_adapter(path: Path) -> Adapter:
         counts[INVERSION] = len(inversions)
     return Adapter(
         path=path,
-        size=header.size,
+        size=size,
         mtime_ns=mtime_ns,
         format=_format(modules),
         kinds=dict(sorted(counts.items())),
@@ -104,6 +110,15 @@ def read_adapter(path: Path) -> Adapter:
         tokens=tuple(one.token for one in inversions),
         notes=(*found.notes, *_notes(header, surveyed, found, path), *_contradictions(claims, found)),
     )
+
+
+def _read_item(header: Header, path: Path, size: int, mtime_ns: int) -> Adapter:
+    kind, family = component_kind(header.tensors), family_of(header)
+    if (kind == CONTROLNET) == condition_of(path).startswith("reference:") or not kind:
+        reason = f"{kind or 'neither a ControlNet nor an IP-Adapter'}, which takes no such condition"
+        raise UnknownAdapter(path, reason, "A ControlNet takes --condition, an IP-Adapter --reference")
+    claims = _claims(header, file_of(path), Recognition(family))
+    return Adapter(path, size, mtime_ns, kind, {kind: 1}, family, (), {}, len(header.tensors), (), claims)
 
 
 def _claims(header: Header, path: Path, found: Recognition) -> Claims:
@@ -213,6 +228,9 @@ def survey(header: Header, path: Path) -> Survey:
         UnknownAdapter: No known key format, or keys of two formats or of two base families.
     """
     grouped = group_keys(header.tensors)
+    if kind := component_kind(header.tensors):
+        how = "--condition own:edges, or a folder of pictures" if kind == CONTROLNET else "--reference and a picture"
+        raise UnknownAdapter(path, f"{kind}, which acts by a picture", f"Index it with {how}")
     if strange := foreign(header.tensors):
         raise UnknownAdapter(path, f"holds {strange[0]}", strange[1])
     inversions, strays = read_inversions(header, grouped, path)

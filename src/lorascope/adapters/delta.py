@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lorascope.adapters.adapter import Survey, survey
+from lorascope.adapters.attachments import Attachment
 from lorascope.adapters.build import Build, Key, build
 from lorascope.adapters.family import naming, numbering, recognise, shaped
 from lorascope.adapters.forms import Form
@@ -66,6 +67,7 @@ class Delta:
         coverage: How much of the adapter belongs to the base model.
         source: The file that it was read from, for base models that load files themselves.
         inversions: Its textual inversions: words that it brings along.
+        attachments: What is put beside the base model's weights: a ControlNet, an IP-Adapter.
     """
 
     def __init__(
@@ -74,11 +76,13 @@ class Delta:
         coverage: Coverage,
         source: Path | None = None,
         inversions: Sequence[Inversion] = (),
+        attachments: Sequence[Attachment] = (),
     ) -> None:
         self._forms = dict(sorted(forms.items()))
         self.coverage = coverage
         self.source = source
         self.inversions = tuple(inversions)
+        self.attachments = tuple(attachments)
 
     @staticmethod
     def unmatched(data: bytes | bytearray, path: Path) -> "Delta":
@@ -164,7 +168,7 @@ def load_delta(
     surveyed, matched, encoders, unmatched = _match(header, names, path)
     grouped, modules, inversions = surveyed
     maker = Build(names, Settings.read(header, config, path), path)
-    tensors = _tensors(view, header, path)
+    tensors = read_tensors(view, header, path)
     forms: dict[Parameter, Form] = {}
     for alias, found in matched.items():
         parts = {part: tensors[key] for part, key in grouped.modules[alias].items()}
@@ -227,8 +231,13 @@ def _title(family: str) -> str:
     return title_of(family) if family != "unknown" else "an unknown base model"
 
 
-def _tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
-    """Copy every tensor out of the file's bytes and check that it is finite."""
+def read_tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
+    """Copy every tensor out of a file's bytes.
+
+    Raises:
+        NotFinite: A value is none.
+        MalformedAdapter: A tensor is empty, or of a type that is not supported.
+    """
     tensors: dict[str, Tensor] = {}
     for key, info in header.tensors.items():
         tensors[key] = _tensor(view, header.data_start, info, key, path)

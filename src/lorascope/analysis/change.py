@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorascope.adapters import Names, peft_config, read_header, tensors_digest
+from lorascope.adapters import Names, read_header
 from lorascope.errors import AdapterError, ModelError
 from lorascope.families import architecture
 from lorascope.library import StoredAdapter
@@ -65,7 +65,6 @@ def _tensors(adapter: StoredAdapter) -> str:
     """The digest of an adapter's tensors, which libraries of 0.1.0 do not hold."""
     if adapter.facts.tensors:
         return adapter.facts.tensors
-    from lorascope.measure.files import open_measured
+    from lorascope.measure.files import measured_tensors
 
-    path, data = open_measured(adapter)
-    return tensors_digest(data, config=peft_config(path), name=path)
+    return measured_tensors(adapter)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from lorascope.adapters.items import file_of
 from lorascope.analysis.finding import Finding
 from lorascope.analysis.unseen import unseen
 from lorascope.analysis.usage import Said, prompts_lost, sizes_out_of_line, triggers
@@ -153,7 +153,7 @@ def _of_file(adapter: StoredAdapter) -> Iterator[Said]:
 
 def _is_there(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return file_of(path).exists()
     except OSError:
         return False
 

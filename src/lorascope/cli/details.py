@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorascope.adapters.adapter import INVERSION
 from lorascope.adapters.claims import plain_text
+from lorascope.adapters.items import file_of
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
 from lorascope.errors import LibraryError
@@ -24,19 +23,19 @@ _GONE = "gone"
 def print_adapter(adapter: StoredAdapter) -> None:
     """Print what the file is and what its metadata claims."""
     facts = adapter.facts
-    rows = [("name", adapter.name), ("key", adapter.key), ("family", adapter.family)]
+    rows = [("name", adapter.name), ("kind", facts.kind), ("key", adapter.key), ("family", adapter.family)]
     rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
-    if adapter.paths:
-        rows.append(("prompt", prompt_tag(adapter)))
+    if tag := prompt_tag(adapter):
+        rows.append(("prompt", tag))
     if not adapter.was_here:
         rows.append(("path", f"not on this disk{f': {adapter.address}' if adapter.address else ''}"))
     elif not adapter.paths and _from_file(adapter.key):
         rows.append(("path", f"{_GONE}: its file was replaced by another"))
-    if facts.kinds:
+    if facts.kinds and facts.kind == "adapter":
         rows += module_rows(facts.to_dict())
     if facts.modules_total is not None:
         rows.append(("matched", f"{facts.modules_matched} of {facts.modules_total} modules"))
-    for spectrum in facts.spectra.values() if facts.format != INVERSION else ():
+    for spectrum in facts.spectra.values() if facts.kind == "adapter" else ():
         change = f"{spectrum['norm']:.1%} of the weights it touches; stable rank {spectrum['stable_rank']:.1f}"
         rows.append(("changes", change))
     if facts.prompts_cut:
@@ -65,7 +64,7 @@ def said_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _there(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return file_of(path).exists()
     except OSError:
         return False
 

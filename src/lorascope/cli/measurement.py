@@ -99,6 +99,8 @@ def index(
     models: options.WorkflowModels = None,
     family: options.WorkflowFamily = "",
     until: options.Until = None,
+    condition: options.Condition = None,
+    reference: options.Reference = None,
     partial: options.Partial = False,
     follow_links: options.FollowLinks = False,
     calibration: options.CalibrationPath = "",
@@ -115,9 +117,11 @@ def index(
 
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
+    from lorascope.adapters.items import Conditions
     from lorascope.cli.checks import check_library, check_models
     from lorascope.cli.plans import plans
     from lorascope.cli.sites import with_references
+    from lorascope.errors import UsageError
     from lorascope.protocol import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
@@ -127,6 +131,9 @@ def index(
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
+    conditions = Conditions.parse(condition or (), reference)
+    if through and (condition or reference):
+        raise UsageError("--condition and --reference need a base model in this process: leave out --through")
     if through:
         from lorascope.cli.through import measure_through
 
@@ -157,9 +164,9 @@ def index(
     part = Shard.parse(shard) if shard else None
     print_plans(planned)
     if dry_run:
-        show_costs(planned, library, how, precision=precision, as_json=as_json)
+        show_costs(planned, library, how, conditions, precision=precision, as_json=as_json)
     elif not measure(
         planned, library, how, fleet, objects, as_json=as_json, precision=precision, partial=partial,
-        recalibrate=recalibrate, until=until, shard=part,
+        recalibrate=recalibrate, until=until, shard=part, conditions=conditions,
     ):  # fmt: skip
         raise typer.Exit(1)

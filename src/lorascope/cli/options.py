@@ -185,6 +185,17 @@ WorkflowModels = Annotated[
 WorkflowFamily = Annotated[
     str, typer.Option("--family", help="With --through: the workflow's family, such as flux. Default: the preset's.")
 ]
+Condition = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WAY",
+        help="What ControlNets act on: own:edges, own:blur or own:grey of each cell's bare picture, or a folder of"
+        " pictures. Repeat it for several.",
+    ),
+]
+Reference = Annotated[
+    Path | None, typer.Option(help="A picture that IP-Adapters act by, or a folder of them: each is measured.")
+]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Also measure adapters of which only some modules match the base model.")
 ]

@@ -13,6 +13,7 @@ from typing import Any, final
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from lorascope.adapters.items import Conditions
 from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
 from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
@@ -201,7 +202,9 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
     out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precision: str, as_json: bool) -> None:
+def dry_run(
+    plans: Plans, place: Path | None, how: Mapping[str, Any], conditions: Conditions, *, precision: str, as_json: bool
+) -> None:
     """Print what a run would take. Nothing is written: without a library, a temporary one stands in for it."""
     with ExitStack() as opening:
         if not (place or default_path()).exists():
@@ -213,6 +216,7 @@ def dry_run(plans: Plans, place: Path | None, how: Mapping[str, Any], *, precisi
                 library,
                 plan.paths,
                 follow_links=plans.follow_links,
+                conditions=conditions,
             )
             for plan in plans.each
         ]

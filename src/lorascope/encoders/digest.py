@@ -15,6 +15,10 @@ from lorascope.encoders.weights import mapped
 from lorascope.errors import ModelError
 from lorascope.models import remembered
 
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_STD = (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's, of red, green and blue."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -25,6 +29,11 @@ class Preprocessing:
     crop: tuple[int, int] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @classmethod
+    def of_clip(cls, size: int) -> Preprocessing:
+        """CLIP's own, for pictures of so many pixels a side."""
+        return cls((size, size), shortest_edge=True, crop=(size, size), mean=_MEAN, std=_STD)
 
     @classmethod
     def read(cls, folder: Path) -> Preprocessing:
@@ -47,8 +56,8 @@ class Preprocessing:
             size=_sides(size),
             shortest_edge=shortest,
             crop=None if crop is None else _sides(crop),
-            mean=tuple(fields.get("image_mean", (0.48145466, 0.4578275, 0.40821073))),
-            std=tuple(fields.get("image_std", (0.26862954, 0.26130258, 0.27577711))),
+            mean=tuple(fields.get("image_mean", _MEAN)),
+            std=tuple(fields.get("image_std", _STD)),
         )
 
 

@@ -41,6 +41,21 @@ def embed_picture(
     """
     from lorascope.encoders.load import load_picture_encoder
 
+    upright = open_picture(source)
+    if isinstance(encoder, str):
+        encoder = load_picture_encoder(encoder, download=download)
+    return encoder.picture(upright)
+
+
+def open_picture(source: Path | BytesIO) -> Image.Image:
+    """Open a picture as a person sees it, with a long side of at most 2,048 pixels.
+
+    Args:
+        source: a PNG, JPEG, WebP, GIF, BMP or AVIF file of at most 64 megapixels.
+
+    Raises:
+        QueryError: the file cannot be read as a picture, or is too large.
+    """
     name = source if isinstance(source, Path) else "the picture"
     if isinstance(source, Path) and source.exists() and not source.is_file():  # a pipe would be waited for for ever
         raise QueryError(f"{name} is no file: {_REMEDY}")
@@ -52,7 +67,7 @@ def embed_picture(
                 raise QueryError(f"{name} has {picture.width} x {picture.height} pixels: cut out the part that matters")
             if isinstance(picture, JpegImageFile) and _bytes(source).count(b"\xff\xda") > _MOST_SCANS:
                 raise QueryError(f"{name} is a JPEG of more than {_MOST_SCANS} scans: save it anew")
-            upright = _upright(picture)
+            return _upright(picture)
     except UnidentifiedImageError as error:  # its message has the object that was read, not what is wrong with it
         raise QueryError(f"{name} cannot be read as a picture: {_REMEDY}") from error
     except QueryError:
@@ -60,9 +75,6 @@ def embed_picture(
     except Exception as error:  # decoders raise errors of many kinds; AVIF's raises RuntimeError
         reason = str(error) or type(error).__name__
         raise QueryError(f"{name} cannot be read as a picture ({reason}): {_REMEDY}") from error
-    if isinstance(encoder, str):
-        encoder = load_picture_encoder(encoder, download=download)
-    return encoder.picture(upright)
 
 
 def _bytes(source: Path | BytesIO) -> bytes:

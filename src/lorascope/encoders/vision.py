@@ -41,7 +41,7 @@ class ClipVision:
     def picture(self, picture: Image.Image) -> Float32[np.ndarray, " d"]:
         """The unnormalised embedding of a picture, equal to ``CLIPModel.get_image_features`` up to rounding."""
         size = self._patches.shape[-1]
-        pixels = self._pixels(picture.convert("RGB"))
+        pixels = prepared(picture.convert("RGB"), self._preprocessing)
         channels, height, width = pixels.shape
         grid = pixels.reshape(channels, height // size, size, width // size, size).transpose(1, 3, 0, 2, 4)
         patches = grid.reshape(-1, channels * size * size) @ self._patches.reshape(len(self._patches), -1).T
@@ -55,18 +55,18 @@ class ClipVision:
         pooled, _ = self._tower.run(x, np.ones((x.shape[1], x.shape[1]), bool), np.zeros(1, np.int64))
         return (self._tower.normed(pooled, "post_layernorm") @ self._projection.T)[0]
 
-    def _pixels(self, picture: Image.Image) -> Float32[np.ndarray, "3 height width"]:
-        """Resize, crop and normalise as the model's own processor does."""
-        plan = self._preprocessing
-        width, height = picture.size
-        if plan.shortest_edge:
-            short = min(width, height)
-            target = (plan.size[0] * width // short, plan.size[0] * height // short)
-        else:
-            target = (plan.size[1], plan.size[0])
-        picture = picture.resize(target, Image.Resampling.BICUBIC)
-        if plan.crop is not None:
-            left, top = (target[0] - plan.crop[1]) // 2, (target[1] - plan.crop[0]) // 2
-            picture = picture.crop((left, top, left + plan.crop[1], top + plan.crop[0]))
-        mean, std = np.array(plan.mean, np.float32), np.array(plan.std, np.float32)
-        return ((np.asarray(picture, np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)
+
+def prepared(picture: Image.Image, plan: Preprocessing) -> Float32[np.ndarray, "3 height width"]:
+    """Resize, crop and normalise a picture as a model's own processor does."""
+    width, height = picture.size
+    if plan.shortest_edge:
+        short = min(width, height)
+        target = (plan.size[0] * width // short, plan.size[0] * height // short)
+    else:
+        target = (plan.size[1], plan.size[0])
+    picture = picture.resize(target, Image.Resampling.BICUBIC)
+    if plan.crop is not None:
+        left, top = (target[0] - plan.crop[1]) // 2, (target[1] - plan.crop[0]) // 2
+        picture = picture.crop((left, top, left + plan.crop[1], top + plan.crop[0]))
+    mean, std = np.array(plan.mean, np.float32), np.array(plan.std, np.float32)
+    return ((np.asarray(picture, np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)

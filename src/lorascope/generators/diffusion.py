@@ -7,20 +7,24 @@ mixes prompts within a batch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import final
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 
+from lorascope.adapters import Delta
+from lorascope.adapters.attachments import ControlNet, ImagePrompt
 from lorascope.errors import ModelError
+from lorascope.generators.control import Control
 from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.placement import Placement
 from lorascope.generators.prediction import predicted
 from lorascope.generators.pristine import PristineWeights
+from lorascope.generators.prompting import shown, with_image_prompt
 from lorascope.generators.resident import ResidentPipeline
 from lorascope.generators.texts import Text, Texts
 from lorascope.protocol import Preset
@@ -65,6 +69,8 @@ class DiffusionGenerator(ResidentPipeline):
         self.digest = digest(pipe)
         self._denoiser = denoiser(pipe)
         self._batch = batch or preset.batch
+        self._control: Control | None = None
+        self._reference: ImagePrompt | None = None
         self._placement = Placement(pipe, self._device, preset, self._batch)
         self._prompts = Texts(pipe, self._device, self._placement.encoding)
         self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
@@ -78,9 +84,38 @@ class DiffusionGenerator(ResidentPipeline):
         texts = [self._preset.text(prompt) for prompt in prompts]
         return sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
 
+    @contextmanager
+    def with_component(self, delta: Delta, scale: float) -> Generator[None]:
+        """Apply an adapter, or put a ControlNet or an IP-Adapter beside the U-Net, which does nothing at scale 0."""
+        with super().with_component(delta, scale), ExitStack() as stack:
+            for part in delta.attachments if scale else ():
+                stack.enter_context(self._beside(part, scale))
+            yield
+
+    @contextmanager
+    def _beside(self, part: ControlNet | ImagePrompt, scale: float) -> Generator[None]:
+        try:
+            if isinstance(part, ControlNet):
+                self._control = Control(self._denoiser, part, scale)
+                yield
+            else:
+                with with_image_prompt(self._denoiser, part, scale):
+                    self._reference = part
+                    yield
+        finally:
+            self._control = self._reference = None
+
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
         """Render one batch of cells, float32 in 0..1 (see :class:`lorascope.generators.base.Generator`)."""
+        if self._control is None:
+            return self._draw(prompts, seeds, None)
+        return self._draw(
+            prompts, seeds, self._control.pictures(prompts, seeds, lambda: self._draw(prompts, seeds, None))
+        )
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], conditions: torch.Tensor | None) -> torch.Tensor:
+        """Render one batch; a ControlNet acts where there is a condition for each cell."""
         preset = self._preset
         factor = self._pipe.vae_scale_factor
         shape = (self._denoiser.config.in_channels, preset.height // factor, preset.width // factor)
@@ -88,22 +123,29 @@ class DiffusionGenerator(ResidentPipeline):
         guided = [preset.negative_prompt] * len(prompts) if preset.guidance > 1 else []
         texts = self._prompts.encode([*guided, *map(preset.text, prompts)])
         with compiling() if self._compiled else nullcontext():
-            latents = self._denoise(noise, texts, generators)
+            latents = self._denoise(noise, texts, generators, conditions)
         return self._decode(latents)
 
-    def _denoise(self, noise: torch.Tensor, texts: list[Text], generators: list[torch.Generator]) -> torch.Tensor:
+    def _denoise(
+        self, noise: torch.Tensor, texts: list[Text], generators: list[torch.Generator], conditions: torch.Tensor | None
+    ) -> torch.Tensor:
         """The latents of one batch; where there are twice as many texts as cells, the first half guides."""
         preset, scheduler, unet = self._preset, self._scheduler, self._denoiser
         guided = len(texts) > len(noise)
         tokens = torch.cat([text.tokens for text in texts])
-        added = self._added(texts)
+        added = self._added(texts, len(texts) - len(noise))
+        if conditions is not None and guided:
+            conditions = torch.cat([conditions, conditions])
         scheduler.set_timesteps(preset.steps, device=self._device)
         latents = (noise * scheduler.init_noise_sigma).to(self._device, unet.dtype)
         draws = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
         for moment in scheduler.timesteps:
             doubled = torch.cat([latents, latents]) if guided else latents
             doubled = scheduler.scale_model_input(doubled, moment)
-            predicted = unet(doubled, moment, encoder_hidden_states=tokens, added_cond_kwargs=added).sample
+            beside: dict[str, Any] = {}
+            if self._control is not None and conditions is not None:
+                beside = self._control.additions(doubled, moment, tokens, added, conditions)
+            predicted = unet(doubled, moment, encoder_hidden_states=tokens, added_cond_kwargs=added, **beside).sample
             if guided:
                 without, with_text = predicted.chunk(2)
                 predicted = without + preset.guidance * (with_text - without)
@@ -138,14 +180,16 @@ class DiffusionGenerator(ResidentPipeline):
                 f" for such models, or the option prediction_type={found} in its scheduler"
             )
 
-    def _added(self, texts: list[Text]) -> dict[str, torch.Tensor] | None:
-        """SDXL's micro-conditioning: the pooled text and the sizes."""
+    def _added(self, texts: list[Text], guided: int = 0) -> dict[str, Any] | None:
+        """SDXL's micro-conditioning, the pooled text and the sizes; and what a reference shows, but to guiding rows."""
+        part = self._reference
+        seen = {} if part is None else {"image_embeds": shown(part, len(texts) - guided, guided, texts[0].tokens)}
         if texts[0].pooled is None:
-            return None
+            return seen or None
         size = (self._preset.height, self._preset.width)
         ids = torch.tensor([[*size, 0, 0, *size]], dtype=self._denoiser.dtype, device=self._device)
         pooled = torch.cat([text.pooled for text in texts if text.pooled is not None])
-        return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), -1)}
+        return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), -1)} | seen
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         vae = self._pipe.vae

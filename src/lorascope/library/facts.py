@@ -72,6 +72,16 @@ class AdapterFacts:
     sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     unknown: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def kind(self) -> str:
+        """What sort of component it is: ``adapter``, ``textual inversion``, ``ControlNet`` or ``IP-Adapter``."""
+        return self.other_kind or "adapter"
+
+    @property
+    def other_kind(self) -> str:
+        """Its kind, if it is no adapter; else ""."""
+        return self.format if self.format in self.kinds else ""
+
     @classmethod
     def of(cls, adapter: Adapter) -> AdapterFacts:
         """What a file says of itself."""

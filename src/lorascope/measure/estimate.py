@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorascope.adapters import Adapter
+from lorascope.adapters.items import Conditions
 from lorascope.grid import PREVIEWS
 from lorascope.library import Library, Refusal
 from lorascope.library.words import arms, suffix
@@ -73,7 +74,12 @@ def total_cost(costs: Sequence[CostEstimate]) -> CostEstimate:
 
 
 def estimate(
-    worker: Worker, library: Library, paths: Iterable[Path], *, follow_links: bool = False
+    worker: Worker,
+    library: Library,
+    paths: Iterable[Path],
+    *,
+    follow_links: bool = False,
+    conditions: Conditions | None = None,
 ) -> list[CostEstimate]:
     """Time one batch of bare cells and multiply.
 
@@ -86,7 +92,10 @@ def estimate(
     for name, precision in PRECISIONS.items():
         rule = StoppingRule(precision, measurement.preset.thresholds, measurement.grid)
         done = finished(library, measurement.digests, rule)
-        files = gather(places, library, measurement.preset.family, done, lambda count: None, follow_links=follow_links)
+        files = gather(
+            places, library, measurement.preset.family, done, lambda count: None, follow_links=follow_links,
+            conditions=conditions,
+        )  # fmt: skip
         adapters = _without_copies(files.adapters)
         left = len(files.adapters) - len(adapters), tuple(files.refused)
         known = _known(measurement, adapters)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lorascope.adapters import Delta, Names, load_delta, peft_config, sha256_of, tensors_digest
+from lorascope.adapters import Delta, Names
+from lorascope.adapters.items import file_of
 from lorascope.errors import AdapterError, ChangedAdapter, UnreadableAdapter
 from lorascope.library import StoredAdapter
+from lorascope.measure.items import key_of, load_item, tensors_of
 
 
 def open_measured(adapter: StoredAdapter) -> tuple[Path, bytes]:
@@ -22,7 +24,7 @@ def open_measured(adapter: StoredAdapter) -> tuple[Path, bytes]:
     changed: Path | None = None
     for path in map(Path, adapter.paths):
         try:
-            data = path.read_bytes()
+            data = file_of(path).read_bytes()
         except OSError:
             continue
         if _is_measured(adapter, path, data):
@@ -41,15 +43,24 @@ def measured_delta(adapter: StoredAdapter, names: Names) -> Delta:
         AdapterError: there is no such file any more, or it does not belong to this base model.
     """
     path, data = open_measured(adapter)
-    return load_delta(data, names, partial=True, config=peft_config(path), name=path).called(adapter.facts.tokens)
+    return load_item(path, data, names, partial=True).called(adapter.facts.tokens)
+
+
+def measured_tensors(adapter: StoredAdapter) -> str:
+    """The digest of an adapter's tensors, from the file that :func:`open_measured` finds.
+
+    Raises:
+        AdapterError: there is no such file any more.
+    """
+    return tensors_of(*open_measured(adapter))
 
 
 def _is_measured(adapter: StoredAdapter, path: Path, data: bytes) -> bool:
     """Whether a file has the adapter's digest, or at least the same tensors and settings."""
-    if f"sha256:{sha256_of(data)}" == adapter.key:
-        return True
     try:
+        if key_of(path, data) == adapter.key:
+            return True
         known = adapter.facts.tensors
-        return bool(known) and tensors_digest(data, config=peft_config(path), name=path) == known
+        return bool(known) and tensors_of(path, data) == known
     except AdapterError:
         return False

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorascope.adapters import Adapter, read_adapter, scan
+from lorascope.adapters import Adapter, read_adapter, read_header, scan
+from lorascope.adapters.items import Conditions, component_kind, condition_of, item_path, stamp_of
 from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
@@ -38,6 +39,7 @@ def gather(
     *,
     follow_links: bool = False,
     shard: Shard | None = None,
+    conditions: Conditions | None = None,
 ) -> SortedFiles:
     """Sort out every candidate file under some folders.
 
@@ -49,6 +51,7 @@ def gather(
         tell: called with the number of files seen so far.
         follow_links: follow links that lead out of the folders, too.
         shard: only files of this part; all by default.
+        conditions: ways of conditioning for ControlNets and IP-Adapters; those that the library knows by default.
     """
     found = SortedFiles()
     stamps = library.adapters.stamps()
@@ -57,19 +60,21 @@ def gather(
     files = scan(given, lambda error: found.refused.append(refusal(error)), follow_links=follow_links)
     for count, path in enumerate(files, 1):
         tell(count)
-        met.add(place_of(path))
         if shard is not None and not shard.holds(path):
+            met.add(place_of(path))
             continue
-        key = known_key(path, stamps)
-        if key is not None and key in done:
-            found.known[path] = key
-            continue
-        try:
-            adapter = read_adapter(path)
-            _check_family(adapter, family)
-            found.adapters.append(adapter)
-        except AdapterError as error:
-            found.refused.append(refusal(error))
+        for item in _items(path, conditions or Conditions(), stamps):
+            met.add(place_of(item))
+            key = known_key(item, stamps)
+            if key is not None and key in done:
+                found.known[item] = key
+                continue
+            try:
+                adapter = read_adapter(item)
+                _check_family(adapter, family)
+                found.adapters.append(adapter)
+            except AdapterError as error:
+                found.refused.append(refusal(error))
     roots = [place_of(path) for path in given]
     unseen = [refused.path for refused in found.refused if refused.code == UnreadableAdapter.code]
     found.vanished = [
@@ -78,6 +83,18 @@ def gather(
         if old.path not in met and _under(old.path, roots) and not _under(old.path, unseen)
     ]
     return found
+
+
+def _items(path: Path, conditions: Conditions, stamps: Mapping[str, tuple[str, int, int]]) -> list[Path]:
+    """The items of a file: one for each way of conditioning if it is a ControlNet or an IP-Adapter, else itself."""
+    if place_of(path) in stamps:
+        return [path]
+    try:
+        kind = component_kind(read_header(path).tensors)
+    except AdapterError:  # which is refused where it is read
+        kind = ""
+    known = (condition_of(place) for place in stamps if kind and place.startswith(f"{place_of(path)}#"))
+    return [item_path(path, way) for way in (conditions.of(kind) or known if kind else ())] or [path]
 
 
 def _under(place: str, folders: Iterable[str]) -> bool:
@@ -111,10 +128,9 @@ def known_key(path: Path, stamps: Mapping[str, tuple[str, int, int]]) -> str | N
         return None
     key, size, mtime_ns = found
     try:
-        now = path.stat()
+        return key if stamp_of(path) == (size, mtime_ns) else None
     except OSError:
         return None
-    return key if (now.st_size, now.st_mtime_ns) == (size, mtime_ns) else None
 
 
 def _check_family(adapter: Adapter, family: str) -> None:

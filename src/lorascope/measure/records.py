@@ -12,17 +12,15 @@ from lorascope.adapters import (
     Delta,
     autov3_of,
     check_shapes,
-    load_delta,
-    peft_config,
     read_file,
-    sha256_of,
-    tensors_digest,
 )
+from lorascope.adapters.items import file_of, name_of
 from lorascope.adapters.spectra import Spectrum
 from lorascope.errors import ChangedAdapter, NoEffect, place_of
 from lorascope.library import StoredAdapter
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.words import measured_words, suffix
+from lorascope.measure.items import check_size, key_of, load_item, tensors_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.prior import recall
 from lorascope.measure.queue import known_key
@@ -82,20 +80,21 @@ class AdapterRecords:
 
     def read(self, adapter: Adapter) -> AdapterFile:
         """Read a file, in any thread. Shapes are checked before its body is read."""
-        path, config = adapter.path, peft_config(adapter.path)
+        path, file = adapter.path, file_of(adapter.path)
         if self._measurement.worker.shapes:
             names = self._measurement.names
-            check_shapes(path, names)
-            data = read_file(path)
-            delta = load_delta(data, names, partial=self._partial, config=config, name=path)
+            if file == path:
+                check_shapes(path, names)
+            data = read_file(file)
+            delta = load_item(path, data, names, partial=self._partial)
+            check_size(delta, self._measurement.preset)
         else:
-            data = read_file(path)
+            data = read_file(file)
             delta = Delta.unmatched(data, path)
         if delta.inversions and not delta.targets and self._measurement.preset.triggers == "none":
             reason = "a textual inversion, which acts only where prompts name it, and they get no trigger words"
             raise NoEffect(path, reason, "Measure it with --triggers adapter")
-        tensors = tensors_digest(data, config=config, name=path)
-        return AdapterFile(f"sha256:{sha256_of(data)}", tensors, autov3_of(data), delta)
+        return AdapterFile(key_of(path, data), tensors_of(path, data), autov3_of(data) if file == path else "", delta)
 
     def load(self, reading: Callable[[], AdapterFile]) -> tuple[str, Delta]:
         """The key of an adapter whose file was read, and what it does. Of equal files, that of the first counts."""
@@ -175,7 +174,7 @@ class AdapterRecords:
             prompts_cut=self._measurement.cut_off(delta.spelt(words)),
             spectra={self._measurement.weighed_as: asdict(self.spectra[adapter.path])},
         )
-        stored = self._as_measured(StoredAdapter(key, adapter.path.stem, adapter.family, (path,), facts))
+        stored = self._as_measured(StoredAdapter(key, name_of(adapter.path), adapter.family, (path,), facts))
         self._library.adapters.add([stored], {path: (adapter.size, adapter.mtime_ns)})
         self._library.refusals.remove(path)
 
@@ -192,7 +191,7 @@ class AdapterRecords:
         if not known.facts.measured_words:
             return copy
         first = known.facts.read_from
-        if first not in known.paths or not Path(first).is_file():
+        if first not in known.paths or not file_of(first).is_file():
             return copy
         facts = replace(copy.facts, claims=known.facts.claims, read_from=first)
         return replace(copy, name=known.name, facts=facts)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import final
 
 from lorascope.adapters import Adapter, Delta
+from lorascope.adapters.items import Conditions
 from lorascope.errors import AdapterError, ChangedAdapter, LorascopeError, ModelError, NoEffect, NotFinite
 from lorascope.generators.memory import out_of_memory
 from lorascope.library import BARE, Library, Refusal, lost_previews
@@ -59,6 +60,7 @@ class Run:
         watch: Watcher,
         owner: str,
         shard: Shard | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         """Bind what is measured by what, how far, and who watches."""
         self._measurement = measurement
@@ -75,6 +77,7 @@ class Run:
         self._late = False
         self._owner = owner
         self._shard = shard
+        self._conditions = conditions
         self._began = time.monotonic()
         self._progress = Progress(watch)
         self.outcome = Outcome()
@@ -87,7 +90,7 @@ class Run:
         done = self._finished(self._goal)
         found = gather(
             paths, self._library, measurement.preset.family, done, self._progress.scanned,
-            follow_links=follow_links, shard=self._shard,
+            follow_links=follow_links, shard=self._shard, conditions=self._conditions,
         )  # fmt: skip
         self.outcome.unchanged = sorted(set(found.known.values()))
         for refused in found.refused:
@@ -321,6 +324,7 @@ def index(
     number: int | None = None,
     follow_links: bool = False,
     shard: Shard | None = None,
+    conditions: Conditions | None = None,
 ) -> Outcome:
     """Measure every adapter under some folders to a Precision.
 
@@ -342,6 +346,7 @@ def index(
         until: begin no block that would end after this local time.
         watch: is called with each event, and may end it.
         shard: measure only this part of the files; all by default.
+        conditions: the pictures by which ControlNets and IP-Adapters act; those that the library knows by default.
         number: of a run that the library already has, to continue with; a new one otherwise.
         follow_links: follow links that lead out of the folders, too.
 
@@ -367,6 +372,7 @@ def index(
         watch=watch or (lambda event: None),
         owner=this_process(),
         shard=shard,
+        conditions=conditions,
     )
     if number is None:
         number = library.runs.start(request_of(places, precision, partial))

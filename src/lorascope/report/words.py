@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from lorascope.adapters.adapter import INVERSION
 from lorascope.library import StoredAdapter
 from lorascope.protocol import Thresholds
 from lorascope.search import Answer, Hit
@@ -60,7 +59,11 @@ def summary(hit: Hit, thresholds: Thresholds, *, asked: bool = True) -> str:
     """One line on a hit: ``a clear match; strong, steady``. Where nothing was asked, it is no match of anything."""
     if does_nothing(hit.signature.signature):
         return effect_words(hit.signature.signature, thresholds)
-    parts = [CLARITY[hit.clarity] if asked else "", effect_words(hit.signature.signature, thresholds)]
+    parts = [
+        hit.adapter.facts.other_kind,
+        CLARITY[hit.clarity] if asked else "",
+        effect_words(hit.signature.signature, thresholds),
+    ]
     if hit.signature.screened and not hit.hidden:
         parts.append(f"provisional: measured until {hit.signature.screened} was certain")
     if hit.undecided:
@@ -77,11 +80,14 @@ def hidden_line(answer: Answer) -> str:
 
 
 def prompt_tag(adapter: StoredAdapter) -> str:
-    """How a prompt calls an adapter in most tools, at the weight that its author recommends; "" without a file."""
+    """How a prompt calls an adapter in most tools, at the weight that its author recommends.
+
+    "" without a file, and for ControlNets and IP-Adapters.
+    """
     if not adapter.paths:
         return ""
-    if adapter.facts.format == INVERSION:
-        return adapter.facts.tokens[0]
+    if adapter.facts.kind != "adapter":
+        return " ".join(adapter.facts.tokens)
     return f"<lora:{Path(adapter.paths[0]).stem}:{adapter.claimed('weight') or 1}>"
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
+from lorascope.adapters.items import file_of
 from lorascope.analysis import Advice, advise, findings, known_curves
 from lorascope.analysis.weight import pictures
 from lorascope.errors import LorascopeError
@@ -105,7 +106,7 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         claims=_claims(found, chosen, stored.signature),
         facts=_facts(found),
         others=_others(under, chosen),
-        gone=bool(found.paths) and not any(Path(path).exists() for path in found.paths),
+        gone=bool(found.paths) and not any(file_of(path).exists() for path in found.paths),
         weights=weights,
         library=state.settings.library,
         findings=[(flag_label(one.flag, 1), one) for one in said if one.flag != "gone"],
@@ -141,7 +142,7 @@ def folder(state: StateOf, key: str) -> Response:
         raise Problem(403, "not-local", "only a server that nobody else can reach opens folders", "copy the path")
     with state.library() as library:
         paths = known_adapter(library, key).paths
-    show_file(next((place for place in map(Path, paths) if place.exists()), Path(paths[0] if paths else key)))
+    show_file(next((place for place in map(file_of, paths) if place.exists()), Path(paths[0] if paths else key)))
     return Response(status_code=204)
 
 
@@ -280,8 +281,8 @@ def _spelt(value: Any) -> str:
 
 def _facts(adapter: StoredAdapter) -> list[tuple[str, str]]:
     facts = adapter.facts
-    rows = [("Base family", adapter.family)]
-    if facts.kinds:
+    rows = [("Kind", facts.kind), ("Base family", adapter.family)]
+    if facts.kinds and facts.kind == "adapter":
         rows += [
             ("Format", facts.format),
             ("Modules", ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())),

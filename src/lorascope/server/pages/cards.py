@@ -252,7 +252,7 @@ def card(
         key=adapter.key,
         name=adapter.name,
         match=match,
-        manner=effect_words(signature, protocol.preset.thresholds),
+        manner="; ".join(filter(None, (adapter.facts.other_kind, effect_words(signature, protocol.preset.thresholds)))),
         directed=has_direction(signature),
         doubts=doubts,
         hidden=hidden,
