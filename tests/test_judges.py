@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import COLOURS, searcher, three
+from hubs import fetched, served
 from safetensors.torch import load_file, save_file
 from tiny import tiny_clip, tiny_image_reward, tiny_qwen_vl, tiny_siglip
 
@@ -218,6 +220,10 @@ def test_weights_that_are_not_image_reward_s_are_refused(tmp_path: Path) -> None
         load_judge("mine", presets=source)
 
 
+def scores(judge: Judge) -> np.ndarray:
+    return np.array([[verdict.score for verdict in row] for row in judge.judge(some_images(2, 56), QUERIES)])
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
@@ -228,50 +234,52 @@ class Trap:
         return Path.touch, (Path(self._place),)
 
 
-def in_the_hub_s_layout(cache: Path, repository: str, folder: Path) -> None:
-    """Put a model where ``huggingface_hub`` keeps it: links to blobs in a snapshot, weights in shards with an index."""
-    root = cache / f"models--{repository.replace('/', '--')}"
-    snapshot = root / "snapshots" / ("0" * 40)
-    for place in (snapshot, root / "refs", root / "blobs"):
-        place.mkdir(parents=True)
-    (root / "refs" / "main").write_text("0" * 40, "ascii")
+def in_shards(folder: Path) -> dict[str, bytes]:
+    """The files of a model as the hub has those of large ones: weights in two shards with an index."""
     tensors = load_file(folder / "model.safetensors")
-    names = sorted(tensors)
-    where = {
-        name: f"model-0000{1 + (place >= len(names) // 2)}-of-00002.safetensors" for place, name in enumerate(names)
-    }
-    for shard in sorted(set(where.values())):
-        save_file({name: tensors[name] for name in names if where[name] == shard}, folder / shard, {"format": "pt"})
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}), "utf-8")
     (folder / "model.safetensors").unlink()
-    for path in folder.iterdir():
-        path.rename(root / "blobs" / path.name)
-        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", path.name))
+    names = sorted(tensors)
+    halves = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for shard, members in halves.items():
+        save_file({name: tensors[name] for name in members}, folder / shard, {"format": "pt"})
+    places = {name: shard for shard, members in halves.items() for name in members}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}), "utf-8")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(
-    ("name", "make"), [("siglip2", tiny_siglip), ("qwen2.5-vl", tiny_qwen_vl), ("hpsv2", tiny_clip)]
-)
-def test_shipped_judges_load_from_the_hub_s_own_layout(
-    name: str, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def small(name: str, fields: dict[str, str], folder: Path) -> tuple[dict[str, str], dict[str, dict[str, bytes]]]:
+    """A small model of a shipped judge's architecture: a preset for it here, and a hub's repositories of it."""
+    plain = {"rule": fields["rule"], "template": "{query}?", "model": str(folder)}
+    if name == "imagereward":
+        weights, tokenizer = tiny_image_reward(folder)
+        parts = {fields["model"]: weights, fields["processor"]: tokenizer}
+        repositories = {place.rpartition("/")[0]: {path.name: path.read_bytes()} for place, path in parts.items()}
+        return plain | {"model": str(weights), "processor": str(tokenizer)}, repositories
+    {"siglip2": tiny_siglip, "qwen2.5-vl": tiny_qwen_vl, "hpsv2": tiny_clip}[name](folder)
+    found = in_shards(shutil.copytree(folder, folder.with_suffix(".shards")))
+    if "processor" not in fields:
+        return plain, {fields["model"]: found}
+    weights_only = {file: data for file, data in found.items() if file.startswith(("config", "model"))}
+    return plain, {fields["model"]: weights_only, fields["processor"]: found}
+
+
+def test_shipped_judges_are_fetched_from_a_hub_in_its_own_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    fields = tomllib.loads(files("lorascope").joinpath("evaluation/data/judges.toml").read_text("utf-8"))[name]
-    folder = make(tmp_path / "tiny")
-    plain = load_judge("mine", presets=presets(tmp_path, rule=fields["rule"], model=str(folder), template="{query}?"))
-    images = some_images(2, 56)
-    expected = plain.judge(images, QUERIES)
-    if "processor" in fields:  # the weights' repository has nothing but weights
-        whole = make(tmp_path / "whole")
-        in_the_hub_s_layout(tmp_path / "hub", fields["processor"], whole)
-        for path in [path for path in folder.iterdir() if path.name not in ("config.json", "model.safetensors")]:
-            path.unlink()
-    in_the_hub_s_layout(tmp_path / "hub", fields["model"], folder)
-    own = presets(tmp_path, **(fields | {"template": "{query}?"}))
-    found = load_judge("mine", presets=own).judge(images, QUERIES)
-    assert [[v.score for v in row] for row in found] == [
-        [pytest.approx(v.score, abs=1e-6) for v in row] for row in expected
-    ]
+    text = files("lorascope").joinpath("evaluation/data/judges.toml").read_text("utf-8")
+    shipped = {name: tomllib.loads(text)[name] for name in ("siglip2", "qwen2.5-vl", "hpsv2", "imagereward")}
+    expected: dict[str, np.ndarray] = {}
+    with served() as hub:
+        for name, fields in shipped.items():
+            plain, repositories = small(name, fields, tmp_path / name)
+            expected[name] = scores(load_judge("mine", presets=presets(tmp_path, **plain)))
+            hub.repositories |= repositories
+        named = [fields[part] for fields in shipped.values() for part in ("model", "processor") if part in fields]
+        assert "refused" not in fetched(hub, tmp_path / "cache", *named)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
+    for name, fields in shipped.items():
+        own = presets(tmp_path, **(fields | {"template": "{query}?"}))
+        assert scores(load_judge("mine", presets=own)) == pytest.approx(expected[name], abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "qwen", "reward"])

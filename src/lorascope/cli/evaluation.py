@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,20 @@ TextModels = Annotated[
     typer.Option("--text", help="A dense text model to compare with, such as qwen3-0.6b. May be given several times."),
 ]
 TextPresets = Annotated[Path | None, typer.Option(help="A TOML file of text models of your own.")]
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def timespan(text: str) -> timedelta:
+    """A length of time such as 24h, 90m or 2d."""
+    try:
+        found = timedelta(**{_UNITS[text[-1:]]: float(text[:-1])})
+    except (KeyError, ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{text!r} is no length of time: give minutes, hours or days, such as 24h") from error
+    if found <= timedelta():
+        raise typer.BadParameter(f"{text!r} is no time at all: give more, such as 24h")
+    return found
+
+
 Report = Annotated[Path | None, typer.Option(help="Write tables and charts to this HTML file.")]
 
 
@@ -92,8 +107,10 @@ def calibrate(
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help="ablations, metadata, sight, names or backbones.")],
-    queries: Annotated[str, typer.Argument(help="Queries with known answers; sight and names need none.")] = "",
+    name: Annotated[str, typer.Argument(help="ablations, metadata, sight, names, backbones or replicate.")],
+    queries: Annotated[
+        str, typer.Argument(help="Queries with known answers; sight, names and replicate need none.")
+    ] = "",
     split: Split = "",
     text: TextModels = None,
     text_presets: TextPresets = None,
@@ -101,6 +118,28 @@ def experiment(
         Path | None, typer.Option(help="For metadata: a TOML file with a perfect and a foreign text for each adapter.")
     ] = None,
     other: Annotated[str, typer.Option(help="For backbones: the Protocol to compare with that of --protocol.")] = "",
+    published: Annotated[
+        str, typer.Option(help="For replicate: the published library, a parquet file or its https address.")
+    ] = "",
+    budget: Annotated[
+        timedelta | None,
+        typer.Option(parser=timespan, metavar="TIME", help="For replicate: how long it may take, such as 24h or 90m."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="For replicate: where adapters, library and report go. Default: replication.", show_default=False
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="For replicate: how to measure. Default: carlos-2025.")] = "",
+    prompts: Annotated[
+        str, typer.Option(help="For replicate: the authors' own prompts, a .toml or .txt file, if you have them.")
+    ] = "",
+    judge: Annotated[
+        list[str] | None, typer.Option(help="For replicate: a judge of images. May be repeated. Default: the paper's.")
+    ] = None,
+    judge_presets: Annotated[Path | None, typer.Option(help="For replicate: a TOML file of judges.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="For replicate: say what fits into the budget.")] = False,
     report: Report = None,
     device: options.Device = "",
     download: options.Download = False,
@@ -108,10 +147,29 @@ def experiment(
     protocol: options.ProtocolName = "",
     as_json: options.Json = False,
 ) -> None:
-    """Ask what earns the result, when descriptions are not enough, what the encoder misses, what carries over."""
+    """Ask what earns the result, what the encoder misses, what carries over, and whether the paper's claims hold."""
+    from lorascope.errors import UsageError
     from lorascope.evaluation import load_queries
     from lorascope.evaluation.laboratory import check_experiment
 
+    its_own = {
+        "published": published, "budget": budget, "folder": folder, "preset": preset, "prompts": prompts,
+        "judge": judge, "judge-presets": judge_presets, "dry-run": dry_run,
+    }  # fmt: skip
+    elsewhere = {"descriptions": descriptions, "other": other, "library": library, "protocol": protocol}
+    unused = [option for option, value in (elsewhere if name == "replicate" else its_own).items() if value]
+    if unused:
+        raise UsageError(f"the experiment {name!r} has no use for --{unused[0]}: leave it out")
+    if name == "replicate":
+        from lorascope.cli.replication import ReplicationOptions, replicate
+
+        replicate(ReplicationOptions(
+            published=published, folder=folder or Path("replication"), budget=budget or timedelta(hours=24),
+            queries=queries, split=split, preset=preset, prompts=prompts, texts=text or (), text_presets=text_presets,
+            judges=judge or (), judge_presets=judge_presets, report=report, device=device, download=download,
+            dry_run=dry_run, as_json=as_json,
+        ))  # fmt: skip
+        return
     check_experiment(name, given=bool(queries))
     asked = load_queries(queries, split=split) if queries else []
     models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}

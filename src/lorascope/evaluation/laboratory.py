@@ -23,7 +23,7 @@ from lorascope.evaluation.statistics import Clusters
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN, Dense
 from lorascope.evaluation.trec import read_runs
-from lorascope.evaluation.verdicts import Verdicts, called_for
+from lorascope.evaluation.verdicts import Judged, Verdicts, called_for
 from lorascope.library import Library, StoredProtocol
 from lorascope.search import Searcher, load_query_encoder
 
@@ -237,16 +237,22 @@ class Laboratory:
         """
         from lorascope.evaluation.judges import find_judge, load_judge
         from lorascope.evaluation.panel import Panel
+        from lorascope.generators.memory import release_memory
         from lorascope.measure.load import best_device
 
         for name in judges:  # before hours of images
             find_judge(name, presets=presets, download=self.download)
         studio = self._studio(seeds)
         unseen = studio.make(self.library.adapters.get(called_for(evaluation)), self._note)
+        studio.release()  # memory for one model at a time: the base model goes before a judge comes
         panel = Panel(self.store, self.searcher.stored.protocol, studio.sitting)
-        device = self.device or best_device()
-        loaded = (load_judge(name, presets=presets, device=device, download=self.download) for name in judges)
-        return Verdicts(tuple(panel.judged(judge, evaluation, self._note) for judge in loaded), tuple(unseen))
+        device, found = self.device or best_device(), list[Judged]()
+        for name in judges:
+            judge = load_judge(name, presets=presets, device=device, download=self.download)
+            found.append(panel.judged(judge, evaluation, self._note))
+            del judge
+            release_memory()
+        return Verdicts(tuple(found), tuple(unseen))
 
     def calibrate(self, queries: Sequence[JudgedQuery] = ()) -> Findings:
         """Thresholds by the paper's quantiles; with graded queries also those that serve them best."""
@@ -296,6 +302,6 @@ def check_experiment(name: str, *, given: bool) -> None:
         QueryError: no such experiment, or it lacks queries.
     """
     if name not in EXPERIMENTS:
-        raise QueryError(f"no experiment {name!r}: use one of {', '.join(EXPERIMENTS)}")
+        raise QueryError(f"no experiment {name!r}: use one of {', '.join(EXPERIMENTS)}, or replicate")
     if EXPERIMENTS[name] and not given:
         raise QueryError(f"the experiment {name!r} needs queries with known answers: name a file, or miniature")

@@ -19,6 +19,7 @@ from lorascope.caches import Note
 from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError
 from lorascope.evaluation.run import quiet
 from lorascope.evaluation.store import LabStore, Picture
+from lorascope.generators.memory import release_memory
 from lorascope.grid import PromptSet
 from lorascope.library import BARE, StoredAdapter
 from lorascope.library.words import arms, measured_words
@@ -97,6 +98,11 @@ class Studio:
                 " or index again"
             )
         return worker
+
+    def release(self) -> None:
+        """Let the base model go; it is loaded again when an image is missing."""
+        vars(self).pop("_worker", None)
+        release_memory()
 
     def cost(self, keys: Sequence[str]) -> RenderCost:
         """How much is still to be made, timed on a batch of bare images."""

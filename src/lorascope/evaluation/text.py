@@ -119,6 +119,17 @@ class TextModel:
             raise QueryError(f"no text model {name!r}: use one of {', '.join(known)}")
         return known[name]
 
+    def find(self, *, download: bool = False) -> Path:
+        """The folder of the model on this disk; fetched first, if that is allowed.
+
+        Raises:
+            ModelError: it is not on this disk.
+            MissingExtra: its package is not installed.
+        """
+        if self.package:
+            return Path(optional(self.package).__file__).parent / "model"
+        return find_model(self.model, download=download)
+
 
 def _preset(name: str, fields: dict[str, str]) -> TextModel:
     preset = TextModel(name=name, **fields)
@@ -157,15 +168,8 @@ class Dense:
         return self._preset.model or self._preset.package
 
     def find(self) -> Path:
-        """The folder of the model on this disk; fetched first, if that is allowed.
-
-        Raises:
-            ModelError: it is not on this disk.
-            MissingExtra: its package is not installed.
-        """
-        if self._preset.package:
-            return Path(optional(self._preset.package).__file__).parent / "model"
-        return find_model(self._preset.model, download=self._download)
+        """The folder of the model, see :meth:`TextModel.find`."""
+        return self._preset.find(download=self._download)
 
     def _embedded(self, prefix: str, texts: Sequence[str]) -> Float32[np.ndarray, "texts d"]:
         whole = [prefix + text for text in texts]

@@ -17,13 +17,11 @@ from lorascope.evaluation.findings import Findings, FindingsTable, Section, Valu
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Scores
-from lorascope.evaluation.statistics import FEWEST, Clusters, Interval, compare
+from lorascope.evaluation.statistics import Clusters, compare, resampled
 from lorascope.extras import optional
 from lorascope.search import Searcher
 
 FEWEST_TWINS: Final = 3
-_DRAWS: Final = 2000
-_SEED: Final = 20251209
 
 
 @final
@@ -185,13 +183,3 @@ def _thresholds(sides: tuple[Side, Side]) -> Section:
 
 def _units(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def resampled(figure: Callable[[np.ndarray], float], count: int) -> Interval:
-    """A figure over adapters, with a percentile bootstrap over them, 95%, unless they are too few for one."""
-    if count < FEWEST:
-        return Interval(figure(np.arange(count)), math.nan, math.nan)
-    draw = np.random.default_rng(_SEED)
-    found = [figure(draw.integers(0, count, count)) for _ in range(_DRAWS)]
-    low, high = np.nanquantile(found, (0.025, 0.975))
-    return Interval(figure(np.arange(count)), float(low), float(high))

@@ -1,0 +1,326 @@
+"""The kit: draw, fetch, measure, compare, judge. Each step goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+
+from lorascope.caches import Note
+from lorascope.errors import LibraryError, UsageError
+from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
+from lorascope.evaluation.laboratory import Laboratory
+from lorascope.evaluation.queries import JudgedQuery
+from lorascope.evaluation.replication.claims import (
+    ABLATIONS,
+    diversity_claims,
+    promises,
+    retrieval_claims,
+    signature_claims,
+    untested,
+)
+from lorascope.evaluation.replication.comparison import Twin, cosine, limits_of, median, same_first
+from lorascope.evaluation.replication.delivery import Delivery, deliver
+from lorascope.evaluation.replication.draw import draw, in_turn, listed
+from lorascope.evaluation.replication.plan import ReplicationPlan, fitting
+from lorascope.evaluation.retrievers import every_behaviour
+from lorascope.evaluation.run import Evaluation, evaluate, quiet
+from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
+from lorascope.evaluation.text import Dense
+from lorascope.evaluation.verdicts import TOP
+from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library.published import published
+from lorascope.library.recomputation import add_block
+from lorascope.measure import Outcome, Watcher, Worker, index
+from lorascope.measure.stopping import StoppingRule, expected_cells
+from lorascope.protocol import PRECISIONS, SCREENED, Preset
+from lorascope.search.vectors import unit
+from lorascope.signature import Effects, Estimate
+from lorascope.sites import Civitai
+
+JUDGED: Final = 0.2
+"""The share of the budget that is kept for images to judge and for judges."""
+STANDARD: Final = PRECISIONS["standard"]
+
+
+@final
+class Replication:
+    """Measures adapters of a published library again, in a folder of its own.
+
+    Examples:
+        Draw, fetch, measure, compare, judge::
+
+            kit = Replication(Path("replication"), "metrics.parquet", Preset.load("carlos-2025"))
+            worker = load_worker(kit.preset)
+            plan = kit.plan(worker, timedelta(hours=24))
+            delivery = kit.deliver(plan, Civitai())
+            kit.measure(plan, delivery, worker)
+            findings = kit.findings(worker.protocols[0].digest, load_queries("sdxl"), models, judges)
+    """
+
+    def __init__(self, folder: Path, source: str | Path, preset: Preset) -> None:
+        """Read the published library.
+
+        Args:
+            folder: for adapters, library and report; made if it is not there.
+            source: the published library, a parquet file or its https address.
+            preset: how to measure.
+
+        Raises:
+            LibraryError: the published library cannot be read, or names no version of Civitai.
+        """
+        self.folder, self.path = folder, folder / "library.db"
+        self._source = str(source)
+        with published(source) as theirs:
+            self._theirs = theirs.protocol
+            rows = {row.adapter.claimed("civitai_version"): row for row in theirs.rows()}
+        self._rows = {version: row for version, row in rows.items() if version}
+        if not self._rows:
+            raise LibraryError(f"{source} names no version of Civitai, so none of its adapters can be fetched")
+        self._strata = draw(self._rows, listed())
+        folder.mkdir(parents=True, exist_ok=True)
+        with Library(self.path, create=True) as library:
+            self.preset = library.protocols.continued(preset)
+
+    def plan(self, worker: Worker, budget: timedelta) -> ReplicationPlan:
+        """What fits into a budget, timed on a batch of bare images.
+
+        Raises:
+            UsageError: not even one adapter fits.
+        """
+        with Library(self.path) as library:
+            known = {version: stored for version, (_, stored) in _measured(library, _digest(worker)).items()}
+            spent = sum((float(run["outcome"]["seconds"]) for run in library.runs.all() if run["outcome"]), 0.0)
+        cells = {version: stored.signature.cells for version, stored in known.items()}
+        order = sorted(in_turn(self._strata), key=lambda version: version not in known)  # some are at the site no more
+        grid = self.preset.grid()
+        settled = {version for version, stored in known.items() if _settled(stored)}
+        lowest = self.preset.consistency_min  # what lies below is certain to be hidden before it is known well
+        likely = {version: max(row.signature.consistency or 0.0, lowest) for version, row in self._rows.items()}
+        expected = [
+            cells[version] if version in settled else expected_cells(STANDARD, grid, likely[version])
+            for version in order
+        ]
+        cost, left = worker.cell_cost().seconds, max(0.0, budget.total_seconds() * (1 - JUDGED) - spent)
+        adapters, whole, taken = fitting([cells.get(version, 0) for version in order], expected, len(grid), left / cost)
+        if not adapters:
+            raise UsageError(
+                f"a budget of {budget} is too small: one adapter takes about {2 * expected[0] * cost / 3600:.1f} h here"
+            )
+        return ReplicationPlan(adapters, whole, taken, cost, left, spent)
+
+    def deliver(self, plan: ReplicationPlan, site: Civitai, note: Note = quiet) -> Delivery:
+        """Fetch the adapters of a plan.
+
+        Raises:
+            SiteError: one after another cannot be had.
+        """
+        return deliver(self._rows, self._strata, plan.adapters, self.folder / "loras", site, note)
+
+    def measure(
+        self, plan: ReplicationPlan, delivery: Delivery, worker: Worker, watch: Watcher = lambda event: None
+    ) -> Outcome:
+        """Measure what was fetched, first all to ``standard``, then some on the whole grid, while there is time."""
+        until = datetime.now() + timedelta(seconds=plan.seconds)
+        files = list(delivery.files.values())
+        with Library(self.path) as library:
+            outcome = index(files, worker, library, precision="standard", until=until, watch=watch)
+            if plan.whole and datetime.now() < until:
+                some = files[: plan.whole]
+                outcome = outcome.plus(index(some, worker, library, precision="full", until=until, watch=watch))
+        return outcome
+
+    def findings(
+        self,
+        protocol: str,
+        queries: Sequence[JudgedQuery],
+        models: Sequence[str],
+        judges: Sequence[str],
+        *,
+        text_presets: Path | None = None,
+        judge_presets: Path | None = None,
+        device: str = "",
+        download: bool = False,
+        missing: Sequence[str] = (),
+        note: Note = quiet,
+    ) -> Findings:
+        """Compare with what was published, let text models and judges take part, and say which claims hold.
+
+        Args:
+            protocol: the digest of the Protocol that was measured under.
+            queries: what is asked; they need no known answers.
+            models: dense text models, by name.
+            judges: by name; none for what needs no judge.
+            text_presets: a TOML file of other text models.
+            judge_presets: a TOML file of other judges.
+            device: a torch device; the best one here if "".
+            download: fetch models that are not on this disk.
+            missing: the reasons for adapters that could not be fetched.
+            note: called with progress.
+
+        Raises:
+            LibraryError: nothing was measured.
+            ModelError: a model is not on this disk, or does not fit into the device's memory.
+        """
+        with Laboratory(
+            self.path, protocol, models=models, presets=text_presets, device=device, download=download, note=note
+        ) as lab:
+            twins = self._twins(lab.library, lab.searcher.stored)
+            evaluation, texts = _asked(lab, queries, note)
+            verdicts = lab.judge(evaluation, judges, presets=judge_presets) if judges else None
+            found = lab.findings(evaluation, verdicts)
+            grid = lab.searcher.stored.preset.grid()
+            sections = (
+                signature_claims(twins, lab.searcher.thresholds, _same_first(lab, twins, queries)),
+                promises(twins, len(grid), _stopped(lab.library, lab.searcher.stored, twins)),
+                retrieval_claims(evaluation, verdicts.judged if verdicts else (), texts),
+                diversity_claims(evaluation, texts),
+                untested(),
+                _differences([twin for twin in twins if twin.ended]),
+                _adapters(twins),
+                *found.sections,
+            )
+            warnings = self._warnings(lab.library, twins, missing)
+            return Findings(
+                "Does the paper hold here?", self._about(lab, twins), sections, (*warnings, *found.warnings)
+            )
+
+    def _twins(self, library: Library, stored: StoredProtocol) -> list[Twin]:
+        same = self._same_prompts(stored)
+        found: list[Twin] = []
+        for version, (adapter, ours) in _measured(library, stored.protocol.digest).items():
+            if version in self._rows:
+                theirs, name = self._rows[version].signature, adapter.claimed("title") or adapter.name
+                limits = limits_of(ours.signature, theirs, same_prompts=same)
+                found.append(Twin(adapter.key, name, version, ours.precision, theirs, ours.signature, limits))
+        return found
+
+    def _same_prompts(self, stored: StoredProtocol) -> bool:
+        """Whether the published library was measured with the same prompts; it does not say, so a file is believed."""
+        if self._theirs.prompts:
+            return self._theirs.prompts == stored.protocol.prompts
+        return stored.preset.prompts != Preset.load("carlos-2025").prompts
+
+    def _about(self, lab: Laboratory, twins: Sequence[Twin]) -> str:
+        whole = sum(twin.precision == "full" for twin in twins)
+        prompts = "the same prompts" if self._same_prompts(lab.searcher.stored) else "other prompts of the same kind"
+        return (
+            f"{len(twins)} of the {len(self._rows)} adapters of {self._source}, measured again under"
+            f" {lab.searcher.stored.protocol} with {prompts}, {whole} of them on the whole grid. Limits of what counts"
+            " as holding were set before anything was measured. Intervals: 95%, over adapters or queries."
+        )
+
+    def _warnings(self, library: Library, twins: Sequence[Twin], missing: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        if len(twins) < FEWEST:
+            found.append(
+                f"{len(twins)} adapters are too few for intervals: nothing can be told with fewer than {FEWEST}"
+            )
+        if coarse := sum(twin.precision in ("glance", "quick") for twin in twins):
+            found.append(f"{coarse} adapters are not measured to the end: run the command again with a larger budget")
+        found += [f"replaced by another one: {reason}" for reason in missing]
+        found += [f"left out: {refused.path}: {refused.reason}" for refused in library.refusals.all()]
+        return found
+
+
+def _digest(worker: Worker) -> str:
+    return worker.protocols[0].digest
+
+
+def _measured(library: Library, protocol: str) -> Mapping[int, tuple[StoredAdapter, StoredSignature]]:
+    """What was measured, by Civitai's number of the version."""
+    adapters = library.adapters.all()
+    signatures = library.signatures.get(protocol, adapters)
+    return {adapters[key].claimed("civitai_version"): (adapters[key], found) for key, found in signatures.items()}
+
+
+def _settled(stored: StoredSignature) -> bool:
+    return stored.precision in ("standard", "full") or stored.precision.startswith(SCREENED)
+
+
+def _stopped(library: Library, stored: StoredProtocol, twins: Sequence[Twin]) -> list[float]:
+    """Of adapters of the whole grid: the cosine of the Direction where ``standard`` stops with the whole grid's."""
+    grid = stored.preset.grid()
+    rule = StoppingRule(STANDARD, stored.preset.thresholds, grid)
+    found: list[float] = []
+    for twin in twins:
+        if twin.ours.cells < len(grid):
+            continue
+        effects: Effects | None = None
+        for block in library.evidence.blocks(twin.key, stored.protocol.digest, 0):
+            effects = add_block(effects, block, grid)
+            looked = partial(effects.signature, grid.prompts.categories, looks=rule.looks)
+            if rule.enough(lambda look=looked: [look()], block.index + 1):
+                found.append(cosine(looked().direction, twin.ours.direction))
+                break
+    return found
+
+
+def _asked(lab: Laboratory, queries: Sequence[JudgedQuery], note: Note) -> tuple[Evaluation, list[str]]:
+    """The rankings that the claims are about, and the names of the text models. The models are let go again."""
+    texts = [one for one in lab.texts(lab.corpus) if isinstance(one, Dense)]
+    named = {"behaviour", *ABLATIONS.values()}
+    ours = [one for one in every_behaviour(lab.searcher) if one.name in named]
+    return evaluate(lab.corpus, queries, [*ours, *texts], note), [one.name for one in texts]
+
+
+def _same_first(lab: Laboratory, twins: Sequence[Twin], queries: Sequence[JudgedQuery]) -> Interval:
+    """How many of the first hits for words both sides' Directions have in common, no thresholds applied."""
+    vectors = lab.searcher.vectors([query.text for query in queries]).astype(np.float64)
+    ours, theirs = (
+        unit(np.stack([t.ours.direction for t in twins])),
+        unit(np.stack([t.theirs.direction for t in twins])),
+    )
+    return Clusters([query.cluster for query in queries]).interval(
+        same_first(vectors @ ours.T, vectors @ theirs.T, TOP)
+    )
+
+
+def _differences(twins: Sequence[Twin]) -> Section:
+    strength = [(twin.ours.strength, twin.theirs.strength) for twin in twins]
+    consistency = [(twin.ours.consistency or 0.0) - (twin.theirs.consistency or 0.0) for twin in twins]
+    figures: dict[str, list[float]] = {
+        "cosine of both Directions": [twin.cosine for twin in twins],
+        "Strength here over that published": [ours / theirs for ours, theirs in strength if theirs],
+        "Consistency here less that published": consistency,
+        "the same without its sign": [abs(value) for value in consistency],
+    }
+    rows = tuple((name, median(values)) for name, values in figures.items() if values)
+    text = "Medians over the adapters that were measured to the end."
+    return Section("How far apart", text, FindingsTable(("figure", "median"), rows))
+
+
+def _adapters(twins: Sequence[Twin]) -> Section:
+    rows: list[tuple[Value, ...]] = []
+    for twin in sorted(twins, key=lambda one: one.cosine):
+        ours, theirs, limits = twin.ours, twin.theirs, twin.limits
+        nearest = None if limits.agreement is None else limits.agreement.lower
+        measured = [_shown(ours.strength, limits.strength), _shown(ours.consistency, limits.consistency)]
+        rows.append((
+            f"{twin.name} ({twin.version})", twin.precision, ours.cells, twin.cosine, nearest,
+            theirs.strength, measured[0], theirs.consistency, measured[1],
+        ))  # fmt: skip
+    columns = ("adapter", "precision", "cells", "cosine", "at least", "S published", "S here", "C published", "C here")
+    text = (
+        "Cosine of both Directions, and the least that our limit allows; Strength and Consistency, with the limits"
+        " within which the published ones lie with 95% if both measured the same."
+    )
+    charts = (
+        _chart("Strength", [(twin.theirs.strength, twin.ours.strength) for twin in twins]),
+        _chart("Consistency", [(twin.theirs.consistency or 0.0, twin.ours.consistency or 0.0) for twin in twins]),
+    )
+    return Section("Every adapter", text, FindingsTable(columns, tuple(rows)), charts)
+
+
+def _shown(value: float | None, limits: Estimate | None) -> Value:
+    return value if value is None or limits is None else Interval(value, limits.lower, limits.upper)
+
+
+def _chart(name: str, points: Sequence[tuple[float, float]]) -> Chart:
+    published, here = zip(*points, strict=True)
+    series = (Series("adapters", published, here),)
+    return Chart("points", f"{name}, as published and as measured here", "published", "measured here", series)
