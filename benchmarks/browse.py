@@ -14,7 +14,10 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.harness import Figure, Measurement, at_most
-from benchmarks.serve import enlarged, miniature, server
+from benchmarks.serve import enlarged, server
+from lorascope import Library
+from lorascope.miniature import pack_path
+from lorascope.packs import open_pack, pull
 
 TITLE = "The page in a browser"
 NOTE = """Made-up adapters with a small picture each, in Chromium without a GPU, 1,440 by 900 pixels, on the machine
@@ -69,7 +72,9 @@ def missing() -> str:
 def measure() -> Iterator[Measurement]:
     """The list, then the map."""
     with tempfile.TemporaryDirectory() as name:
-        small = miniature(Path(name))
+        small = Path(name) / "library.db"
+        with Library(small, create=True) as library, open_pack(str(pack_path())) as pack:
+            pull(pack, library, {}, everything=True)
         with _browser(enlarged(small, _FILES, _SIDE, 0.0)) as page:
             yield from _list(page)
         with _browser(enlarged(small, _POINTS, _SIDE, 0.0)) as page:

@@ -279,6 +279,9 @@ def test_one_file_of_a_folder_is_measured_alone(client: TestClient, folder: Path
     run = until(client, f"{RUNS}/{start(client, files=[path], precision='glance')}", *ENDS)
     assert (run["state"], run["folders"], run["measured"]) == ("done", [path], 1)
     key = client.get("/api/v1/adapters").json()["adapters"][0]["adapter"]["key"]
+    assert f'name="file" value="{path}"' in client.get(f"/adapters/{key}").text
+    assert client.post("/work/runs", data={"file": path, "precision": "quick"}).headers["location"] == "/work"
+    assert until(client, f"{RUNS}/2", *ENDS)["precision"] == "quick"
     assert client.post(f"/api/v1/adapters/{key}/remove").status_code == 204
     assert code(client.post(f"/api/v1/adapters/{key}/remove"), 404) == "unknown-adapter"
     assert Path(path).exists()

@@ -10,7 +10,7 @@ from lorascope.errors import HALF
 from lorascope.library import LONGEST_NOTE
 from lorascope.search import Example, Request
 from lorascope.server.examples import examples
-from lorascope.server.tries import LONGEST_PROMPT, MOST_WEIGHT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT
 
 KEY = "sha256:ad0e82e2c4f5d1b7a9e36f0b5c8d7e6f1a2b3c4d5e6f708192a3b4c5d6e7f809"
 """An adapter's key, for examples."""
@@ -160,3 +160,7 @@ class NewTry(Asked):
     weight: Annotated[
         Finite | None, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, description="By default the weight of the Protocol.")
     ] = None
+    seed: Annotated[
+        int | None, Field(ge=0, lt=MOST_SEED, description="A seed in place of those of the preset; for one picture.")
+    ] = None
+    several: Annotated[bool, Field(description="Draw the first adapter at several weights instead.")] = False

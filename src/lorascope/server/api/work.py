@@ -75,7 +75,10 @@ def cancel(state: StateOf, number: Number) -> RunRow:
 @router.post("/tries", status_code=202, responses=errors_of_change(404, 429))
 def start_try(state: StateOf, asked: NewTry) -> TryRow:
     """Render a prompt without and with some adapters, ahead of every run."""
-    return TryRow(**state.start_try(asked.prompt, asked.adapters, asked.seeds, asked.weight))
+    started = state.start_try(
+        asked.prompt, asked.adapters, asked.seeds, asked.weight, seed=asked.seed, several=asked.several
+    )
+    return TryRow(**started)
 
 
 @router.get("/tries/{name}", responses=errors(404))

@@ -18,6 +18,7 @@ from lorascope.analysis import Advice, advise, findings, known_curves
 from lorascope.analysis.weight import pictures
 from lorascope.errors import LorascopeError
 from lorascope.library import BARE, LONGEST_NOTE, Library, Mark, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.protocol import PRECISIONS
 from lorascope.report.curve import curve_svg
 from lorascope.report.words import does_nothing, has_direction
 from lorascope.search import Hit
@@ -28,7 +29,7 @@ from lorascope.server.pages.choice import flag_label
 from lorascope.server.pages.gauge import WIDTH, Gauge
 from lorascope.server.pages.render import adapter_address, page, plain_text
 from lorascope.server.problems import Problem
-from lorascope.server.shared_state import StateOf, known_adapter, named_protocol
+from lorascope.server.shared_state import SharedState, StateOf, known_adapter, named_protocol
 from lorascope.server.views import picture_address
 from lorascope.signature import CategoryProfile, Signature
 
@@ -114,11 +115,25 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
         opposite=opposite,
         phrases=claimed_phrases(found) if shown.directed else [],
         nothing=does_nothing(stored.signature),
+        served=_served(state, found),
+        precisions=_above(stored.precision),
         tiny=cells.tiny,
         size=(chosen.protocol.width, chosen.protocol.height),
         width=WIDTH,
         address=Address(protocol=protocol),
     )
+
+
+def _served(state: SharedState, adapter: StoredAdapter) -> str:
+    """The path of its file in a folder that may be indexed, or ""."""
+    served = (path for path in adapter.paths if any(Path(path).is_relative_to(one) for one in state.settings.folders))
+    return next(served, "")
+
+
+def _above(precision: str) -> list[str]:
+    """The precisions that are finer than one."""
+    names = list(PRECISIONS)
+    return names[names.index(precision) + 1 :] if precision in names else names[1:]
 
 
 @router.post("/adapters/{key}/note")

@@ -61,7 +61,7 @@ class Address(BaseModel):
     def fine(self) -> bool:
         """Whether one of the filters is set that the page folds away."""
         limits = (self.max_strength, self.min_consistency)
-        return bool(self.flag or self.since or self.favourite or self.scene) or limits != (None, None)
+        return bool(self.flag or self.since or self.scene) or limits != (None, None)
 
     @property
     def filtered(self) -> bool:

@@ -91,10 +91,13 @@ def finished_cards(state: SharedState) -> dict[str, Any] | None:
 
 @router.post("/work/runs")
 def start(
-    state: StateOf, precision: Annotated[str, Form()], folder: Annotated[tuple[int, ...], Form()] = ()
+    state: StateOf,
+    precision: Annotated[str, Form()],
+    folder: Annotated[tuple[int, ...], Form()] = (),
+    file: Annotated[tuple[str, ...], Form()] = (),
 ) -> Response:
-    """Begin a run over the folders that are ticked; a browser that sends none of them does not mean all."""
-    state.work.start(folder, precision)
+    """Begin a run over files, or the folders that are ticked; a browser that sends none of them does not mean all."""
+    state.work.start(folder, precision, files=file)
     return RedirectResponse("/work", 303)
 
 

@@ -6,7 +6,7 @@ import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
 const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
-const PICTURE = 52; // px of a picture's side; there is at most one in each square of this size
+const PICTURE = 3.25; // rem of a picture's side; there is at most one in each square of this size
 const FAINT = 0.15; // how much is seen of what a search does not find
 const GRIP = 7; // px within which a threshold's line can be taken
 
@@ -173,7 +173,7 @@ function showPictures(fates) {
   const { left, top, width, height } = area;
   const { k, x: dx, y: dy } = transform;
   const taken = new Set();
-  const side = Math.min(96, PICTURE * Math.sqrt(k));
+  const side = Math.min(1.85, Math.sqrt(k)) * PICTURE * parseFloat(getComputedStyle(document.documentElement).fontSize);
   const order = lit ? [...lit, ...left.keys()] : left.keys();
   pen.strokeStyle = colour("warn");
   pen.lineWidth = 2;
