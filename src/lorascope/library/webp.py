@@ -14,7 +14,7 @@ MEDIUM = 384
 """That of the pictures in a library, which cards show."""
 LARGE = 1024
 """That of the pictures beside the evidence, which are looked at."""
-_QUALITY, _LARGE_QUALITY = 88, 80
+_QUALITY, _LARGE_QUALITY = 88, 75
 
 
 def webp(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 0) -> bytes:
