@@ -197,7 +197,7 @@ def _weights(library: Library, protocol: StoredProtocol, key: str) -> Weights | 
         return None
     advice, digest = advise(curve), protocol.protocol.digest
     strip = tuple(
-        (f"{one.scale:g}", picture_address(key if one.scale else BARE, 0, digest, one.scale or None))
+        (f"{one.scale:g}", f"{picture_address(key if one.scale else BARE, 0, digest, one.scale or None)}&size=small")
         for one in pictures(library, protocol.protocol, key, curve)
     )
     return Weights(advice, Markup(curve_svg(curve, advice)), strip)
