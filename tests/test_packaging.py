@@ -112,4 +112,4 @@ def test_the_container_copies_what_is_there_and_runs_as_nobody_special() -> None
     copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     copied = [name for names in copies for name in names]
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    assert "USER lorascope" in lines
+    assert "USER 1000" in lines

@@ -133,7 +133,8 @@ def _tell_cost(searcher: Searcher, claims_of: list[str] | None) -> None:
     missing = searcher.phrases.unknown(phrases_asked(searcher, claims_of))
     line = "No image is made."
     if len(missing) > 2:
-        searcher.vectors(missing[:1])  # loads the encoder
+        searcher.vectors(missing[:1])  # loads the encoder; without it, the library may have brought its words along
+    if len(missing) > 2 and not searcher.phrases.unknown(missing[:1]):
         began = time.perf_counter()
         searcher.vectors(missing[1:2])
         seconds = (len(missing) - 2) * (time.perf_counter() - began)
