@@ -15,7 +15,7 @@ import pytest
 from fakes import tint
 from stand_in_ray import StandIn
 
-from lorascope.cli.fleet import _without_devices
+from lorascope.cli.fleet import _without_devices, fleet_of
 from lorascope.errors import LibraryError, ModelError, UsageError
 from lorascope.library import Evidence, Library
 from lorascope.library.codec import columns
@@ -89,6 +89,12 @@ def test_an_address_without_a_cluster_is_refused_at_once() -> None:
                 check_address(where)
         taken.listen()
         check_address(address)
+
+
+@pytest.mark.parametrize(("workers", "gpus", "option"), [(2, None, "--workers 2"), (0, 0.5, "--gpus-per-worker 0.5")])
+def test_options_of_a_cluster_need_one(workers: int, gpus: float | None, option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option} belongs to a cluster: add --ray local"):
+        fleet_of("", workers, gpus)
 
 
 @pytest.mark.parametrize("address", ["nowhere", "head:", ":6379", "head:six", "head:99999", "ray://head"])

@@ -456,6 +456,8 @@ def test_a_directory_of_packs_finds_files_in_them(
     runner, listed = CliRunner(), tmp_path / "directory.parquet"
     joined = runner.invoke(app, ["share", "--join", HOME, "--out", str(listed), "--json"])
     assert json.loads(joined.stdout) == {"packs": 1, "adapters": 3, "path": str(listed)}
+    signed = runner.invoke(app, ["share", "--join", HOME, "--out", str(listed), "--sign", "key"])
+    assert "leave out the library and what a new pack would hold" in str(signed.exception)
     asked.clear()
     library = str(tmp_path / "new.db")
     pulled = runner.invoke(app, ["pull", str(listed), str(folder), "--library", library, "--json"])

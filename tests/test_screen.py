@@ -169,6 +169,9 @@ def test_questions_that_cannot_be_asked_are_refused(screened: tuple[Library, lis
     library, folders = screened
     asked = call("screen", "reddish", "--library", str(library.path), status=2)
     assert "name an adapter or --all" in " ".join(asked.stderr.replace("│", " ").split())
+    every = ("screen", "--all", "--reference", str(folders[0]), "--library", str(library.path))
+    asked = call(*every, "--control", str(folders[1]), status=2)
+    assert "are for one adapter: name it" in " ".join(asked.stderr.replace("│", " ").split())
     with pytest.raises(QueryError, match="two folders of pictures are called 'red'"):
         Screening(library, [folders[0], folders[0]], FakeEncoder())
     with pytest.raises(LibraryError, match="sha256:nobody has no signature under"):

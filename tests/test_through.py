@@ -16,10 +16,11 @@ import pytest
 from fakes import COLOURS, three
 from PIL import Image
 from test_sites import Answer, plain, site
+from test_weight import call_unchecked
 
 from lorascope.adapters import Names, load_delta
 from lorascope.cli.through import _hashes, _model_folders
-from lorascope.errors import ModelError, ProtocolError
+from lorascope.errors import ModelError, ProtocolError, UsageError
 from lorascope.generators.comfyui import ComfyServer
 from lorascope.generators.fake import FakeGenerator
 from lorascope.generators.workflow import Fill, Workflow
@@ -241,6 +242,22 @@ def test_a_server_that_stays_away_ends_the_run_with_the_remedy(preset: Preset, w
 def test_something_else_at_the_address_is_recognised(preset: Preset, workflow: Path) -> None:
     with site(lambda *_: (200, {}, b"<html>")) as (address, _), pytest.raises(ModelError, match="is no ComfyUI"):
         worker_through(preset, address, workflow, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--through", "http://127.0.0.1:9", "--dry-run"), "--dry-run does nothing with --through"),
+        (("--through", "http://127.0.0.1:9", "--ray", "local"), "--ray does nothing with --through"),
+        (("--workflow", "mine.json"), "--workflow does nothing without --through: leave it out"),
+        (("--family", "flux"), "--family does nothing without --through"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(tmp_path: Path, options: tuple[str, ...], problem: str) -> None:
+    error = call_unchecked("index", tmp_path, "-l", tmp_path / "library.db", *options).exception
+    assert isinstance(error, UsageError)
+    assert problem in str(error)
+    assert not (tmp_path / "library.db").exists()
 
 
 # --- workflows --------------------------------------------------------------------------------------------------

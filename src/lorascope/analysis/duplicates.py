@@ -137,7 +137,7 @@ def duplicates(
     chosen = (
         rows if keys is None else np.intersect1d(rows, [matrix.places[key] for key in keys if key in matrix.places])
     )
-    adapters = library.adapters.get(key for key, *_ in library.adapters.labels(members.tolist()).values())
+    adapters = {one.key: one for one in library.adapters.numbered(members.tolist()).values()}
     names = base_names(stored.preset) if keys is None else None
     effects = _reader(library, stored, matrix.directions.shape[1])
     pairs: list[AdapterPair] = []

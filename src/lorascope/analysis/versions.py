@@ -118,9 +118,8 @@ def versions(library: Library, texts: PromptTexts, protocol: str = "", folder: P
     stored = library.protocols.find(protocol)
     grid = known_grid(stored)
     members = library.adapters.members(folder=folder)
-    keys = [key for key, *_ in library.adapters.labels(members.tolist()).values()]
     found: list[Series] = []
-    for name, adapters in _by_name(library.adapters.get(keys).values()):
+    for name, adapters in _by_name(library.adapters.numbered(members.tolist()).values()):
         measured = [
             _Member(adapter, label, cells)
             for label, adapter in adapters

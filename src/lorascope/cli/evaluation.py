@@ -27,6 +27,10 @@ TextModels = Annotated[
     typer.Option("--text", help="A dense text model to compare with, such as qwen3-0.6b. May be given several times."),
 ]
 TextPresets = Annotated[Path | None, typer.Option(help="A TOML file of text models of your own.")]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(help="A judge of images: siglip2, qwen2.5-vl, imagereward, hpsv2, clipscore, world. May be repeated."),
+]
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -56,12 +60,7 @@ def evaluate(
     run: Annotated[
         list[Path] | None, typer.Option(help="What another system found, in TREC's format. May be repeated.")
     ] = None,
-    judge: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A judge of images: siglip2, qwen2.5-vl, imagereward, hpsv2, clipscore, world. May be repeated."
-        ),
-    ] = None,
+    judge: Judges = None,
     judge_presets: Annotated[Path | None, typer.Option(help="A TOML file of judges of your own.")] = None,
     judge_seeds: Annotated[int, typer.Option(min=1, help="Images to judge for each held-out prompt.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and take, and do no more.")] = False,

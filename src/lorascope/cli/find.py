@@ -67,14 +67,16 @@ def search(
             encoding=encoding_of(encoding), family=family, folder=folder, max_strength=max_strength,
             min_consistency=min_consistency, everything=everything, hidden=hidden or as_json, limit=top,
         )  # fmt: skip
-        names = _measured(opened) if every_protocol else []  # without signatures, searching says what to do
-        answers = ask(opened, names or [protocol], request, location=encoder, download=download)
+        answers = ask(
+            opened, _lanes(opened, protocol, every=every_protocol), request, location=encoder, download=download
+        )
         present(opened, answers, hidden=hidden, sheet=sheet, as_json=as_json)
 
 
-def _measured(library: Library) -> list[str]:
-    """The Protocols under which there are signatures."""
-    return [str(stored.protocol) for stored in library.protocols.all() if stored.adapters]
+def _lanes(library: Library, protocol: str, *, every: bool) -> list[str]:
+    """One Protocol, or all under which there are signatures; without any, searching says what to do."""
+    measured = [str(stored.protocol) for stored in library.protocols.all() if stored.adapters] if every else []
+    return measured or [protocol]
 
 
 def similar(

@@ -20,8 +20,9 @@ def fleet_of(address: str, workers: int, gpus: float | None) -> ClusterPlan | No
         ModelError: there is no cluster at the address.
     """
     if not address:
-        if workers:
-            raise UsageError(f"--workers {workers} belongs to a cluster: add --ray local, auto or its address")
+        if workers or gpus is not None:
+            option = f"--workers {workers}" if workers else f"--gpus-per-worker {gpus:g}"
+            raise UsageError(f"{option} belongs to a cluster: add --ray local, auto or its address")
         return None
     require("ray")
     check_address(address)

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from lorascope.library import Library
 
 _LISTED = 20
+References = Annotated[
+    list[Path] | None,
+    typer.Option("--reference", "-r", help="A folder of pictures of one work, character or style. Repeat it."),
+]
+Controls = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--control", help="A folder of pictures like the works, by others: nearer to these is not enough. Repeat it."
+    ),
+]
 
 
 def screen(
     adapter: Annotated[str, typer.Argument(help="Name, path or start of the key of an adapter in the library.")] = "",
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option("--reference", "-r", help="A folder of pictures of one work, character or style. Repeat it."),
-    ] = None,
-    control: Annotated[
-        list[Path] | None,
-        typer.Option(help="A folder of pictures like the works, by others: nearer to these is not enough. Repeat it."),
-    ] = None,
+    reference: References = None,
+    control: Controls = None,
     every: Annotated[bool, typer.Option("--all", help="Rank all adapters by what needs a look.")] = False,
     encoder: Annotated[
         str, typer.Option(help="A second, independent encoder: a folder or a Hugging Face id. It sees kept pictures.")
@@ -52,10 +56,10 @@ def screen(
         if check is not None:
             _check(opened, check, as_json)
             return
-        if not reference or every == bool(adapter) or (control and every):
-            raise typer.BadParameter(
-                "name an adapter or --all (without --control), and at least one --reference FOLDER"
-            )
+        if not reference or every == bool(adapter):
+            raise typer.BadParameter("name an adapter or --all, and at least one --reference FOLDER")
+        if every and (control or encoder or case):
+            raise typer.BadParameter("--control, --encoder and --case are for one adapter: name it instead of --all")
         err.print("No image is made: everything is read from what was measured.", style="dim")
         models = {"protocol": protocol, "second": encoder, "download": download}
         screening = _screening(opened, reference, control or (), models, progress)

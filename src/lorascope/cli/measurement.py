@@ -118,10 +118,9 @@ def index(
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
     from lorascope.adapters.items import Conditions
-    from lorascope.cli.checks import check_library, check_models
+    from lorascope.cli.checks import check_library, check_models, check_through
     from lorascope.cli.plans import plans
     from lorascope.cli.sites import with_references
-    from lorascope.errors import UsageError
     from lorascope.protocol import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
@@ -131,9 +130,13 @@ def index(
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
+    check_through(
+        through, {"workflow": workflow, "node": node, "models": models, "family": family},
+        {"base": base, "vae": vae, "batch": batch, "compile": compiled, "devices": devices, "shard": shard, "ray": ray,
+         "evidence": evidence, "partial": partial, "follow-links": follow_links, "recalibrate": recalibrate,
+         "dry-run": dry_run, "condition": condition, "reference": reference},
+    )  # fmt: skip
     conditions = Conditions.parse(condition or (), reference)
-    if through and (condition or reference):
-        raise UsageError("--condition and --reference need a base model in this process: leave out --through")
     if through:
         from lorascope.cli.through import measure_through
 

@@ -57,9 +57,12 @@ def share(
     """
     from lorascope.cli.output import counted
     from lorascope.cli.sharing import confirm, drafted, join_packs, tell
+    from lorascope.errors import UsageError
     from lorascope.library import Library
 
     if join:
+        if only or contents or key or title or protocol or library:
+            raise UsageError("--join lists packs that are there: leave out the library and what a new pack would hold")
         packs, adapters = join_packs(join, out, insecure=insecure)
         sentence = f"{counted(adapters, 'adapter')} of {counted(packs, 'pack')} are listed in {out}"
         tell(as_json, sentence, packs=packs, adapters=adapters, path=str(out))
