@@ -161,6 +161,8 @@ def test_a_case_file_is_written_and_can_be_checked(screened: tuple[Library, list
     assert plain["evidence"] == told["evidence"] in page
     checking = ("screen", "--check", str(path.with_suffix(".json")), "--library", str(library.path))
     assert answer(*checking) == {"checked": [{"what": "evidence", "found": "same"}]}
+    shown = call("screen", "reddish", *references, *control, "--library", str(library.path)).stdout
+    assert "red\tgreen\t" in shown
     library.evidence.remove("sha256:reddish")
     assert "differs" in call(*checking, status=1).stdout
 

@@ -126,6 +126,13 @@ def _print_found(case: Case) -> None:
     ]
     if rows:
         print_table(("works", "resemblance", "nearer by", "of pictures", "chance", "second encoder"), rows)
+    beyond = [
+        (one.first.works, control, ranged(more.value, more, 1))
+        for one in case.likenesses
+        for control, more in one.beyond
+    ]
+    if beyond:
+        print_table(("works", "control", "nearer to the works by, standard deviations"), beyond)
     for line in case.left_out:
         out.print(f"not looked at: {line}", style="dim", soft_wrap=True, markup=False, highlight=False)
 
