@@ -116,9 +116,27 @@ widths only. Batches of other sizes changed no pixel by more than 1e-6.
 | `qwen-image` | QwenImagePipeline | true (`true_cfg_scale`) | diffusers, kohya, ai-toolkit |
 | `chroma` | ChromaPipeline | true | diffusers, kohya |
 
-`--base` may name a folder of diffusers, a Hugging Face id, or a denoiser's file, as ComfyUI keeps it. All other parts
-then come from the model's repository on Hugging Face, which has to be on this disk (`--download` fetches it). diffusers
-tells by the weights which model it is.
+## Checkpoints in one file
+
+`--base` may name a folder of diffusers, a Hugging Face id, or one file, as image tools keep it: SD 1.5 and SDXL with
+all their parts or without some, the newer families as a denoiser, with the rest or alone. What a file lacks is looked
+for in this order, and nothing is fetched without `--download`:
+
+* **configuration and tokenizers**: the Hugging Face cache, also a mirror under the same name; Forge's
+  `backend/huggingface`; folders of diffusers in the tools;
+* **text encoders**: the file; the model's folder; `text_encoders` and `clip` of the tools, of which the largest file is
+  taken whose tensors all fit;
+* **VAE**: `--vae`; the file; the model's folder; `vae` of the tools, where a file has to fit and to be called as such
+  VAEs are (`ae`, `sdxl_vae`, `sd3_vae`), because VAEs of several architectures have the same tensors.
+
+The tool that holds the checkpoint is searched first, then those that `lorascope setup` finds. What is nowhere is named,
+with the command that fetches it. Weights in float16, bfloat16 and float8 are cast to the preset's dtype, also with
+ComfyUI's scales beside them; other quantisations are refused by name. Marks of v-prediction (`v_pred`) and zero
+terminal SNR (`ztsnr`) are held against the preset's scheduler.
+
+`tests/test_single_file.py` loads tiny models from such files and compares their images with those of the pipeline that
+they were made from: SD 1.5, SDXL, SD 3.5 and Z-Image in their authors' names. FLUX.1 and Chroma are tried in diffusers'
+names only, as diffusers converts their authors' at full-size widths alone.
 
 ## Memory
 

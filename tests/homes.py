@@ -30,7 +30,7 @@ def write(path: Path, shapes: Mapping[str, Sequence[int]], metadata: Mapping[str
 
 
 def lora(path: Path, architecture: str = "sdxl", base: str = "") -> Path:
-    """Write a kohya LoRA whose header names its base model."""
+    """Write a kohya LoRA whose header names its base model. No two are the same file."""
     if architecture == "flux":
         shapes = {f"lora_unet_double_blocks_{n}_img_attn_qkv.lora_{part}.weight": shape
                   for n in range(19) for part, shape in (("down", (1, 3072)), ("up", (9216, 1)))}  # fmt: skip
@@ -38,7 +38,7 @@ def lora(path: Path, architecture: str = "sdxl", base: str = "") -> Path:
         block, width = CONTEXT[architecture]
         alias = CROSS.format(block)
         shapes = {f"{alias}.lora_down.weight": (1, width), f"{alias}.lora_up.weight": (640, 1)}
-    return write(path, shapes, {"ss_sd_model_name": base} if base else None)
+    return write(path, shapes, {"comment": path.stem} | ({"ss_sd_model_name": base} if base else {}))
 
 
 def checkpoint(path: Path, architecture: str = "sdxl", *marks: str, title: str = "") -> Path:
@@ -48,6 +48,12 @@ def checkpoint(path: Path, architecture: str = "sdxl", *marks: str, title: str =
     inner = f"model.diffusion_model.{name}.{number}.1.transformer_blocks.0.attn2.to_k.weight"
     shapes: dict[str, Sequence[int]] = {inner: (640, width), "first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3)}
     return write(path, shapes | {mark: (0,) for mark in marks}, {"modelspec.title": title} if title else None)
+
+
+def denoiser(path: Path) -> Path:
+    """Write the first and the last blocks of FLUX.1's transformer, in its authors' names and sizes."""
+    shapes = {f"double_blocks.{n}.img_attn.qkv.weight": (9216, 3072) for n in (0, 18)}
+    return write(path, shapes | {"single_blocks.37.linear1.weight": (21504, 3072)})
 
 
 def vae(path: Path) -> Path:

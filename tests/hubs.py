@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,13 +19,19 @@ COMMIT = "a" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """The part of the Hugging Face hub that downloads use. ``cut`` is how many bytes of weights it sends at once."""
+    """The part of the Hugging Face hub that downloads use.
+
+    ``cut`` is how many bytes of weights it sends before it hangs up, ``pause`` how many seconds it takes for a fifth.
+    """
+
+    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.asked: list[tuple[str, str]] = []
         self.cut: int | None = None
+        self.pause = 0.0
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -57,17 +64,21 @@ class Answers(BaseHTTPRequestHandler):
         elif path.startswith("/api/"):
             self._send_json({"id": f"{owner}/{name}", "sha": COMMIT, "siblings": [{"rfilename": n} for n in files]})
         else:
-            self._send_file(files[rest[-1]])
+            self._send_file("/".join(rest[2:]), files)
 
     def _send_json(self, data: Any) -> None:
         self._send(200, json.dumps(data).encode(), {"Content-Type": "application/json"})
 
-    def _send_file(self, data: bytes) -> None:
+    def _send_file(self, name: str, files: dict[str, bytes]) -> None:
+        if name not in files:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            return
+        data = files[name]
         given = self.headers.get("Range", "")
         start = int(given.removeprefix("bytes=").partition("-")[0] or 0)
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Accept-Ranges": "bytes"}
         if self.command == "GET":
-            self.server.asked.append((self.path.rsplit("/", 1)[1], given))
+            self.server.asked.append((name, given))
         if given:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self._send(206 if given else 200, data[start:], headers)
@@ -79,8 +90,12 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             cut = self.server.cut
-            self.wfile.write(body if cut is None or len(body) < 1000 else body[:cut])
-            self.close_connection = cut is not None
+            whole = cut is None or len(body) < 1000
+            piece = max(1, len(body) // 5)
+            for start in range(0, len(body) if cut is None else cut, piece):
+                time.sleep(self.server.pause if len(body) > 1000 else 0)
+                self.wfile.write(body[: None if whole else cut][start : start + piece])
+            self.close_connection = not whole
 
 
 @contextmanager
@@ -109,11 +124,12 @@ for name in sys.argv[2:]:
 """
 
 
-def fetched(hub: Hub, cache: Path, *names: str, download: bool = True) -> str:
+def fetched(hub: Hub, cache: Path, *names: str, download: bool = True, script: str = FETCH, patience: int = 5) -> str:
     """What a process of its own finds: the client reads its settings when it is imported."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     settings = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
-    settings |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "5"}
-    arguments = [sys.executable, "-c", FETCH, "yes" if download else "no", *names]
+    settings |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": str(patience)}
+    settings |= {"LORASCOPE_CACHE": str(cache / "lorascope")}
+    arguments = [sys.executable, "-c", script, "yes" if download else "no", *names]
     done = subprocess.run(arguments, env=kept | settings, capture_output=True, text=True, timeout=300)
     return done.stdout.strip() or done.stderr

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from hubs import Hub, fetched, served
+from tiny import tiny_sdxl
+
+from lorascope.generators.loading import digest
 
 WEIGHTS = bytes(range(256)) * 400
 REPOSITORIES = {
@@ -14,12 +17,25 @@ REPOSITORIES = {
         "config.json": b"{}", "model.safetensors": WEIGHTS, "model.fp16.safetensors": b"", "flax_model.msgpack": b"",
     },
     "owner/large": {"config.json": b"{}", "model.safetensors": WEIGHTS},
+    "owner/pickled-clip": {"config.json": b'{"model_type": "clip"}', "pytorch_model.bin": WEIGHTS},
 }  # fmt: skip
+LOAD = """
+import sys, torch
+from lorascope.errors import ModelError
+from lorascope.generators.loading import digest, load_pipeline
+from lorascope.models import bytes_to_fetch, network
+from lorascope.protocol import Preset
+fields = {"name": "tiny", "family": "sdxl", "base": sys.argv[2], "encoders": ("none",), "dtype": "float32"}
+preset = Preset(**fields, steps=1, guidance=1.0, width=32, height=32, seeds=(1,))
+with network(allowed=True):
+    print(bytes_to_fetch(sys.argv[2], pipeline=True))
+print(digest(load_pipeline(preset, torch.device("cpu"), download=True)))
+"""
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """A hub with two models."""
+    """A hub with a few models."""
     with served() as server:
         server.repositories |= REPOSITORIES
         yield server
@@ -58,3 +74,41 @@ def test_a_download_that_is_cut_off_goes_on_with_the_files_that_are_missing(hub:
     assert {name for name, _ in hub.asked} == {"model.safetensors"}
     (weights,) = tmp_path.rglob("snapshots/*/model.safetensors")
     assert weights.read_bytes() == WEIGHTS
+
+
+def test_a_slow_hub_is_waited_for_and_one_that_stalls_is_told(hub: Hub, tmp_path: Path) -> None:
+    hub.pause = 0.3
+    assert fetched(hub, tmp_path / "slow", "owner/large") == "config.json model.safetensors"
+    hub.pause = 30.0
+    refused = fetched(hub, tmp_path / "stalled", "owner/large", patience=1)
+    assert refused.startswith("refused: the model owner/large could not be fetched (")
+
+
+def test_a_clip_that_is_a_pickle_is_not_opened(hub: Hub, tmp_path: Path) -> None:
+    refused = fetched(hub, tmp_path, "owner/pickled-clip")
+    assert refused.startswith("refused: owner/pickled-clip offers no safetensors weights, or they could not be fetched")
+    assert "pytorch_model.bin" not in {name for name, _ in hub.asked}
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_sdxl_is_fetched_in_half_precision_where_there_is_such_a_variant(
+    variant: str | None, hub: Hub, tmp_path: Path
+) -> None:
+    """Its size is known before, and whatever else the repository holds is left there."""
+    from diffusers import StableDiffusionXLPipeline
+
+    folder = tiny_sdxl(tmp_path / "sdxl")
+    pipe = StableDiffusionXLPipeline.from_pretrained(folder, add_watermarker=False)
+    if variant:
+        pipe.save_pretrained(folder, variant=variant)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    hub.repositories["owner/sdxl"] = {k: v for k, v in files.items() if "letters" not in k} | {
+        "sd_xl_base_1.0.safetensors": WEIGHTS, "unet/openvino_model.bin": WEIGHTS,
+    }  # fmt: skip
+    told, loaded = fetched(hub, tmp_path / "cache", "owner/sdxl", script=LOAD).split()
+    weights = {name for name, _ in hub.asked if name.endswith(".safetensors")}
+    assert len(weights) == 4
+    assert all((".fp16." in name) == bool(variant) for name in weights)
+    assert loaded == digest(pipe)
+    small = {name for name in files if name.endswith((".json", ".txt")) and "letters" not in name}
+    assert int(told) == sum(len(files[name]) for name in weights | small)

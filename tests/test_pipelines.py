@@ -19,7 +19,6 @@ from tiny_pipelines import PIPELINES, tiny_pipeline
 from lorascope.adapters import Names, load_delta
 from lorascope.adapters.names import Target
 from lorascope.errors import ModelError, WrongBase
-from lorascope.generators import loading
 from lorascope.generators.base import Generator
 from lorascope.generators.pipeline import PipelineGenerator
 from lorascope.library import Library
@@ -225,26 +224,6 @@ def test_offloading_changes_no_bit(tmp_path: Path, bases: Any, loaded: Any, name
     with whole.with_component(delta, 1.0), moved.with_component(delta, 1.0):
         assert torch.equal(moved.render(PROMPTS, SEEDS), whole.render(PROMPTS, SEEDS))
     assert torch.equal(moved.render(PROMPTS, SEEDS), whole.render(PROMPTS, SEEDS))
-
-
-def test_a_denoiser_s_file_is_completed_from_its_repository(
-    tmp_path: Path, bases: Any, loaded: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As ComfyUI keeps it, without text encoders and VAE."""
-    whole, file = loaded("flux"), tmp_path / "flux1-dev.safetensors"
-    save_file(whole._denoiser.state_dict(), file)
-    known = {"pretrained_model_name_or_path": "black-forest-labs/FLUX.1-dev"}
-    monkeypatch.setattr("diffusers.loaders.single_file_utils.fetch_diffusers_config", lambda checkpoint: known)
-    monkeypatch.setattr(loading, "find_configuration", lambda name, *, download: bases("flux"))
-    alone = PipelineGenerator(preset_for("flux", file))
-    assert alone.digest == whole.digest
-    with pytest.raises(ModelError, match="is a checkpoint for FluxPipeline, but the preset is for SD 3"):
-        PipelineGenerator(preset_for("sd3", file))
-    save_file({"x_embedder.weight": whole._denoiser.x_embedder.weight}, file)
-    with pytest.raises(
-        ModelError, match=r"flux1-dev\.safetensors lacks weights that a FluxTransformer2DModel has: get"
-    ):
-        PipelineGenerator(preset_for("flux", file))
 
 
 # --- what does not fit --------------------------------------------------------------------------------------------

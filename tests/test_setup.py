@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 from lorascope.adapters import read_adapter
 from lorascope.cli.app import app
 from lorascope.cli.plans import plans
+from lorascope.encoders.fake import FakeEncoder
 from lorascope.errors import ConfigError, LorascopeError, UsageError
+from lorascope.generators.fake import FakeGenerator
 from lorascope.installations import (
     Assignment,
     Checkpoint,
@@ -29,7 +31,9 @@ from lorascope.installations import (
     usual_places,
 )
 from lorascope.library import Library
+from lorascope.measure.local import LocalWorker
 from lorascope.models import config_file
+from lorascope.protocol import Preset
 
 
 @pytest.fixture
@@ -126,12 +130,43 @@ def test_after_setup_index_sorts_every_file_without_a_path(home: Path, tmp_path:
     assert sorted(reasons) == ["flux", "rain"]
 
 
-def test_a_single_file_of_a_newer_family_is_not_proposed(tmp_path: Path) -> None:
-    """It has no text encoders; a folder of diffusers has."""
+def test_a_dry_run_without_a_path_names_the_preset_for_every_file_of_every_tool(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comfyui = homes.comfyui(home / "ComfyUI")
+    homes.webui(home / "stable-diffusion-webui")
+    homes.webui(home / "forge", "modules_forge/shared.py")
+    homes.webui(home / "sdnext", "installer.py")
+    homes.invokeai(home / "invokeai")
+    homes.swarmui(home / "SwarmUI")
+    homes.stability_matrix(home / "StabilityMatrix" / "Data")
+    homes.fooocus(home / "Fooocus_win64" / "Fooocus", home / "elsewhere")
+    homes.denoiser(comfyui / "models" / "diffusion_models" / "flux1-dev.safetensors")
+    run("setup", "--yes")
+
+    def loaded(preset: Preset, **_: Any) -> LocalWorker:
+        assert Path(preset.base).is_file()
+        return LocalWorker(preset, FakeGenerator(preset), [FakeEncoder()])
+
+    monkeypatch.setattr("lorascope.cli.checks.check_models", lambda *_, **__: None)
+    monkeypatch.setattr("lorascope.cli.runs.loaded", loaded)
+    (quick, *_) = json.loads(run("index", "--dry-run", "--json").stdout)
+    presets = {Path(one["path"]).stem: one["preset"] for one in quick["each"]}
+    of_sd15 = ["old", "stable-diffusion-webui", "forge", "sdnext", "invoked", "swarm", "matrix", "placed"]
+    assert presets == {
+        "dots": "illustrious", "ink": "illustrious", "quiet": "illustrious", "foal": "pony", "noob": "noobai-vpred",
+        "flux": "flux-dev", **dict.fromkeys(of_sd15, "sd15"),
+    }  # fmt: skip
+    told = run("index", "--dry-run").output
+    assert "made for SDXL (animagine): no preset ships for animagine" in " ".join(told.split())
+
+
+def test_a_denoiser_alone_is_proposed_where_there_is_no_whole_model(tmp_path: Path) -> None:
     adapter = read_adapter(homes.lora(tmp_path / "flux.safetensors", "flux"))
     single = Checkpoint(str(tmp_path / "flux1-dev.safetensors"), "flux", "dev")
     folder = Checkpoint(str(tmp_path / "FLUX.1-dev"), "flux", "dev")
-    assert propose([adapter], [single]) == []
+    (found,) = propose([adapter], [single])
+    assert (found.preset, found.base) == ("flux-dev", single.location)
     (found,) = propose([adapter], [single, folder])
     assert (found.preset, found.base) == ("flux-dev", folder.location)
 

@@ -17,6 +17,7 @@ from lorascope.errors import ModelError
 
 SHIPPED = "package:"
 _PATTERNS = ["*.json", "*.txt", "*.safetensors"]
+_HALF = ".fp16."
 _SKIPPED = ["*.fp16.safetensors", "*flax*", "*openvino*", "*onnx*", "sd_xl_base_1.0*.safetensors"]
 
 
@@ -147,6 +148,40 @@ def find_file(location: str, *, download: bool = False) -> Path:
     owner, name, file = location.split("/", 2)
     with _from_hub(location, download=download):
         return Path(hf_hub_download(f"{owner}/{name}", file, local_files_only=not download))
+
+
+def bytes_to_fetch(location: str, *, pipeline: bool = False) -> int:
+    """How many bytes of a repository are not on this disk; 0 where the hub does not tell.
+
+    Args:
+        location: a Hugging Face id (owner/name), or ``owner/name/FILE``.
+        pipeline: it is a base model, of which diffusers takes the half-precision variant if there is one.
+    """
+    from httpx2 import RequestError
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    owner, name, *rest = location.split("/")
+    try:
+        if rest:
+            files = [hf_hub_download(f"{owner}/{name}", "/".join(rest), dry_run=True)]
+        else:
+            skipped = None if pipeline else _SKIPPED
+            files = snapshot_download(location, dry_run=True, allow_patterns=_PATTERNS, ignore_patterns=skipped)
+    except (HfHubHTTPError, RequestError, OSError):
+        return 0  # the download itself says what is wrong
+    half = any(_HALF in one.filename for one in files)
+    return sum(
+        one.file_size or 0
+        for one in files
+        if one.will_download
+        and not (pipeline and one.filename.endswith(".safetensors") and _unused(one.filename, half))
+    )
+
+
+def _unused(name: str, half: bool) -> bool:
+    """Whether diffusers leaves a file of weights in a base model's repository alone."""
+    return "/" not in name or (half and _HALF not in name)
 
 
 def _snapshot(location: str, *, download: bool, patterns: Sequence[str] = _PATTERNS) -> Path:

@@ -22,6 +22,11 @@ from lorascope.families import architecture, named, title_of
 
 _SCALARS: Final = frozenset({"alpha", "on_input", "scaled_oft"})
 """Parts that trainers do write as whole numbers."""
+_CHECKPOINT: Final = (
+    "model.", "model_ema.", "first_stage_model.", "cond_stage_model.", "conditioner.", "text_encoders.", "vae.",
+    "alphas_cumprod", "betas", "v_pred", "ztsnr",
+)  # fmt: skip
+"""What all names in a checkpoint of its authors begin with."""
 _SHOWN: Final = 4
 """Kinds of modules or keys that are named in a note."""
 INVERSION: Final = "textual inversion"
@@ -278,7 +283,7 @@ def autov3_of(data: bytes | bytearray | memoryview) -> str:
 def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
     keys = (*grouped.modules, *grouped.strays)
     first = ", ".join(repr(key) for key in keys[:3]) or "there are none"
-    whole = all(key.endswith((".weight", ".bias")) for key in keys)
+    whole = all(key.endswith((".weight", ".bias")) for key in keys) or all(key.startswith(_CHECKPOINT) for key in keys)
     remedy = "A whole model goes to --base" if whole else "Convert it to the names of kohya, diffusers or peft"
     return UnknownAdapter(path, f"no key follows a known adapter format: {first}", remedy)
 

@@ -71,13 +71,25 @@ def check_models(preset: Preset, *, download: bool, base_option: str = "--base")
         return
     named = [(base_option, preset.base), ("--vae", preset.vae), ("accelerator", preset.accelerator)]
     for option, location in [*named, *(("--encoder", encoder) for encoder in preset.encoders)]:
-        if location and not (download and _on_the_hub(location)):
+        if location and download and _on_the_hub(location):
+            _tell_size(location, base=location == preset.base)
+        elif location:
             try:
                 find_file(location) if location.endswith(".safetensors") else _check_folder(
                     location, base=location == preset.base
                 )
             except ModelError as error:
                 raise ModelError(f"{option}: {error}") from error
+
+
+def _tell_size(location: str, *, base: bool) -> None:
+    """Say how much of a model is about to be fetched, before it is."""
+    from lorascope.cli.output import err, harmless
+    from lorascope.models import bytes_to_fetch
+    from lorascope.report.words import file_size
+
+    if size := bytes_to_fetch(location, pipeline=base):
+        err.print(harmless(f"{location}: {file_size(size)} to fetch"), soft_wrap=True, markup=False, highlight=False)
 
 
 def _check_folder(location: str, *, base: bool) -> None:

@@ -145,8 +145,8 @@ def index(
             until=until, device=device, download=download, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(0 if well else 1)
-    planned = plans(files, preset, base, changes, follow_links=follow_links)
     check_library(library)
+    planned = plans(files, preset, base, changes, follow_links=follow_links, library=library)
     for plan in planned.each:
         check_models(plan.preset, download=download)
 

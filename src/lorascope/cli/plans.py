@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lorascope.cli.checks import chosen_preset
 from lorascope.errors import AdapterError, UsageError, WrongBase, printable
 from lorascope.families import title_of
 from lorascope.installations import Assignment, UserConfig, kind_of, reason_against
-from lorascope.library import Refusal
+from lorascope.library import Library, Refusal, default_path
 from lorascope.library.refusals import left_out, refusal
 from lorascope.models import config_file
 from lorascope.protocol import Preset
@@ -59,7 +59,13 @@ def configured_folders() -> tuple[list[Path], list[str]]:
 
 
 def plans(
-    paths: Sequence[Path], preset: str, base: str, changes: Mapping[str, Any], *, follow_links: bool = False
+    paths: Sequence[Path],
+    preset: str,
+    base: str,
+    changes: Mapping[str, Any],
+    *,
+    follow_links: bool = False,
+    library: Path | None = None,
 ) -> Plans:
     """Choose presets for files: the one that is named, or by the config file for each kind of adapter.
 
@@ -69,6 +75,7 @@ def plans(
         base: A base model; "" if the command names none.
         changes: Other fields of the preset, as for `chosen_preset`.
         follow_links: Follow links that lead out of the folders, too.
+        library: Whose files need not be read again; the default one if None.
 
     Raises:
         UsageError: No path is given, and no config file names one that is there.
@@ -86,14 +93,29 @@ def plans(
         only = Plan(chosen_preset(preset or DEFAULT, base=base, **changes), paths)
         return Plans([only], notes=notes, follow_links=follow_links)
     chosen = {one: chosen_preset(one.preset, base=one.base, **changes) for one in config.assignments}
-    sorted_files, refused = _sorted(paths, config.assignments, follow_links=follow_links)
+    sorted_files, refused = _sorted(paths, config.assignments, _known_kinds(library), follow_links=follow_links)
     return Plans(
         [Plan(chosen[one], files) for one, files in sorted_files.items() if files], refused, notes, follow_links
     )
 
 
+def _known_kinds(place: Path | None) -> Callable[[Path], str | None]:
+    """What tells the kind of a file that the library knows by size and time; None for any other."""
+    from lorascope.measure.queue import known_key
+
+    if not (place or default_path()).exists():
+        return lambda _: None
+    with Library(place) as library:
+        stamps, kinds = library.adapters.stamps(), library.adapters.kinds()
+    return lambda path: kinds.get(known_key(path, stamps) or "")
+
+
 def _sorted(
-    paths: Iterable[Path], assignments: Sequence[Assignment], *, follow_links: bool
+    paths: Iterable[Path],
+    assignments: Sequence[Assignment],
+    known: Callable[[Path], str | None],
+    *,
+    follow_links: bool,
 ) -> tuple[dict[Assignment, list[Path]], list[Refusal]]:
     """Each file goes to the assignment of its kind; what cannot be read goes to the first, which says why."""
     by_kind = {kind: one for one in reversed(assignments) for kind in one.adapters}
@@ -101,7 +123,7 @@ def _sorted(
     refused: list[Refusal] = []
     for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
         try:
-            kind = kind_of(read_adapter(path))
+            kind = known(path) or kind_of(read_adapter(path))
         except AdapterError:
             found[assignments[0]].append(path)
             continue

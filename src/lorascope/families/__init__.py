@@ -6,6 +6,7 @@ what a trainer, a site or a folder says is checked against that. A new architect
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from lorascope.families.marks import Mark
@@ -30,6 +31,7 @@ def title_of(name: str) -> str:
     return row.title if row else name
 
 
+@lru_cache(maxsize=4096)
 def named(text: str) -> tuple[Architecture, Lineage | None] | None:
     """Return the architecture, and the lineage if one is named, that a text of a header, a site or a person means.
 

@@ -41,6 +41,7 @@ class Architecture:
         generator: What renders with it in lorascope, as ``module:Class``; empty if its adapters cannot be measured.
         proven: Whether that was done with the weights that people use.
         repository: Where the configuration of its single-file checkpoints is; empty if these cannot be loaded.
+        autoencoders: How files that hold its VAE alone are called: beginnings in lower case and without punctuation.
         like: A commoner architecture that this one was made from, and that has all modules of most of its adapters
             too. A file that fits both is called by the commoner name, unless its header says otherwise.
         lineages: The base models within it.
@@ -57,6 +58,7 @@ class Architecture:
     generator: str = ""
     proven: bool = False
     repository: str = ""
+    autoencoders: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
     lineages: tuple[Lineage, ...] = ()
 
@@ -74,6 +76,8 @@ class Architecture:
 _DIFFUSION: Final = "lorascope.generators.diffusion:DiffusionGenerator"
 _PIPELINE: Final = "lorascope.generators.pipeline:PipelineGenerator"
 _TWO_CLIPS: Final = ("text_encoder", "text_encoder_2")
+_FLUX_VAE: Final = ("ae", "flux", "flux1")
+"""Its authors call it ae.safetensors."""
 _THREE: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 ARCHITECTURES: Final[tuple[Architecture, ...]] = (
@@ -81,7 +85,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         "sd15", "SD 1.5", ("sdv1", "sd1", "stablediffusionv1", "stablediffusion1"),
         (*marks((768,), m.CROSS), *m.SD_UNET, *marks((768,), m.CLIP_Q)),
         denoiser="unet", pipeline="StableDiffusionPipeline", original=True, generator=_DIFFUSION,
-        repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        repository="stable-diffusion-v1-5/stable-diffusion-v1-5", autoencoders=("vaeftmse", "sd15", "sdv15"),
     ),
     Architecture(
         "sd2", "SD 2", ("sdv2", "sd2", "stablediffusionv2", "stablediffusion2"),
@@ -97,7 +101,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         ),
         denoiser="unet", text_encoders=_TWO_CLIPS, pipeline="StableDiffusionXLPipeline", original=True,
         generator=_DIFFUSION,
-        repository="stabilityai/stable-diffusion-xl-base-1.0",
+        repository="stabilityai/stable-diffusion-xl-base-1.0", autoencoders=("sdxl",),
         lineages=(
             Lineage("sdxl-1.0", ("sdxl10", "sdxlbase", "sdxl1", "stablediffusionxlbase10")),
             Lineage("illustrious", ("illustrious",)),
@@ -163,7 +167,8 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             ),
             *marks((), r"te2_text_model_.*", r"te3_.*"),
         ),
-        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", generator=_PIPELINE, original=True, like=("sdxl",),
+        text_encoders=_THREE, pipeline="StableDiffusion3Pipeline", generator=_PIPELINE, original=True,
+        autoencoders=("sd3", "sd35"), like=("sdxl",),
         lineages=(
             Lineage(
                 "sd3.5-large", ("sd35large", "stablediffusion35large"),
@@ -182,7 +187,8 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.flux_like(19, 38), *m.flux_modulation(19, 38),
             *marks((), r"te2_encoder_block_.*", r"te3_.*"),
         ),
-        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", generator=_PIPELINE, original=True, like=("sdxl", "sd3"),
+        text_encoders=_TWO_CLIPS, pipeline="FluxPipeline", generator=_PIPELINE, original=True,
+        autoencoders=_FLUX_VAE, like=("sdxl", "sd3"),
         lineages=(
             Lineage("control", ("flux1cannydev", "flux1depthdev"), marks((128,), "img_in", "x_embedder")),
             Lineage("fill", ("flux1fill", "fluxfill"), marks((384,), "img_in", "x_embedder")),
@@ -195,7 +201,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
         "chroma", "Chroma", ("chroma",),
         (*m.flux_like(19, 38), *marks((), r"distilled_guidance_layer_.*")),
-        pipeline="ChromaPipeline", original=True, generator=_PIPELINE, like=("flux",),
+        pipeline="ChromaPipeline", original=True, generator=_PIPELINE, autoencoders=_FLUX_VAE, like=("flux",),
     ),
     Architecture(
         "flux2", "FLUX.2", ("flux2",), (*m.FLUX2_DEV, *m.FLUX2_KLEIN_9B, *m.FLUX2_KLEIN_4B),
@@ -234,7 +240,7 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             *m.next_dit(3840, 30), *marks((256,), r"layers_#_adaLN_modulation_0"),
             *marks((10240,), r"layers_#_feed_forward_w2"),
         ),
-        pipeline="ZImagePipeline", original=True, generator=_PIPELINE,
+        pipeline="ZImagePipeline", original=True, generator=_PIPELINE, autoencoders=_FLUX_VAE,
         lineages=(Lineage("turbo", ("zimageturbo",)), Lineage("base", ("zimagebase",))),
     ),
     Architecture(

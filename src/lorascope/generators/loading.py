@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,17 @@ from torch import nn
 from lorascope.adapters import Names, load_delta
 from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
-from lorascope.families import ARCHITECTURES, Architecture, architecture
+from lorascope.families import ARCHITECTURES, architecture
 from lorascope.generators.memory import out_of_memory
+from lorascope.generators.single_file import load_single_file
 from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
 from lorascope.protocol import Preset
 
 _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator for part in row.components))
-_SINGLE_FILES = {row.name: row.repository for row in ARCHITECTURES if row.repository}
-"""Where the configuration of a family's single-file checkpoints is."""
 SINGLE_FILE = ".safetensors"
 _CHANNELS_LAST = 4
 """Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
-_V_PREDICTION = "prediction_type=v_prediction"
 
 
 def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
@@ -96,10 +94,15 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
         with _named("base model"):  # one that is missing is not to be blamed on the VAE
             base = _located(preset.base, download=download)
         options: dict[str, Any] = {"dtype": dtype, "local_files_only": not download}
-        if preset.vae:
-            options["vae"] = _vae(preset, options, download=download)
+        autoencoder = partial(_vae, preset, options, download=download)
+        if preset.vae and isinstance(base, str):
+            folder = find_configuration(base, download=download) if is_repository(base) else find_model(base)
+            options = options | {"vae": autoencoder(folder)}
         with _explained(f"the base model {preset.base}", download=download):
-            pipe = _single_file(preset, base, options) if isinstance(base, Path) else _repository(base, options)
+            if isinstance(base, Path):
+                pipe = load_single_file(preset, base, options, autoencoder if preset.vae else None)
+            else:
+                pipe = _repository(base, options)
     kind = type(pipe).__name__
     row = architecture(preset.family)
     if row is None or not row.generator or kind not in row.pipelines:
@@ -120,9 +123,11 @@ def _quiet() -> None:
 
 @contextmanager
 def _explained(what: str, *, download: bool) -> Generator[None]:
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SingleFileComponentError) as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
         remedy = "check the name and the connection" if download else "check it, or run once with --download"
@@ -165,82 +170,7 @@ def _repository(base: str, options: dict[str, Any]) -> Any:
         return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
 
 
-def _single_file(preset: Preset, file: Path, options: dict[str, Any]) -> Any:
-    """Load a checkpoint by the pipeline of the preset's family. Its configuration is that of the family's first model.
-
-    diffusers would fetch that configuration although it was asked not to: so it is given a folder.
-    """
-    import diffusers
-    from diffusers.loaders.single_file_utils import load_single_file_checkpoint
-
-    row = architecture(preset.family)
-    if row is None or not row.generator:
-        raise ModelError(f"{file} is a single file, and no model of {preset.family} can be loaded: check the preset")
-    checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
-    if preset.family not in _SINGLE_FILES:
-        return _denoiser_file(row, file, checkpoint, options)
-    _check_architecture(preset, file, checkpoint)
-    config = find_configuration(_SINGLE_FILES[preset.family], download=not options["local_files_only"])
-    more = {"add_watermarker": False} if row.pipeline == "StableDiffusionXLPipeline" else {}
-    return getattr(diffusers, row.pipeline).from_single_file(str(file), config=str(config), **more, **options)
-
-
-def _denoiser_file(row: Architecture, file: Path, checkpoint: dict[str, torch.Tensor], options: dict[str, Any]) -> Any:
-    """Load a denoiser alone, as ComfyUI keeps those of newer families; the other parts are those of its repository.
-
-    Raises:
-        ModelError: it is a denoiser of another family, or lacks weights.
-    """
-    import diffusers
-    from diffusers.loaders.single_file_utils import fetch_diffusers_config
-
-    repository = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
-    local = options["local_files_only"]
-    folder = find_configuration(repository, download=not local)
-    index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    if index["_class_name"] not in row.pipelines:
-        raise ModelError(
-            f"{file} is a checkpoint for {index['_class_name']}, but the preset is for {row.title}: give a preset of"
-            " its family, or another --base"
-        )
-    kind = getattr(diffusers, index[row.denoiser][1])
-    lacking = ModelError(f"{file} lacks weights that a {kind.__name__} has: get the whole file")
-    try:
-        part = kind.from_single_file(
-            checkpoint, config=str(folder), subfolder=row.denoiser, dtype=options["dtype"], local_files_only=local
-        )
-    except LookupError as error:  # diffusers counts blocks that are not there
-        raise lacking from error
-    if any(weight.is_meta for weight in part.parameters()):
-        raise lacking
-    return _repository(str(folder) if local else repository, {**options, row.denoiser: part})
-
-
-def _check_architecture(preset: Preset, file: Path, checkpoint: dict[str, torch.Tensor]) -> None:
-    """Refuse a checkpoint of another family than the preset's, or one that predicts v where the preset does not.
-
-    With the wrong prediction every picture is noise, in both arms.
-
-    Raises:
-        ModelError: diffusers recognises another family, or the checkpoint is marked as predicting v.
-    """
-    from diffusers.loaders.single_file_utils import fetch_diffusers_config
-
-    found = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
-    family = next((family for family, repository in _SINGLE_FILES.items() if repository == found), found)
-    if family != preset.family:
-        raise ModelError(
-            f"{file} is a checkpoint of {family}, but the preset {preset.name!r} is for {preset.family}: give a"
-            " preset of its family, or another --base"
-        )
-    if "v_pred" in checkpoint and _V_PREDICTION not in preset.scheduler:
-        raise ModelError(
-            f"{file} predicts v, but the scheduler of the preset {preset.name!r} does not: give a preset such as"
-            f" noobai-vpred, or the option {_V_PREDICTION} in its scheduler"
-        )
-
-
-def _vae(preset: Preset, options: dict[str, Any], *, download: bool) -> Any:
+def _vae(preset: Preset, options: dict[str, Any], config: Path, *, download: bool) -> Any:
     """The VAE that a preset names: a folder, a repository, or a single file, configured as the base's own is."""
     from diffusers.models.auto_model import AutoModel
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -251,12 +181,6 @@ def _vae(preset: Preset, options: dict[str, Any], *, download: bool) -> Any:
     if isinstance(place, str):
         with _explained(what, download=download):
             return AutoModel.from_pretrained(place, use_safetensors=True, **options)
-    if preset.base.endswith(SINGLE_FILE):
-        config = find_configuration(_SINGLE_FILES.get(preset.family, preset.base), download=download)
-    elif is_repository(preset.base):
-        config = find_configuration(preset.base, download=download)
-    else:
-        config = find_model(preset.base)
     with _explained(what, download=download):
         return AutoencoderKL.from_single_file(str(place), config=str(config), subfolder="vae", **options)
 

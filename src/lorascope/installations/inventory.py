@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from lorascope.adapters import Adapter, read_adapter, scan
 from lorascope.errors import AdapterError, printable
@@ -12,6 +13,8 @@ from lorascope.installations.models import Checkpoint, cached_pipelines, is_vae,
 from lorascope.installations.places import Installation, identity_of
 from lorascope.installations.tools import Role
 
+_COUNTED: Final[tuple[Role, ...]] = ("adapters", "checkpoints", "vaes")
+"""What is read and shown; the others are looked at when a checkpoint lacks a part."""
 Step = Callable[[Path], None]
 """Called with each file that is read."""
 
@@ -63,7 +66,7 @@ def take_inventory(
         roots.add(root)
         before = inventory.counts_so_far()
         inventory.notes += installation.notes
-        own = {identity_of(path): path for _, path in installation.places}
+        own = {identity_of(path): path for role, path in installation.places if role in _COUNTED}
         for identity, path in own.items():
             if identity is None:
                 continue

@@ -14,9 +14,14 @@ from lorascope.adapters.family import Shaped, recognise
 from lorascope.families import ARCHITECTURES, named
 
 _DENOISER: Final = ("model.diffusion_model.", "diffusion_model.")
-_BARE: Final = re.compile(r"(?:double_blocks|joint_blocks|transformer_blocks)\.\d+\..*\.weight")
+_BARE: Final = re.compile(
+    r"(?:double_blocks|joint_blocks|transformer_blocks)\.\d+\..*|layers\.\d+\.(?:attention|feed_forward|adaLN).*"
+)
 """Keys of a denoiser that was saved alone."""
-_VAE: Final = ("decoder.conv_in.weight", "decoder.conv_out.weight")
+_ADAPTED: Final = re.compile(r"\.lora[._]")
+"""In the keys of an adapter, whose modules may be called as those of a denoiser."""
+VAE_KEYS: Final = ("decoder.conv_in.weight", "decoder.conv_out.weight")
+"""Tensors that every VAE has by itself, in its authors' names and diffusers'."""
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -29,12 +34,14 @@ class Checkpoint:
         architecture: Its name in `lorascope.families`, or "unknown".
         lineage: What its header, a sidecar, its name or its folder says, in that order; empty if none does.
         prediction: "v" if it is marked as predicting v; else empty.
+        zero_snr: Whether it is marked as trained with zero terminal SNR.
     """
 
     location: str
     architecture: str
     lineage: str = ""
     prediction: str = ""
+    zero_snr: bool = False
 
     @property
     def name(self) -> str:
@@ -54,7 +61,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return None
     architecture = recognise(modules, header.metadata).family
     prediction = "v" if "v_pred" in header.tensors or _says_v(header) else ""
-    return Checkpoint(str(path), architecture, _lineage(path, header, architecture), prediction)
+    lineage = _lineage(path, header, architecture)
+    return Checkpoint(str(path), architecture, lineage, prediction, zero_snr="ztsnr" in header.tensors)
 
 
 def is_vae(path: Path) -> bool:
@@ -64,7 +72,7 @@ def is_vae(path: Path) -> bool:
         AdapterError: The file is no safetensors file, or a broken one.
     """
     tensors = read_header(path).tensors
-    return all(key in tensors for key in _VAE)
+    return all(key in tensors for key in VAE_KEYS)
 
 
 def read_pipeline(folder: Path, location: str = "") -> Checkpoint | None:
@@ -98,7 +106,8 @@ def _denoiser(header: Header) -> Iterator[Shaped]:
     """Yield the modules of the image model in a checkpoint, spelt as those of adapters are."""
     for key, info in header.tensors.items():
         prefix = next((prefix for prefix in _DENOISER if key.startswith(prefix)), None)
-        if key.endswith(".weight") and (prefix or _BARE.fullmatch(key)) and len(info.shape) >= 2:
+        own = key.endswith(".weight") and not _ADAPTED.search(key)
+        if own and (prefix or _BARE.fullmatch(key)) and len(info.shape) >= 2:
             yield Shaped("diffusion_model." + key[len(prefix or "") : -len(".weight")], info.shape[1], info.shape[0])
 
 

@@ -31,7 +31,7 @@ class Installation:
     notes: tuple[str, ...] = ()
 
     def folders(self, role: Role) -> list[Path]:
-        """Return the folders that hold adapters, checkpoints or VAEs."""
+        """Return the folders that hold one kind of models."""
         return [path for held, path in self.places if held == role]
 
 
@@ -72,6 +72,18 @@ def find_installations(places: Iterable[Path]) -> Iterator[Installation]:
                 yield _installation(*found)
                 if found[0].name == "Stability Matrix":
                     waiting.append(found[1] / "Packages")
+
+
+def tool_around(path: Path) -> Installation | None:
+    """Return the tool, or else the folder of models, that a file lies in."""
+    for folder in path.absolute().parents:
+        if (found := recognise_tool(folder)) and found[1] == folder:
+            return _installation(*found)
+    for folder in path.absolute().parents[1:3]:
+        models = _installation(MODELS, folder)
+        if models.places:
+            return models
+    return None
 
 
 def open_installation(path: Path) -> Installation:

@@ -40,16 +40,17 @@ def kind_of(adapter: Adapter) -> str:
 def propose(adapters: Iterable[Adapter], checkpoints: Sequence[Checkpoint]) -> list[Assignment]:
     """Choose a checkpoint for each lineage that has adapters.
 
-    Of several checkpoints the one nearest to the lineage's root counts: one whose name begins with the lineage's before
-    one that mentions it, then the shorter name. Adapters that claim no lineage go with the lineage that most others
-    of their architecture claim.
+    Of several checkpoints one with all parts goes before a file of a newer family, which mostly holds the denoiser
+    alone. Then the one nearest to the lineage's root counts: one whose name begins with the lineage's before one that
+    mentions it, then the shorter name. Adapters that claim no lineage go with the lineage that most others of their
+    architecture claim.
     """
     counts = Counter(map(kind_of, adapters))
     chosen: dict[str, Assignment] = {}
     for checkpoint in sorted(checkpoints, key=_distance):
         kind = "/".join(filter(None, (checkpoint.architecture, checkpoint.lineage)))
         preset = _PRESETS.get((kind, checkpoint.prediction))
-        if preset and kind not in chosen and _loadable(checkpoint):
+        if preset and kind not in chosen:
             chosen[kind] = Assignment(preset, checkpoint.location, (kind,))
     for name in {kind.partition("/")[0] for kind in chosen} - chosen.keys():
         lineages = [kind for kind in chosen if kind.startswith(f"{name}/")]
@@ -73,13 +74,13 @@ def reason_against(kind: str) -> str:
     return f"no checkpoint of {lineage or title_of(name)} was found: give --preset {min(presets)} and --base"
 
 
-def _loadable(checkpoint: Checkpoint) -> bool:
-    """Whether it has all parts: single files of the newer families mostly hold the denoiser alone."""
+def _is_alone(checkpoint: Checkpoint) -> bool:
+    """Whether it may lack parts: files of the newer families mostly hold the denoiser alone."""
     row = architecture(checkpoint.architecture)
-    return not checkpoint.location.endswith(".safetensors") or (row is not None and bool(row.repository))
+    return checkpoint.location.endswith(".safetensors") and not (row is not None and row.repository)
 
 
-def _distance(checkpoint: Checkpoint) -> tuple[bool, bool, int, str]:
+def _distance(checkpoint: Checkpoint) -> tuple[bool, bool, bool, int, str]:
     name = checkpoint.name.lower()
     begins = name.replace("-", "").replace("_", "").replace(" ", "").startswith(checkpoint.lineage.replace("-", ""))
-    return bool(checkpoint.prediction), not begins, len(name), checkpoint.location
+    return _is_alone(checkpoint), bool(checkpoint.prediction), not begins, len(name), checkpoint.location

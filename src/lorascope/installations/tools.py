@@ -13,9 +13,8 @@ import yaml
 
 from lorascope.errors import printable
 
-Role = Literal["adapters", "checkpoints", "vaes"]
+Role = Literal["adapters", "checkpoints", "vaes", "encoders", "configurations"]
 Place = tuple[Role, Path]
-ROLES: Final[tuple[Role, ...]] = ("adapters", "checkpoints", "vaes")
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Tool:
         adapters: Folders of adapters within its folder, in all spellings that its versions have used.
         checkpoints: Folders of base models. One that is among the adapters' folders too holds both.
         vaes: Folders of VAEs.
+        encoders: Folders of text encoders.
+        configurations: Folders with the configuration of models, as ``owner/name``.
         settings: A JSON file with further folders; empty if there is none.
         keys: The names of those folders in the settings, by what they hold.
     """
@@ -37,31 +38,43 @@ class Tool:
     adapters: tuple[str, ...]
     checkpoints: tuple[str, ...]
     vaes: tuple[str, ...]
+    encoders: tuple[str, ...] = ()
+    configurations: tuple[str, ...] = ()
     settings: str = ""
     keys: tuple[tuple[Role, str], ...] = ()
 
 
 _WEBUI: Final = (
     ("models/Lora", "models/LyCORIS"), ("models/Stable-diffusion", "models/Diffusers"), ("models/VAE",),
+    ("models/text_encoder", "models/Text-encoder", "models/CLIP"),
 )  # fmt: skip
-_COMFYUI: Final = (("models/loras",), ("models/checkpoints", "models/diffusers"), ("models/vae",))
+_COMFYUI: Final = (
+    ("models/loras",), ("models/checkpoints", "models/diffusers", "models/diffusion_models", "models/unet"),
+    ("models/vae",), ("models/text_encoders", "models/clip"),
+)  # fmt: skip
 
 TOOLS: Final = (
     Tool(
         "Stability Matrix", (("Models", "Packages"),),
-        ("Models/Lora", "Models/LyCORIS"), ("Models/StableDiffusion",), ("Models/VAE",),
+        ("Models/Lora", "Models/LyCORIS"), ("Models/StableDiffusion", "Models/DiffusionModels", "Models/Unet"),
+        ("Models/VAE",), ("Models/TextEncoders", "Models/CLIP"),
     ),
     Tool(
         "SwarmUI", (("SwarmUI.sln",), ("Data/Settings.fds",)),
-        ("Models/Lora",), ("Models/Stable-Diffusion", "Models/Stable-diffusion"), ("Models/VAE",),
+        ("Models/Lora",),
+        ("Models/Stable-Diffusion", "Models/Stable-diffusion", "Models/diffusion_models", "Models/unet"),
+        ("Models/VAE",), ("Models/clip", "Models/text_encoders"),
     ),
     # its models lie together, in folders by kind or by a number
-    Tool("InvokeAI", (("invokeai.yaml",), ("databases/invokeai.db",)), ("models",), ("models",), ("models",)),
+    Tool(
+        "InvokeAI", (("invokeai.yaml",), ("databases/invokeai.db",)),
+        ("models",), ("models",), ("models",), ("models",),
+    ),
     Tool(
         "Fooocus", (("fooocus_version.py",),), *_COMFYUI, settings="config.txt",
         keys=(("adapters", "path_loras"), ("checkpoints", "path_checkpoints"), ("vaes", "path_vae")),
     ),
-    Tool("Forge", (("modules_forge",),), *_WEBUI),
+    Tool("Forge", (("modules_forge",),), *_WEBUI, configurations=("backend/huggingface",)),
     Tool(
         "SD.Next", (("webui.py", "installer.py"),), *_WEBUI, settings="config.json",
         keys=(
@@ -77,8 +90,12 @@ TOOLS: Final = (
 MODELS: Final = Tool(
     "models", (),
     ("loras", "Lora", "lora", "LyCORIS", "models/loras", "models/Lora"),
-    ("checkpoints", "Stable-diffusion", "StableDiffusion", "models/checkpoints", "models/Stable-diffusion"),
+    (
+        "checkpoints", "Stable-diffusion", "StableDiffusion", "models/checkpoints", "models/Stable-diffusion",
+        "diffusion_models", "unet", "models/diffusion_models", "models/unet",
+    ),
     ("vae", "VAE", "models/vae", "models/VAE"),
+    ("text_encoders", "clip", "models/text_encoders", "models/clip"),
 )  # fmt: skip
 """A folder of models that belongs to no tool that is known."""
 
@@ -92,7 +109,8 @@ _INNER: Final = ("ComfyUI", "app", "webui", "Data", "Fooocus")
 _EXTRA: Final = ("extra_model_paths.yaml", "extra_models_config.yaml")
 """ComfyUI's lists of further folders: the person's, and the one of its desktop application."""
 _EXTRA_KEYS: Final[dict[str, Role]] = {
-    "loras": "adapters", "checkpoints": "checkpoints", "diffusers": "checkpoints", "vae": "vaes",
+    "loras": "adapters", "checkpoints": "checkpoints", "diffusers": "checkpoints", "diffusion_models": "checkpoints",
+    "unet": "checkpoints", "vae": "vaes", "text_encoders": "encoders", "clip": "encoders",
 }  # fmt: skip
 
 
@@ -132,6 +150,7 @@ def places_of(tool: Tool, root: Path) -> tuple[list[Place], list[str]]:
     """Return the folders of models that a tool uses, and what a person should know of those that cannot be used."""
     roles: list[tuple[Role, tuple[str, ...]]] = [
         ("adapters", tool.adapters), ("checkpoints", tool.checkpoints), ("vaes", tool.vaes),
+        ("encoders", tool.encoders), ("configurations", tool.configurations),
     ]  # fmt: skip
     places: list[Place] = [(role, root / name) for role, names in roles for name in names if _exists(root / name)]
     notes: list[str] = []

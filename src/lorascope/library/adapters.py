@@ -187,6 +187,12 @@ class Adapters:
         rows = self._db.intact_rows("files", "path, key, size, mtime_ns", "JOIN adapters ON adapter = id", [])
         return {path: (key, size, mtime_ns) for path, key, size, mtime_ns in rows}
 
+    def kinds(self) -> dict[str, str]:
+        """For each key ``family/lineage``, or the family alone where no lineage is claimed."""
+        columns = "key, family, json_extract(facts, '$.claims.lineage.value')"
+        rows = self._db.intact_rows("adapters", columns, "", [])
+        return {key: f"{family}/{lineage}" if lineage else family for key, family, lineage in rows}
+
     def claimed(self, claim: str) -> dict[str, Any]:
         """What is claimed of each adapter under one name, such as ``nsfw_level``, where anything is."""
         rows = self._db.intact_rows("adapters", "key, json_extract(facts, ?)", "", [f"$.claims.{claim}.value"])

@@ -28,9 +28,10 @@ _SAMPLE = 65536
 
 @dataclass(frozen=True)
 class Share:
-    """What one adapter takes: cells still to do, and the Consistency they were reckoned from; None if unknown."""
+    """What one adapter takes with a preset: cells still to do, and the Consistency behind it; None if unknown."""
 
     path: str
+    preset: str
     cells: int
     hours: float
     consistency: float | None
@@ -99,7 +100,8 @@ def estimate(
         adapters = _without_copies(files.adapters)
         left = len(files.adapters) - len(adapters), tuple(files.refused)
         known = _known(measurement, adapters)
-        each = tuple(_share(adapter, rule, cost.seconds, known[adapter.path]) for adapter in adapters)
+        name_of_preset = measurement.preset.name
+        each = tuple(_share(name_of_preset, one, rule, cost.seconds, known[one.path]) for one in adapters)
         bare = _bare_cells(
             measurement, adapters, [known[a.path][0] + s.cells for a, s in zip(adapters, each, strict=True)]
         )
@@ -167,7 +169,7 @@ def _known(measurement: Measurement, adapters: Iterable[Adapter]) -> dict[Path, 
     }
 
 
-def _share(adapter: Adapter, rule: StoppingRule, seconds: float, known: tuple[int, float | None]) -> Share:
+def _share(preset: str, adapter: Adapter, rule: StoppingRule, seconds: float, known: tuple[int, float | None]) -> Share:
     has, consistency = known
     cells = max(rule.grid.block_size, expected_cells(rule.precision, rule.grid, consistency) - has)
-    return Share(str(adapter.path), cells, cells * seconds / 3600, consistency)
+    return Share(str(adapter.path), preset, cells, cells * seconds / 3600, consistency)

@@ -67,8 +67,9 @@ class LocalWorker:
 
     def block(self, index: int, *, words: str = "", delta: Delta | None = None, scale: float = 1.0) -> RenderedBlock:
         """Render and embed one block of the grid; where the memory runs out, anew in smaller batches."""
-        work = lambda: self._block(index, words, delta, scale)  # noqa: E731
-        return self._fitting(work) if delta is not None else self._of_the_base(work)
+        if delta is None:
+            return self._of_the_base(lambda: self._block(index, words, None, scale))
+        return self._fitting(lambda: self._block(index, words, delta, scale))
 
     def images(
         self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0
