@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -500,6 +501,6 @@ def test_cells_have_three_digits_and_their_interval() -> None:
 
     assert plain_cell(Interval(0.5, 0.25, 0.75)) == "0.500 (0.250–0.750)"
     assert plain_cell(Interval(-0.5, -1.0, 0.25)) == "−0.500 (−1.000 to 0.250)"
-    assert [plain_cell(cell) for cell in (None, 0.0004, 0.0, 22.34, 512.0, 3, "x")] == [
-        "–", "< 0.001", "0.000", "22.3", "512", "3", "x",
+    assert [plain_cell(cell) for cell in (None, math.nan, 0.0004, 0.0, 22.34, 512.0, 3, "x")] == [
+        "–", "–", "< 0.001", "0.000", "22.3", "512", "3", "x",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import numpy as np
 import pytest
 from fakes import tint
 from test_sites import Answer, plain, site
+from typer import BadParameter
 from typer.testing import CliRunner
 
 from lorascope.cli.app import app
+from lorascope.cli.evaluation import timespan
 from lorascope.errors import SiteError
 from lorascope.evaluation import Corpus, Evaluation, JudgedQuery
 from lorascope.evaluation.corpus import Words
@@ -108,6 +111,15 @@ def test_a_plan_fills_the_budget_in_order_of_importance() -> None:
 
 def test_a_plan_counts_what_is_measured_already() -> None:
     assert fitting([4480] * 3 + [100] * 3, [4480] * 3 + [400] * 3, 4480, 900.0) == (6, 3, 900)
+
+
+def test_a_budget_is_a_length_of_time() -> None:
+    assert [timespan(text) for text in ("24h", "1.5h", "90m", "2d")] == [
+        timedelta(hours=hours) for hours in (24, 1.5, 1.5, 48)
+    ]
+    for text in ("", "24", "h", "soon", "0h", "-1h", "nanh", "infh"):
+        with pytest.raises(BadParameter, match="such as 24h"):
+            timespan(text)
 
 
 # --- fetching -----------------------------------------------------------------------------------------------------
@@ -328,5 +340,5 @@ def test_an_interrupted_replication_goes_on_and_reports(
     assert rows["Words find the same adapters first"][2]["value"] == 1.0
     assert rows["It finds what suits a query better than minilm does"][1] == "cannot be told"
     assert "3 adapters are too few for intervals" in found["warnings"][0]
-    assert found["warnings"][1].startswith("replaced by another one: watercolour_dream (version 103): ")
+    assert found["warnings"][1].startswith("1 could not be fetched, and others were: watercolour_dream (version 103): ")
     assert "Does the paper hold here?" in (tmp_path / "again" / "report.html").read_text("utf-8")

@@ -19,6 +19,7 @@ from lorascope.evaluation import load_queries
 from lorascope.evaluation.judges import find_judge
 from lorascope.evaluation.replication import Replication, ReplicationPlan
 from lorascope.evaluation.text import TextModel
+from lorascope.generators.memory import release_memory
 from lorascope.library.published import CARLOS
 from lorascope.report.lab import write_findings
 from lorascope.report.words import duration
@@ -77,7 +78,8 @@ def replicate(asked: ReplicationOptions) -> None:
         delivery = kit.deliver(plan, Civitai(), note)
     with RunProgress() as bar:
         kit.measure(plan, delivery, worker, bar.watch)
-    del worker  # its memory is for the judges
+    del worker
+    release_memory()  # for text models and judges
     with step_progress() as note:
         findings = kit.findings(
             protocol, queries, texts, judges, text_presets=asked.text_presets, judge_presets=asked.judge_presets,

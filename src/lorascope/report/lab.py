@@ -62,7 +62,9 @@ def plain_cell(cell: Value) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits. Infinity is no limit."""
+    """Three digits. Infinity is no limit, and what is no number is not known."""
+    if math.isnan(value):
+        return "–"
     if math.isinf(value):
         return "none"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"

@@ -222,8 +222,10 @@ class Replication:
             )
         if coarse := sum(twin.precision in ("glance", "quick") for twin in twins):
             found.append(f"{coarse} adapters are not measured to the end: run the command again with a larger budget")
-        found += [f"replaced by another one: {reason}" for reason in missing]
-        found += [f"left out: {refused.path}: {refused.reason}" for refused in library.refusals.all()]
+        if missing:
+            found.append(f"{len(missing)} could not be fetched, and others were: {'; '.join(missing)}")
+        if refused := [f"{one.path}: {one.reason}" for one in library.refusals.all()]:
+            found.append(f"{len(refused)} could not be measured: {'; '.join(refused)}")
         return found
 
 
