@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import tomllib
+import weakref
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,7 @@ from tiny import tiny_clip, tiny_image_reward, tiny_qwen_vl, tiny_siglip
 from lorascope.encoders.dual import DualEncoder
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.errors import LibraryError, ModelError, PromptSetError, QueryError
-from lorascope.evaluation import Corpus, Evaluation, JudgedQuery, evaluate
+from lorascope.evaluation import Corpus, Evaluation, JudgedQuery, Laboratory, evaluate
 from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.judges import Judge, Verdict, judge_names, load_judge
 from lorascope.evaluation.judges.cosine import CosineJudge, clipscore, plain_cosine, sigmoid
@@ -33,7 +34,7 @@ from lorascope.evaluation.retrievers import Behaviour, Random
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.verdicts import NOBODY, Judged, called_for, right_over_wrong
 from lorascope.library import BARE, Library
-from lorascope.measure import Worker, index
+from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.local import LocalWorker
 from lorascope.protocol import Preset
 
@@ -423,6 +424,29 @@ def test_an_adapter_that_is_gone_is_named_and_the_others_are_judged(lab: Lab, tm
     judged = Panel(store, library.protocols.find().protocol, sitting).judged(eye(), found)
     assert {row for _, row in judged.pairs} == set(range(3)) - {found.corpus.names.index("redder")}
     assert np.isfinite(np.stack(list(judged.raw.values()))).all()
+
+
+def test_the_base_model_leaves_before_a_judge_comes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer GPU holds one of them."""
+    _, library, _, found = lab
+    made: list[weakref.ref[Worker]] = []
+    alive: list[bool] = []
+
+    def loading(preset: Preset, **_: Any) -> Worker:
+        worker = load_worker(preset)
+        made.append(weakref.ref(worker))
+        return worker
+
+    def judging(*_: Any, **__: Any) -> Judge:
+        alive.append(made[0]() is not None)
+        return eye()
+
+    monkeypatch.setattr("lorascope.measure.load_worker", loading, raising=False)
+    monkeypatch.setattr("lorascope.evaluation.judges.load_judge", judging)
+    monkeypatch.setattr("lorascope.evaluation.judges.find_judge", lambda *_, **__: None)
+    with Laboratory(library.path) as laboratory:
+        assert len(laboratory.judge(found, ["one", "two"]).judged) == 2
+    assert alive == [False, False]
 
 
 def test_judged_prompts_are_held_out(preset: Preset) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import tint
+from fakes import three, tint
 from test_sites import Answer, plain, site
 from typer import BadParameter
 from typer.testing import CliRunner
@@ -27,7 +27,7 @@ from lorascope.evaluation import Corpus, Evaluation, JudgedQuery
 from lorascope.evaluation.corpus import Words
 from lorascope.evaluation.findings import Section
 from lorascope.evaluation.replication.claims import better, diversity_claims, promises, signature_claims
-from lorascope.evaluation.replication.comparison import Twin, limits_of
+from lorascope.evaluation.replication.comparison import Twin, limits_of, stopped
 from lorascope.evaluation.replication.delivery import MOST_FAILURES, deliver
 from lorascope.evaluation.replication.draw import draw, in_turn, listed, stratum
 from lorascope.evaluation.replication.plan import FEWEST, fitting
@@ -35,7 +35,7 @@ from lorascope.evaluation.statistics import Comparison, Interval
 from lorascope.grid import PromptSet
 from lorascope.library import AdapterFacts, Library, StoredAdapter, export_carlos
 from lorascope.library.published import PublishedRow
-from lorascope.measure import index, load_worker
+from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.local import LocalWorker
 from lorascope.miniature import adapters_path
 from lorascope.protocol import Preset, Thresholds
@@ -238,6 +238,18 @@ def test_limits_hold_another_sample_s_figures_as_often_as_they_say() -> None:
         assert limits is not None
         held += limits.lower <= theirs.mean() <= limits.upper
     assert 0.94 < held / 2000 < 0.96
+
+
+def test_where_standard_stops_is_replayed_from_the_whole_grid(worker: Worker, library: Library, tmp_path: Path) -> None:
+    index([three(tmp_path / "loras")], worker, library, precision="full")
+    stored = library.protocols.find()
+    known = library.signatures.get(stored.protocol.digest, library.adapters.all())
+    ours = [Twin(key, key, 0, "full", one.signature, one.signature, one.signature.grid) for key, one in known.items()]
+    coarse = dataclasses.replace(ours[0], ours=dataclasses.replace(ours[0].ours, cells=96))
+    turned = dataclasses.replace(ours[0], ours=dataclasses.replace(ours[0].ours, direction=-ours[0].ours.direction))
+    found = stopped(library, stored, [*ours, coarse, turned])
+    assert found == pytest.approx([1, 1, 1, -1], abs=0.02)
+    assert min(found[:3]) < 1  # it stopped before the end
 
 
 def test_a_retriever_is_better_only_if_no_judge_disagrees() -> None:

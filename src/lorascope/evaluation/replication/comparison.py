@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +13,11 @@ from jaxtyping import Float
 from lorascope.evaluation.agreement import wilson
 from lorascope.evaluation.statistics import FEWEST, Interval, resampled
 from lorascope.extras import optional
-from lorascope.protocol import Thresholds
-from lorascope.signature import Accuracy, Estimate, Signature
+from lorascope.library import Library, StoredProtocol
+from lorascope.library.recomputation import add_block
+from lorascope.measure.stopping import StoppingRule
+from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.signature import Accuracy, Effects, Estimate, Signature
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +128,24 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interva
         return float(spearman(one[rows], two[rows]).statistic) if varied else math.nan
 
     return resampled(figure, len(one))
+
+
+def stopped(library: Library, stored: StoredProtocol, twins: Sequence[Twin]) -> list[float]:
+    """Of adapters of the whole grid: the cosine of the Direction where ``standard`` stops with the whole grid's."""
+    grid = stored.preset.grid()
+    rule = StoppingRule(PRECISIONS["standard"], stored.preset.thresholds, grid)
+    found: list[float] = []
+    for twin in twins:
+        if twin.ours.cells < len(grid):
+            continue
+        effects: Effects | None = None
+        for block in library.evidence.blocks(twin.key, stored.protocol.digest, 0):
+            effects = add_block(effects, block, grid)
+            look = partial(effects.signature, grid.prompts.categories, looks=rule.looks)
+            if rule.enough(lambda look=look: [look()], block.index + 1):
+                found.append(cosine(look().direction, twin.ours.direction))
+                break
+    return found
 
 
 def shown(signature: Signature, thresholds: Thresholds) -> bool:

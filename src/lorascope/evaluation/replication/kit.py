@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -23,7 +22,7 @@ from lorascope.evaluation.replication.claims import (
     signature_claims,
     untested,
 )
-from lorascope.evaluation.replication.comparison import Twin, cosine, limits_of, median, same_first
+from lorascope.evaluation.replication.comparison import Twin, limits_of, median, same_first, stopped
 from lorascope.evaluation.replication.delivery import Delivery, deliver
 from lorascope.evaluation.replication.draw import draw, in_turn, listed
 from lorascope.evaluation.replication.plan import ReplicationPlan, fitting
@@ -34,12 +33,11 @@ from lorascope.evaluation.text import Dense
 from lorascope.evaluation.verdicts import TOP
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.published import published
-from lorascope.library.recomputation import add_block
 from lorascope.measure import Outcome, Watcher, Worker, index
-from lorascope.measure.stopping import StoppingRule, expected_cells
+from lorascope.measure.stopping import expected_cells
 from lorascope.protocol import PRECISIONS, SCREENED, Preset
 from lorascope.search.vectors import unit
-from lorascope.signature import Effects, Estimate
+from lorascope.signature import Estimate
 from lorascope.sites import Civitai
 
 JUDGED: Final = 0.2
@@ -176,7 +174,7 @@ class Replication:
             grid = lab.searcher.stored.preset.grid()
             sections = (
                 signature_claims(twins, lab.searcher.thresholds, _same_first(lab, twins, queries)),
-                promises(twins, len(grid), _stopped(lab.library, lab.searcher.stored, twins)),
+                promises(twins, len(grid), stopped(lab.library, lab.searcher.stored, twins)),
                 retrieval_claims(evaluation, verdicts.judged if verdicts else (), texts),
                 diversity_claims(evaluation, texts),
                 untested(),
@@ -242,24 +240,6 @@ def _measured(library: Library, protocol: str) -> Mapping[int, tuple[StoredAdapt
 
 def _settled(stored: StoredSignature) -> bool:
     return stored.precision in ("standard", "full") or stored.precision.startswith(SCREENED)
-
-
-def _stopped(library: Library, stored: StoredProtocol, twins: Sequence[Twin]) -> list[float]:
-    """Of adapters of the whole grid: the cosine of the Direction where ``standard`` stops with the whole grid's."""
-    grid = stored.preset.grid()
-    rule = StoppingRule(STANDARD, stored.preset.thresholds, grid)
-    found: list[float] = []
-    for twin in twins:
-        if twin.ours.cells < len(grid):
-            continue
-        effects: Effects | None = None
-        for block in library.evidence.blocks(twin.key, stored.protocol.digest, 0):
-            effects = add_block(effects, block, grid)
-            looked = partial(effects.signature, grid.prompts.categories, looks=rule.looks)
-            if rule.enough(lambda look=looked: [look()], block.index + 1):
-                found.append(cosine(looked().direction, twin.ours.direction))
-                break
-    return found
 
 
 def _asked(lab: Laboratory, queries: Sequence[JudgedQuery], note: Note) -> tuple[Evaluation, list[str]]:
