@@ -8,10 +8,15 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
+from torch.nn.functional import interpolate
 
+from lorascope.generators.fake import FakeGenerator
 from lorascope.library import Library, Mark
+from lorascope.measure import index, load_worker
+from lorascope.protocol import Preset
 from lorascope.server import ServerSettings
 from lorascope.server.job_pipe import Task
 from lorascope.server.jobs import ModelConfig
@@ -103,6 +108,31 @@ def test_a_picture_opens_large_and_turns_over_while_it_is_held(visit: Visit) -> 
     page.keyboard.press("Escape")
     expect(box).to_be_hidden()
     expect(page.locator(".flip").nth(1)).to_be_focused()
+
+
+def test_the_light_box_shows_the_largest_picture_that_is_kept(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = FakeGenerator.render
+    monkeypatch.setattr(FakeGenerator, "render", lambda self, *cells: interpolate(render(self, *cells), (400, 640)))
+    preset = small_world(tmp_path)
+    text = preset.read_text("utf-8").replace("width = 8", "width = 640").replace("height = 8", "height = 400")
+    preset.write_text(text, "utf-8")
+    with Library(tmp_path / "library.db", create=True) as library:
+        index(
+            [tint(tmp_path / "red.safetensors", red=0.3)], load_worker(Preset.load(preset)), library, precision="glance"
+        )
+    with serving(ServerSettings(library=tmp_path / "library.db")) as address:
+        page = visit("/", base=address, size=PHONE)
+        sizes = page.locator(".flip img").first.get_attribute("srcset") or ""
+        assert [size.rpartition(" ")[2] for size in sizes.split(", ")] == ["192w", "384w", "640w"]
+        page.locator(".flip").click()
+        shown = page.locator("#look .with")
+        expect(shown).to_have_attribute("src", re.compile("size=large"))
+        assert shown.evaluate("image => image.naturalWidth") == 640
+        page.get_by_role("button", name="Next scene").click()
+        expect(shown).to_have_attribute("src", re.compile("previews/1.*size=large"))
+        page.goto("about:blank")
 
 
 def test_a_picture_is_looked_at_with_the_keyboard(visit: Visit) -> None:
