@@ -516,7 +516,8 @@ def test_favourites_of_an_earlier_version_move_into_the_library(visit: Visit, li
         page.reload()
         until(lambda: library.marks.favourites() == {key})
         library.marks.put(key, Mark())
-    page.wait_for_function("localStorage['lorascope.favourites'] === '[\"x:1\"]'")  # of another library, perhaps
+    left = "localStorage['lorascope.favourites']"  # of another library, perhaps
+    until(lambda: page.evaluate(left) == '["x:1"]')
 
 
 def test_mature_pictures_are_blurred_until_wanted(visit: Visit) -> None:
