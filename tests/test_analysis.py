@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from test_search import known_signature
+from typer.testing import CliRunner
 
 from lorascope.analysis import describe
 from lorascope.analysis.description import FEWEST, Scale
+from lorascope.cli.app import app
 from lorascope.errors import LibraryError
 from lorascope.grid import PromptSet
 from lorascope.library import AdapterFacts, Library, StoredAdapter
@@ -85,6 +88,10 @@ def test_a_library_is_described_in_the_words_of_its_vocabulary(
     assert [str(described[f"a{place:03}"]) for place in range(30)] == list(vocabulary.texts[:60:2])
     assert described["a000"].words[0].facet == vocabulary.categories[0]
     assert describe(searcher, ["sha256:a003"]) == [described["a003"]]
+    shown = CliRunner().invoke(app, ["describe", "a003", "-l", str(library.path), "--json"])
+    (told,) = json.loads(shown.stdout)["descriptions"]
+    assert (told["words"][0]["phrase"], told["hardly_on"]) == (vocabulary.texts[6], [])
+    assert "No image is made." in shown.stderr
     with pytest.raises(LibraryError, match="sha256:unknown has no signature under"):
         describe(searcher, ["sha256:unknown"])
 

@@ -39,8 +39,8 @@ FAKE = str(Path(__file__).parent / "fake.toml")
 VERBS = {
     "annotate", "audit", "calibrate", "demo", "describe", "doctor", "duplicates", "evaluate", "experiment",
     "export", "fit", "get", "health", "import", "index", "inspect", "list", "lookup", "mcp", "pull", "remove",
-    "report", "screen", "search", "serve", "setup", "share", "show", "similar", "study", "verify", "versions",
-    "weight",
+    "report", "screen", "search", "serve", "setup", "share", "show", "similar", "study", "triggers", "verify",
+    "versions", "weight",
 }  # fmt: skip
 
 

@@ -109,16 +109,20 @@ def _erratic(measured: _Measured) -> Said | None:
 
 
 def _content_bound(measured: _Measured) -> Said | None:
-    profile = [one for one in measured.signature.categories if one.cells >= _FEWEST_CELLS]
-    if not profile:
-        return None
-    greatest = max(one.strength for one in profile)
-    hardly = [one for one in profile if one.strength < _HARDLY * greatest]
+    hardly = hardly_touched(measured.signature)
     if not hardly:
         return None
-    touched = sorted((one for one in profile if one not in hardly), key=lambda one: -one.strength)
+    profile = [one for one in measured.signature.categories if one.cells >= _FEWEST_CELLS and one not in hardly]
+    touched = sorted(profile, key=lambda one: -one.strength)
     seen = f"acts on {_listed(touched)}; hardly on {_listed(hardly)}"
     return "content-bound", seen, "Use it for what it acts on; elsewhere it does next to nothing"
+
+
+def hardly_touched(signature: Signature) -> list[CategoryProfile]:
+    """The categories of prompts on which an adapter does next to nothing, beside what it does on others."""
+    profile = [one for one in signature.categories if one.cells >= _FEWEST_CELLS]
+    greatest = max((one.strength for one in profile), default=0.0)
+    return [one for one in profile if one.strength < _HARDLY * greatest]
 
 
 def _listed(profile: list[CategoryProfile]) -> str:

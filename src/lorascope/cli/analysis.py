@@ -34,17 +34,24 @@ def describe(
     from dataclasses import asdict
 
     from lorascope.analysis import describe as answer
+    from lorascope.analysis.health import hardly_touched
     from lorascope.cli.output import print_json, print_table
     from lorascope.library import Library
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
         _tell_cost(searcher, [])
         described = answer(searcher, _keys(opened, adapters))
+        known = opened.signatures.get(searcher.stored.protocol.digest, [one.key for one in described if one.words])
+    hardly = {key: [one.category for one in hardly_touched(found.signature)] for key, found in known.items()}
     if as_json:
-        print_json({"descriptions": [asdict(one) for one in described]})
+        rows = [asdict(one) | {"hardly_on": hardly.get(one.key, [])} for one in described]
+        print_json({"descriptions": rows})
         return
-    rows = [(one.name, str(one) or "nothing stands out") for one in sorted(described, key=lambda one: one.name)]
-    print_table(("adapter", "does"), rows)
+    table = [
+        (one.name, str(one) or "nothing stands out", ", ".join(hardly.get(one.key, ())))
+        for one in sorted(described, key=lambda one: one.name)
+    ]
+    print_table(("adapter", "does", "hardly on"), table)
 
 
 def audit(
