@@ -182,9 +182,17 @@ class Queries:
 
     def ndcg5(self, signatures: Mapping[str, Signature]) -> float:
         """Mean nDCG@5 over the queries, of a ranking by cosine; every adapter of the library has a signature."""
-        directions = np.stack([signatures[name].direction for name in self._names])
-        scores = self._vectors @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+        scores = self._scores({name: signature.direction for name, signature in signatures.items()})
         return float(self._qrels.main(scores).mean())
+
+    def kept(self, found: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], best: int) -> float:
+        """The share of the best so many adapters of each query, by some Directions, that are so by others."""
+        ranked = [np.argsort(-self._scores(directions), axis=1)[:, :best] for directions in (found, whole)]
+        return float(np.mean([len(set(one) & set(other)) / best for one, other in zip(*ranked, strict=True)]))
+
+    def _scores(self, directions: Mapping[str, np.ndarray]) -> np.ndarray:
+        rows = np.stack([directions[name] for name in self._names])
+        return self._vectors @ (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
 
 
 def losses(queries: Queries, world: World, stops: Sequence[Stop]) -> np.ndarray:

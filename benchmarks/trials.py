@@ -1,6 +1,6 @@
-"""Two ways to spend fewer images that were tried and left out, and what they would have given on the shipped world.
+"""Three ways to spend fewer images that were tried and left out, and what they would have given on the shipped world.
 
-    python -m benchmarks.trials LIBRARY
+    python -m benchmarks.trials LIBRARY --truth truth.db
 
 *Fewer steps*: effects of the same cells in one and two of the four steps, as a second control variate. What it can save
 follows from the share of the variance of full effects that a regression on cheap ones explains, and from their cost
@@ -8,6 +8,11 @@ follows from the share of the variance of full effects that a regression on chea
 
 *A first guess from weights*: each adapter's Direction and Strength from those of the other adapters, weighted by how
 alike the changes of the weights are. LIBRARY holds the shipped adapters, measured.
+
+*A prior for rankings*: the posterior mean of a Direction under a normal prior, whose covariance is half that of the
+other adapters' Directions and half the identity. Judged by what a search shows: the share of the shipped queries whose
+best adapter stays the best, and the share of the three best that stay among them, both against Directions of the whole
+grid. The truth is that of `benchmarks.truth --sample`.
 """
 
 from __future__ import annotations
@@ -21,10 +26,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.machine import describe as machine
-from lorascope import Library, Preset
+from benchmarks.replay import OrderedPath, Queries, calibration_without, shuffled
+from benchmarks.truth import World, read
+from lorascope import Grid, Library, Preset
 from lorascope.adapters import Delta, Names, load_delta, similarity
 from lorascope.measure import Worker, load_worker
 from lorascope.miniature import adapters_path
+from lorascope.signature import Calibration
 
 ADAPTERS = 12
 """Of the shipped ones, evenly by name, for the trial with fewer steps."""
@@ -33,6 +41,8 @@ STEPS = (1, 2)
 """Of four."""
 LOOK_ALIKE = 0.5
 """Cosine of two changes above which one is a copy, a version or a resized form of the other."""
+CELLS = (8, 16, 32)
+ORDERS = 10
 RIDGE = 0.1
 """Variance of what changes do not explain, to that of an adapter; not tuned."""
 
@@ -117,6 +127,72 @@ def _guess(
     return mean, mean + alike[one, others] @ np.linalg.solve(covariance, known[others] - mean)
 
 
+def prior_table(path: Path) -> list[str]:
+    """The cosine with the truth, and what stays of the best one and three, by estimator and number of cells."""
+    world, queries = read(path), Queries(path)
+    whole = {one.name: one.signature.direction for one in world.adapters}
+    found: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
+    for order in range(ORDERS):
+        grid, prompts, seeds = shuffled(world.grid, order)
+        calibrations = {one.name: calibration_without(world, one, prompts, seeds) for one in world.adapters}
+        for cells in CELLS:
+            for name, directions in _estimates(world, calibrations, grid, prompts, seeds, cells).items():
+                cosines = [_unit(directions[one]) @ _unit(whole[one]) for one in whole if np.any(whole[one])]
+                kept = (queries.kept(directions, whole, best) for best in (1, 3))
+                found.setdefault((cells, name), []).append((float(np.median(cosines)), *kept))
+    lines = ["| cells | estimator | cosine | best one kept | best three kept |", "|---|---|---|---|---|"]
+    for (cells, name), rows in found.items():
+        cosine, one, three = np.mean(rows, 0)
+        lines.append(f"| {cells} | {name} | {cosine:.3f} | {one:.1%} | {three:.1%} |")
+    return lines
+
+
+def _estimates(
+    world: World,
+    calibrations: dict[str, Calibration],
+    grid: Grid,
+    prompts: NDArray[np.intp],
+    seeds: NDArray[np.intp],
+    cells: int,
+) -> dict[str, dict[str, NDArray[np.floating]]]:
+    """Directions of every adapter after the first cells of an order, by each estimator."""
+    blocks = Grid(grid.prompts, grid.seeds, cells)
+    found: dict[str, dict[str, NDArray[np.floating]]] = {"mean": {}, "regression": {}, "with the prior": {}}
+    taught = {one.name: one.effects[prompts[:96], seeds[:96]] for one in world.adapters}
+    spreads = {name: _spread(effects) for name, effects in taught.items() if np.any(effects)}
+    for one in world.adapters:
+        path = OrderedPath(one, world.bare, blocks, prompts, seeds, calibrations[one.name])
+        signature = path.signature(1, 1)
+        others = [name for name in spreads if name != one.name]
+        directions = np.stack([_unit(taught[name].mean(0)) for name in others])
+        spread = np.mean([spreads[name] for name in others], 0)
+        found["mean"][one.name] = signature.mean
+        found["regression"][one.name] = signature.direction
+        effects = one.effects[prompts[:cells], seeds[:cells]]
+        found["with the prior"][one.name] = _posterior(signature.direction, effects, directions, spread)
+    return found
+
+
+def _spread(effects: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The covariance of effects about their mean, with a trace of 1."""
+    covariance = np.cov(effects.T)
+    return covariance / np.trace(covariance)
+
+
+def _posterior(
+    direction: NDArray[np.floating],
+    effects: NDArray[np.floating],
+    others: NDArray[np.floating],
+    spread: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """A Direction drawn to where other Directions are, the more the larger its error is, which spreads as theirs do."""
+    size = len(direction)
+    error = float(((effects - effects.mean(0)) ** 2).sum()) / (len(effects) - 1) / len(effects)
+    length = float(direction @ direction)
+    covariance = max(length - error, 0.1 * length) * (np.eye(size) / size + others.T @ others / len(others)) / 2
+    return covariance @ np.linalg.solve(covariance + error * spread, direction)
+
+
 def _unit(vector: NDArray[np.floating]) -> NDArray[np.floating]:
     return vector / np.linalg.norm(vector)
 
@@ -125,10 +201,11 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", type=Path)
-    path = parser.parse_args().library
+    parser.add_argument("--truth", type=Path, required=True)
+    options = parser.parse_args()
     print(f"{machine()}.\n", flush=True)
-    print("\n".join(guess_table(path)), flush=True)
-    print("\n".join(["", *steps_table()]))
+    for table in (guess_table(options.library), prior_table(options.truth), steps_table()):
+        print("\n".join([*table, ""]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, final
+from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float16, UInt8
 
 from lorascope.adapters import Delta, Names
 from lorascope.errors import LibraryError
@@ -16,14 +15,11 @@ from lorascope.grid import PREVIEWS
 from lorascope.library import BARE, Library, Preview
 from lorascope.library.webp import LARGE, MEDIUM, shrunk, webp
 from lorascope.library.words import arms
+from lorascope.measure.bare import BareArm, Embeddings
 from lorascope.measure.orders import BlockOrder, MeasuredBlock
-from lorascope.measure.pixels import THUMBNAIL, distances
+from lorascope.measure.pixels import distances
 from lorascope.measure.worker import RenderedBlock, Worker
 from lorascope.protocol import Execution, Protocol, TriggerPolicy
-
-T = TypeVar("T")
-Thumbnails: TypeAlias = UInt8[np.ndarray, "n 3 s s"]
-Embeddings: TypeAlias = Float16[np.ndarray, "n d"]
 
 
 @final
@@ -51,6 +47,7 @@ class Measurement:
         self.preset = dataclasses.replace(worker.preset, **changes)
         self.grid = self.preset.grid()
         self.protocols = tuple(dataclasses.replace(protocol, **changes) for protocol in worker.protocols)
+        self._arm = BareArm(library, self.protocols, self.grid)
         self._executions: set[str] = set()
 
     @cached_property
@@ -114,8 +111,8 @@ class Measurement:
             adapted_words,
             bare_words,
             self.preset.scale,
-            known={digest for digest in self._executions if self._bare(digest, bare_words, index) is not None},
-            floors={digest for digest in self._executions if self._floor(digest) is not None},
+            known={digest for digest in self._executions if self._arm.block(digest, bare_words, index) is not None},
+            floors={digest for digest in self._executions if self._arm.floor(digest) is not None},
         )
 
     def commit(self, key: str, order: BlockOrder, found: MeasuredBlock) -> None:
@@ -129,18 +126,18 @@ class Measurement:
         execution, words, index = found.adapted.execution, order.bare_words, order.index
         self._know(execution)
         if found.floor is not None:
-            self._keep_floor(execution.digest, [found.floor.floors[one.encoder_digest] for one in self.protocols])
+            self._arm.keep_floor(execution.digest, [found.floor.floors[one.encoder_digest] for one in self.protocols])
         if found.bare is not None:
             self._keep_bare(found.bare, words, index)
-        bare = self._bare(execution.digest, words, index)
-        floors = self._floor(execution.digest)
+        bare = self._arm.block(execution.digest, words, index)
+        floors = self._arm.floor(execution.digest)
         if bare is None or floors is None:
             raise LibraryError(
                 f"{self.library.path}: a bare block was removed while this run measured: run index again"
             )
         thumbnails, embeddings = bare
-        self._keep_floor(execution.digest, floors)  # to be joined with the blocks of this very Protocol
-        self._keep_embeddings(execution.digest, words, index, embeddings)
+        self._arm.keep_floor(execution.digest, floors)  # to be joined with the blocks of this very Protocol
+        self._arm.keep_embeddings(execution.digest, words, index, embeddings)
         self._keep_previews(self.scene, key, found.adapted.pictures, index * self.grid.block_size)
         self.library.evidence.put_block(
             key,
@@ -175,19 +172,19 @@ class Measurement:
     def bare(self, protocol: Protocol, index: int) -> Embeddings:
         """The bare embeddings of one block without trigger words, rendered if they are not kept yet."""
         execution = self.worker.execution.digest
-        if self._bare(execution, "", index) is None:
+        if self._arm.block(execution, "", index) is None:
             block = self.worker.block(index)
             execution = block.execution.digest
             self._know(block.execution)
             self._keep_bare(block, "", index)
-        found = self._baseline(protocol, execution, "", index)
+        found = self._arm.embeddings(protocol, execution, "", index)
         assert found is not None, "what was just kept is there"
         return found
 
     def has_bare(self, words: str, index: int) -> bool:
         """Whether a bare block, with these words appended to its prompts, is kept for every Protocol."""
         execution = self.worker.execution.digest
-        return all(self._baseline(one, execution, words, index) is not None for one in self.protocols)
+        return all(self._arm.embeddings(one, execution, words, index) is not None for one in self.protocols)
 
     def keep_bare_mean(self) -> None:
         """Keep the mean bare embedding over all bare blocks that are known, for queries by image."""
@@ -206,48 +203,10 @@ class Measurement:
             self.library.protocols.add_execution(execution)
             self._executions.add(execution.digest)
 
-    def _floor(self, execution: str) -> list[float] | None:
-        """The noise floor under each Protocol; None where one is not known."""
-        evidence = self.library.evidence
-        known = [_first(evidence.floor(name, execution) for name in _shared(one)) for one in self.protocols]
-        return None if None in known else [floor for floor in known if floor is not None]
-
-    def _keep_floor(self, execution: str, floors: Sequence[float]) -> None:
-        evidence = self.library.evidence
-        for one, floor in zip(self.protocols, floors, strict=True):
-            for name in _shared(one):
-                if evidence.floor(name, execution) is None:
-                    evidence.put_floor(name, execution, floor)
-
-    def _bare(self, execution: str, words: str, index: int) -> tuple[Thumbnails, list[Embeddings]] | None:
-        """The thumbnails of a bare block, and its embeddings under each Protocol; None where one is not known."""
-        scenes = (self.protocols[0].scene, self.protocols[0].bare_scene)
-        flat = _first(self.library.evidence.thumbnails(scene, execution, words, index) for scene in scenes)
-        known = [self._baseline(one, execution, words, index) for one in self.protocols]
-        found = [embeddings for embeddings in known if embeddings is not None]
-        if flat is None or len(found) < len(known):
-            return None
-        return flat.reshape(-1, 3, THUMBNAIL, THUMBNAIL), found
-
     def _keep_bare(self, block: RenderedBlock, words: str, index: int) -> None:
-        protocol, execution = self.protocols[0], block.execution.digest
-        self.library.evidence.put_thumbnails(protocol.bare_scene, execution, words, index, block.thumbnails)
-        scene = protocol.scene if words else protocol.bare_scene
+        self._arm.keep(block, words, index)
+        scene = self.protocols[0].scene if words else self.protocols[0].bare_scene
         self._keep_previews(scene, BARE, block.pictures, index * self.grid.block_size)
-        embeddings = [block.embeddings[one.encoder_digest] for one in self.protocols]
-        self._keep_embeddings(execution, words, index, embeddings)
-
-    def _keep_embeddings(self, execution: str, words: str, index: int, embeddings: Sequence[Embeddings]) -> None:
-        evidence = self.library.evidence
-        for one, rows in zip(self.protocols, embeddings, strict=True):
-            for name in _shared(one):
-                if evidence.baseline(name, execution, words, index) is None:
-                    evidence.put_baseline(name, execution, words, index, rows)
-
-    def _baseline(self, protocol: Protocol, execution: str, words: str, index: int) -> Float16[np.ndarray, "*n"] | None:
-        """The bare embeddings of a block, measured under this Protocol or one that shares its bare arm."""
-        found = _first(self.library.evidence.baseline(name, execution, words, index) for name in _shared(protocol))
-        return None if found is None else found.reshape(len(self.grid.block(index)), -1)
 
     def _keep_previews(self, scene: str, key: str, files: Sequence[bytes], first: int) -> None:
         """Keep the pictures of the cells from ``first`` on; an empty one is left out.
@@ -267,13 +226,3 @@ class Measurement:
             small = {one.place: one.webp for one in previews}
             large = {place: file for place, file in enumerate(files, first) if file and file is not small[place]}
             self.library.evidence.put_pictures(scene, key, large)
-
-
-def _shared(protocol: Protocol) -> tuple[str, ...]:
-    """The digests under which a Protocol's bare arm is kept: its own, to be joined with its blocks, and the shared."""
-    return tuple(dict.fromkeys((protocol.digest, protocol.bare)))
-
-
-def _first(items: Iterable[T | None]) -> T | None:
-    """The first that is there."""
-    return next((item for item in items if item is not None), None)
