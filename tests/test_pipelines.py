@@ -226,6 +226,28 @@ def test_offloading_changes_no_bit(tmp_path: Path, bases: Any, loaded: Any, name
     assert torch.equal(moved.render(PROMPTS, SEEDS), whole.render(PROMPTS, SEEDS))
 
 
+def test_float8_merges_before_rounding_and_tells_what_rounding_does(tmp_path: Path, bases: Any, loaded: Any) -> None:
+    whole = loaded("flux")
+    clip = str(tiny_clip(tmp_path / "clip"))
+    worker = load_worker(preset_for("flux", bases("flux"), dtype="float8", encoders=(clip,), batch=4), device="cpu")
+    small = worker._generator
+    assert (small.digest, small.execution.dtype) == (whole.digest, "float8_e4m3fn")
+    before = weights(small)
+    assert torch.float8_e4m3fn in {weight.dtype for weight in before.values()}
+    delta = load_delta(lora(tmp_path / "lora.safetensors", whole), Names(small.shapes))
+    with small.with_component(delta, 1.0), whole.with_component(delta, 1.0):
+        for target in delta.targets:
+            assert torch.equal(
+                small._weights._resident[target], whole._weights._resident[target].to(torch.float8_e4m3fn)
+            )
+    assert same(before, weights(small))
+    assert 0 < worker.spectrum(delta, 1e-4).changed < worker.spectrum(delta, 1.0).changed <= 1
+    assert max(worker.noise_floor().floors.values()) > 1e-3
+    assert same(before, weights(small))
+    with pytest.raises(ModelError, match="cannot be compiled: leave out --compile"):
+        PipelineGenerator(preset_for("flux", bases("flux"), dtype="float8"), compiled=True)
+
+
 # --- what does not fit --------------------------------------------------------------------------------------------
 
 

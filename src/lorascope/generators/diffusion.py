@@ -17,6 +17,7 @@ from jaxtyping import Float
 from lorascope.adapters import Delta
 from lorascope.adapters.attachments import ControlNet, ImagePrompt
 from lorascope.errors import ModelError
+from lorascope.generators import float8
 from lorascope.generators.control import Control
 from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
@@ -59,6 +60,8 @@ class DiffusionGenerator(ResidentPipeline):
         deterministic()
         if preset.sequence_length:
             raise ModelError(f"preset {preset.name!r}: sequence_length is for T5 and later text encoders: leave it out")
+        if preset.dtype == float8.NAME:
+            raise ModelError(f"preset {preset.name!r}: dtype float8 is for transformers: use float16 or bfloat16")
         self._preset = preset
         self.family = preset.family
         self._device = torch.device(device)

@@ -18,6 +18,7 @@ from lorascope.adapters import Names, load_delta
 from lorascope.canonical import canonical_bytes
 from lorascope.errors import ModelError
 from lorascope.families import ARCHITECTURES, architecture
+from lorascope.generators import float8
 from lorascope.generators.memory import out_of_memory
 from lorascope.generators.single_file import load_single_file
 from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
@@ -67,11 +68,13 @@ def working_dtype(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ModelError: it names none that can be used.
     """
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ModelError(f"dtype is {name!r}: use float16, bfloat16 or float32")
-    if device.type == "cpu" and dtype == torch.float16:
-        return torch.float32  # CPUs emulate float16 slowly
+    if name == float8.NAME and device.type == "mps":
+        raise ModelError("dtype is 'float8', which Apple GPUs do not have: use bfloat16")
+    dtype = torch.bfloat16 if name == float8.NAME else getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point or dtype.itemsize == 1:
+        raise ModelError(f"dtype is {name!r}: use float8, float16, bfloat16 or float32")
+    if device.type == "cpu" and (dtype == torch.float16 or name == float8.NAME):
+        return torch.float32  # CPUs emulate half precision slowly
     return dtype
 
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 
 from lorascope.errors import ModelError
+from lorascope.generators import float8
 from lorascope.generators.embeddings import PromptCache
 from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
@@ -45,8 +46,11 @@ class PipelineGenerator(ResidentPipeline):
         self._pipe = pipe
         self.digest = digest(pipe)
         self._denoiser = denoiser(pipe)
+        unrounded = self._rounded(pipe) if preset.dtype == float8.NAME else {}
         self._placement = Placement(pipe, self._device, preset, self._batch)
-        self._weights = PristineWeights(components(pipe), device=self._device, copies=self._placement.copies)
+        self._weights = PristineWeights(
+            components(pipe), device=self._device, copies=self._placement.copies, unrounded=unrounded
+        )
         self._prompts = PromptCache(pipe, self._device, self._placement.encoding)
         self._own_noise()
         pipe.set_progress_bar_config(disable=True)
@@ -55,6 +59,15 @@ class PipelineGenerator(ResidentPipeline):
         if compiled:
             self._denoiser.compile(dynamic=False)
         self._options = self._call_options()
+
+    def _rounded(self, pipe: Any) -> dict[tuple[str, str], torch.Tensor]:
+        """Round the denoiser to float8, and return what it was."""
+        if self._compiled:
+            raise ModelError(
+                "weights in float8 are cast while each layer runs, which cannot be compiled: leave out --compile"
+            )
+        (component,) = (name for name, part in components(pipe).items() if part is self._denoiser)
+        return {(component, name): weight for name, weight in float8.store(self._denoiser).items()}
 
     def cut(self, prompts: Sequence[str]) -> int:
         """How many of these prompts are longer than the tokenizer that reads most takes."""

@@ -22,7 +22,12 @@ class PristineWeights:
     """
 
     def __init__(
-        self, components: Mapping[str, nn.Module], *, device: torch.device = _CPU, copies: torch.device = _CPU
+        self,
+        components: Mapping[str, nn.Module],
+        *,
+        device: torch.device = _CPU,
+        copies: torch.device = _CPU,
+        unrounded: Mapping[tuple[str, str], torch.Tensor] | None = None,
     ) -> None:
         """Take hold of the components' parameters; nothing is copied yet.
 
@@ -30,6 +35,7 @@ class PristineWeights:
             components: by name.
             device: where merging is computed, wherever a weight is at the time: so the bits are the same.
             copies: where the untouched copies are kept. The device, for speed, or the CPU, to save its memory.
+            unrounded: what weights were before they were rounded to float8; adapters are merged into these.
         """
         self._resident = {
             (component, name): parameter
@@ -38,7 +44,7 @@ class PristineWeights:
         }
         self._device = device
         self._copies = copies
-        self._untouched: dict[tuple[str, str], torch.Tensor] = {}
+        self._untouched: dict[tuple[str, str], torch.Tensor] = dict(unrounded or {})
 
     @property
     def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -50,7 +56,7 @@ class PristineWeights:
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:
         """The base model's own value of a weight, which is not to be changed. No adapter may be applied."""
-        return self._resident[target].detach()
+        return self._untouched.get(target, self._resident[target].detach())
 
     @contextmanager
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:

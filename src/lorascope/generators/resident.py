@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from lorascope.adapters import Delta
+from lorascope.generators import float8
 from lorascope.generators.execution import execution
 from lorascope.generators.memory import MemoryPlan
 from lorascope.generators.placement import Placement
@@ -64,7 +65,7 @@ class ResidentPipeline:
     @property
     def execution(self) -> Execution:
         """Device, dtype, batch layout, threads and library versions."""
-        dtype = self._denoiser.dtype
+        dtype = float8.DTYPE if self._preset.dtype == float8.NAME else self._denoiser.dtype
         return execution(self._preset, self._device, dtype, self._batch, compiled=self._compiled)
 
     @property

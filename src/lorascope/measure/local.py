@@ -15,6 +15,7 @@ from lorascope.adapters import Delta
 from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.encoders.base import Encoder
 from lorascope.errors import ModelError
+from lorascope.generators import float8
 from lorascope.generators.base import Generator
 from lorascope.generators.memory import out_of_memory
 from lorascope.grid import PREVIEWS, Cell
@@ -80,7 +81,8 @@ class LocalWorker:
     def spectrum(self, delta: Delta, scale: float) -> Spectrum:
         """How large an adapter's change of the base model is, and of what shape."""
         try:
-            return spectrum(delta, self._generator.untouched, scale)
+            held = float8.DTYPE if self._preset.dtype == float8.NAME else None
+            return spectrum(delta, self._generator.untouched, scale, held)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -172,9 +174,13 @@ class LocalWorker:
     def _noise_floor(self) -> NoiseFloor:
         cells, execution = self._grid.cells[:_FLOOR_CELLS], self._generator.execution
         other = max(1, execution.batch // 2) if execution.batch > 1 else 2
+        ways: list[tuple[int, Delta | None]] = [(execution.batch, None), (other, None)]
+        if self._preset.dtype == float8.NAME:
+            ways.append((execution.batch, float8.rounding(self._generator.shapes)))
         arms: list[dict[str, Float32[np.ndarray, "n d"]]] = []
-        for layout in (execution.batch, other):
-            batches = [self._render(cells[first : first + layout], "") for first in range(0, len(cells), layout)]
+        for layout, delta in ways:
+            with self._with(delta, 1.0):
+                batches = [self._render(cells[first : first + layout], "") for first in range(0, len(cells), layout)]
             if all(float(batch.std((2, 3)).max()) < _FLAT for batch in batches):
                 raise FloatingPointError("every one is of a single colour")
             arms.append(
@@ -184,7 +190,8 @@ class LocalWorker:
                 }
             )
         floors = {
-            digest: float(np.linalg.norm(arms[0][digest] - arms[1][digest], axis=1).max()) for digest in self._encoders
+            digest: max(float(np.linalg.norm(arms[0][digest] - arm[digest], axis=1).max()) for arm in arms[1:])
+            for digest in self._encoders
         }
         return NoiseFloor(floors, execution)
 
