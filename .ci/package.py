@@ -25,11 +25,11 @@ from io import BytesIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_BYTES = 50 * 2**20
+MOST_BYTES = 80_000_000
 NEEDED = (
     "lorascope/py.typed", "lorascope/presets/miniature.toml", "lorascope/prompts/index.toml",
     "lorascope/server/pages/templates/frame.html.jinja", "lorascope/server/pages/static/vendor/",
-    "lorascope/miniature/adapters/", "licenses/LICENSE",
+    "lorascope/miniature/adapters/", "lorascope/miniature/flux/", "licenses/LICENSE",
 )  # fmt: skip
 UNWANTED = ("tests/", "benchmarks/", "docs/", ".pyc", ".db", "integrations/")
 

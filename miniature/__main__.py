@@ -156,13 +156,18 @@ def _flux(work: Path, steps: int | None) -> None:
     from miniature.pools import Pool
 
     first, pool = PACKAGE / "miniature" / "base", Pool.load(work / "steady.npz")
-    flux.train(autoencoder.encode(first / "vae", pool.images), pool, first, work / "flux", steps or 3000)
+    flux.train(autoencoder.encode(first / "vae", pool.images), pool, first, work / "flux", steps or 2600)
 
 
 def _flux_adapters(work: Path, steps: int | None) -> None:
-    from miniature import flux_adapters
+    """LoRAs of the second base, and both into the package."""
+    from miniature import flux_adapters, pack
 
-    flux_adapters.train_all(work / "flux", work / "flux-adapters", steps or flux_adapters.STEPS)
+    target = PACKAGE / "miniature"
+    pack.base(work / "flux", target / "flux" / "base")
+    flux_adapters.train_all(target / "flux" / "base", work / "flux-adapters", steps or flux_adapters.STEPS)
+    pack.adapters(work / "flux-adapters", target / "flux" / "adapters", flux_adapters.CHOSEN)
+    print(f"{pack.seal(target) / 1e6:.1f} MB")
 
 
 def _pack(work: Path, steps: int | None) -> None:
@@ -199,15 +204,19 @@ def _check(work: Path, steps: int | None) -> None:
     from miniature import pools
     from miniature.check import World, adapter_sheet, base_sheet, effect_sheet, rates
     from miniature.encoder import accuracy
+    from miniature.flux_adapters import CHOSEN
 
-    world = World.load(PACKAGE / "miniature")
+    home = PACKAGE / "miniature"
+    world, second = World.load(home), World.load(home / "flux", home / "judge", "miniature-flux")
     print(f"the judge names in pictures of the bare base: {rates(world, steps or 240)}")
-    folder = PACKAGE / "miniature" / "encoder"
-    model, words = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    print(f"in those of the second one: {rates(second, steps or 240)}")
+    model, words = CLIPModel.from_pretrained(home / "encoder"), CLIPTokenizer.from_pretrained(home / "encoder")
     print(f"the encoder names in drawn ones: {accuracy(model, words, pools.kept(KEPT, KEPT_SEED), KEPT)}")
     effect_sheet(work / "effects.png")
     base_sheet(world, work / "base.png")
     adapter_sheet(world, work / "adapters.webp")
+    base_sheet(second, work / "backbones.png")
+    adapter_sheet(second, work / "backbones.webp", entries=CHOSEN)
 
 
 STAGES: dict[str, Callable[[Path, int | None], None]] = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image
 from transformers import AutoTokenizer, VisionTextDualEncoderModel
 
 from lorascope.adapters import Names, load_delta
-from lorascope.generators.diffusion import DiffusionGenerator
+from lorascope.measure import Worker, load_worker
 from lorascope.protocol import Preset
 from miniature import prompts
 from miniature.adapters import drawn
@@ -31,37 +30,26 @@ KEPT = (0.45, 0.8)
 
 @dataclass(frozen=True)
 class World:
-    """Base, adapters and judge, loaded from a folder."""
+    """Base, adapters and judge, loaded from folders."""
 
     folder: Path
-    generator: DiffusionGenerator
+    worker: Worker
     judge: Judge
-    batch: int = 16
 
     @classmethod
-    def load(cls, folder: Path) -> World:
-        """Load what lies in a folder, that of the work or that of the package."""
-        torch.set_num_threads(1)
-        preset = replace(Preset.load("miniature"), base=str(folder / "base"))
-        model = VisionTextDualEncoderModel.from_pretrained(folder / "judge", dtype=torch.float32).eval()
-        judge = Judge(model, AutoTokenizer.from_pretrained(folder / "judge"))
-        return cls(folder, DiffusionGenerator(preset), judge)
+    def load(cls, folder: Path, judge: Path | None = None, preset: str = "miniature") -> World:
+        """Load what is in a folder, that of the work or that of the package; the judge may be in another one."""
+        judge = judge or folder / "judge"
+        model = VisionTextDualEncoderModel.from_pretrained(judge, dtype=torch.float32).eval()
+        settings = replace(Preset.load(preset), base=str(folder / "base"))
+        worker = load_worker(settings, device="cpu")
+        return cls(folder, worker, Judge(model, AutoTokenizer.from_pretrained(judge)))
 
-    @contextmanager
-    def wearing(self, entry: Entry) -> Iterator[None]:
-        """The base with an adapter."""
-        path = self.folder / "adapters" / f"{entry.stem}.safetensors"
-        with self.generator.with_component(load_delta(path, Names(self.generator.shapes)), 1.0):
-            yield
-
-    def images(self, texts: Sequence[str], seed: int = 9000) -> np.ndarray:
-        """Pictures, uint8 (n, 64, 64, 3), each from the noise of its own seed."""
-        found = []
-        for start in range(0, len(texts), self.batch):
-            part = texts[start : start + self.batch]
-            out = self.generator.render(part, range(seed + start, seed + start + len(part)))
-            found.append((out * 255).round().byte().permute(0, 2, 3, 1).numpy())
-        return np.concatenate(found)
+    def images(self, texts: Sequence[str], seed: int = 9000, entry: Entry | None = None) -> np.ndarray:
+        """Pictures, uint8 (n, 64, 64, 3), each from the noise of its own seed; with an adapter, or of the bare base."""
+        path = self.folder / "adapters" / f"{entry.stem}.safetensors" if entry else None
+        delta = load_delta(path, Names(self.worker.shapes)) if path else None
+        return self.worker.images(texts, range(seed, seed + len(texts)), delta=delta)
 
     @torch.inference_mode()
     def right(self, images: np.ndarray, scenes: Sequence[Scene]) -> dict[str, np.ndarray]:
@@ -90,8 +78,7 @@ def kept(world: World) -> dict[str, dict[str, float]]:
     found = {}
     for entry in ENTRIES:
         tail = f", {entry.trigger}" if entry.trigger else ""
-        with world.wearing(entry):
-            images = world.images([text + tail for text in texts])
+        images = world.images([text + tail for text in texts], entry=entry)
         still = np.logical_and(*world.right(images, [asked(entry, scene) for scene in scenes]).values())
         share = float((still & bare).sum() / max(1, bare.sum()))
         found[entry.stem] = {"kept": int(np.searchsorted(KEPT, share, side="right")), "kept_share": round(share, 3)}
@@ -120,14 +107,16 @@ def base_sheet(world: World, path: Path, columns: int = 15) -> None:
     sheet([images[start : start + columns] for start in range(0, len(images), columns)], path)
 
 
-def adapter_sheet(world: World, path: Path, columns: int = 8, stacks: int = 3) -> None:
+def adapter_sheet(
+    world: World, path: Path, columns: int = 8, stacks: int = 3, entries: Sequence[Entry] = ENTRIES
+) -> None:
     """The bare base in the first row, then a row for each adapter, on the same prompts and noise; in stacks of rows."""
     scenes = prompts.sets()[2][:: 60 // columns][:columns]
     texts = [describe(scene) for scene in scenes]
     rows = [world.images(texts)]
-    for entry in ENTRIES:
-        with world.wearing(entry):
-            rows.append(world.images([f"{text}, {entry.trigger}" if entry.trigger else text for text in texts]))
+    for entry in entries:
+        tail = f", {entry.trigger}" if entry.trigger else ""
+        rows.append(world.images([text + tail for text in texts], entry=entry))
     rows += [np.full_like(rows[0], 255)] * (-len(rows) % stacks)
     height = len(rows) // stacks
     sheet([np.concatenate(rows[start::height]) for start in range(height)], path, zoom=1)

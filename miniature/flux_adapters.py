@@ -27,16 +27,20 @@ _SWAPPED = "norm_out.linear"
 _EVERY = 5
 """Every fifth adapter changes all linear layers, as ai-toolkit does; the others attention and feed-forward."""
 
+_LEFT_OUT = 3
+"""Every third adapter of a single effect has no twin: together they would be more than may ship."""
+
+_TWINS = [
+    *(
+        entry
+        for place, entry in enumerate(ENTRIES)
+        if entry.kind == "single" and not entry.twin and (place + 1) % _LEFT_OUT
+    ),
+    *(entry for entry in ENTRIES if entry.kind == "subject"),
+]
 CHOSEN: tuple[Entry, ...] = tuple(
-    replace(
-        entry,
-        form=("kohya", "diffusers")[turn % 2],
-        algo="lora",
-        texts=False,
-        trigger="",
-        steps=1.0,
-    )
-    for turn, entry in enumerate(entry for entry in ENTRIES if entry.kind in ("single", "subject"))
+    replace(entry, form=("kohya", "diffusers")[turn % 2], algo="lora", texts=False, trigger="", steps=1.0)
+    for turn, entry in enumerate(_TWINS)
 )
 """Twins of the first world's adapters of one effect: of the same name, and trained on the same pictures."""
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline
 from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 from miniature import encoder, truth
-from miniature.catalogue import ENTRIES
+from miniature.catalogue import ENTRIES, Entry
 from miniature.judge import Judge, save
 
 LIMIT = 64_000_000
 
 
 def base(source: Path, target: Path) -> None:
-    """Write the fp16 copy of the base."""
-    pipe = StableDiffusionXLPipeline.from_pretrained(source, add_watermarker=False, dtype=torch.float16)
+    """Write the fp16 copy of a base."""
+    pipe = DiffusionPipeline.from_pretrained(source, torch_dtype=torch.float16)
     _fresh(target)
     pipe.save_pretrained(target)
     for part in ("text_encoder", "text_encoder_2"):
@@ -54,15 +55,15 @@ def judge(source: Path, target: Path) -> None:
     save(Judge(model, AutoTokenizer.from_pretrained(source)), target)
 
 
-def adapters(source: Path, target: Path) -> None:
+def adapters(source: Path, target: Path, entries: Sequence[Entry] = ENTRIES) -> None:
     """Copy the files of the catalogue with their sidecars."""
     _fresh(target)
-    for entry in ENTRIES:
+    for entry in entries:
         for path in sorted(source.glob(f"{entry.stem}.*")):
             shutil.copy(path, target / path.name)
 
 
-PARTS = ("base", "encoder", "judge", "adapters")
+PARTS = ("base", "encoder", "judge", "adapters", "flux")
 
 
 def digest(folder: Path) -> str:
@@ -86,6 +87,15 @@ def pack(work: Path, target: Path) -> int:
     adapters(work / "adapters", target / "adapters")
     judge(work / "judge", target / "judge")
     truth.write(target / "truth.json", json.loads((work / "kept.json").read_text("utf-8")))
+    return seal(target)
+
+
+def seal(target: Path) -> int:
+    """Write the digest of what ships, and return its size in bytes.
+
+    Raises:
+        ValueError: It has grown beyond what may ship.
+    """
     for path in _files(target):
         path.chmod(0o644)
     size = sum(path.stat().st_size for path in _files(target))

@@ -158,9 +158,9 @@ published sizes of the models in bfloat16; they were not measured on a GPU:
 
 `dtype = "float8"` in a preset holds the denoiser's layers in float8 (e4m3), which is half of the column *denoiser*, and
 casts each to bfloat16 while it runs. The unrounded weights stay in CPU memory: adapters are merged into them, and the
-result is rounded. So a change smaller than a step of float8 moves some values by a whole step and most by none. The noise
-floor includes how far the bare images move if all weights are rounded otherwise: effects below it count as none. It cannot
-be combined with `--compile`, and Apple GPUs lack float8. Tested with a tiny FLUX on a CPU only.
+result is rounded. So a change smaller than a step of float8 moves some values by a whole step and most by none. The
+noise floor includes how far the bare images move if all weights are rounded otherwise: effects below it count as none.
+It cannot be combined with `--compile`, and Apple GPUs lack float8. Tested with a tiny FLUX on a CPU only.
 
 ## How to add a family
 

@@ -132,9 +132,9 @@ def test_an_execution_is_all_of_its_fields(field: str) -> None:
 
 def test_every_preset_loads_and_is_called_what_its_file_is() -> None:
     assert presets() == [
-        "carlos-2025", "chroma", "flux-dev", "flux-schnell", "flux2-klein", "illustrious", "miniature", "noobai",
-        "noobai-vpred", "pony", "qwen-image", "sd15", "sd35-large", "sd35-medium", "sdxl-fast", "sdxl-lightning",
-        "sdxl-paper", "z-image-turbo",
+        "carlos-2025", "chroma", "flux-dev", "flux-schnell", "flux2-klein", "illustrious", "miniature",
+        "miniature-flux", "noobai", "noobai-vpred", "pony", "qwen-image", "sd15", "sd35-large", "sd35-medium",
+        "sdxl-fast", "sdxl-lightning", "sdxl-paper", "z-image-turbo",
     ]  # fmt: skip
     for name in presets():
         preset = Preset.load(name)

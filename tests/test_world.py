@@ -102,6 +102,19 @@ def test_adapters_fit_the_other_bases_as_well() -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 12_000_000
 
 
+def test_adapters_of_the_second_world_are_measured_with_its_preset(tmp_path: Path) -> None:
+    worker = load_worker(Preset.load("miniature-flux"), device="cpu")
+    files = sorted((adapters_path().parent / "flux" / "adapters").glob("*.safetensors"))
+    names = Names(worker.shapes)
+    coverages = [load_delta(path, names).coverage for path in files]
+    assert len(files) >= 30
+    assert {path.stem for path in files} <= set(truth()["adapters"])
+    assert all(coverage.matched == coverage.total > 0 for coverage in coverages)
+    with Library(tmp_path / "two.db", create=True) as library:
+        assert len(index(files[:1], worker, library, precision="glance").measured) == 1
+        assert {adapter.family for adapter in library.adapters.all().values()} == {"flux"}
+
+
 def test_six_epochs_of_one_training_ship_in_order() -> None:
     stems = sorted(path.stem for path in (adapters_path().parent / "series").glob("*.safetensors"))
     assert [parted(stem) for stem in stems] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from lorascope.evaluation.findings import Findings, FindingsTable, Section, Valu
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Scores
-from lorascope.evaluation.statistics import Clusters, compare, resampled
+from lorascope.evaluation.statistics import Clusters, Interval, compare, resampled
 from lorascope.extras import optional
 from lorascope.search import Searcher
 
@@ -163,23 +163,20 @@ def _thresholds(sides: tuple[Side, Side]) -> Section:
         hidden = {
             name: (own.strength > strongest) | (own.consistency < least) for name, (strongest, least) in limits.items()
         }
-        shares = (resampled(lambda rows, one=hidden[side.name]: float(one[rows].mean()), len(own.rows))
-                  for side in (own, other))  # fmt: skip
-        medians = (resampled(lambda rows, one=values: float(np.nanmedian(one[rows])), len(own.rows))
-                   for values in (own.strength, own.consistency))  # fmt: skip
+        ours, theirs = hidden[own.name], hidden[other.name]
+        medians = (average(values, np.nanmedian) for values in (own.strength, own.consistency))
+        shares = (average(values) for values in (ours, theirs, ours != theirs))
         rows.append((own.name, *medians, *limits[own.name], *shares))
-    columns = (
-        "backbone",
-        "median Strength",
-        "median Consistency",
-        "S_max",
-        "C_min",
-        "hidden by its own",
-        "by the other's",
-    )
+    columns = ("backbone", "median Strength", "median Consistency", "S_max", "C_min", "hidden by its own",
+               "by the other's", "by one of them only")  # fmt: skip
     text = "Thresholds by the paper's quantiles, and the share of the adapters that they hide."
     return Section("Thresholds on either backbone", text, FindingsTable(columns, tuple(rows)))
 
 
 def _units(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def average(values: np.ndarray, mean: Callable[[np.ndarray], Any] = np.mean) -> Interval:
+    """The mean of a value of each adapter, or another figure of them, with an interval."""
+    return resampled(lambda rows: float(mean(values[rows])), len(values))

@@ -1,0 +1,107 @@
+"""The two small worlds compared: the tables of docs/backbones.md.
+
+    python -m benchmarks.backbones LIBRARY
+
+The second world's adapters and the first one's of the same names are measured at `quick`, without thresholds. The
+judge looks at the same images, as a second encoder: it says whether an adapter's effect is there, and whether object
+and place still are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.judged import JUDGE, JudgedScenes
+from benchmarks.machine import describe as machine
+from lorascope import Library, Preset
+from lorascope.analysis.cells import cells_of, known_grid
+from lorascope.evaluation import load_queries
+from lorascope.evaluation.experiments.backbones import average, backbone_findings
+from lorascope.evaluation.findings import FindingsTable, Value
+from lorascope.library import StoredProtocol
+from lorascope.measure import index, load_worker
+from lorascope.miniature import adapters_path
+from lorascope.report.lab import plain_cell
+from lorascope.search import Searcher
+from miniature.catalogue import by_stem
+
+WORLDS = ("miniature", "miniature-flux")
+
+
+def measure(library: Library) -> None:
+    """Measure what is missing."""
+    first = adapters_path()
+    second = sorted((first.parent / "flux" / "adapters").glob("*.safetensors"))
+    for name, files in zip(WORLDS, ([first / path.name for path in second], second), strict=True):
+        preset = Preset.load(name)
+        everything = replace(preset, strength_max=np.inf, consistency_min=-np.inf, calibration="")
+        worker = load_worker(replace(everything, encoders=(*preset.encoders, JUDGE)), device="cpu")
+        index(files, worker, library, precision="quick")
+
+
+def protocols(library: Library, judge: bool) -> list[StoredProtocol]:
+    """The Protocols of both worlds, of the encoder that measures or of the judge."""
+    known = [one for one in library.protocols.all() if (one.protocol.encoder == JUDGE) == judge]
+    return sorted(known, key=lambda one: WORLDS.index(one.protocol.name))
+
+
+def judged(library: Library) -> FindingsTable:
+    """What the judge says of each world's images, as means over adapters."""
+    rows: list[tuple[Value, ...]] = []
+    for stored in protocols(library, judge=True):
+        grid = known_grid(stored)
+        judge = JudgedScenes(grid)
+        found: list[tuple[float, ...]] = []
+        adapters = library.adapters.all()
+        for key in library.signatures.get(stored.protocol.digest, adapters):
+            cells, entry = cells_of(library, grid, stored.protocol.digest, key), by_stem(adapters[key].name)
+            assert cells is not None, "measured just now"
+            kept = judge.single(cells)
+            adapted, bare, prompts = cells.adapted[kept], cells.bare[kept], cells.prompts[kept]
+            found.append(
+                (
+                    float(kept.mean()),
+                    float(judge.seen(entry, bare, prompts).mean()),
+                    float(judge.seen(entry, adapted, prompts).mean()),
+                    float(judge.right(entry, adapted, prompts).mean()),
+                )
+            )
+        rows.append((stored.protocol.name, len(found), *map(average, np.array(found).T)))
+    columns = ("world", "adapters", "images judged", "effect seen, bare", "with the adapter", "scene kept")
+    return FindingsTable(columns, tuple(rows))
+
+
+def table(found: FindingsTable) -> str:
+    """A table in Markdown."""
+    lines = [found.columns, ("---",) * len(found.columns), *([plain_cell(cell) for cell in row] for row in found.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def report(library: Library) -> str:
+    """All tables in Markdown."""
+    first, second = (Searcher(library, protocol=one.protocol.digest) for one in protocols(library, judge=False))
+    parts = [machine(), f"### What the judge sees\n\n{table(judged(library))}"]
+    for split in ("test", "dev"):
+        findings = backbone_findings(first, second, load_queries("miniature", split=split))
+        parts.append(f"## Queries of {split}\n\n{findings.about}")
+        for section in findings.sections:
+            assert section.table is not None, "each has one"
+            parts.append(f"### {section.heading}\n\n{section.text}\n\n{table(section.table)}")
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", type=Path, help="where measurements are kept; made if it does not exist")
+    with Library(parser.parse_args().library, create=True) as library:
+        measure(library)
+        print(report(library))
+
+
+if __name__ == "__main__":
+    main()
