@@ -288,6 +288,9 @@ def test_a_try_takes_a_seed_and_several_weights(client: TestClient, keys: dict[s
     assert [column["weight"] for column in done["columns"]] == [None, 0.4, 0.7, 1.0, 1.3]
     assert done["seeds"] == [7]
     assert {len(column["images"]) for column in done["columns"]} == {1}
+    text = client.get(sent.headers["location"]).text
+    assert re.findall(r"redder</a> at ([\d.]+)", text) == ["0.4", "0.7", "1", "1.3"]
+    assert "as all are measured" not in text
     assert client.post("/tries", data=wish | {"seed": "-1"}).status_code == 422
 
 
