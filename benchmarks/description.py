@@ -98,7 +98,7 @@ def false_discoveries(
         false = rng.permutation(len(rows)) < len(rows) // 2
         mixed = np.where(false[:, None], noise(rows, rng), rows).astype(np.float32)
         scale = Scale.of(mixed, vectors)
-        told = np.array([bool(scale.telling(row)) for row in mixed])
+        told = np.array([bool(one) for one in scale.telling(mixed)])
         wrong, found = wrong + int((told & false).sum()), found + int(told.sum())
     return wrong, found
 

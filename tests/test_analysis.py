@@ -36,7 +36,7 @@ def test_a_planted_phrase_is_the_first_word() -> None:
     directions, vectors = drawn(0)
     directions[:40] = unit(directions[:40] + 20 * vectors[:40])
     scale = Scale.of(directions, vectors)
-    assert [scale.telling(directions[row])[0][0] for row in range(40)] == list(range(40))
+    assert [found[0][0] for found in scale.telling(directions[:40])] == list(range(40))
 
 
 def test_adapters_that_do_nothing_that_has_a_word_get_none() -> None:
@@ -45,7 +45,7 @@ def test_adapters_that_do_nothing_that_has_a_word_get_none() -> None:
     for seed in range(60):
         directions, vectors = drawn(seed)
         scale = Scale.of(directions, vectors)
-        wrong += any(scale.telling(direction) for direction in directions)
+        wrong += any(scale.telling(directions))
     assert wrong <= 8  # of 60 at 5%, a binomial count exceeds this in one case of a thousand
 
 
@@ -53,7 +53,7 @@ def test_near_synonyms_are_said_once() -> None:
     directions, vectors = drawn(1)
     vectors[1] = unit(vectors[0] + 0.1 * vectors[1])
     directions[:40] = unit(directions[:40] + 20 * vectors[:40])
-    said = [place for place, _ in Scale.of(directions, vectors).telling(directions[0])]
+    said = [place for place, _ in Scale.of(directions, vectors).telling(directions[:1])[0]]
     assert len({0, 1}.intersection(said)) == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,8 +35,8 @@ def put_words(patch: pytest.MonkeyPatch) -> None:
     def learn(self: Describer, searcher: Searcher) -> None:
         rows.update((name, row) for row, name in enumerate(searcher.matrix.names))
 
-    def words(self: Describer, row: int) -> tuple[Word, ...]:
-        return (Word("red light", "light", 9.0),) if row == rows["lora-000007"] else ()
+    def words(self: Describer, wanted: Sequence[int]) -> list[tuple[Word, ...]]:
+        return [(Word("red light", "light", 9.0),) if row == rows["lora-000007"] else () for row in wanted]
 
     def contrast(self: Describer, one: int, two: int) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
         return (Word("warm light", "light", 6.0),), (Word("paper", "material", 5.0),)

@@ -11,7 +11,7 @@ from the others at a false discovery rate of 5% (Benjamini and Hochberg 1995).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -28,6 +28,10 @@ FEWEST = 40
 MOST_WORDS = 4
 _LARGEST_SAMPLE = 10_000
 """Adapters from which medians, spreads and chance are estimated; of a larger library, evenly spaced ones."""
+_AT_ONCE = 256
+"""Adapters that are described by one product of matrices."""
+_DIGITS = 6
+"""Of a standing: the last ones of a product of matrices depend on what else it holds."""
 _SYNONYMS = 0.5
 """The cosine from which two phrases say the same."""
 _TWO = 2**0.5
@@ -81,9 +85,9 @@ def describe(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Desc
     rows = _rows(searcher, keys)
     labels = searcher.library.adapters.labels(searcher.matrix.ids[rows].tolist())
     described: list[Description] = []
-    for row in rows:
+    for row, words in zip(rows, describer.words(rows), strict=True):
         key, name, _ = labels[int(searcher.matrix.ids[row])]
-        described.append(Description(key, name, describer.words(row)))
+        described.append(Description(key, name, words))
     return described
 
 
@@ -112,11 +116,12 @@ class Describer:
         self._scale = Scale.of(self._matrix.directions[sample], vectors)
         self._names = _group_names(vocabulary)
 
-    def words(self, row: int) -> tuple[Word, ...]:
-        """What the adapter in a row of the matrix does."""
-        if not self._does_something(row):
-            return ()
-        return self._named(self._scale.telling(self._matrix.directions[[row]][0]))
+    def words(self, rows: Sequence[int]) -> Iterator[tuple[Word, ...]]:
+        """What the adapters in some rows of the matrix do."""
+        for first in range(0, len(rows), _AT_ONCE):
+            part = rows[first : first + _AT_ONCE]
+            for row, found in zip(part, self._scale.telling(self._matrix.directions[list(part)]), strict=True):
+                yield self._named(found) if self._does_something(row) else ()
 
     def contrast(self, one: int, two: int) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
         """What the first of two adapters does more than the second, and what the second does more, by their rows.
@@ -169,30 +174,34 @@ class Scale:
         standings = (found - medians) / spreads
         return cls(vectors, medians, spreads, _least(standings.max(1), (-standings).max(1)))
 
-    def telling(self, direction: Float32[np.ndarray, " d"]) -> list[tuple[int, float]]:
-        """Places and standings of the phrases that tell what an adapter does, without near-synonyms of better ones."""
-        return self._chosen(self._standings(direction), self.least)
+    def telling(self, directions: Float32[np.ndarray, "n d"]) -> list[list[tuple[int, float]]]:
+        """Places and standings of the phrases that tell what each adapter does, without synonyms of better ones."""
+        return [self._chosen(standings, self.least) for standings in self._standings(directions)]
 
     def contrast(
         self, one: Float32[np.ndarray, " d"], two: Float32[np.ndarray, " d"]
     ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
         """Places of the phrases that stand out more in one direction than in another, and the other way round."""
-        apart = self._standings(one) - self._standings(two)
+        first, second = self._standings(np.stack([one, two]))
+        apart = first - second
         return self._chosen(apart, _TWO * self.least), self._chosen(-apart, _TWO * self.least)
 
-    def _standings(self, direction: Float32[np.ndarray, " d"]) -> Float64[np.ndarray, " phrases"]:
-        return (levels(direction[None], self._vectors, self._vectors)[0] - self._medians) / self._spreads
+    def _standings(self, directions: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "n phrases"]:
+        return (levels(directions, self._vectors, self._vectors) - self._medians) / self._spreads
 
     def _chosen(self, standings: Float64[np.ndarray, " phrases"], least: float) -> list[tuple[int, float]]:
         """The highest standings that exceed chance, without near-synonyms of better ones."""
-        least = max(least, _TELLING * float(standings.max()))
+        best = float(standings.max())
+        if best < least:
+            return []
+        least = max(least, _TELLING * best)
         chosen: list[int] = []
         for place in np.argsort(-standings).tolist():
             if standings[place] < least or len(chosen) == MOST_WORDS:
                 break
             if not self._alike[place, chosen].any():
                 chosen.append(place)
-        return [(place, float(standings[place])) for place in chosen]
+        return [(place, round(float(standings[place]), _DIGITS)) for place in chosen]
 
 
 def levels(
@@ -208,7 +217,9 @@ def levels(
     def fisher(vectors: Float32[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
         return np.arctanh(np.clip(directions.astype(np.float64) @ vectors.T, -0.999999, 0.999999))
 
-    return fisher(phrases) - np.median(fisher(vocabulary), axis=1, keepdims=True)
+    found = fisher(phrases)
+    usual = found if phrases is vocabulary else fisher(vocabulary)
+    return found - np.median(usual, axis=1, keepdims=True)
 
 
 def robust_spread(

@@ -192,6 +192,7 @@ class Analyses:
             describer = Describer(searcher)
         except (LorascopeError, Problem) as error:  # too few adapters, or no encoder on this disk
             return Words({}, problem=error)
-        names = ((key, describer.words(row)) for row, key in enumerate(searcher.matrix.keys))
-        of = {key: tuple(word.phrase for word in words) for key, words in names}
+        keys = searcher.matrix.keys
+        named = zip(keys, describer.words(range(len(keys))), strict=True)
+        of = {key: tuple(word.phrase for word in words) for key, words in named}
         return Words(of, tuple(Counter(phrase for words in of.values() for phrase in words).most_common()), describer)
