@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.machine import describe as machine
 from lorascope import Library
-from lorascope.analysis.cells import cells_of, known_grid
-from lorascope.analysis.resemblance import Nearness, Pairs, Works, holm, read_works
-from lorascope.analysis.screen import ALPHA, CELLS, embedded_pictures, pairs_of, pictures_beside
+from lorascope.analysis.cells import Cells, cells_of, known_grid
+from lorascope.analysis.resemblance import Nearness, Works, holm, read_works
+from lorascope.analysis.screen import ALPHA, CELLS, embedded_pictures, pictures_beside
 from lorascope.encoders.base import PictureEncoder
 from lorascope.encoders.load import load_picture_encoder
 from lorascope.library import BARE, StoredProtocol
@@ -38,7 +38,7 @@ FOLDER = Path(str(files("lorascope.miniature"))) / "watchlist"
 class View:
     """All adapters by one encoder: pictures of each by name and scale, Directions by name, and the looks."""
 
-    pairs: Mapping[tuple[str, float], Pairs]
+    pairs: Mapping[tuple[str, float], Cells]
     directions: Mapping[str, np.ndarray]
     looks: Sequence[Works]
     centre: np.ndarray
@@ -58,8 +58,8 @@ def views(library: Library) -> tuple[View, View]:
     """By the encoder that measured, and by the judge, another architecture that was trained on other pictures."""
     protocols = {one.protocol.scale: one for one in library.protocols.all()}
     first, second = (load_picture_encoder(name) for name in (protocols[1.0].protocol.encoder, SECOND))
-    cells: dict[tuple[str, float], Pairs] = {}
-    pictures: dict[tuple[str, float], Pairs] = {}
+    cells: dict[tuple[str, float], Cells] = {}
+    pictures: dict[tuple[str, float], Cells] = {}
     directions: dict[str, np.ndarray] = {}
     bare = embedded_pictures(library, protocols[1.0], BARE, second)
     for scale, stored in sorted(protocols.items(), reverse=True):
@@ -68,7 +68,7 @@ def views(library: Library) -> tuple[View, View]:
             again = pictures_beside(embedded_pictures(library, stored, key, second), bare)
             assert found is not None, f"{name} has no evidence: index it"
             assert again is not None, f"{name} has no pictures: index it"
-            cells[name, scale], pictures[name, scale] = pairs_of(found.first(CELLS)), again
+            cells[name, scale], pictures[name, scale] = found.first(CELLS), again
             directions.setdefault(name, direction)
     centre = library.protocols.baseline_mean(protocols[1.0].protocol.digest)
     assert centre is not None

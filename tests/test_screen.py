@@ -12,8 +12,9 @@ from test_cli import answer, call
 from test_duplicates import measured
 from test_search import known_signature
 
+from lorascope.analysis.cells import Cells
 from lorascope.analysis.position import BORDER, FIELDS, field_of, positions
-from lorascope.analysis.resemblance import Nearness, Pairs, Works, false_alarms, holm, read_works
+from lorascope.analysis.resemblance import Nearness, Works, false_alarms, holm, read_works
 from lorascope.analysis.screen import Screening, evidence_digest
 from lorascope.encoders.fake import FakeEncoder
 from lorascope.errors import LibraryError, QueryError
@@ -36,7 +37,7 @@ def crowd(seed: int, towards: np.ndarray | None = None, by: float = 1.0) -> Near
         ways[0] = unit(by * towards[0] + (1 - by) * ways[0])
     bare = draw.normal(size=(CELLS, DIM))
     pairs = {
-        f"a{place}": Pairs(np.arange(CELLS), bare + 4 * way + draw.normal(size=(CELLS, DIM)), bare)
+        f"a{place}": Cells(np.arange(CELLS), bare + 4 * way + draw.normal(size=(CELLS, DIM)), bare, 0.0)
         for place, way in enumerate(ways)
     }
     sets = [

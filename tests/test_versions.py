@@ -11,7 +11,7 @@ import pytest
 from fakes import tint
 from typer.testing import CliRunner
 
-from lorascope.analysis import Series, versions
+from lorascope.analysis import VersionSeries, versions
 from lorascope.analysis.cells import PromptTexts
 from lorascope.analysis.versions import parted
 from lorascope.cli.app import app
@@ -51,7 +51,7 @@ class Rows:
         return np.stack([np.random.default_rng([*text.encode()]).normal(size=DIM) for text in texts]).astype(np.float32)
 
 
-def series_of(library: Library, preset: Preset, members: Mapping[str, tuple[float, float]]) -> list[Series]:
+def series_of(library: Library, preset: Preset, members: Mapping[str, tuple[float, float]]) -> list[VersionSeries]:
     """Adapters by name: so much of one effect, and so much of the scene kept."""
     protocol = preset.protocol(base_digest="b", encoder="rows", encoder_digest="rows")
     library.protocols.add(protocol, preset)

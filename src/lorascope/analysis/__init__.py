@@ -9,7 +9,7 @@ from lorascope.analysis.findings import findings, flagged
 from lorascope.analysis.fit import BaseFit, base_fit
 from lorascope.analysis.health import health
 from lorascope.analysis.report import LibraryReport, report
-from lorascope.analysis.versions import Series, Version, versions
+from lorascope.analysis.versions import Version, VersionSeries, versions
 from lorascope.analysis.weight import Advice, Curve, CurvePoint, advise, known_curves
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "Group",
     "LibraryReport",
     "AdapterPair",
-    "Series",
+    "VersionSeries",
     "Version",
     "Word",
     "advise",

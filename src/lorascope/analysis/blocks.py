@@ -142,7 +142,7 @@ class BlockMeasurement:
         return known
 
 
-def check_base(worker: Worker, stored: StoredProtocol) -> None:
+def check_worker(worker: Worker, stored: StoredProtocol) -> None:
     """Refuse a worker whose base model or encoder is not that of a Protocol, whatever the scale.
 
     Raises:

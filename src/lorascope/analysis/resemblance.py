@@ -19,6 +19,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from lorascope.analysis.cells import Cells
 from lorascope.analysis.jackknife import interval, sums_by_prompt, totals
 from lorascope.encoders.base import PictureEncoder
 from lorascope.encoders.pictures import embed_picture
@@ -69,16 +70,6 @@ def read_works(folder: Path, encoder: PictureEncoder) -> Works:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pictures of one adapter with those of the bare model, cell by cell; embeddings as an encoder gives them."""
-
-    prompts: Int64[np.ndarray, " cells"]
-    adapted: Float64[np.ndarray, "cells d"]
-    bare: Float64[np.ndarray, "cells d"]
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Resemblance:
     """An adapter beside one set of works, by one encoder.
 
@@ -109,7 +100,7 @@ class Nearness:
 
     def __init__(
         self,
-        adapters: Mapping[str, Pairs],
+        adapters: Mapping[str, Cells],
         directions: Mapping[str, Float64[np.ndarray, " d"]],
         works: Sequence[Works],
         centre: Float64[np.ndarray, " d"],
@@ -180,7 +171,7 @@ class Nearness:
     def _mark(self, embeddings: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, " d"]:
         return _unit(embeddings - self._centre).mean(axis=0)
 
-    def _moves(self, pairs: Pairs) -> Float64[np.ndarray, "cells d"]:
+    def _moves(self, pairs: Cells) -> Float64[np.ndarray, "cells d"]:
         return _unit(pairs.adapted - self._centre) - _unit(pairs.bare - self._centre)
 
 

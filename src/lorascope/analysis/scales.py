@@ -14,7 +14,7 @@ from lorascope.analysis.blocks import (
     BlockMeasurement,
     Done,
     MeasuringCost,
-    check_base,
+    check_worker,
     measured_each,
 )
 from lorascope.analysis.cells import Cells, PromptTexts
@@ -43,7 +43,7 @@ class CurveMeasurement:
         Raises:
             LibraryError: the worker's base model or encoder is another one.
         """
-        check_base(worker, stored)
+        check_worker(worker, stored)
         self._worker, self._library, self._stored, self._texts = worker, library, stored, texts
         self._scales: dict[float, BlockMeasurement] = {}
 

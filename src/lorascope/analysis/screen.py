@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from lorascope.analysis.cells import Cells, cells_of, known_grid
 from lorascope.analysis.position import Field, Position, field_of, positions
-from lorascope.analysis.resemblance import Nearness, Pairs, Resemblance, false_alarms, holm, read_works
+from lorascope.analysis.resemblance import Nearness, Resemblance, false_alarms, holm, read_works
 from lorascope.caches import Note
 from lorascope.encoders.base import PictureEncoder
 from lorascope.encoders.pictures import embed_picture
@@ -233,13 +233,13 @@ class Screening:
         return [key for place, key in enumerate(every) if key in wanted or place % step == 0]
 
     def _nearness(self, keys: Iterable[str], most: int) -> Nearness:
-        asked, pairs = set(keys), dict[str, Pairs]()
+        asked, pairs = set(keys), dict[str, Cells]()
         chosen = self._others(asked, most)
         for place, key in enumerate(chosen):
             self._note("reading what was measured", place, len(chosen))
             cells = cells_of(self._library, self._grid, self.stored.protocol.digest, key)
             if cells is not None:
-                pairs[key] = pairs_of(cells if asked == {key} else cells.first(CELLS))
+                pairs[key] = cells if asked == {key} else cells.first(CELLS)
         return Nearness(pairs, self._directions(pairs), (*self.works, *self.controls), self._centre)
 
     def _directions(self, keys: Iterable[str]) -> dict[str, Float64[np.ndarray, " d"]]:
@@ -252,7 +252,7 @@ class Screening:
         works = [read_works(folder, self._second) for folder in self._folders]
         bare = embedded_pictures(self._library, self.stored, BARE, self._second)
         centre = np.mean(list(bare.values()), axis=0)
-        pairs: dict[str, Pairs] = {}
+        pairs: dict[str, Cells] = {}
         chosen = self._others([key], _OTHERS_SECOND)
         for place, other in enumerate(chosen):
             self._note("pictures for the second encoder", place, len(chosen))
@@ -308,11 +308,6 @@ class Screening:
         return tuple(filter(None, lines))
 
 
-def pairs_of(cells: Cells) -> Pairs:
-    """The pictures of some cells."""
-    return Pairs(cells.prompts, cells.adapted, cells.bare)
-
-
 def embedded_pictures(
     library: Library, stored: StoredProtocol, key: str, encoder: PictureEncoder
 ) -> dict[int, Float64[np.ndarray, " d"]]:
@@ -324,12 +319,12 @@ def embedded_pictures(
 
 def pictures_beside(
     adapted: Mapping[int, Float64[np.ndarray, " d"]], bare: Mapping[int, Float64[np.ndarray, " d"]]
-) -> Pairs | None:
+) -> Cells | None:
     """Pairs of the places that both have; None if there is none. No two kept pictures are of one prompt."""
     places = [place for place in adapted if place in bare]
     if not places:
         return None
-    return Pairs(np.array(places), *(np.stack([arm[place] for place in places]) for arm in (adapted, bare)))
+    return Cells(np.array(places), *(np.stack([arm[place] for place in places]) for arm in (adapted, bare)), floor=0.0)
 
 
 def _silent(what: str, done: int, total: int) -> None:

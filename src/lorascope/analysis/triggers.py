@@ -19,7 +19,7 @@ from lorascope.analysis.blocks import (
     BlockMeasurement,
     Done,
     MeasuringCost,
-    check_base,
+    check_worker,
     measured_each,
 )
 from lorascope.analysis.cells import effect_share
@@ -54,7 +54,7 @@ class TriggerMeasurement:
                 f"{stored.protocol} appends trigger words to {sides}, so its figures do not hold what these add: name"
                 " one that appends them on the adapter's side with --protocol"
             )
-        check_base(worker, stored)
+        check_worker(worker, stored)
         self._worker, self._library, self._protocol = worker, library, stored.protocol
         self._measurement = Measurement(worker, library)
         self._with = BlockMeasurement(self._measurement, stored, TRIGGER_CELLS)

@@ -66,7 +66,7 @@ class Version:
 
 @final
 @dataclass(frozen=True)
-class Series:
+class VersionSeries:
     """The versions of one name, in order, on so many shared cells, and what to use, in a sentence."""
 
     name: str
@@ -98,7 +98,9 @@ def parted(stem: str) -> tuple[str, Kind | None, tuple[int, ...]]:
     return str(found["name"]), groups[group], tuple(int(part) for part in found[group].split("."))
 
 
-def versions(library: Library, texts: PromptTexts, protocol: str = "", folder: Path | None = None) -> list[Series]:
+def versions(
+    library: Library, texts: PromptTexts, protocol: str = "", folder: Path | None = None
+) -> list[VersionSeries]:
     """Compare the versions and epochs of each name.
 
     Args:
@@ -118,7 +120,7 @@ def versions(library: Library, texts: PromptTexts, protocol: str = "", folder: P
     stored = library.protocols.find(protocol)
     grid = known_grid(stored)
     members = library.adapters.members(folder=folder)
-    found: list[Series] = []
+    found: list[VersionSeries] = []
     for name, adapters in _by_name(library.adapters.numbered(members.tolist()).values()):
         measured = [
             _Member(adapter, label, cells)
@@ -155,7 +157,7 @@ def _label(kind: Kind, number: tuple[int, ...]) -> str:
     return "the first version" if kind == "version" else "the last epoch" if kind == "epoch" else "the last step"
 
 
-def _series(name: str, members: Sequence[_Member], texts: PromptTexts) -> Series:
+def _series(name: str, members: Sequence[_Member], texts: PromptTexts) -> VersionSeries:
     count = min(len(one.cells) for one in members)
     cells = [one.cells.first(count) for one in members]
     rows = texts.rows(cells[0].prompts)
@@ -171,7 +173,7 @@ def _series(name: str, members: Sequence[_Member], texts: PromptTexts) -> Series
                 beside.cosine if beside else None, beside.share if beside else None, prompt_kept(here, rows), change,
             )
         )  # fmt: skip
-    return Series(name, count, tuple(found), _sentence(found, cells, rows))
+    return VersionSeries(name, count, tuple(found), _sentence(found, cells, rows))
 
 
 def _change(before: Cells, after: Cells, texts: Texts) -> str:

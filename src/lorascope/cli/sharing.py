@@ -116,11 +116,11 @@ def unpack_world(folder: Path, *, as_json: bool) -> Path:
     """Copy the shipped adapters into a folder, and take over what is known about them; returns the library."""
     loras = lay_out(folder)
     with Library(folder / "library.db", create=True) as library, open_pack(str(pack_path())) as pack:
-        report([pull(pack, library, files_here([loras], library))], library, as_json=as_json)
+        print_intakes([pull(pack, library, files_here([loras], library))], library, as_json=as_json)
         return library.path
 
 
-def report(taken: Sequence[Intake], library: Library, *, as_json: bool) -> None:
+def print_intakes(taken: Sequence[Intake], library: Library, *, as_json: bool) -> None:
     """Print what was taken over, and every contradiction."""
     if as_json:
         print_json({"library": str(library.path), "packs": [asdict(one) for one in taken]})
