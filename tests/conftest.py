@@ -25,7 +25,7 @@ _connect = socket.socket.connect
 
 _SLOW = {
     "test_components", "test_exact_signatures", "test_experiments", "test_faults", "test_generators", "test_hub",
-    "test_judges", "test_levers",
+    "test_judges", "test_levers", "test_single_file",
     "test_library", "test_measure", "test_measurement", "test_quarantine", "test_ray", "test_recipe",
     "test_server_schema", "test_server_work", "test_stopping", "test_verification", "test_workers", "test_world",
 }  # fmt: skip

@@ -129,6 +129,8 @@ for in this order, and nothing is fetched without `--download`:
 * **VAE**: `--vae`; the file; the model's folder; `vae` of the tools, where a file has to fit and to be called as such
   VAEs are (`ae`, `sdxl_vae`, `sd3_vae`), because VAEs of several architectures have the same tensors.
 
+Qwen-Image's text encoder and VAE and the VAE of FLUX.2 are taken from the model's folder only.
+
 The tool that holds the checkpoint is searched first, then those that `lorascope setup` finds. What is nowhere is named,
 with the command that fetches it. Weights in float16, bfloat16 and float8 are cast to the preset's dtype, also with
 ComfyUI's scales beside them; other quantisations are refused by name. Marks of v-prediction (`v_pred`) and zero

@@ -28,6 +28,7 @@ from lorascope.installations import (
     kind_of,
     open_installation,
     propose,
+    read_checkpoint,
     usual_places,
 )
 from lorascope.library import Library
@@ -159,6 +160,14 @@ def test_a_dry_run_without_a_path_names_the_preset_for_every_file_of_every_tool(
     }  # fmt: skip
     told = run("index", "--dry-run").output
     assert "made for SDXL (animagine): no preset ships for animagine" in " ".join(told.split())
+
+
+def test_an_adapter_in_the_names_of_a_denoiser_is_no_checkpoint(tmp_path: Path) -> None:
+    module = "double_blocks.3.img_attn.qkv"
+    for prefix in ("", "diffusion_model.", "model.diffusion_model."):
+        shapes = {f"{prefix}{module}.lora_A.weight": (4, 3072), f"{prefix}{module}.lora_B.weight": (9216, 4)}
+        assert read_checkpoint(homes.write(tmp_path / "lora.safetensors", shapes)) is None
+        assert read_checkpoint(homes.write(tmp_path / "whole.safetensors", {f"{prefix}{module}.weight": (9216, 3072)}))
 
 
 def test_a_denoiser_alone_is_proposed_where_there_is_no_whole_model(tmp_path: Path) -> None:

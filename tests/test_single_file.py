@@ -244,6 +244,12 @@ def test_scales_beside_float8_are_applied_and_other_quantisations_refused(home: 
         load_pipeline(preset_for("z-image", file), CPU, download=False)
 
 
+def test_scales_that_diffusers_would_pass_over_are_refused(home: Path, pipes: dict[str, Any]) -> None:
+    tensors = originals.sdxl(pipes["sdxl"]) | {"model.diffusion_model.out.2.scale_weight": torch.tensor(2.0)}
+    with pytest.raises(ModelError, match="holds float8 weights with scales, which is read for the newer families only"):
+        load_pipeline(preset_for("sdxl", kept(home, "checkpoints/scaled", tensors)), CPU, download=False)
+
+
 def test_an_adapter_as_base_and_a_base_as_adapter_are_told(home: Path, pipes: dict[str, Any]) -> None:
     from lorascope.adapters import read_adapter
     from lorascope.errors import AdapterError

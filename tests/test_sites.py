@@ -318,7 +318,8 @@ def test_a_file_that_is_no_adapter_is_not_kept(tmp_path: Path) -> None:
     ("reference", "read"),
     [
         ("owner/name/ink.safetensors", True), ("https://huggingface.co/owner/name/resolve/main/a/i.safetensors", True),
-        ("owner/name", True), ("https://huggingface.co/owner/name", True), ("urn:air:sdxl:lora:civitai:5", False),
+        ("owner/name", True), ("https://huggingface.co/owner/name/tree/main", True),
+        ("urn:air:sdxl:lora:civitai:5", False),
         ("https://evil.example/o/n/x.safetensors", False), ("loras/ink.safetensors", False), ("../loras", False),
         ("loras", False),
     ],
@@ -412,6 +413,8 @@ def test_a_file_that_exists_is_no_reference(tmp_path: Path, monkeypatch: pytest.
     tint(tmp_path / "owner" / "one" / "ink.safetensors", red=0.3)
     fake = Path(__file__).parent / "fake.toml"
     assert json.loads(run("index", "owner/one", "--preset", fake, "--dry-run", "--json").stdout)[0]["adapters"] == 1
+    with pytest.raises(UsageError, match="owner/two does not exist: check its spelling"):
+        run("index", "owner/two", "--preset", fake, "--download")
 
 
 @pytest.mark.parametrize(

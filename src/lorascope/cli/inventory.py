@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.output import counted, err, harmless, out, print_table
+from lorascope.cli.progress import counted_files
 from lorascope.errors import printable
 from lorascope.families import title_of
 from lorascope.installations import (
@@ -38,9 +39,9 @@ def look_around(named: Sequence[Path]) -> Inventory:
     from huggingface_hub import constants
 
     further = [open_installation(path) for path in named]
-    with err.status("reading the headers of your models"):
+    with counted_files() as step:
         places = usual_places(Path.home(), os.environ)
-        return take_inventory([*further, *find_installations(places)], Path(constants.HF_HUB_CACHE))
+        return take_inventory([*further, *find_installations(places)], Path(constants.HF_HUB_CACHE), step)
 
 
 def print_inventory(inventory: Inventory) -> None:

@@ -26,6 +26,7 @@ def inspect(
     from lorascope.cli.checks import check_paths
     from lorascope.cli.inspection import print_file, print_inspected
     from lorascope.cli.output import print_json
+    from lorascope.cli.progress import counted_files
     from lorascope.cli.refusals import print_refusals
     from lorascope.errors import AdapterError
     from lorascope.library import Refusal
@@ -35,11 +36,13 @@ def inspect(
     rows: list[dict[str, Any]] = []
     refused: list[Refusal] = []
 
-    for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
-        try:
-            rows.append(_inspected(path, digest=digest))
-        except AdapterError as error:
-            refused.append(refusal(error))
+    with counted_files() as step:
+        for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
+            step(path)
+            try:
+                rows.append(_inspected(path, digest=digest))
+            except AdapterError as error:
+                refused.append(refusal(error))
     if as_json:
         print_json({"adapters": rows, "refused": [vars(one) for one in refused]})
     else:
@@ -119,7 +122,7 @@ def index(
     """
     from lorascope.adapters.items import Conditions
     from lorascope.cli.checks import check_library, check_models, check_through
-    from lorascope.cli.plans import plans
+    from lorascope.cli.plans import plans, print_plans
     from lorascope.cli.sites import with_references
     from lorascope.protocol import Precision
 
@@ -147,6 +150,7 @@ def index(
         raise typer.Exit(0 if well else 1)
     check_library(library)
     planned = plans(files, preset, base, changes, follow_links=follow_links, library=library)
+    print_plans(planned)
     for plan in planned.each:
         check_models(plan.preset, download=download)
 
@@ -160,12 +164,11 @@ def index(
         raise typer.Exit(measure_on_devices(shard))
 
     from lorascope.cli.runs import dry_run as show_costs
-    from lorascope.cli.runs import measure, print_plans
+    from lorascope.cli.runs import measure
     from lorascope.measure.shard import Shard
 
     how = {"device": device, "batch": batch, "compiled": compiled, "download": download}
     part = Shard.parse(shard) if shard else None
-    print_plans(planned)
     if dry_run:
         show_costs(planned, library, how, conditions, precision=precision, as_json=as_json)
     elif not measure(

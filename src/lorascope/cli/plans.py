@@ -9,6 +9,8 @@ from typing import Any
 
 from lorascope.adapters import read_adapter, scan
 from lorascope.cli.checks import chosen_preset
+from lorascope.cli.output import counted, err, harmless
+from lorascope.cli.progress import counted_files
 from lorascope.errors import AdapterError, UsageError, WrongBase, printable
 from lorascope.families import title_of
 from lorascope.installations import Assignment, UserConfig, kind_of, reason_against
@@ -99,6 +101,15 @@ def plans(
     )
 
 
+def print_plans(plans: Plans) -> None:
+    """Say which preset measures how many files, if there are several, and which folders are not there."""
+    for note in plans.notes:
+        err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
+    for plan in plans.each if len(plans.each) > 1 else ():
+        line = f"{plan.preset.name} on {plan.preset.base}: {counted(len(plan.paths), 'file')}"
+        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
+
+
 def _known_kinds(place: Path | None) -> Callable[[Path], str | None]:
     """What tells the kind of a file that the library knows by size and time; None for any other."""
     from lorascope.measure.queue import known_key
@@ -121,16 +132,18 @@ def _sorted(
     by_kind = {kind: one for one in reversed(assignments) for kind in one.adapters}
     found: dict[Assignment, list[Path]] = {one: [] for one in assignments}
     refused: list[Refusal] = []
-    for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
-        try:
-            kind = known(path) or kind_of(read_adapter(path))
-        except AdapterError:
-            found[assignments[0]].append(path)
-            continue
-        if kind in by_kind:
-            found[by_kind[kind]].append(path)
-        else:
-            refused.append(_unassigned(path, kind))
+    with counted_files() as step:
+        for path in scan(paths, lambda error: refused.append(refusal(error)), follow_links=follow_links):
+            step(path)
+            try:
+                kind = known(path) or kind_of(read_adapter(path))
+            except AdapterError:
+                found[assignments[0]].append(path)
+                continue
+            if kind in by_kind:
+                found[by_kind[kind]].append(path)
+            else:
+                refused.append(_unassigned(path, kind))
     return found, refused
 
 

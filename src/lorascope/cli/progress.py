@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from lorascope.caches import Note
 
+_EACH = 100
+"""Files between two updates of their count."""
 _QUIET = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -47,6 +50,23 @@ class CacheProgress:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(f"{what}, once", total=total)
         self._progress.update(self._tasks[what], completed=done)
+
+
+@contextmanager
+def counted_files() -> Generator[Callable[[Path], None]]:
+    """A line that counts the files whose headers are read; call what it gives with each."""
+    from lorascope.cli.output import counted, err
+
+    count = 0
+    with err.status("reading the headers of files") as line:
+
+        def note(_: Path) -> None:
+            nonlocal count
+            count += 1
+            if count % _EACH == 0:
+                line.update(f"reading the headers of files: {counted(count, 'file')}")
+
+        yield note
 
 
 @contextmanager

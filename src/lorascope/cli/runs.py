@@ -100,15 +100,6 @@ class RunProgress:
             err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_plans(plans: Plans) -> None:
-    """Say which preset measures how many files, if there are several, and which folders are not there."""
-    for note in plans.notes:
-        err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
-    for plan in plans.each if len(plans.each) > 1 else ():
-        line = f"{plan.preset.name} on {plan.preset.base}: {counted(len(plan.paths), 'file')}"
-        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
-
-
 def measure(
     plans: Plans,
     place: Path | None,

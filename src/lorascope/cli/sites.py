@@ -114,7 +114,8 @@ def fetched(references: Sequence[str], folder: Path | None = None) -> list[Path]
         )
     remotes = [find(reference) for reference in references]
     for one in remotes:
-        line = f"{one.name}: {file_size(one.size)} from {one.site}, into {place}"
+        size = file_size(one.size) if one.size else "of unknown size"
+        line = f"{one.name}: {size} from {one.site}, into {place}"
         err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
     paths: list[Path] = []
     for one in remotes:
@@ -136,7 +137,12 @@ def with_references(paths: Sequence[str], *, download: bool, dry_run: bool) -> l
     from lorascope.errors import UsageError
     from lorascope.sites import is_reference
 
-    references = [text for text in paths if not os.path.lexists(text) and is_reference(text)]
+    def is_path(text: str) -> bool:
+        """Also one in a folder that exists, which is mistyped rather than meant for a site."""
+        folder = Path(text).parent
+        return os.path.lexists(text) or (folder != Path() and folder.is_dir())
+
+    references = [text for text in paths if not is_path(text) and is_reference(text)]
     check_paths([Path(text) for text in paths if text not in references])
     if references and dry_run:
         raise UsageError(

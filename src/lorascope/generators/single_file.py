@@ -64,6 +64,11 @@ def load_single_file(
         options = options | {"vae": autoencoder(folder)}
     if not row.repository:
         return _denoiser_file(parts, options)
+    if len(plain(checkpoint)) != len(checkpoint):  # diffusers reads the file itself, and passes over scales
+        raise ModelError(
+            f"{file} holds float8 weights with scales, which is read for the newer families only: get it in float16,"
+            " bfloat16 or plain float8"
+        )
     lacking = [name for name in parts.names if not any(key.startswith(_BAKED[name]) for key in checkpoint)]
     options = parts.load(name for name in lacking if name not in options) | options
     more = {"add_watermarker": False} if row.pipeline == "StableDiffusionXLPipeline" else {}

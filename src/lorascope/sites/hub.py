@@ -16,7 +16,7 @@ from lorascope.sites.record import Remote, said, text
 
 _CACHED = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots")
 _FILE = re.compile(
-    r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+?)(?:/(?:resolve|blob)/([\w.-]+))?(?:/(.+\.safetensors))?/?"
+    r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+?)(?:/(?:resolve|blob|tree)/([\w.-]+))?(?:/(.+\.safetensors))?/?"
 )
 _ADAPTERS = (".safetensors", ".sft")
 _USUAL = "pytorch_lora_weights.safetensors"
