@@ -28,7 +28,7 @@ from lorascope.generators.control import made_of
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
 from lorascope.library import Library
-from lorascope.measure import index, load_worker
+from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.files import measured_delta
 from lorascope.measure.items import check_size, load_item
 from lorascope.protocol import Preset
@@ -177,6 +177,12 @@ def test_an_adapter_acts_with_the_inversion_in_its_file(
         assert torch.equal(generator.render(PROMPTS, SEEDS), expected)
 
 
+def all_act(library: Library, worker: Worker) -> bool:
+    """Whether every item has an effect: they were once measured without what they put beside the base."""
+    strengths = library.signatures.strengths(worker.protocols[0].digest)
+    return len(strengths) > 0 and all(strength > 0.01 for strength in strengths.values())
+
+
 def measured(tmp_path: Path, family: str, base: Path) -> Preset:
     """A preset of eight cells, with an encoder."""
     (tmp_path / "prompts.txt").write_text("a cat\nthe sea\na hill\na red dog\n", "utf-8")
@@ -320,6 +326,9 @@ def test_a_controlnet_of_another_family_is_refused(tmp_path: Path, generators: d
     file = controlnet(tmp_path / "control", generators["sd15"])
     with pytest.raises(WrongBase, match="but the base model is .* in the base"):
         item(file, "own:edges", generators["sdxl"])
+    transformer = Names({"transformer": {"transformer_blocks.0.attn.to_q.weight": (8, 8)}})
+    with pytest.raises(WrongBase, match="no layer of it is in a U-Net of the base"):
+        load_item(item_path(file, "own:edges"), file.read_bytes(), transformer, partial=False)
     with pytest.raises(UnknownAdapter, match="ControlNet, which acts by a picture. Index it with --condition own:edge"):
         read_adapter(file)
     with pytest.raises(UsageError, match="--condition own:depth: give own:edges, own:blur, own:grey, or a folder"):
@@ -339,6 +348,7 @@ def test_a_controlnet_and_each_of_its_ways_is_an_item(tmp_path: Path, bases: dic
         assert {(one.name, one.facts.kind) for one in found.values()} == {
             ("canny own edges", "ControlNet"), ("canny given pictures", "ControlNet"),
         }  # fmt: skip
+        assert all_act(library, worker)
         again = index([tmp_path / "canny"], worker, library, precision="full")
         assert sorted(again.measured) == sorted(outcome.measured)
         assert index([tmp_path / "canny"], worker, library, precision="full").unchanged == sorted(outcome.measured)
@@ -422,6 +432,7 @@ def test_each_reference_of_an_ip_adapter_is_an_item(tmp_path: Path, bases: dict[
         assert [one.path.endswith("2.png") for one in outcome.refused] == [True]
         names = {one.name: one for one in library.adapters.all().values()}
         assert (set(names), names["ip 0"].facts.kind) == ({"ip 0", "ip 1"}, "IP-Adapter")
+        assert all_act(library, worker)
         (looks / "0.png").write_bytes((looks / "1.png").read_bytes())
         with pytest.raises(ChangedAdapter, match="no longer the file that was measured"):
             measured_delta(names["ip 0"], Names(worker.shapes))

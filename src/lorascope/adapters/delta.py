@@ -4,6 +4,7 @@ The file is read once, every tensor is checked, and every key must belong to a w
 products are formed only when a weight is asked for, one at a time.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +100,10 @@ class Delta:
 
     def called(self, tokens: Sequence[str]) -> "Delta":
         """Return the same with other words for its textual inversions, such as those of the file measured first."""
-        renamed = [one.called(token) for one, token in zip(self.inversions, tokens, strict=False)]
-        return Delta(self._forms, self.coverage, self.source, renamed or self.inversions)
+        other = copy.copy(self)
+        if len(tokens) == len(self.inversions):
+            other.inversions = tuple(one.called(token) for one, token in zip(self.inversions, tokens, strict=True))
+        return other
 
     def spelt(self, words: str) -> str:
         """Return trigger words with as many short ones for each textual inversion as it has vectors."""

@@ -22,7 +22,11 @@ OWN: Final = ("edges", "blur", "grey")
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")
 
 _ITEM: Final = re.compile(r"(.+)#((?:own|given|reference):.+)", re.DOTALL)
-_HINT: Final = re.compile(r"(?:control_model\.)?(?:controlnet_cond_embedding\.conv_in|input_hint_block\.0)\.weight")
+_HINT: Final = re.compile(
+    r"(?:control_model\.)?(?:controlnet_cond_embedding\.conv_in|input_hint_block\.0|controlnet_x_embedder)\.weight"
+    r"|pos_embed_input\.proj\.weight"
+)
+"""What reads the picture, in diffusers' layout, in the original one, and in those of FLUX and SD 3."""
 _KEY: Final = re.compile(r"ip_adapter\.(\d+)\.to_k_ip\.weight")
 _FAMILIES: Final = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """Architectures by what their cross-attention reads."""
@@ -177,12 +181,12 @@ def _misfit(header: Header, names: Names) -> str:
     """Say how a ControlNet differs from the half of a U-Net that it is a copy of, or nothing."""
     matched = 0
     for alias, shape in _weights(header):
-        for target in names.find(alias)[:1]:
+        for target in (one for one in names.find(alias)[:1] if one.component == "unet"):
             own = names.shape(target.component, f"{target.module}.weight")
             matched += 1
             if own != shape:
                 return f"{alias} is {' x '.join(map(str, shape))}, in the base {' x '.join(map(str, own or ()))}"
-    return "" if matched else "the base has none of its layers"
+    return "" if matched else "no layer of it is in a U-Net of the base"
 
 
 def _weights(header: Header) -> list[tuple[str, tuple[int, ...]]]:

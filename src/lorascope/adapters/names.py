@@ -128,7 +128,9 @@ class Names:
     def _weights(self, component: str) -> dict[str, Shape]:
         ending = ".weight"
         return {
-            key.removesuffix(ending): shape for key, shape in self._shapes[component].items() if key.endswith(ending)
+            key.removesuffix(ending): shape
+            for key, shape in self._shapes.get(component, {}).items()
+            if key.endswith(ending)
         }
 
     def _local_names(self, component: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
