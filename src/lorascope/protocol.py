@@ -82,7 +82,7 @@ class Protocol:
                 del fields[model]  # the same weights under another path are the same model
         return _short_digest(fields)
 
-    @property
+    @cached_property
     def scene(self) -> str:
         """Ten hex digits over what decides the pictures: Protocols that share it differ in their encoder only."""
         return dataclasses.replace(self, encoder="", encoder_digest="").digest
@@ -96,7 +96,7 @@ class Protocol:
         """
         return dataclasses.replace(self, scale=1.0, triggers="adapter", alternatives="all").digest
 
-    @property
+    @cached_property
     def bare_scene(self) -> str:
         """The scene without scale and trigger words: under it lie the pictures of the bare model."""
         return dataclasses.replace(self, scale=1.0, triggers="adapter", alternatives="all").scene
