@@ -34,17 +34,19 @@ function begin() {
   const rest = document.getElementById("endless");
   if (!rest || rest.children.length) return;
   const first = document.querySelector("#results > .cards");
-  const columns = () => getComputedStyle(first).gridTemplateColumns.split(" ").length;
-  const row = first.clientHeight / Math.ceil(first.children.length / columns());
+  const columns = getComputedStyle(first).gridTemplateColumns.split(" ").length;
+  const row = first.clientHeight / Math.ceil(first.children.length / columns);
   const { pages, total, address } = rest.dataset;
+  const boxes = []; // put in at once: the browser lays the page out anew for each that is looked at in between
   for (let page = 2; page <= Number(pages); page++) {
     const list = Object.assign(document.createElement("ul"), { className: "cards" });
     const count = Math.min(48, Number(total) - 48 * (page - 1));
     list.dataset.address = `${address}${address.includes("?") ? "&" : "?"}page=${page}`;
-    list.style.minHeight = `${Math.ceil(count / columns()) * row}px`;
-    rest.append(list);
-    seen.observe(list);
+    list.style.minHeight = `${Math.ceil(count / columns) * row}px`;
+    boxes.push(list);
   }
+  rest.append(...boxes);
+  for (const list of boxes) seen.observe(list);
 }
 
 async function fill(list) {
