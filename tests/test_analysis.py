@@ -92,6 +92,12 @@ def test_a_library_is_described_in_the_words_of_its_vocabulary(
     (told,) = json.loads(shown.stdout)["descriptions"]
     assert (told["words"][0]["phrase"], told["hardly_on"]) == (vocabulary.texts[6], [])
     assert "No image is made." in shown.stderr
+    facet = ("describe", "-l", str(library.path), "--facet")
+    told = CliRunner().invoke(app, [*facet, vocabulary.categories[0], "--json"])
+    names = {one["name"] for one in json.loads(told.stdout)["descriptions"]}
+    assert "a000" in names
+    assert len(names) < FEWEST
+    assert "there is no facet 'nothing': use one of" in str(CliRunner().invoke(app, [*facet, "nothing"]).exception)
     with pytest.raises(LibraryError, match="sha256:unknown has no signature under"):
         describe(searcher, ["sha256:unknown"])
 

@@ -13,6 +13,7 @@ import typer
 from lorascope.cli import options
 
 if TYPE_CHECKING:
+    from lorascope.analysis import Description
     from lorascope.library import Library
     from lorascope.search import Searcher
     from lorascope.signature import Estimate
@@ -25,6 +26,9 @@ Adapters = Annotated[
 
 def describe(
     adapters: Adapters = None,
+    facet: Annotated[
+        str, typer.Option(help="Only adapters that have a word of this facet, such as style, light or subject.")
+    ] = "",
     download: options.Download = False,
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
@@ -40,7 +44,7 @@ def describe(
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
         _tell_cost(searcher, [])
-        described = answer(searcher, _keys(opened, adapters))
+        described = _of_facet(searcher, answer(searcher, _keys(opened, adapters)), facet)
         known = opened.signatures.get(searcher.stored.protocol.digest, [one.key for one in described if one.words])
     hardly = {key: [one.category for one in hardly_touched(found.signature)] for key, found in known.items()}
     if as_json:
@@ -52,6 +56,21 @@ def describe(
         for one in sorted(described, key=lambda one: one.name)
     ]
     print_table(("adapter", "does", "hardly on"), table)
+
+
+def _of_facet(searcher: Searcher, described: list[Description], facet: str) -> list[Description]:
+    """Those that have a word of a facet; all without one.
+
+    Raises:
+        QueryError: the vocabulary has no such facet.
+    """
+    from lorascope.errors import QueryError
+    from lorascope.grid import PromptSet
+
+    facets = list(dict.fromkeys(PromptSet.load(searcher.stored.preset.vocabulary).categories))
+    if facet and facet not in facets:
+        raise QueryError(f"there is no facet {facet!r}: use one of {', '.join(facets)}")
+    return [one for one in described if not facet or any(word.facet == facet for word in one.words)]
 
 
 def audit(
