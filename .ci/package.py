@@ -93,7 +93,8 @@ def check(path: Path) -> list[str]:
     """What is wrong with a file: its size, its metadata, what it lacks or should not hold."""
     problems = [f"{path.name} has {path.stat().st_size} bytes, over {MOST_BYTES}"] * (path.stat().st_size > MOST_BYTES)
     if path.suffix != ".whl":
-        return problems
+        with tarfile.open(path) as archive:  # some tests without what they need are no use
+            return problems + [f"{path.name} holds {name}" for name in archive.getnames() if "/tests/" in name]
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         metadata = Parser().parsestr(archive.read(next(n for n in names if n.endswith("/METADATA"))).decode())
