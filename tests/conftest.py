@@ -27,6 +27,7 @@ _SLOW = {
     "test_components", "test_exact_signatures", "test_experiments", "test_faults", "test_generators", "test_hub",
     "test_judges", "test_levers", "test_single_file",
     "test_library", "test_measure", "test_measurement", "test_quarantine", "test_ray", "test_recipe",
+    "test_replication",
     "test_server_schema", "test_server_work", "test_stopping", "test_verification", "test_workers", "test_world",
 }  # fmt: skip
 """Files of tests that run real models, whole measurements, or kill processes: ``make check`` leaves them out."""
