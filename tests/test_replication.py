@@ -22,10 +22,11 @@ from typer.testing import CliRunner
 
 from lorascope.cli.app import app
 from lorascope.cli.evaluation import timespan
-from lorascope.errors import SiteError
+from lorascope.errors import SiteError, UsageError
 from lorascope.evaluation import Corpus, Evaluation, JudgedQuery
 from lorascope.evaluation.corpus import Words
 from lorascope.evaluation.findings import Section
+from lorascope.evaluation.replication import Replication
 from lorascope.evaluation.replication.claims import better, diversity_claims, promises, signature_claims
 from lorascope.evaluation.replication.comparison import Twin, limits_of, stopped
 from lorascope.evaluation.replication.delivery import MOST_FAILURES, deliver
@@ -111,6 +112,23 @@ def test_a_plan_fills_the_budget_in_order_of_importance() -> None:
 
 def test_a_plan_counts_what_is_measured_already() -> None:
     assert fitting([4480] * 3 + [100] * 3, [4480] * 3 + [400] * 3, 4480, 900.0) == (6, 3, 900)
+
+
+def test_what_is_wrong_is_said_before_anything_is_fetched(
+    worker: Worker, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, path in enumerate(sorted(three(tmp_path / "loras").iterdir())):
+        path.with_suffix(".civitai.info").write_text(json.dumps({"id": number + 1}), "utf-8")
+    index([tmp_path / "loras"], worker, library, precision="glance")
+    export_carlos(library, tmp_path / "metrics.parquet")
+    kit = Replication(tmp_path / "again", tmp_path / "metrics.parquet", worker.preset)
+    assert kit.plan(worker, timedelta(hours=1)).adapters == 3
+    with pytest.raises(UsageError, match="too small: one adapter takes about"):
+        kit.plan(worker, timedelta(microseconds=1))
+    cost = dataclasses.replace(worker.cell_cost(), embeddings=2 * 768)
+    monkeypatch.setattr(LocalWorker, "cell_cost", lambda self: cost)
+    with pytest.raises(UsageError, match=r"have 16 dimensions, those of preset 'fake' 768"):
+        kit.plan(worker, timedelta(hours=1))
 
 
 def test_a_budget_is_a_length_of_time() -> None:

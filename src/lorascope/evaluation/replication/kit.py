@@ -43,6 +43,8 @@ from lorascope.sites import Civitai
 JUDGED: Final = 0.2
 """The share of the budget that is kept for images to judge and for judges."""
 STANDARD: Final = PRECISIONS["standard"]
+_BYTES: Final = 2
+"""Of a number in an embedding as it is stored."""
 
 
 @final
@@ -88,8 +90,15 @@ class Replication:
         """What fits into a budget, timed on a batch of bare images.
 
         Raises:
-            UsageError: not even one adapter fits.
+            UsageError: not even one adapter fits, or the preset's encoder is not that of the published library.
         """
+        cost = worker.cell_cost()
+        theirs, ours = len(next(iter(self._rows.values())).signature.direction), cost.embeddings // _BYTES
+        if theirs != ours:
+            raise UsageError(
+                f"the published Directions have {theirs} dimensions, those of preset {self.preset.name!r} {ours}:"
+                " measure with the encoder of the published library"
+            )
         with Library(self.path) as library:
             known = {version: stored for version, (_, stored) in _measured(library, _digest(worker)).items()}
             spent = sum((float(run["outcome"]["seconds"]) for run in library.runs.all() if run["outcome"]), 0.0)
@@ -103,13 +112,14 @@ class Replication:
             cells[version] if version in settled else expected_cells(STANDARD, grid, likely[version])
             for version in order
         ]
-        cost, left = worker.cell_cost().seconds, max(0.0, budget.total_seconds() * (1 - JUDGED) - spent)
-        adapters, whole, taken = fitting([cells.get(version, 0) for version in order], expected, len(grid), left / cost)
+        left = max(0.0, budget.total_seconds() * (1 - JUDGED) - spent)
+        adapters, whole, taken = fitting(
+            [cells.get(version, 0) for version in order], expected, len(grid), left / cost.seconds
+        )
         if not adapters:
-            raise UsageError(
-                f"a budget of {budget} is too small: one adapter takes about {2 * expected[0] * cost / 3600:.1f} h here"
-            )
-        return ReplicationPlan(adapters, whole, taken, cost, left, spent)
+            hours = 2 * expected[0] * cost.seconds / 3600 / (1 - JUDGED)
+            raise UsageError(f"a budget of {budget} is too small: one adapter takes about {hours:.1f} h here")
+        return ReplicationPlan(adapters, whole, taken, cost.seconds, left, spent)
 
     def deliver(self, plan: ReplicationPlan, site: Civitai, note: Note = quiet) -> Delivery:
         """Fetch the adapters of a plan.
