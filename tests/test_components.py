@@ -428,7 +428,7 @@ def test_each_reference_of_an_ip_adapter_is_an_item(tmp_path: Path, bases: dict[
     (looks / "2.png").write_text("no picture", "utf-8")
     references = Conditions.parse((), looks)
     with Library(tmp_path / "library.db", create=True) as library:
-        outcome = index([file], worker, library, precision="glance", conditions=references)
+        outcome = index([file.parent], worker, library, precision="glance", conditions=references)
         assert [one.path.endswith("2.png") for one in outcome.refused] == [True]
         names = {one.name: one for one in library.adapters.all().values()}
         assert (set(names), names["ip 0"].facts.kind) == ({"ip 0", "ip 1"}, "IP-Adapter")

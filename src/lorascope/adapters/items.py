@@ -17,6 +17,8 @@ from lorascope.families import title_of
 
 CONTROLNET: Final = "ControlNet"
 IP_ADAPTER: Final = "IP-Adapter"
+IMAGE_ENCODER: Final = "image_encoder"
+"""The folder that an IP-Adapter has its image encoder in."""
 OWN: Final = ("edges", "blur", "grey")
 """What can be made of a cell's own bare picture."""
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")

@@ -17,14 +17,14 @@ from PIL import Image
 from lorascope.adapters import Delta, Header, Names, load_delta, parse_header, peft_config, sha256_of, tensors_digest
 from lorascope.adapters.attachments import Attachment, ControlNet, ImagePrompt
 from lorascope.adapters.delta import Coverage, read_tensors
-from lorascope.adapters.items import check_base, component_kind, condition_of, file_of, pictures_in
+from lorascope.adapters.items import IMAGE_ENCODER, check_base, component_kind, condition_of, file_of, pictures_in
 from lorascope.encoders.digest import Preprocessing
 from lorascope.encoders.pictures import open_picture
 from lorascope.encoders.vision import prepared
 from lorascope.errors import LorascopeError, MalformedAdapter, ModelError
 from lorascope.protocol import Preset
 
-_ENCODERS = ("image_encoder", "../image_encoder", "../models/image_encoder")
+_ENCODERS = (IMAGE_ENCODER, f"../{IMAGE_ENCODER}", f"../models/{IMAGE_ENCODER}")
 """Where IP-Adapters have the image encoder that they were trained with, from the folder of their file."""
 _PROJECTIONS = {
     "image_proj.proj.weight": "projection_dim",
@@ -169,7 +169,7 @@ def _encoder(path: Path, header: Header) -> Path:
             continue
         if config.get(_PROJECTIONS.get(key, "")) == width:
             return folder
-    reason = f"no image encoder of {width} dimensions is in the folder image_encoder beside it"
+    reason = f"no image encoder of {width} dimensions is in the folder {IMAGE_ENCODER} beside it"
     raise MalformedAdapter(path, reason, "Put CLIP's there that it was trained with, as h94/IP-Adapter has it")
 
 

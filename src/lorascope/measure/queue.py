@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascope.adapters import Adapter, read_adapter, read_header, scan
-from lorascope.adapters.items import Conditions, component_kind, condition_of, item_path, stamp_of
+from lorascope.adapters.items import IMAGE_ENCODER, Conditions, component_kind, condition_of, item_path, stamp_of
 from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
@@ -86,7 +86,12 @@ def gather(
 
 
 def _items(path: Path, conditions: Conditions, stamps: Mapping[str, tuple[str, int, int]]) -> list[Path]:
-    """The items of a file: one for each way of conditioning if it is a ControlNet or an IP-Adapter, else itself."""
+    """The items of a file: one for each way of conditioning if it is a ControlNet or an IP-Adapter, else itself.
+
+    The image encoder of an IP-Adapter is none.
+    """
+    if path.parent.name == IMAGE_ENCODER:
+        return []
     if place_of(path) in stamps:
         return [path]
     try:
