@@ -22,6 +22,7 @@ let data; // the API's arrays
 let view; // "directions": what they do; "figures": how strong, how reliable
 let labels = []; // words for parts of the map
 let lit = null; // the places of what a search has found
+const colours = new Map();
 const pictures = new Map(); // by place: an image, perhaps not loaded yet
 let area; // before zooming: x, y turn numbers into pixels; left, top are the points; index finds them
 let transform = zoomIdentity;
@@ -117,13 +118,18 @@ function draw() {
   });
 }
 
+/** A colour of the style sheet, looked up once for each drawing. */
 function colour(name) {
-  canvas.style.color = `var(--${name})`; // resolves light-dark() as the style sheet does
-  return getComputedStyle(canvas).color;
+  if (!colours.has(name)) {
+    canvas.style.color = `var(--${name})`; // resolves light-dark() as the style sheet does
+    colours.set(name, getComputedStyle(canvas).color);
+  }
+  return colours.get(name);
 }
 
 function paint() {
   const { width, height, ratio, left, top } = area;
+  colours.clear();
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   pen.font = "12px system-ui, sans-serif";
@@ -180,7 +186,7 @@ function showPictures(fates) {
   for (const i of order) {
     const [px, py] = [left[i] * k + dx, top[i] * k + dy];
     if (fates[i] > 0 || (lit && !lit.has(i)) || px < 0 || py < 0 || px > width || py > height) continue;
-    const square = `${Math.floor(px / side)} ${Math.floor(py / side)}`;
+    const square = 9999 * Math.floor(px / side) + Math.floor(py / side);
     if (taken.has(square)) continue;
     taken.add(square);
     const image = pictureOf(i);
