@@ -20,6 +20,7 @@ const pen = canvas.getContext("2d");
 
 let data; // the API's arrays
 let view; // "directions": what they do; "figures": how strong, how reliable
+let fates; // of each LoRA, by the thresholds
 let labels = []; // words for parts of the map
 let lit = null; // the places of what a search has found
 const colours = new Map();
@@ -54,7 +55,10 @@ async function start() {
   choose(data.x ? "directions" : "figures");
   select(canvas).call(zooming).on("dblclick.zoom", null);
   new ResizeObserver(layOut).observe(box);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    colours.clear();
+    draw();
+  });
   listen();
   tell();
   if (search.elements.q.value) light();
@@ -100,11 +104,15 @@ function line([from, to], start, end) {
 const limits = () => ({ strength: Number(sliders.strength.value), consistency: Number(sliders.consistency.value) });
 const open = (slider) => Number(slider.value) === Number(slider === sliders.strength ? slider.max : slider.min);
 
-/** 0: shown, 1: too strong, 2: too inconsistent. As in a search, only where the whole interval lies beyond. */
-function fate(i, { strength, consistency }) {
-  if (!open(sliders.strength) && (data.strength_low[i] ?? data.strength[i]) > strength) return 1;
-  if (open(sliders.consistency)) return 0;
-  return data.consistency[i] === null || (data.consistency_high[i] ?? data.consistency[i]) < consistency ? 2 : 0;
+/** Of each LoRA 0: shown, 1: too strong, 2: too inconsistent. As in a search, where the whole interval lies beyond. */
+function judge() {
+  const { strength, consistency } = limits();
+  const [any, every] = [open(sliders.strength), open(sliders.consistency)];
+  fates = Uint8Array.from(data.keys, (_, i) => {
+    if (!any && (data.strength_low[i] ?? data.strength[i]) > strength) return 1;
+    if (every) return 0;
+    return data.consistency[i] === null || (data.consistency_high[i] ?? data.consistency[i]) < consistency ? 2 : 0;
+  });
 }
 
 // --- drawing ------------------------------------------------------------------------------------------------------
@@ -118,7 +126,7 @@ function draw() {
   });
 }
 
-/** A colour of the style sheet, looked up once for each drawing. */
+/** A colour of the style sheet, looked up once. */
 function colour(name) {
   if (!colours.has(name)) {
     canvas.style.color = `var(--${name})`; // resolves light-dark() as the style sheet does
@@ -129,7 +137,6 @@ function colour(name) {
 
 function paint() {
   const { width, height, ratio, left, top } = area;
-  colours.clear();
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   pen.font = "12px system-ui, sans-serif";
@@ -138,9 +145,7 @@ function paint() {
   pen.beginPath();
   pen.rect(MARGIN.left, MARGIN.top, width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom);
   pen.clip();
-  const chosen = limits();
   const size = Math.min(8, (left.length > 3000 ? 1.8 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
-  const fates = Uint8Array.from(left, (_, i) => fate(i, chosen));
   const { k, x: dx, y: dy } = transform;
   for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
     const dot = stamp(name, size);
@@ -156,7 +161,7 @@ function paint() {
   pen.globalAlpha = 1;
   if (lit) for (const i of lit) ring(i, size, "warn");
   if (view === "directions") {
-    showPictures(fates);
+    showPictures();
     showLabels();
   } else thresholds();
   if (pointed >= 0) ring(pointed, size, "text");
@@ -175,7 +180,7 @@ function stamp(name, size) {
 }
 
 /** Pictures, one in each square of the canvas: of those that a search has found first. */
-function showPictures(fates) {
+function showPictures() {
   const { left, top, width, height } = area;
   const { k, x: dx, y: dy } = transform;
   const taken = new Set();
@@ -450,7 +455,8 @@ function fill(i) {
 function tell() {
   const counts = [0, 0, 0];
   const chosen = limits();
-  for (let i = 0; i < data.keys.length; i++) counts[fate(i, chosen)]++;
+  judge();
+  for (const one of fates) counts[one]++;
   told.textContent = `${counts[0]} within the thresholds, ${counts[1]} too strong, ${counts[2]} too inconsistent`;
   for (const slider of Object.values(sliders)) {
     slider.closest(".field").querySelector("output").value = open(slider) ? "any" : Number(slider.value).toFixed(slider.step.split(".")[1].length);
