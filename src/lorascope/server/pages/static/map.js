@@ -148,13 +148,13 @@ function paint() {
   const size = Math.min(8, (left.length > 3000 ? 1.8 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
   const { k, x: dx, y: dy } = transform;
   for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
-    const dot = stamp(name, size);
+    const dot = size < SMALL ? null : stamp(name, size);
     pen.fillStyle = colour(name);
     for (let i = 0; i < left.length; i++) {
       const [px, py] = [left[i] * k + dx, top[i] * k + dy];
       pen.globalAlpha = lit && !lit.has(i) ? FAINT : alpha;
       if (fates[i] > 0 !== hidden || px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-      if (size < SMALL) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
+      if (!dot) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
       else pen.drawImage(dot, px - size, py - size, 2 * size, 2 * size);
     }
   }
