@@ -144,6 +144,15 @@ def _bases(work: Path, steps: int | None) -> None:
     bases.ship(work / "bases", PACKAGE / "miniature" / "bases")
 
 
+def _components(work: Path, steps: int | None) -> None:
+    """A ControlNet and an IP-Adapter of the base that ships."""
+    from miniature import components
+
+    folder, made = PACKAGE / "miniature", work / "components"
+    components.train_control(folder / "base", made / "control", steps or components.STEPS)
+    components.train_image_prompt(folder / "base", folder / "encoder", made / "looks", steps or components.STEPS)
+
+
 def _kept(work: Path, steps: int | None) -> None:
     from miniature.check import World, kept
 
@@ -235,6 +244,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "watchlist": _watchlist,
     "series": _series,
     "bases": _bases,
+    "components": _components,
     "index": _index,
     "flux": _flux,
     "flux-adapters": _flux_adapters,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +90,10 @@ def assemble(folder: Path, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipelin
     )
 
 
+def _none(*_: Any) -> dict[str, Any]:
+    return {}
+
+
 class Diffusion:
     """The training objective of a pipeline: v at a time, given captions."""
 
@@ -106,8 +112,13 @@ class Diffusion:
         second = self.pipe.text_encoder_2(ids, output_hidden_states=True)
         return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
 
-    def loss(self, latents: torch.Tensor, texts: list[str], share: float = 0.9) -> torch.Tensor:
-        """Mean squared error of v; `share` of the times are the four that are used."""
+    def loss(
+        self, latents: torch.Tensor, texts: list[str], share: float = 0.9, beside: Callable[..., dict[str, Any]] = _none
+    ) -> torch.Tensor:
+        """Mean squared error of v; `share` of the times are the four that are used.
+
+        What a component adds to the UNet's call, `beside` gives for noisy latents, times, token states and the rest.
+        """
         n = len(latents)
         used = torch.tensor(TIMES)[torch.randint(0, 4, (n,))]
         times = torch.where(torch.rand(n) < share, used, torch.randint(0, 1000, (n,)))
@@ -116,7 +127,8 @@ class Diffusion:
         hidden, pooled = self.context(texts)
         extra = {"text_embeds": pooled, "time_ids": TIME_IDS.expand(n, 6)}
         mixed = (a * latents + s * noise).contiguous(memory_format=torch.channels_last)
-        out = self.pipe.unet(mixed, times, encoder_hidden_states=hidden, added_cond_kwargs=extra).sample
+        more = beside(mixed, times, hidden, extra)
+        out = self.pipe.unet(mixed, times, encoder_hidden_states=hidden, added_cond_kwargs=extra, **more).sample
         return (out.float() - (a * noise - s * latents)).square().mean()
 
 

@@ -31,7 +31,9 @@ from lorascope.library import Library
 from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.files import measured_delta
 from lorascope.measure.items import check_size, load_item
+from lorascope.miniature import base_path, encoder_path
 from lorascope.protocol import Preset
+from miniature import components
 
 PROMPTS = ["a red cat, ink", "the sea"]
 SEEDS = [5, 9]
@@ -447,3 +449,22 @@ def test_an_ip_adapter_that_cannot_be_used_says_why(tmp_path: Path, generators: 
     (tmp_path / "image_encoder" / "config.json").unlink()
     with pytest.raises(MalformedAdapter, match="no image encoder of 12 dimensions is in the folder image_encoder"):
         item(file, f"reference:{picture}", generators["sd15"])
+
+
+# --- the shipped world --------------------------------------------------------------------------------------------
+
+
+def test_the_recipe_trains_components_that_are_read_as_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PICTURES", 4), ("LOOKS", 1), ("BATCH", 2)):
+        monkeypatch.setattr(components, name, value)
+    components.train_control(base_path(), tmp_path / "control", 2)
+    components.train_image_prompt(base_path(), encoder_path(), tmp_path / "looks", 2)
+    generator = DiffusionGenerator(dataclasses.replace(Preset.load("miniature"), threads=0))
+    bare = generator.render(PROMPTS, SEEDS)
+    look = given(tmp_path / "pictures", 64) / "0.png"
+    for file, way in (
+        (tmp_path / "control" / "diffusion_pytorch_model.safetensors", "own:edges"),
+        (tmp_path / "looks" / "looks.safetensors", f"reference:{look}"),
+    ):
+        with generator.with_component(item(file, way, generator), 1.0):
+            assert (generator.render(PROMPTS, SEEDS) - bare).abs().max() > 1e-4
