@@ -27,7 +27,7 @@ from lorascope.evaluation import Corpus, Evaluation, JudgedQuery
 from lorascope.evaluation.corpus import Words
 from lorascope.evaluation.findings import Section
 from lorascope.evaluation.replication import Replication
-from lorascope.evaluation.replication.claims import better, diversity_claims, promises, signature_claims
+from lorascope.evaluation.replication.claims import better, diversity_claims, promises, signature_claims, summary
 from lorascope.evaluation.replication.comparison import Twin, limits_of, stopped
 from lorascope.evaluation.replication.delivery import MOST_FAILURES, deliver
 from lorascope.evaluation.replication.draw import draw, in_turn, listed, stratum
@@ -219,7 +219,9 @@ def verdicts(section: Section) -> list[Any]:
 def test_claims_hold_where_both_measured_the_same() -> None:
     section = signature_claims(twins(40), PAPER, Interval(0.9, 0.85, 0.95))
     assert verdicts(section) == ["holds"] * 6
-    assert verdicts(promises(twins(40), 4480, [0.99] * 40)) == ["holds"] * 5
+    held = promises(twins(40), 4480, [0.99] * 40)
+    assert verdicts(held) == ["holds"] * 5
+    assert summary([section, held]) == "11 claims hold, 0 do not hold, 0 cannot be told."
 
 
 def test_claims_do_not_hold_where_figures_are_others() -> None:
@@ -371,4 +373,5 @@ def test_an_interrupted_replication_goes_on_and_reports(
     assert rows["It finds what suits a query better than minilm does"][1] == "cannot be told"
     assert "3 adapters are too few for intervals" in found["warnings"][0]
     assert found["warnings"][1].startswith("1 could not be fetched, and others were: watercolour_dream (version 103): ")
+    assert found["about"].startswith("0 claims hold, 0 do not hold, 21 cannot be told. 3 of the 4 adapters of ")
     assert "Does the paper hold here?" in (tmp_path / "again" / "report.html").read_text("utf-8")

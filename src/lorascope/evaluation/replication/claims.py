@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -28,6 +29,9 @@ ABLATIONS: Final = {
     "The query after the prompt is better than the query alone": "behaviour encoding=query",
 }
 """What the paper says of its parts, and the retriever that each is compared with."""
+_SUMMED: Final[dict[Verdict, str]] = {
+    "holds": "claims hold", "does not hold": "do not hold", "cannot be told": "cannot be told",
+}  # fmt: skip
 _ALPHA = 0.05
 _CONFIDENCE = 0.95
 _UNTESTED = (
@@ -63,6 +67,12 @@ def better(found: Sequence[Comparison]) -> Verdict:
         return "does not hold"
     certain = [one.difference.known and one.p < _ALPHA for one in found]
     return "holds" if certain and all(certain) else "cannot be told"
+
+
+def summary(sections: Sequence[Section]) -> str:
+    """How many claims of some sections hold, do not hold, and cannot be told."""
+    counts = Counter(row[1] for section in sections if section.table for row in section.table.rows)
+    return ", ".join(f"{counts[verdict]} {words}" for verdict, words in _SUMMED.items()) + "."
 
 
 def signature_claims(twins: Sequence[Twin], thresholds: Thresholds, same_first: Interval) -> Section:

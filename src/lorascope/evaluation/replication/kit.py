@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from lorascope.evaluation.replication.claims import (
     promises,
     retrieval_claims,
     signature_claims,
+    summary,
     untested,
 )
 from lorascope.evaluation.replication.comparison import Twin, limits_of, median, same_first, stopped
@@ -182,20 +184,18 @@ class Replication:
             verdicts = lab.judge(evaluation, judges, presets=judge_presets) if judges else None
             found = lab.findings(evaluation, verdicts)
             grid = lab.searcher.stored.preset.grid()
-            sections = (
-                signature_claims(twins, lab.searcher.thresholds, _same_first(lab, twins, queries)),
+            ended = [twin for twin in twins if twin.ended]
+            claims = (
+                signature_claims(twins, lab.searcher.thresholds, _same_first(lab, ended, queries)),
                 promises(twins, len(grid), stopped(lab.library, lab.searcher.stored, twins)),
                 retrieval_claims(evaluation, verdicts.judged if verdicts else (), texts),
                 diversity_claims(evaluation, texts),
                 untested(),
-                _differences([twin for twin in twins if twin.ended]),
-                _adapters(twins),
-                *found.sections,
             )
+            figures = (_differences(ended), _adapters(twins), *found.sections)
+            about = f"{summary(claims)} {self._about(lab, twins)}"
             warnings = self._warnings(lab.library, twins, missing)
-            return Findings(
-                "Does the paper hold here?", self._about(lab, twins), sections, (*warnings, *found.warnings)
-            )
+            return Findings("Does the paper hold here?", about, claims + figures, (*warnings, *found.warnings))
 
     def _twins(self, library: Library, stored: StoredProtocol) -> list[Twin]:
         same = self._same_prompts(stored)
@@ -261,7 +261,9 @@ def _asked(lab: Laboratory, queries: Sequence[JudgedQuery], note: Note) -> tuple
 
 
 def _same_first(lab: Laboratory, twins: Sequence[Twin], queries: Sequence[JudgedQuery]) -> Interval:
-    """How many of the first hits for words both sides' Directions have in common, no thresholds applied."""
+    """How many of the first hits for words both sides' Directions have in common, of adapters that are not hidden."""
+    if not twins:
+        return Interval(math.nan, math.nan, math.nan)
     vectors = lab.searcher.vectors([query.text for query in queries]).astype(np.float64)
     ours, theirs = (
         unit(np.stack([t.ours.direction for t in twins])),
