@@ -1,8 +1,8 @@
 """Whether adapters are what they say: titles, descriptions and tags against what is measured.
 
-The claim's own words are queries. What counts is how an adapter scores for them beside all others for the same words.
-The standings of all other adapters for all these words show how high chance reaches, so that words that fit are told
-from the rest at a false discovery rate of 5% (Benjamini and Hochberg 1995).
+The claim's own words are queries. What counts is how an adapter scores for them compared with all others.
+The standings of all other adapters for all these words show how high chance reaches, so that words that fit are
+separated from the rest at a false discovery rate of 5% (Benjamini and Hochberg 1995).
 
 That words do not fit proves nothing: they may be foreign, a boast, or of things that the encoder does not know. An
 adapter is called mislabelled only if its words clearly describe another adapter of the library and none of them puts it
@@ -28,7 +28,7 @@ from lorascope.grid import PromptSet
 from lorascope.library import StoredAdapter
 from lorascope.search import Request, Searcher
 
-Verdict = Literal["fits", "mislabelled", "mute", "cannot be told"]
+Verdict = Literal["fits", "mislabelled", "mute", "unclear"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Claimed = Sequence[tuple[str, str]]
 """Phrases of a claim, each after its source."""
@@ -132,7 +132,7 @@ def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
         if one.key in fitting:
             verdict, reason = "fits", f"for {found[0].text!r} it is {found[0].rank}. of {len(matrix)}"
         elif found and one.key not in repeats:
-            verdict, reason = "cannot be told", "it does nothing that it repeats, so no words can be tried on it"
+            verdict, reason = "unclear", "it does nothing that it repeats, so no words can be tried on it"
         else:
             verdict, reason = _judged(searcher, one, found)
         curve = curves.get(one.key)
@@ -181,7 +181,7 @@ class _Tried:
 
     @classmethod
     def of(cls, searcher: Searcher, claims: Mapping[str, Claimed]) -> _Tried:
-        """Encode and try them; of a large library, on evenly spaced adapters beside their own."""
+        """Encode and try them; of a large library, on evenly spaced adapters and their own."""
         matrix, count = searcher.matrix, len(searcher.matrix)
         sample = np.arange(0, count, -(-count // _SAMPLE))
         rows = np.asarray(matrix.directions[sample])
@@ -237,7 +237,7 @@ def _judged(searcher: Searcher, description: Description, phrases: tuple[Claimed
         return "mute", "no title, tags or description"
     if all(one.source == "title" for one in phrases):
         return "mute", f"only a title, {best.text!r}, which does not clearly say it"
-    return "cannot be told", "its words describe nothing here clearly: they may be vague, foreign or a boast"
+    return "unclear", "its words describe nothing here clearly: they may be vague, foreign or a boast"
 
 
 def _contradicted(adapter: StoredAdapter, advice: Advice | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The cells of an adapter, and what they say of its effect beside another one's and of the prompts that were asked."""
+"""The cells of an adapter, and what they say of its effect compared with another one's, and of the prompts."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _contrast(
 @final
 @dataclass(frozen=True)
 class EffectShare:
-    """An effect beside another one on the same cells.
+    """An effect compared with another one on the same cells.
 
     Attributes:
         cosine: of the two Directions; None where one of them has none that differs from chance.

@@ -5,8 +5,8 @@ A vocabulary is a prompt set: its categories are facets such as medium or light,
 Cosines of phrases with Directions differ in level from adapter to adapter and from phrase to phrase, so both medians
 are taken out, and each phrase's spread. What is left is noise around zero, except for phrases that say what an adapter
 does: these lie above. The noise below zero mirrors the noise above, so each adapter's largest value after a change of
-sign tells how large the largest of so many phrases gets by chance. Adapters whose best phrase exceeds that are told
-from the others at a false discovery rate of 5% (Benjamini and Hochberg 1995).
+sign tells how large the largest of so many phrases gets by chance. Adapters whose best phrase exceeds that are
+separated from the others at a false discovery rate of 5% (Benjamini and Hochberg 1995).
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def base_fit(base: str, cells: Cells, home: Cells, matched: int, modules: int) -
     count = min(len(cells), len(home))
     here, there = cells.first(count), home.first(count)
     strength, consistency = here.strength_and_consistency
-    beside = effect_share(here.prompts, here.effects, there.effects)
+    shared = effect_share(here.prompts, here.effects, there.effects)
     return BaseFit(
-        base, count, strength, consistency, matched, modules, beside.cosine if beside else None,
-        beside.share if beside else None,
+        base, count, strength, consistency, matched, modules, shared.cosine if shared else None,
+        shared.share if shared else None,
     )  # fmt: skip

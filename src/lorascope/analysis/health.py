@@ -119,7 +119,7 @@ def _content_bound(measured: _Measured) -> Said | None:
 
 
 def hardly_touched(signature: Signature) -> list[CategoryProfile]:
-    """The categories of prompts on which an adapter does next to nothing, beside what it does on others."""
+    """The categories of prompts on which an adapter does next to nothing, compared with the others."""
     profile = [one for one in signature.categories if one.cells >= _FEWEST_CELLS]
     greatest = max((one.strength for one in profile), default=0.0)
     return [one for one in profile if one.strength < _HARDLY * greatest]

@@ -79,7 +79,7 @@ FIELDS: dict[tuple[Side, Side], Field] = {
     ),
     ("low", "high"): Field(
         "weak but consistent",
-        "What it adds, it adds steadily, but it is slight beside what the base model and the prompt contribute."
+        "What it adds, it adds steadily, but it is slight compared with what the base model and the prompt contribute."
         " Substantiality is in doubt, so infringement or authorship is unlikely.",
         "If a resemblance to protected works is found, the question is whether so small a part of a picture matters.",
         "It does not follow that it stays slight: at a higher weight, or in another base model, it may be strong.",
@@ -108,7 +108,7 @@ BORDER = Field(
 
 
 def field_of(substantiality: Position, volition: Position) -> Field:
-    """The field in which an adapter lies."""
+    """The field of an adapter."""
     return FIELDS.get((substantiality.side, volition.side), BORDER)
 
 

@@ -71,7 +71,7 @@ def read_works(folder: Path, encoder: PictureEncoder) -> Works:
 @final
 @dataclass(frozen=True, eq=False)
 class Resemblance:
-    """An adapter beside one set of works, by one encoder.
+    """An adapter compared with one set of works, by one encoder.
 
     Attributes:
         works: their name.
@@ -139,7 +139,7 @@ class Nearness:
         return (1 + higher) / (1 + len(self._null))
 
     def resemblances(self, key: str) -> list[Resemblance]:
-        """One adapter beside each set of works."""
+        """One adapter compared with each set of works."""
         row, pairs = self.keys.index(key), self._pairs[key]
         others = np.arange(len(self.keys)) != row
         standings = self.standings(others)[row]

@@ -124,7 +124,7 @@ class Ranked:
 
 @final
 class Screening:
-    """A library beside sets of works. Works are embedded once, for any number of adapters."""
+    """A library compared with sets of works. Works are embedded once, for any number of adapters."""
 
     def __init__(
         self,
@@ -227,7 +227,7 @@ class Screening:
         )
 
     def _others(self, keys: Iterable[str], most: int) -> list[str]:
-        """Some adapters, and evenly spaced ones beside them, which the null is made of."""
+        """Some adapters, and evenly spaced others, which the null is made of."""
         wanted, every = set(keys), self._matrix.keys
         step = -(-len(every) // most)
         return [key for place, key in enumerate(every) if key in wanted or place % step == 0]
@@ -247,7 +247,7 @@ class Screening:
         return {key: np.asarray(matrix.directions[[matrix.places[key]]])[0].astype(np.float64) for key in keys}
 
     def _looked_at_again(self, key: str) -> list[Resemblance]:
-        """One adapter's kept pictures beside the works, by the second encoder."""
+        """One adapter's kept pictures compared with the works, by the second encoder."""
         assert self._second is not None
         works = [read_works(folder, self._second) for folder in self._folders]
         bare = embedded_pictures(self._library, self.stored, BARE, self._second)

@@ -164,13 +164,13 @@ def _series(name: str, members: Sequence[_Member], texts: PromptTexts) -> Versio
     found: list[Version] = []
     for place, one in enumerate(members):
         here = cells[place]
-        beside = effect_share(here.prompts, here.effects, cells[-1].effects)
+        shared = effect_share(here.prompts, here.effects, cells[-1].effects)
         strength, consistency = here.strength_and_consistency
         change = _change(cells[place - 1], here, rows) if place else ""
         found.append(
             Version(
                 one.adapter.key, one.adapter.name, one.label, strength, consistency,
-                beside.cosine if beside else None, beside.share if beside else None, prompt_kept(here, rows), change,
+                shared.cosine if shared else None, shared.share if shared else None, prompt_kept(here, rows), change,
             )
         )  # fmt: skip
     return VersionSeries(name, count, tuple(found), _sentence(found, cells, rows))

@@ -150,9 +150,9 @@ def _measured(
     fewest: int,
 ) -> CurvePoint:
     strength, consistency = cells.strength_and_consistency
-    beside = effect_share(cells.prompts, cells.effects, reference, fewest)
+    shared = effect_share(cells.prompts, cells.effects, reference, fewest)
     return CurvePoint(
-        scale, len(cells), strength, consistency, beside.cosine if beside else None, beside.share if beside else None,
+        scale, len(cells), strength, consistency, shared.cosine if shared else None, shared.share if shared else None,
         prompt_kept(cells, texts, fewest),
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def advise(curve: Curve) -> Advice:
     sets_in = None if sets_in == scales[0] else sets_in
     saturates = _first(scales, (seen[:-1] >= _SETS_IN) & (after < _SATURATED * before[:-1]))
     breaks = _first(scales, left < _KEPT)
-    reason = _reason(sets_in, saturates, breaks, told=bool(kept))
+    reason = _reason(sets_in, saturates, breaks, known=bool(kept))
     return Advice(weight, low, high, sets_in, saturates, breaks, reason)
 
 
@@ -221,12 +221,12 @@ def _first(scales: Float64[np.ndarray, " s"], true: np.ndarray) -> float | None:
     return float(scales[int(true.argmax())]) if true.any() else None
 
 
-def _reason(sets_in: float | None, saturates: float | None, breaks: float | None, *, told: bool) -> str:
+def _reason(sets_in: float | None, saturates: float | None, breaks: float | None, *, known: bool) -> str:
     scene = "keeps the scene throughout" if breaks is None else f"breaks the scene from {breaks:g} on"
     parts = [
         "seen at every weight" if sets_in is None else f"sets in at {sets_in:g}",
         "" if saturates is None else f"does hardly more from {saturates:g} on",
-        scene if told else "whether the scene is kept cannot be told: the bare images do not follow their prompts",
+        scene if known else "whether the scene is kept is unknown: the bare images do not follow their prompts",
     ]
     return ", ".join(filter(None, parts))
 

@@ -101,7 +101,7 @@ def audit(
         print_table(("adapter", "flag", "what was seen, and what it does"), rows)
     verdicts = Counter(one.verdict for one in audits)
     line = f"of {counted(len(audits), 'adapter')}, {verdicts['fits']} are what they say"
-    line += f"; of {verdicts['cannot be told']} it cannot be told"
+    line += f"; of {verdicts['unclear']} it is unclear"
     out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -78,7 +78,7 @@ class ObjectStore:
         """Whether an object is there, and is what it was.
 
         Raises:
-            LibraryError: that cannot be told, because the store cannot be reached.
+            LibraryError: the store cannot be reached.
         """
         try:
             data = self._store.get(_path(digest)).bytes().to_bytes()
@@ -108,7 +108,7 @@ def is_whole(reference: bytes) -> bool:
     """Whether the object of a reference is there, and is what it was.
 
     Raises:
-        LibraryError: that cannot be told, because its store cannot be reached.
+        LibraryError: its store cannot be reached.
     """
     found = _REFERENCE.fullmatch(reference)
     return found is not None and _known(found[2].decode()).holds(found[1].decode())

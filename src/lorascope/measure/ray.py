@@ -91,7 +91,7 @@ class _Job:
 
 @final
 class RayCrew:
-    """Workers as actors of Ray. One that dies is replaced, and what it did is done again by another."""
+    """Workers as actors of Ray. One that dies is replaced, and another repeats its work."""
 
     def __init__(self, preset: Preset, plan: ClusterPlan, **how: Any) -> None:
         """Start or find a cluster, and have the first worker load its models.
@@ -260,7 +260,7 @@ class RayCrew:
             self._size = len(self._actors)  # the same node would offer the same models again
 
     def _lost(self, actor: _Actor, reason: str) -> None:
-        """A worker died or hangs: what it did is done again, unless that has killed too many."""
+        """A worker died or hangs: its work is repeated, unless that has killed too many."""
         job = actor.job
         self._ray.kill(actor.handle)
         self._actors.remove(actor)
