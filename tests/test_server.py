@@ -21,7 +21,7 @@ import pytest
 from fakes import COLOURS, three, tint
 from fastapi.testclient import TestClient
 from PIL import Image
-from serving import measured, serving
+from serving import measured, serving, small_world
 from torch.nn.functional import interpolate
 
 from lorascope.adapters.claims import Claim
@@ -29,6 +29,8 @@ from lorascope.analysis import Curve, CurvePoint
 from lorascope.generators.fake import FakeGenerator
 from lorascope.library import BARE, AdapterFacts, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
+from lorascope.measure import index, load_worker
+from lorascope.protocol import Preset
 from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
 from lorascope.server.shared_state import SharedState
@@ -309,7 +311,11 @@ def test_pictures_come_as_they_are_stored(client: TestClient, place: Path) -> No
 def test_large_pictures_come_in_three_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = FakeGenerator.render
     monkeypatch.setattr(FakeGenerator, "render", lambda self, *cells: interpolate(render(self, *cells), (400, 640)))
-    place = measured(tmp_path / "library.db", three(tmp_path / "loras"), precision="glance")
+    preset, place = small_world(tmp_path), tmp_path / "library.db"
+    text = preset.read_text("utf-8").replace("width = 8", "width = 640").replace("height = 8", "height = 400")
+    preset.write_text(text, "utf-8")
+    with Library(place, create=True) as library:
+        index([three(tmp_path / "loras")], load_worker(Preset.load(preset)), library, precision="glance")
 
     def size(address: str) -> tuple[int, int]:
         return Image.open(io.BytesIO(client.get(address).content)).size

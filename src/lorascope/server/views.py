@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredSignature
+from lorascope.library.webp import MEDIUM
 from lorascope.protocol import Protocol, Thresholds
 from lorascope.report.words import prompt_tag, summary
 from lorascope.search import Answer, Hit
@@ -67,7 +68,7 @@ def picture_address(key: str, place: int, protocol: str, scale: float | None = N
 
 def large_pictures(library: Library, protocol: Protocol, keys: Iterable[str]) -> set[tuple[str, int]]:
     """Adapter and place of the pictures that are kept larger than those of the library, the bare model's among them."""
-    if not library.has_evidence:
+    if max(protocol.width, protocol.height) <= MEDIUM or not library.has_evidence:
         return set()
     return library.evidence.pictured({key: library.previews.scene(protocol, key) for key in (BARE, *keys)})
 
