@@ -621,7 +621,7 @@ def test_a_prompt_has_words(client: TestClient, keys: dict[str, str]) -> None:
 
 def test_no_tick_is_no_folder_and_not_all(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(client.app.state.lorascope.work, "start", lambda *wish: asked.append(wish))  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.lorascope.work, "start", lambda *wish, files: asked.append(wish))  # type: ignore[attr-defined]
     client.post("/work/runs", data={"precision": "glance"})
     client.post("/work/runs", data={"precision": "glance", "folder": ["0"]})
     assert [tuple(map(list, wish[:1])) for wish in asked] == [([],), ([0],)]  # type: ignore[index]
