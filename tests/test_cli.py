@@ -509,8 +509,8 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["experiment", "luck", "-l", "{measured}"], "query-error", "no experiment 'luck': use one of ablations, meta"),
         (["experiment", "ablations", "-l", "{measured}"], "query-error", "needs queries with known answers"),
         (["experiment", "replicate"], "usage-error", "--published is missing: give the published library"),
-        (["experiment", "replicate", "-l", "{measured}"], "usage-error", "'replicate' has no use for --library"),
-        (["experiment", "names", "--budget", "2h", "-l", "{measured}"], "usage-error", "no use for --budget"),
+        (["experiment", "replicate", "-l", "{measured}"], "usage-error", "--library does nothing with the exp"),
+        (["experiment", "names", "--budget", "2h", "-l", "{measured}"], "usage-error", "--budget does nothing with"),
         (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "none.json' cannot be read"),
     ],
 )  # fmt: skip

@@ -40,20 +40,18 @@ def check_paths(paths: Iterable[Path]) -> None:
             raise UsageError(f"{printable(str(path))} does not exist: check its spelling")
 
 
-def check_through(through: str, its_own: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def check_unused(options: Mapping[str, Any], where: str) -> None:
     """Make sure that no option is named that would be passed over.
 
     Args:
-        through: the address of ComfyUI; "" where models are loaded here.
-        its_own: options by name that only concern a ComfyUI, with their values.
-        others: those that only concern models that are loaded here.
+        options: by name, with their values.
+        where: where they do nothing, such as "without --through".
 
     Raises:
         UsageError: one is.
     """
-    if named := [name for name, value in (others if through else its_own).items() if value]:
-        with_it = "with --through, where ComfyUI renders" if through else "without --through"
-        raise UsageError(f"--{named[0]} does nothing {with_it}: leave it out")
+    if named := [name for name, value in options.items() if value]:
+        raise UsageError(f"--{named[0]} does nothing {where}: leave it out")
 
 
 def check_models(preset: Preset, *, download: bool, base_option: str = "--base") -> None:

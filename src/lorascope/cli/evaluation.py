@@ -147,7 +147,7 @@ def experiment(
     as_json: options.Json = False,
 ) -> None:
     """Ask what earns the result, what the encoder misses, what carries over, and whether the paper's claims hold."""
-    from lorascope.errors import UsageError
+    from lorascope.cli.checks import check_unused
     from lorascope.evaluation import load_queries
     from lorascope.evaluation.laboratory import check_experiment
 
@@ -155,10 +155,8 @@ def experiment(
         "published": published, "budget": budget, "folder": folder, "preset": preset, "prompts": prompts,
         "judge": judge, "judge-presets": judge_presets, "dry-run": dry_run,
     }  # fmt: skip
-    elsewhere = {"descriptions": descriptions, "other": other, "library": library, "protocol": protocol}
-    unused = [option for option, value in (elsewhere if name == "replicate" else its_own).items() if value]
-    if unused:
-        raise UsageError(f"the experiment {name!r} has no use for --{unused[0]}: leave it out")
+    others = {"descriptions": descriptions, "other": other, "library": library, "protocol": protocol}
+    check_unused(others if name == "replicate" else its_own, f"with the experiment {name!r}")
     if name == "replicate":
         from lorascope.cli.replication import ReplicationOptions, replicate
 

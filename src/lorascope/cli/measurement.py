@@ -121,7 +121,7 @@ def index(
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
     from lorascope.adapters.items import Conditions
-    from lorascope.cli.checks import check_library, check_models, check_through
+    from lorascope.cli.checks import check_library, check_models, check_unused
     from lorascope.cli.plans import plans, print_plans
     from lorascope.cli.sites import with_references
     from lorascope.protocol import Precision
@@ -133,12 +133,16 @@ def index(
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
     }  # fmt: skip
-    check_through(
-        through, {"workflow": workflow, "node": node, "models": models, "family": family},
-        {"base": base, "vae": vae, "batch": batch, "compile": compiled, "devices": devices, "shard": shard, "ray": ray,
-         "evidence": evidence, "partial": partial, "follow-links": follow_links, "recalibrate": recalibrate,
-         "dry-run": dry_run, "condition": condition, "reference": reference},
-    )  # fmt: skip
+    its_own = {"workflow": workflow, "node": node, "models": models, "family": family}
+    others = {
+        "base": base, "vae": vae, "batch": batch, "compile": compiled, "devices": devices, "shard": shard, "ray": ray,
+        "evidence": evidence, "partial": partial, "follow-links": follow_links, "recalibrate": recalibrate,
+        "dry-run": dry_run, "condition": condition, "reference": reference,
+    }  # fmt: skip
+    if through:
+        check_unused(others, "with --through, where ComfyUI renders")
+    else:
+        check_unused(its_own, "without --through")
     conditions = Conditions.parse(condition or (), reference)
     if through:
         from lorascope.cli.through import measure_through
