@@ -446,6 +446,10 @@ def test_an_ip_adapter_that_cannot_be_used_says_why(tmp_path: Path, generators: 
         item(file, f"reference:{picture}", generators["sdxl"])
     with pytest.raises(UnknownAdapter, match="IP-Adapter, which acts by a picture. Index it with --reference"):
         read_adapter(file)
+    weights_file = tmp_path / "image_encoder" / "model.safetensors"
+    weights_file.rename(tmp_path / "elsewhere")
+    with pytest.raises(MalformedAdapter, match="image_encoder cannot be loaded .* Get the whole folder"):
+        item(file, f"reference:{picture}", generators["sd15"])
     (tmp_path / "image_encoder" / "config.json").unlink()
     with pytest.raises(MalformedAdapter, match="no image encoder of 12 dimensions is in the folder image_encoder"):
         item(file, f"reference:{picture}", generators["sd15"])

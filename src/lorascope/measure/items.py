@@ -14,14 +14,25 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from lorascope.adapters import Delta, Header, Names, load_delta, parse_header, peft_config, sha256_of, tensors_digest
+from lorascope.adapters import (
+    Delta,
+    Header,
+    Names,
+    check_shapes,
+    load_delta,
+    parse_header,
+    peft_config,
+    read_header,
+    sha256_of,
+    tensors_digest,
+)
 from lorascope.adapters.attachments import Attachment, ControlNet, ImagePrompt
 from lorascope.adapters.delta import Coverage, read_tensors
 from lorascope.adapters.items import IMAGE_ENCODER, check_base, component_kind, condition_of, file_of, pictures_in
 from lorascope.encoders.digest import Preprocessing
 from lorascope.encoders.pictures import open_picture
 from lorascope.encoders.vision import prepared
-from lorascope.errors import LorascopeError, MalformedAdapter, ModelError
+from lorascope.errors import LorascopeError, MalformedAdapter
 from lorascope.protocol import Preset
 
 _ENCODERS = (IMAGE_ENCODER, f"../{IMAGE_ENCODER}", f"../models/{IMAGE_ENCODER}")
@@ -52,6 +63,18 @@ def tensors_of(path: Path, data: bytes | bytearray) -> str:
     """A digest of all that decides what an item does: that of its tensors, and of its pictures."""
     digest = tensors_digest(data, config=peft_config(path), name=path)
     return _with_condition(digest, path, data) if condition_of(path) else digest
+
+
+def check_item(path: Path, names: Names) -> None:
+    """Refuse an item whose header shows that it does not belong to a base model, before the rest of it is read.
+
+    Raises:
+        AdapterError: as :func:`load_item` would raise it.
+    """
+    if condition_of(path):
+        check_base(read_header(file_of(path)), names, path)
+    else:
+        check_shapes(path, names)
 
 
 def load_item(path: Path, data: bytes | bytearray, names: Names, *, partial: bool) -> Delta:
@@ -148,7 +171,12 @@ def _control(path: Path, tensors: Mapping[str, torch.Tensor]) -> ControlNet:
 def _image_prompt(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> ImagePrompt:
     (picture,) = _pictures(path)
     pixels = _opened(picture, path)
-    tower = _tower(_encoder(path, header))
+    folder = _encoder(path, header)
+    try:
+        tower = _tower(folder)
+    except (OSError, ValueError) as error:
+        reason = f"its image encoder {folder} cannot be loaded ({str(error).splitlines()[0]:.200})"
+        raise MalformedAdapter(path, reason, "Get the whole folder") from error
     pooled = "image_proj.proj.weight" in tensors
     return ImagePrompt(tensors, *_seen(tower, Image.fromarray(pixels), pooled=pooled), path)
 
@@ -167,7 +195,7 @@ def _encoder(path: Path, header: Header) -> Path:
             config = json.loads((folder / "config.json").read_text("utf-8"))
         except (OSError, ValueError):
             continue
-        if config.get(_PROJECTIONS.get(key, "")) == width:
+        if isinstance(config, dict) and config.get(_PROJECTIONS.get(key, "")) == width:
             return folder
     reason = f"no image encoder of {width} dimensions is in the folder {IMAGE_ENCODER} beside it"
     raise MalformedAdapter(path, reason, "Put CLIP's there that it was trained with, as h94/IP-Adapter has it")
@@ -188,13 +216,9 @@ def _file_digest(file: Path, mtime_ns: int) -> bytes:
 def _tower(folder: Path) -> Any:
     from transformers import CLIPVisionModelWithProjection
 
-    try:
-        model = CLIPVisionModelWithProjection.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the image encoder {folder} cannot be loaded ({error}): get the whole folder") from error
-    return model.eval()
+    return CLIPVisionModelWithProjection.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
+    ).eval()
 
 
 @torch.inference_mode()

@@ -11,7 +11,6 @@ from lorascope.adapters import (
     Adapter,
     Delta,
     autov3_of,
-    check_shapes,
     read_file,
 )
 from lorascope.adapters.items import file_of, name_of
@@ -20,7 +19,7 @@ from lorascope.errors import ChangedAdapter, NoEffect, place_of
 from lorascope.library import StoredAdapter
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.words import measured_words, suffix
-from lorascope.measure.items import check_size, key_of, load_item, tensors_of
+from lorascope.measure.items import check_item, check_size, key_of, load_item, tensors_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.prior import recall
 from lorascope.measure.queue import known_key
@@ -83,8 +82,7 @@ class AdapterRecords:
         path, file = adapter.path, file_of(adapter.path)
         if self._measurement.worker.shapes:
             names = self._measurement.names
-            if file == path:
-                check_shapes(path, names)
+            check_item(path, names)
             data = read_file(file)
             delta = load_item(path, data, names, partial=self._partial)
             check_size(delta, self._measurement.preset)
