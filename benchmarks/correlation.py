@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 from unittest import mock
 
 import numpy as np
@@ -55,7 +55,8 @@ class Condition:
         steps, guidance: of the sampler.
         scale: of every adapter.
         turn: by how many radians the starting noise is turned for the image with the adapter; pi / 2 is other noise.
-        empty: whether the prompt says nothing, so that noise alone decides what is in the picture.
+        prompts: how much they say: all of a scene ("full"), its "kind" of object, or nothing ("empty"). What they leave
+            open, the noise decides.
         eyes: which encoders look, besides the shipped one.
     """
 
@@ -63,21 +64,19 @@ class Condition:
     guidance: float = 1.0
     scale: float = 1.0
     turn: float = 0.0
-    empty: bool = False
+    prompts: Literal["full", "kind", "empty"] = "full"
     eyes: tuple[str, ...] = ()
 
 
 CONDITIONS: Mapping[str, Condition] = {
     "as it ships": Condition(eyes=("hidden layer", "judge", "pixels", "noise 0.1", "noise 0.3")),
     "guidance 3": Condition(guidance=3),
-    "guidance 6": Condition(guidance=6),
     "8 steps": Condition(steps=8),
-    "8 steps, guidance 5": Condition(steps=8, guidance=5),
-    "scale 2": Condition(scale=2),
     "scale 3": Condition(scale=3),
-    "empty prompts": Condition(empty=True),
-    "noise turned by 0.3": Condition(turn=0.3),
+    "prompts of one object": Condition(prompts="kind"),
+    "empty prompts": Condition(prompts="empty"),
     "other noise": Condition(turn=math.pi / 2),
+    "empty prompts, other noise": Condition(prompts="empty", turn=math.pi / 2),
 }
 
 
@@ -125,7 +124,7 @@ class Studio:
         preset = Preset.load("miniature")
         self._preset = preset
         self._cells = preset.grid().cells[:cells]
-        self._prompts = [preset.grid().prompts.texts[cell.prompt] for cell in self._cells]
+        self._prompts = [preset.grid().prompts.prompts[cell.prompt] for cell in self._cells]
         self._encoder = DualEncoder(preset.encoders[0])
 
     def figures(self, condition: Condition) -> dict[str, Figures]:
@@ -148,7 +147,8 @@ class Studio:
     def _images(
         self, generator: diffusion.DiffusionGenerator, condition: Condition, turn: float, trigger: str = ""
     ) -> Images:
-        texts = ["" if condition.empty else prompt for prompt in self._prompts]
+        said = {"full": "{0.text}", "kind": "a {0.group}", "empty": ""}[condition.prompts]
+        texts = [said.format(prompt) for prompt in self._prompts]
         tail = f", {trigger}" if trigger else ""
         seeds = [cell.seed + 1000 * place for place, cell in enumerate(self._cells)]  # else an empty prompt repeats
 
@@ -246,24 +246,29 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef([np.argsort(np.argsort(values)) for values in (one, other)])[0, 1])
 
 
-def correlation(figures: Figures) -> str:
-    """The rank correlation of Strength and Consistency with a 95% bootstrap interval over adapters."""
+def correlations(figures: Figures) -> Float[np.ndarray, " draws"]:
+    """The rank correlation of Strength and Consistency; after the first in bootstrap samples of the adapters."""
     rng, size = np.random.default_rng(0), len(figures.strength)
-    drawn = (rng.integers(0, size, size) for _ in range(1000))
     jitter = rng.random(size) * 1e-9  # an adapter that is drawn twice ties with itself
-    values = [spearman(figures.strength[one] + jitter, figures.consistency[one] + jitter) for one in drawn]
-    low, high = np.quantile(values, (0.025, 0.975))
-    return f"{spearman(figures.strength, figures.consistency):.2f} ({low:.2f} to {high:.2f})"
+    drawn = [np.arange(size), *(rng.integers(0, size, size) for _ in range(1000))]
+    return np.array([spearman(figures.strength[one] + jitter, figures.consistency[one] + jitter) for one in drawn])
 
 
-def row(name: str, figures: Figures) -> Iterator[str]:
+def _interval(values: Float[np.ndarray, " draws"]) -> str:
+    low, high = np.quantile(values[1:], (0.025, 0.975))
+    return f"{values[0]:.2f} ({low:.2f} to {high:.2f})"
+
+
+def row(name: str, figures: Figures, first: Figures) -> Iterator[str]:
     """What is said about each encoder under each condition.
 
     With o what each cell has of its own and s what all share, S is near sqrt(o^2 + s^2) and C near s^2 / S^2. S and C
     rise together where s grows faster than o from adapter to adapter: "shared per own" is the slope of log s on log o.
     """
     low, high = np.quantile(figures.own, (0.1, 0.9)) / np.median(figures.own)
-    yield from (name, correlation(figures), f"{np.median(figures.consistency):.2f}", f"{low:.2f} to {high:.2f}")
+    drawn = correlations(figures)
+    yield from (name, _interval(drawn), "–" if figures is first else _interval(drawn - correlations(first)))
+    yield from (f"{np.median(figures.consistency):.2f}", f"{low:.2f} to {high:.2f}")
     told = figures.consistency > 0.001
     own, shared = np.log(figures.own[told]), np.log(figures.shared[told])
     yield f"{np.polyfit(own, shared, 1)[0]:.1f}"
@@ -274,19 +279,35 @@ def tables(folder: Path) -> str:
     """What was measured so far, as Markdown."""
     measured = {path.stem: load(path) for path in (folder / f"{name}.npz" for name in CONDITIONS) if path.exists()}
     ranking = Ranking()
-    head = ["S with C", "median C", "own, 10 to 90%", "shared per own", "own / other sample"]
+    head = ["S with C", "more than as it ships", "median C", "own, 10 to 90%", "shared per own", "own / other sample"]
     encodings: tuple[Encoding, ...] = ("suffix", "query", "query-minus-empty")
     lines = _header(["condition", *head, *encodings, "best filter", "best filter, query"])
-    for name, views in measured.items():
-        figures = views["encoder"]
+    first = measured.get("as it ships", {})
+    rows = {name: views["encoder"] for name, views in measured.items()}
+    rows |= {f"{name} in the pictures": figures for name, figures in first.items() if name.startswith("noise")}
+    if "scale 3" in measured:
+        rows["every third at scale 3"] = _mixed(first["encoder"], measured["scale 3"]["encoder"])
+    for name, figures in rows.items():
         quality = [f"{ranking.quality(figures, encoding):.3f}" for encoding in encodings]
         gains = [f"{ranking.best_gain(figures, encoding):+.3f}" for encoding in encodings[:2]]
-        lines.append(_line([*row(name, figures), *quality, *gains]))
+        lines.append(_line([*row(name, figures, first["encoder"]), *quality, *gains]))
     lines += ["", *_header(["the same images, seen by", *head])]
-    lines += [_line([*row(eye, figures)]) for eye, figures in measured.get("as it ships", {}).items()]
+    lines += [
+        _line([*row(eye, figures, first["encoder"])]) for eye, figures in first.items() if not eye.startswith("noise")
+    ]
     if "as it ships" in measured:
         lines += ["", ranking.encodings(measured["as it ships"]["encoder"])]
     return "\n".join([*lines, "", f"{len(_NAMES)} adapters; {machine()}."])
+
+
+def _mixed(some: Figures, others: Figures) -> Figures:
+    """Every third adapter as under another condition."""
+    third = np.arange(len(some.strength)) % 3 == 0
+    fields = ("directions", "strength", "consistency", "own")
+    chosen = {name: getattr(some, name).copy() for name in fields}
+    for name, values in chosen.items():
+        values[third] = getattr(others, name)[third]
+    return Figures(**chosen, apart=some.apart)
 
 
 def _header(columns: list[str]) -> list[str]:

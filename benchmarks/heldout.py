@@ -1,6 +1,6 @@
 """Search by behaviour against search in words, where neither side knows more than the other.
 
-    python -m benchmarks.heldout FOLDER [--repeated]
+    python -m benchmarks.heldout FOLDER
 
 The encoder that ships has read captions in the queries' words and seen pictures of nearly all effects. Here, pictures
 are read into the space of the text model minilm, which knows words from elsewhere: a ridge regression goes from
@@ -11,9 +11,8 @@ left out of the regression, so that search by behaviour has neither seen nor rea
   pictures without any effect;
 * shipped: the encoder that ships, whose image tower has seen pictures of nearly all effects.
 
-Text search reads a good description of every adapter, too. With ``--repeated``, adapters of one effect are trained a
-second time (another seed, other pictures, another rank), and it is drawn, beside the queries, which of the two is in
-the library.
+Text search reads a good description of every adapter, too. Six effects have two adapters that were trained
+independently: in a second table it is drawn, beside the queries, which of the two is in the library.
 
 What was made is kept in FOLDER, so an interrupted run continues. The queries are data/fresh_queries.toml.
 """
@@ -25,6 +24,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, final
 
@@ -43,24 +43,23 @@ from lorascope.evaluation.corpus import Corpus, Words
 from lorascope.evaluation.experiments.metadata import Descriptions
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
-from lorascope.evaluation.retrievers import Hybrid, Scores
+from lorascope.evaluation.retrievers import RANDOM, Hybrid, Scores, random_orders
 from lorascope.evaluation.statistics import Clusters, Interval, compare
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import BM25, STANDING_IN, Dense, TextModel
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.grid import Cell, PromptSet
 from lorascope.miniature import adapters_path, base_path
-from miniature import adapters, autoencoder, pools
+from miniature import autoencoder, pools
 from miniature.captions import styled
 from miniature.catalogue import ENTRIES, Entry, authors
 from miniature.effects import FAMILIES, FAMILY
-from miniature.truth import Query, grade
+from miniature.truth import FULL, Query, does, grade
 
 Images = UInt8[np.ndarray, "n 64 64 3"]
-_POOL, _CELLS, _PREFIXES = 8000, 48, 24
+_POOL, _CELLS, _PREFIXES = 4000, 32, 8
 _STEMS = tuple(entry.stem for entry in ENTRIES)
-_REPEATED = tuple(entry for entry in ENTRIES if entry.kind in ("single", "subject"))
-_DRAWS = 400
+_DRAWS = 4000
 _PATCH, _CENTRES, _STRIDE = 6, 192, 2
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of the features' mean variance; chosen by a tenth of the pictures, not by queries."""
@@ -184,13 +183,6 @@ class Workshop:
 
         return self.kept(name, make)
 
-    def repeated(self) -> np.ndarray:
-        """Images with second trainings of the adapters of one effect."""
-        folder = self.folder / "adapters"
-        again = [replace(one, seed=one.seed + 100, rank=6 if one.algo == "lora" else one.rank) for one in _REPEATED]
-        adapters.train_all(base_path(), folder, entries=again)
-        return self.images("images-repeated", folder, _REPEATED)
-
 
 def _render(generator: DiffusionGenerator, grid: Grid, cells: Sequence[Cell], trigger: str) -> np.ndarray:
     tail = f", {trigger}" if trigger else ""
@@ -268,15 +260,16 @@ class Comparison:
     def _shifts(self) -> np.ndarray:
         """What each query adds to prompts, in the text model's space."""
         prompts = self._prompts.texts[:_PREFIXES]
-        whole = self.shop.read([f"{prompt} {query}" for query in self.asked for prompt in prompts])
+        texts = [f"{prompt} {query}" for query in self.asked for prompt in prompts]
+        whole = self.shop.kept("queries", lambda: self.shop.read(texts))
         return (whole.reshape(len(self.asked), len(prompts), -1) - self.shop.read(prompts)).mean(1)
 
-    def behaviour(self, name: str) -> dict[str, Scores]:
-        """Cosines over the images of this name, by each kind of features, with families left out and not."""
-        images = self.shop.repeated() if name == "images-repeated" else self._images
+    def behaviour(self) -> dict[str, Scores]:
+        """Cosines by each kind of features, with the query's family left out and not."""
+        images = self.shop.images("images", adapters_path(), ENTRIES)
         found: dict[str, Scores] = {}
         for features, see in self._features.items():
-            seen = self.shop.kept(f"{name}-{features}", lambda see=see: np.stack([see(row) for row in images]))
+            seen = self.shop.kept(f"images-{features}", lambda see=see: np.stack([see(row) for row in images]))
             ways = self._maps[features]
             rows = {family: self._shifts @ directions(seen @ way).T for family, way in ways.items()}
             held = [rows[FAMILY[query.group]][place] for place, query in enumerate(self.queries)]
@@ -287,10 +280,6 @@ class Comparison:
                 vectors = np.stack([shifts.vector(text) for text in self.asked])
                 found["behaviour, as it ships"] = vectors @ directions(seen).T
         return found
-
-    @property
-    def _images(self) -> np.ndarray:
-        return self.shop.images("images", adapters_path(), ENTRIES)
 
     def words(self) -> dict[str, Scores]:
         """The text retrievers."""
@@ -310,62 +299,75 @@ class Comparison:
         return (one @ other.T).astype(float)
 
 
-OURS = "behaviour, plain features, family left out"
-TEXT = "minilm, good descriptions"
+TEXT, AUTHORS = "minilm, good descriptions", "minilm, authors' descriptions"
 
 
-def tables(compared: Comparison, *, repeated: bool) -> str:
+def tables(compared: Comparison) -> str:
     """Everything, as Markdown."""
-    corpus = corpora()["good"]
-    qrels, clusters = Qrels(corpus, compared.queries), _clusters(compared.queries)
-    first = compared.behaviour("images")
+    corpus, asked = corpora()["good"], compared.queries
+    clusters = _clusters(asked)
+    first = compared.behaviour()
     scores = {**first, **compared.words()}
     for name in list(first)[::2]:
         scores[f"sum of {name}, and {TEXT}"] = Hybrid("sum", (), corpus).fused([scores[name], scores[TEXT]])
+    qrels = Qrels(corpus, asked)
     figures = {name: qrels.main(rows) for name, rows in scores.items()}
-    kinds = {kind: np.array([query.kind == kind for query in compared.queries]) for kind in ("known", "new")}
-    lines = _header(["retriever", f"{MAIN}, all", *(f"{kind} words" for kind in kinds)])
+    figures[RANDOM] = np.mean([qrels.main(one.scores(compared.asked)) for one in random_orders(corpus)], axis=0)
+    lines = _header(["retriever", f"{MAIN}, all", "known words", "new words"])
     for name, values in figures.items():
-        parts = [
-            _clusters([query for query, one in zip(compared.queries, chosen, strict=True) if one]).interval(
-                values[chosen]
-            )
-            for chosen in kinds.values()
-        ]
-        lines.append(_line([name, *map(_interval, (clusters.interval(values), *parts))]))
+        cells = [_interval(clusters.interval(values))]
+        for kind in ("known", "new"):
+            chosen = np.array([query.kind == kind for query in asked])
+            part = _clusters([query for query in asked if query.kind == kind])
+            cells.append(_interval(part.interval(values[chosen])))
+        lines.append(_line([name, *cells]))
     lines += ["", *_header(["comparison", "difference", "p", "detectable"])]
-    for one in compare(clusters, figures, [(name, TEXT) for name in figures if name != TEXT]):
+    ours = [name for name in figures if "behaviour" in name]
+    for one in compare(clusters, figures, [(name, text) for text in (TEXT, AUTHORS) for name in ours]):
         name = f"{one.first} − {one.second}"
         lines.append(_line([name, _interval(one.difference), f"{one.p:.3f}", f"{one.detectable:.3f}"]))
-    if repeated:
-        lines += ["", *_redrawn(first, compared.behaviour("images-repeated"), qrels, compared.queries, figures)]
-    count = f"{len(compared.queries)} queries in {clusters.count} groups, {len(_STEMS)} adapters, {_CELLS} cells each"
+    lines += ["", *_redrawn({name: scores[name] for name in (*first, TEXT)}, asked)]
+    count = f"{len(asked)} queries in {clusters.count} groups, {len(_STEMS)} adapters, {_CELLS} cells each"
     return "\n".join([*lines, "", f"{count}; {machine()}."])
 
 
-def _redrawn(
-    first: Mapping[str, Scores],
-    again: Mapping[str, Scores],
-    qrels: Qrels,
-    asked: Sequence[JudgedQuery],
-    figures: Mapping[str, np.ndarray],
-) -> Iterator[str]:
-    """Intervals when it is drawn, too, which training of each adapter is in the library."""
-    places = [_STEMS.index(entry.stem) for entry in _REPEATED]
-    rng, clusters = np.random.default_rng(0), _clusters(asked)
+def versions() -> list[tuple[str, ...]]:
+    """Adapters that show the same effect in full, from trainings of their own."""
+    shown: dict[str, list[str]] = {}
+    for entry in ENTRIES:
+        if len(entry.effects) == 1 and does(entry, entry.effects[0]) == FULL:
+            shown.setdefault(entry.effects[0], []).append(entry.stem)
+    return [tuple(stems) for stems in shown.values() if len(stems) > 1]
+
+
+def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iterator[str]:
+    """Means over all libraries with one training of each effect, and intervals over these and the queries."""
+    several, figures = versions(), {name: list[np.ndarray]() for name in scores}
+    for chosen in product(*several):
+        gone = {stem for stems in several for stem in stems} - set(chosen)
+        places = [place for place, stem in enumerate(_STEMS) if stem not in gone]
+        stems = tuple(_STEMS[place] for place in places)
+        corpus = Corpus(stems, stems, (Words("", "", ()),) * len(stems), (None,) * len(stems))
+        grades = [{stem: one for stem, one in query.grades.items() if stem not in gone} for query in asked]
+        qrels = Qrels(corpus, [replace(query, grades=one) for query, one in zip(asked, grades, strict=True)])
+        for name, rows in scores.items():
+            figures[name].append(qrels.main(rows[:, places]))
+    rng, count = np.random.default_rng(0), _clusters(asked).count
     groups = np.unique([query.group for query in asked], return_inverse=True)[1]
-    yield from _header(["retriever", "first trainings", "second trainings", "trainings drawn", f"− {TEXT}"])
-    for name, rows in first.items():
-        second = rows.copy()
-        second[:, places] = again[name]
-        drawn, apart = np.empty(_DRAWS), np.empty(_DRAWS)
-        for draw in range(_DRAWS):
-            values = qrels.main(np.where(rng.random(len(_STEMS)) < 0.5, second, rows))
-            weights = rng.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count))[groups]
-            drawn[draw], apart[draw] = (np.average(one, weights=weights) for one in (values, values - figures[TEXT]))
-        ends = (Interval(float(one.mean()), *map(float, np.quantile(one, (0.025, 0.975)))) for one in (drawn, apart))
-        cells = [_interval(clusters.interval(qrels.main(one))) for one in (rows, second)]
-        yield _line([name, *cells, *map(_interval, ends)])
+    library = rng.integers(0, len(figures[TEXT]), _DRAWS)
+    weights = rng.multinomial(count, np.full(count, 1 / count), _DRAWS)[:, groups]
+    drawn = {name: (np.stack(rows)[library] * weights).sum(1) / weights.sum(1) for name, rows in figures.items()}
+    yield from _header(["one training of each effect", MAIN, "lowest and highest library", f"− {TEXT}"])
+    for name, rows in figures.items():
+        means = np.mean(rows, axis=1)
+        ends = [
+            Interval(float(centre), *map(float, np.quantile(values, (0.025, 0.975))))
+            for centre, values in (
+                (means.mean(), drawn[name]),
+                (means.mean() - np.mean(figures[TEXT]), drawn[name] - drawn[TEXT]),
+            )
+        ]
+        yield _line([name, _interval(ends[0]), f"{means.min():.3f}, {means.max():.3f}", _interval(ends[1])])
 
 
 def _clusters(asked: Sequence[JudgedQuery]) -> Clusters:
@@ -388,9 +390,8 @@ def main() -> None:
     """Make what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything is kept; made if it does not exist")
-    parser.add_argument("--repeated", action="store_true", help="train adapters of one effect a second time")
     arguments = parser.parse_args()
-    print(tables(Comparison(Workshop(arguments.folder)), repeated=arguments.repeated))
+    print(tables(Comparison(Workshop(arguments.folder))))
 
 
 if __name__ == "__main__":

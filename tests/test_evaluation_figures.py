@@ -140,6 +140,18 @@ def test_an_interval_of_one_value_has_no_width() -> None:
     assert (interval.value, interval.lower, interval.upper) == (0.25, 0.25, 0.25)
 
 
+def test_a_rank_correlation_is_uncertain_by_its_clusters() -> None:
+    rng = np.random.default_rng(3)
+    each = rng.normal(size=(2, 30))
+    each[1] += each[0]
+    found = Clusters([f"c{place}" for place in range(30)] * 4).rank_correlation(*np.tile(each, 4))
+    alone = Clusters([f"q{place}" for place in range(120)]).rank_correlation(*np.tile(each, 4))
+    assert found.value == pytest.approx(alone.value)
+    assert found.upper - found.lower > 1.5 * (alone.upper - alone.lower)
+    assert not Clusters(["a", "b", "c"]).rank_correlation(*each[:, :3]).known
+    assert math.isnan(Clusters(["a", "b", "c"]).rank_correlation(np.ones(3), np.arange(3.0)).value)
+
+
 def test_the_randomisation_test_is_the_exact_one_for_few_clusters() -> None:
     differences = np.array([0.3, 0.1, 0.25, -0.05, 0.2, 0.15])
     signs = np.array(list(itertools.product((-1, 1), repeat=6)))

@@ -12,6 +12,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
+from lorascope.extras import optional
+
 FEWEST = 20
 """With fewer clusters no interval is given.
 
@@ -22,6 +24,7 @@ cases where nearly all clusters have the same figure. No interval from so few cl
 """
 DRAWS = 10_000
 _ADAPTER_DRAWS = 2000
+_CORRELATIONS = 500
 _SEED = 20251209
 _POWER = 0.8
 _ALPHA = 0.05
@@ -97,6 +100,20 @@ class Clusters:
         """The mean of one figure, with its interval."""
         return self.intervals(values[:, None])[0]
 
+    def rank_correlation(self, x: Float[np.ndarray, " queries"], y: Float[np.ndarray, " queries"]) -> Interval:
+        """Spearman's rank correlation of two figures, with a percentile bootstrap over clusters, 95%.
+
+        It is NaN where either figure is the same for all queries, and without limits below :data:`FEWEST` clusters.
+        """
+        value = _spearman(x, y)
+        if self.count < FEWEST or math.isnan(value):
+            return Interval(value, math.nan, math.nan)
+        members = [np.flatnonzero(self._rows == cluster) for cluster in range(self.count)]
+        draws = np.random.default_rng(_SEED).integers(0, self.count, (_CORRELATIONS, self.count))
+        samples = (np.concatenate([members[cluster] for cluster in chosen]) for chosen in draws)
+        lower, upper = np.nanquantile([_spearman(x[rows], y[rows]) for rows in samples], (0.025, 0.975))
+        return Interval(value, float(lower), float(upper))
+
     def chances(self, differences: Float[np.ndarray, "queries pairs"]) -> Float[np.ndarray, " pairs"]:
         """The p of each column of paired differences, adjusted for all of them together.
 
@@ -123,6 +140,12 @@ class Clusters:
         error = math.sqrt(self.count / (self.count - 1) * float((residuals**2).sum())) / len(differences)
         normal = NormalDist()
         return (normal.inv_cdf(1 - _ALPHA / 2) + normal.inv_cdf(_POWER)) * error
+
+
+def _spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """Rank correlation; NaN where there is none."""
+    varied = len(x) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
+    return float(optional("scipy.stats").spearmanr(x, y).statistic) if varied else math.nan
 
 
 @lru_cache(maxsize=8)

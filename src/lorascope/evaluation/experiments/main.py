@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,6 @@ from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.statistics import FEWEST, Clusters, Interval, compare
 from lorascope.evaluation.verdicts import Judged, Verdicts
-from lorascope.extras import optional
 
 
 def main_findings(
@@ -160,9 +160,10 @@ def _ambiguous(evaluation: Evaluation, consistencies: Sequence[float | None]) ->
     known = [place for place, value in enumerate(consistencies) if value is not None]
     x = np.array([consistencies[place] for place in known], float)
     y = evaluation.figures[OURS][MAIN][known]
-    spearman = optional("scipy.stats").spearmanr
-    rho = float(spearman(x, y).statistic) if len(known) > 2 and x.std() and y.std() else None
-    said = "cannot be told" if rho is None else f"{rho:.2f}"
+    unknown = Interval(math.nan, math.nan, math.nan)
+    rho = Clusters([evaluation.queries[place].cluster for place in known]).rank_correlation(x, y) if known else unknown
+    said = "cannot be told" if math.isnan(rho.value) else f"{rho.value:.2f}"
+    said += f" ({rho.lower:.2f} to {rho.upper:.2f})" if rho.known else ""
     chart = Chart(
         "points",
         f"Each query: its own Consistency, and {MAIN} of {OURS}",
