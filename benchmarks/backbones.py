@@ -2,7 +2,7 @@
 
     python -m benchmarks.backbones LIBRARY
 
-The second world's adapters and the first one's of the same names are measured at `quick`, without thresholds. The
+The second world's adapters and the first one's of the same names are measured at `standard`, without thresholds. The
 judge looks at the same images, as a second encoder: it says whether an adapter's effect is there, and whether object
 and place still are.
 """
@@ -40,7 +40,7 @@ def measure(library: Library) -> None:
         preset = Preset.load(name)
         everything = replace(preset, strength_max=np.inf, consistency_min=-np.inf, calibration="")
         worker = load_worker(replace(everything, encoders=(*preset.encoders, JUDGE)), device="cpu")
-        index(files, worker, library, precision="quick")
+        index(files, worker, library, precision="standard")
 
 
 def protocols(library: Library, judge: bool) -> list[StoredProtocol]:
@@ -75,6 +75,29 @@ def judged(library: Library) -> FindingsTable:
     return FindingsTable(columns, tuple(rows))
 
 
+def halves(library: Library) -> FindingsTable:
+    """How alike Directions from one half of the prompts and from the other are: of one backbone, and of both."""
+    known: dict[str, dict[str, tuple[np.ndarray, ...]]] = {}
+    for stored in protocols(library, judge=False):
+        grid, adapters = known_grid(stored), library.adapters.all()
+        for key in library.signatures.get(stored.protocol.digest, adapters):
+            cells = cells_of(library, grid, stored.protocol.digest, key)
+            assert cells is not None, "measured just now"
+            means = [cells.effects[cells.prompts % 2 == half].mean(0) for half in (0, 1)]
+            units = tuple(mean / np.linalg.norm(mean) for mean in means)
+            known.setdefault(adapters[key].name, {})[stored.protocol.name] = units
+    one, two = WORLDS
+    within = {name: np.array([worlds[name][0] @ worlds[name][1] for worlds in known.values()]) for name in WORLDS}
+    pairs = [(worlds[one], worlds[two]) for worlds in known.values()]
+    across = np.array([(a[0] @ b[1] + a[1] @ b[0]) / 2 for a, b in pairs])
+    rows = [
+        *((f"{name}, twice", average(values)) for name, values in within.items()),
+        ("one of each", average(across)),
+        ("what differs beyond the prompts", average(np.mean(list(within.values()), axis=0) - across)),
+    ]
+    return FindingsTable(("Directions from different prompts", "cosine"), tuple(rows))
+
+
 def table(found: FindingsTable) -> str:
     """A table in Markdown."""
     lines = [found.columns, ("---",) * len(found.columns), *([plain_cell(cell) for cell in row] for row in found.rows)]
@@ -84,7 +107,11 @@ def table(found: FindingsTable) -> str:
 def report(library: Library) -> str:
     """All tables in Markdown."""
     first, second = (Searcher(library, protocol=one.protocol.digest) for one in protocols(library, judge=False))
-    parts = [machine(), f"### What the judge sees\n\n{table(judged(library))}"]
+    parts = [
+        machine(),
+        f"### What the judge sees\n\n{table(judged(library))}",
+        f"### What is left of a Direction with other prompts\n\n{table(halves(library))}",
+    ]
     for split in ("test", "dev"):
         findings = backbone_findings(first, second, load_queries("miniature", split=split))
         parts.append(f"## Queries of {split}\n\n{findings.about}")

@@ -18,6 +18,7 @@ from lorascope.adapters import Names, load_delta
 from lorascope.analysis import duplicates
 from lorascope.analysis.versions import parted
 from lorascope.cli.app import app
+from lorascope.errors import WrongBase
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.retrievers import Behaviour, random_orders
 from lorascope.generators.diffusion import DiffusionGenerator
@@ -110,6 +111,12 @@ def test_adapters_of_the_second_world_are_measured_with_its_preset(tmp_path: Pat
     assert len(files) >= 30
     assert {path.stem for path in files} <= set(truth()["adapters"])
     assert all(coverage.matched == coverage.total > 0 for coverage in coverages)
+    for path, shapes in (
+        (adapters_path() / files[0].name, worker.shapes),
+        (files[0], DiffusionGenerator(PRESET).shapes),
+    ):
+        with pytest.raises(WrongBase, match="none of its [0-9]+ modules is part of it"):
+            load_delta(path, Names(shapes))
     with Library(tmp_path / "two.db", create=True) as library:
         assert len(index(files[:1], worker, library, precision="glance").measured) == 1
 
