@@ -1,8 +1,11 @@
-"""Audits: claims that fit are told from chance, and nobody is accused on words that cannot be judged."""
+"""Audits: claims that fit are separated from chance, and nobody is accused on words that cannot be judged."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from lorascope.adapters import Claim
 from lorascope.analysis import Advice, Audit, audit
 from lorascope.analysis.audit import _contradicted, claimed_phrases
 from lorascope.analysis.description import FEWEST
+from lorascope.cli.analysis import _tell_cost
 from lorascope.grid import PromptSet
 from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.protocol import Preset
@@ -105,3 +109,23 @@ def test_claims_become_phrases_without_what_concerns_use() -> None:
     ]  # fmt: skip
     assert claimed_phrases(claiming(description=" . , !")) == []
     assert claimed_phrases(claiming(title="re:zero -people +2 (v-1:0.5)")) == [("title", "re zero people 2 v-1 0 5")]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [(True, "No image is made. 5 phrases are encoded, once: less than a minute."), (False, "No image is made.")],
+)
+def test_what_encoding_takes_is_said_before(
+    encoder: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two phrases are timed; without an encoder a library has brought the vectors along, and none is encoded."""
+    encoded: set[str] = set()
+
+    def vectors(phrases: Sequence[str]) -> None:
+        encoded.update(phrases if encoder else ())
+
+    known = SimpleNamespace(unknown=lambda phrases: [one for one in phrases if one not in encoded])
+    monkeypatch.setattr(import_module("lorascope.analysis.audit"), "phrases_asked", lambda *_: list("abcde"))
+    _tell_cost(SimpleNamespace(phrases=known, vectors=vectors), None)  # type: ignore[arg-type]
+    assert capsys.readouterr().err == f"{said}\n"
+    assert encoded == ({"a", "b"} if encoder else set())
