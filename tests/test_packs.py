@@ -29,7 +29,7 @@ from lorascope.library.codec import columns
 from lorascope.measure import Worker, index
 from lorascope.miniature import pack_path
 from lorascope.packs import Manifest, disagreement, draft, intake, open_pack, pull
-from lorascope.packs.directory import LARGEST, Directory, Entry, Listing, write_directory
+from lorascope.packs.directory import LARGEST, Directory, Entry, ListedPack, write_directory
 from lorascope.packs.intake import files_here
 from lorascope.packs.writer import CONTENTS
 from lorascope.search import Request
@@ -469,7 +469,7 @@ def test_looking_files_up_costs_little(tmp_path: Path) -> None:
     """Of a directory of 100,000 files, three bytes a file are fetched."""
     prefixes = [int(hashlib.sha256(str(n).encode()).hexdigest()[:8], 16) for n in range(100_000)]
     place = tmp_path / "directory.parquet"
-    write_directory(place, [Listing("", "")], [Entry(one, 0, number // 64) for number, one in enumerate(prefixes)])
+    write_directory(place, [ListedPack("", "")], [Entry(one, 0, number // 64) for number, one in enumerate(prefixes)])
     assert place.stat().st_size < 5 * len(prefixes) < LARGEST
     own = [f"sha256:{hashlib.sha256(str(n).encode()).hexdigest()}" for n in range(99_990, 100_010)]
     assert Directory(place, "directory", tmp_path).look_up(own) == {0: [1562]}
@@ -484,7 +484,7 @@ def test_looking_files_up_costs_little(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_directory_is_checked(metadata: str, message: str, tmp_path: Path) -> None:
     place = tmp_path / "directory.parquet"
-    write_directory(place, [Listing("", "")], [Entry(1, 0, 0)])
+    write_directory(place, [ListedPack("", "")], [Entry(1, 0, 0)])
     table = pq.read_table(place)
     pq.write_table(table.replace_schema_metadata({"lorascope_packs": metadata}), place)
     with pytest.raises(LibraryError, match=message):

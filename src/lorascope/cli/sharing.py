@@ -16,7 +16,7 @@ from lorascope.library import Library, published
 from lorascope.miniature import pack_path
 from lorascope.miniature.demo import lay_out
 from lorascope.packs import Draft, Intake, draft, open_pack, pull
-from lorascope.packs.directory import LARGEST, NAME, Directory, Entry, Listing, write_directory
+from lorascope.packs.directory import LARGEST, NAME, Directory, Entry, ListedPack, write_directory
 from lorascope.packs.intake import Files, files_here, take
 from lorascope.packs.places import SCHEMES, place_of_pack
 
@@ -63,11 +63,11 @@ def drafted(library: Library, protocol: str, only: Sequence[str], contents: set[
 
 def join_packs(addresses: Iterable[str], target: Path, *, insecure: bool) -> tuple[int, int]:
     """Write a directory of several packs; returns how many packs and how many files are in it."""
-    listings: list[Listing] = []
+    listings: list[ListedPack] = []
     entries: list[Entry] = []
     for number, address in enumerate(addresses):
         with open_pack(address, insecure=insecure) as pack:
-            listings.append(Listing(address, pack.digest))
+            listings.append(ListedPack(address, pack.digest))
             entries += [Entry(one.prefix, number, one.group) for one in pack.directory().entries()]
     write_directory(target, listings, entries)
     return len(listings), len(entries)

@@ -31,7 +31,7 @@ _METADATA = "lorascope_packs"
 
 
 @dataclass(frozen=True)
-class Listing:
+class ListedPack:
     """A pack of a directory: where it is ("" for the directory's own pack), and the SHA-256 of its manifest."""
 
     address: str
@@ -52,7 +52,7 @@ def prefix(key: str) -> int | None:
     return int(key[7:15], 16) if key.startswith("sha256:") else None
 
 
-def write_directory(path: Path, listings: Sequence[Listing], entries: Iterable[Entry]) -> None:
+def write_directory(path: Path, listings: Sequence[ListedPack], entries: Iterable[Entry]) -> None:
     """Write a directory.
 
     Raises:
@@ -116,7 +116,7 @@ class Directory:
         return {int(pack): sorted({int(row[2]) for row in rows if row[1] == pack}) for pack in np.unique(rows[:, 1])}
 
 
-def _listings(text: object) -> list[Listing]:
+def _listings(text: object) -> list[ListedPack]:
     try:
         fields = json.loads(validation.text(text, "the list of packs", validation.JSON_TEXT * 4))
     except ValueError as error:
@@ -126,8 +126,8 @@ def _listings(text: object) -> list[Listing]:
     return [_listing(one) for one in fields]
 
 
-def _listing(value: object) -> Listing:
+def _listing(value: object) -> ListedPack:
     if not isinstance(value, dict) or value.keys() != {"address", "manifest"}:
         raise LibraryError("a pack must have an address and the digest of its manifest")
     digest = validation.text(value["manifest"], "the digest of a manifest", 64)
-    return Listing(validation.text(value["address"], "the address of a pack", 4096), digest)
+    return ListedPack(validation.text(value["address"], "the address of a pack", 4096), digest)

@@ -21,7 +21,7 @@ from lorascope.library.published import export_row, export_schema, measured_unde
 from lorascope.models import SHIPPED
 from lorascope.packs import directory, manifest, minisig
 from lorascope.packs.card import card
-from lorascope.packs.directory import Entry, Listing, prefix, write_directory
+from lorascope.packs.directory import Entry, ListedPack, prefix, write_directory
 from lorascope.packs.manifest import Baseline, Manifest
 from lorascope.packs.reader import PREVIEWS, SIGNATURES, VECTORS, calibration_name
 from lorascope.packs.tables import described, write_table
@@ -120,7 +120,7 @@ class Draft:
         write_table(folder / SIGNATURES, self._schema(), self._rows(executions), GROUP, metadata)
         prefixes = [(prefix(key), place // GROUP) for place, key in enumerate(self.keys)]
         entries = [Entry(found, 0, group) for found, group in prefixes if found is not None]
-        write_directory(folder / directory.NAME, [Listing("", "")], entries)
+        write_directory(folder / directory.NAME, [ListedPack("", "")], entries)
         if "previews" in self.contents:
             write_table(folder / PREVIEWS, _preview_schema(), self._previews(), GROUP, {})
         for digest in self._calibrations() if "calibration" in self.contents else ():
