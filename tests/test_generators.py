@@ -310,7 +310,7 @@ def test_a_base_of_another_family_is_refused(bases: dict[str, Path]) -> None:
     [
         ({"scheduler": "Best"}, "no scheduler 'Best' in diffusers: use a class name such as EulerDiscreteScheduler"),
         ({"sequence_length": 64}, "sequence_length is for T5 and later text encoders: leave it out"),
-        ({"dtype": "int8"}, "dtype is 'int8': use float16, bfloat16 or float32"),
+        ({"dtype": "int8"}, "dtype is 'int8': use float8, float16, bfloat16 or float32"),
     ],
 )
 def test_a_preset_that_cannot_run_names_the_value(bases: dict[str, Path], change: dict[str, str], message: str) -> None:

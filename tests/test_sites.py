@@ -391,6 +391,8 @@ def test_get_says_the_size_and_downloads_into_the_folder_of_setup(
     path = Path(json.loads(ended.stdout)["path"])
     assert (path, path.read_bytes()) == (place / "ink.safetensors", file)
     assert f"ink.safetensors: {len(file)} bytes from" in ended.stderr
+    words = read_adapter(path).claims.triggers
+    assert (words.value if words else None) == (("zxq",) if reference.startswith("urn") else None)
 
 
 def test_index_measures_what_references_mean(place: Path, file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +407,7 @@ def test_index_measures_what_references_mean(place: Path, file: bytes, monkeypat
         told = json.loads(run(*arguments, "--download", "--json").stdout)
         assert (told["measured"], told["refused"]) == (1, 0)
         assert sum(path == "/download" for path in asked) == 1  # the second reference is the same file
-    assert [one.name for one in place.iterdir()] == ["ink.safetensors"]
+    assert sorted(one.name for one in place.iterdir()) == ["ink.civitai.info", "ink.safetensors"]
 
 
 def test_a_file_that_exists_is_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

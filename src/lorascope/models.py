@@ -168,7 +168,7 @@ def bytes_to_fetch(location: str, *, pipeline: bool = False) -> int:
         else:
             skipped = None if pipeline else _SKIPPED
             files = snapshot_download(location, dry_run=True, allow_patterns=_PATTERNS, ignore_patterns=skipped)
-    except (HfHubHTTPError, RequestError, OSError):
+    except (HfHubHTTPError, RequestError, OSError, ValueError):
         return 0  # the download itself says what is wrong
     half = any(_HALF in one.filename for one in files)
     return sum(

@@ -59,7 +59,7 @@ class Civitai:
             raise SiteError(f"{reference}: civitai offers no safetensors file with a SHA-256 for it")
         size = files[0].get("sizeKB")
         size = int(size * 1024) if isinstance(size, float | int) else 0
-        return Remote(self.name, address, text(files[0].get("name")), digest, size)
+        return Remote(self.name, address, text(files[0].get("name")), digest, size, version)
 
     @staticmethod
     def reads(reference: str) -> bool:

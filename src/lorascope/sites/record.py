@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from lorascope.library import StoredAdapter
@@ -19,6 +19,7 @@ class Remote:
         name: What it is called there.
         sha256: By which it is checked.
         size: In bytes; 0 where the site does not say.
+        version: What Civitai says of it, which is kept beside it.
     """
 
     site: str
@@ -26,6 +27,7 @@ class Remote:
     name: str
     sha256: str
     size: int = 0
+    version: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @runtime_checkable

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from lorascope.caches import whole
 from lorascope.errors import SiteError
 from lorascope.sites.civitai import Civitai
 from lorascope.sites.downloads import Watch, download
@@ -40,9 +42,17 @@ def find(reference: str) -> Remote:
 
 
 def fetch(remote: Remote, folder: Path, watch: Watch = lambda done, total: None) -> Path:
-    """Download a file with the person's own token, as `download` does."""
+    """Download a file with the person's own token, as `download` does, and keep what Civitai says of it beside it.
+
+    Image tools call that file ``X.civitai.info``; one that is there already stays.
+    """
     if remote.site == Hub.name:
         from huggingface_hub import get_token
 
         return download(remote, folder, token=get_token() or "", watch=watch)
-    return download(remote, folder, token=token_of(remote.site), watch=watch)
+    path = download(remote, folder, token=token_of(remote.site), watch=watch)
+    beside = path.with_suffix(".civitai.info")
+    if remote.version and not beside.exists():
+        with whole(beside) as partial:
+            partial.write_text(json.dumps(remote.version, ensure_ascii=False, indent=2), "utf-8")
+    return path
