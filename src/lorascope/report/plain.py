@@ -15,6 +15,7 @@ def plain_adapter(adapter: StoredAdapter) -> dict[str, Any]:
     return {
         "key": adapter.key,
         "name": adapter.name,
+        "kind": adapter.facts.kind,
         "family": adapter.family,
         "paths": list(adapter.paths),
         **adapter.facts.to_dict(),

@@ -34,6 +34,7 @@ def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:
     return {
         "key": adapter.key,
         "name": adapter.name,
+        "kind": adapter.facts.kind,
         "family": adapter.family,
         "title": adapter.claimed("title"),
         "tag": prompt_tag(adapter) or None,

@@ -137,6 +137,9 @@ class KnownAdapter(MarkRow):
 
     key: str = Field(description="Its key in every other request.", examples=[KEY])
     name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    kind: str = Field(
+        description="What it is: adapter, textual inversion, ControlNet or IP-Adapter.", examples=["adapter"]
+    )
     family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
     paths: list[str] = Field(
         description="Where its file is; several if there are copies.",

@@ -48,6 +48,9 @@ class BriefAdapter(BaseModel):
         description="Its key in every other request: `sha256:...` or `civitai:MODEL@VERSION`.", examples=[KEY]
     )
     name: str = Field(description="Its name.", examples=["pencil_sketch_v1"])
+    kind: str = Field(
+        description="What it is: adapter, textual inversion, ControlNet or IP-Adapter.", examples=["adapter"]
+    )
     family: str = Field(description="Its base family, such as sdxl.", examples=["miniature"])
     title: str | None = Field(
         description="Its title, as its author or a site gives it; null if unsaid.", examples=["Pencil sketch"]
