@@ -7,6 +7,7 @@ Models are built without their weights, at the sizes that their makers publish. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from transformers import (
     T5EncoderModel,
 )
 
+from lorascope.generators import float8
 from lorascope.generators.memory import block_size, memory_plan, size
 from lorascope.protocol import Preset
 
@@ -120,9 +122,11 @@ def main() -> None:
     print("| preset | denoiser | text encoders | none | parts | blocks |", *(f"{gb} GB |" for gb in LIMITS))
     print("|---|" + "---|" * (5 + len(LIMITS)))
     torch.set_default_dtype(torch.bfloat16)
-    for name, build in MODELS.items():
+    for (name, build), dtype in product(MODELS.items(), ("bfloat16", float8.NAME)):
         with torch.device("meta"):
             denoiser, autoencoder, encoders = build()
+        if dtype == float8.NAME:
+            denoiser.enable_layerwise_casting(storage_dtype=float8.DTYPE, compute_dtype=torch.bfloat16)
         preset = Preset.load(name)
         parts = {"denoiser": size(denoiser), "vae": size(autoencoder), "texts": sum(map(size, encoders))}
         options: dict[str, Any] = {
@@ -132,7 +136,8 @@ def main() -> None:
         chosen = [memory_plan(parts, available=gb * 1e9, **options) for gb in LIMITS]
         plans = [one.offload if one.peak <= gb * 1e9 else "no" for one, gb in zip(chosen, LIMITS, strict=True)]
         figures = [f"{value / 1e9:.1f}" for value in (parts["denoiser"], parts["texts"], *peaks)]
-        print("|", " | ".join([name, *figures, *plans]), "|", flush=True)
+        label = name if dtype == "bfloat16" else f"{name}, {dtype}"
+        print("|", " | ".join([label, *figures, *plans]), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A denoiser's weights in float8: half the memory of bfloat16. Each layer is cast to the working dtype while it runs.
+"""A denoiser's layers in float8: half of their memory in bfloat16. Each is cast to the working dtype while it runs.
 
 Adapters are merged into the weights as they were before rounding, so a change smaller than a step of float8 moves some
 values by a whole step and most by none. How far that alone moves an image is part of the noise floor.
@@ -25,7 +25,7 @@ _NORMAL: Final = 2.0**-6
 def store(denoiser: Any) -> dict[str, torch.Tensor]:
     """Round the layers of a model of diffusers to float8, and return what they were, in CPU memory.
 
-    Normalisations and embeddings of positions keep their dtype (diffusers' layerwise casting).
+    What diffusers' layerwise casting leaves out keeps its dtype: embeddings of positions, what belongs to a norm.
     """
     before = {name: weight.detach().to("cpu", copy=True) for name, weight in denoiser.named_parameters()}
     denoiser.enable_layerwise_casting(storage_dtype=DTYPE, compute_dtype=denoiser.dtype)
