@@ -136,6 +136,7 @@ def _shown(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _results_address(folders: list[str]) -> str:
-    """The search over what a run measured: its folder, or the whole library if there are several."""
-    one = folders[0] if len(folders) == 1 and Path(folders[0]).is_dir() else ""
-    return Address(folder=one).url()
+    """The search over what a run measured: its folder, or the newest of the library if there are several, or files."""
+    if len(folders) == 1 and Path(folders[0]).is_dir():
+        return Address(folder=folders[0]).url()
+    return Address(sort="newest").url()
