@@ -206,6 +206,14 @@ def test_only_what_is_named_is_shared(theirs: Path, tmp_path: Path) -> None:
     assert pq.read_metadata(tmp_path / "pack" / "signatures.parquet").num_rows == 1
 
 
+def test_vectors_are_shared_where_there_are_some(theirs: Path, tmp_path: Path) -> None:
+    shutil.copy(theirs, tmp_path / "bare.db")
+    with Library(tmp_path / "bare.db") as library:
+        library.databases[0].write("DELETE FROM phrases WHERE protocol <> ?", [("",)])
+        with pytest.raises(LibraryError, match="no vectors of phrases under .*: run `lorascope describe`"):
+            draft(library, contents={"vectors"})
+
+
 def test_a_pack_never_replaces_another_folder(theirs: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_bytes(b"x")

@@ -213,11 +213,17 @@ def draft(
 
     Raises:
         UsageError: there is no such content.
-        LibraryError: there is no such Protocol or adapter, or none of them has a signature under it.
+        LibraryError: there is no such Protocol or adapter, none of them has a signature under it, or vectors are to be
+            shared and there are none.
     """
     if odd := sorted(contents - set(CONTENTS)):
         raise UsageError(f"--with {odd[0]}: use {', '.join(CONTENTS)}")
     stored = library.protocols.find(protocol)
+    if "vectors" in contents and not library.phrases.all(stored.protocol.digest):
+        raise LibraryError(
+            f"{library.path} has no vectors of phrases under {stored.protocol}: run `lorascope describe` where the"
+            " encoder is"
+        )
     measured = library.signatures.precisions(stored.protocol.digest)
     chosen = {library.adapters.find(name).key for name in only} if only else set(measured)
     if lacking := sorted(chosen - set(measured)):
