@@ -21,6 +21,7 @@ from lorascope import Library, Preset
 from lorascope.analysis.cells import cells_of, known_grid
 from lorascope.evaluation import load_queries
 from lorascope.evaluation.experiments.backbones import average, backbone_findings
+from lorascope.evaluation.experiments.calibration import by_quantile
 from lorascope.evaluation.findings import FindingsTable, Value
 from lorascope.library import StoredProtocol
 from lorascope.measure import index, load_worker
@@ -98,6 +99,25 @@ def halves(library: Library) -> FindingsTable:
     return FindingsTable(("Directions from different prompts", "cosine"), tuple(rows))
 
 
+def encoders(library: Library) -> FindingsTable:
+    """The thresholds of each world by either encoder, and what those of the other encoder would hide."""
+    figures: dict[tuple[str, bool], tuple[np.ndarray, np.ndarray]] = {}
+    for judge in (False, True):
+        for stored in protocols(library, judge):
+            known = library.signatures.get(stored.protocol.digest, library.adapters.all()).values()
+            strength = np.array([one.signature.strength for one in known])
+            consistency = np.array([one.signature.consistency for one in known], dtype=float)
+            figures[stored.protocol.name, judge] = strength, consistency
+    rows: list[tuple[Value, ...]] = []
+    for (name, judge), (strength, consistency) in figures.items():
+        strongest, least = by_quantile(*figures[name, not judge])
+        hidden = float(np.mean((strength > strongest) | (consistency < least)))
+        medians = float(np.median(strength)), float(np.median(consistency))
+        rows.append((name, "judge" if judge else "shipped", *medians, *by_quantile(strength, consistency), hidden))
+    columns = ("world", "encoder", "median Strength", "median Consistency", "S_max", "C_min", "hidden by the other's")
+    return FindingsTable(columns, tuple(rows))
+
+
 def table(found: FindingsTable) -> str:
     """A table in Markdown."""
     lines = [found.columns, ("---",) * len(found.columns), *([plain_cell(cell) for cell in row] for row in found.rows)]
@@ -111,6 +131,7 @@ def report(library: Library) -> str:
         machine(),
         f"### What the judge sees\n\n{table(judged(library))}",
         f"### What is left of a Direction with other prompts\n\n{table(halves(library))}",
+        f"### Thresholds of either encoder\n\n{table(encoders(library))}",
     ]
     for split in ("test", "dev"):
         findings = backbone_findings(first, second, load_queries("miniature", split=split))
