@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,7 +15,9 @@ from safetensors.torch import save_file
 from tiny import tiny_clip, tiny_sd15, tiny_sdxl
 
 from lorascope.adapters import Delta, Names, load_delta, read_adapter
+from lorascope.adapters.attachments import ControlNet
 from lorascope.adapters.items import OWN, Conditions, item_path
+from lorascope.adapters.layouts import sgm_names
 from lorascope.errors import (
     AdapterError,
     ChangedAdapter,
@@ -24,7 +27,7 @@ from lorascope.errors import (
     UsageError,
     WrongBase,
 )
-from lorascope.generators.control import made_of
+from lorascope.generators.control import Control, made_of
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
 from lorascope.library import Library
@@ -279,6 +282,26 @@ def test_a_controlnet_draws_what_its_pipeline_draws(
     ).images  # fmt: skip
     assert (ours - bare).abs().max() > 0.01
     assert (ours - drawn.float()).abs().max() < 1e-5
+
+
+def test_a_controlnet_in_the_original_layout_is_read(generators: dict[str, DiffusionGenerator]) -> None:
+    from diffusers import ControlNetModel
+
+    unet = generators["sd15"]._denoiser
+    model = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 4, 4, 4))
+    known = sgm_names(name.rpartition(".")[0] for name, _ in model.named_parameters())
+    known |= {f"controlnet_down_blocks.{place}": f"zero_convs.{place}.0" for place in range(12)}
+    known |= {"controlnet_mid_block": "middle_block_out.0"}
+    known |= {f"controlnet_cond_embedding.blocks.{place}": f"input_hint_block.{2 + 2 * place}" for place in range(6)}
+    known |= {f"controlnet_cond_embedding.conv_{end}": f"input_hint_block.{n}" for end, n in (("in", 0), ("out", 14))}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, value in model.state_dict().items():
+        module, _, parameter = name.rpartition(".")
+        tensors[f"control_model.{known[module]}.{parameter}"] = value
+    part = ControlNet(tensors, None, "edges", np.empty((0, 1, 1, 3), np.uint8), Path("control.safetensors"))
+    read = Control(unet, part, 1.0)._model.state_dict()
+    assert read.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, read[name]) for name, value in model.state_dict().items())
 
 
 def weights(generator: DiffusionGenerator) -> dict[str, torch.Tensor]:
