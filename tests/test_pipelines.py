@@ -20,6 +20,7 @@ from lorascope.adapters import Names, load_delta
 from lorascope.adapters.names import Target
 from lorascope.errors import ModelError, WrongBase
 from lorascope.generators.base import Generator
+from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.pipeline import PipelineGenerator
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
@@ -244,8 +245,13 @@ def test_float8_merges_before_rounding_and_tells_what_rounding_does(tmp_path: Pa
     assert 0 < worker.spectrum(delta, 1e-4).changed < worker.spectrum(delta, 1.0).changed <= 1
     assert max(worker.noise_floor().floors.values()) > 1e-3
     assert same(before, weights(small))
+    moved = PipelineGenerator(preset_for("flux", bases("flux"), dtype="float8", batch=4, offload="blocks"))
+    with small.with_component(delta, 1.0), moved.with_component(delta, 1.0):
+        assert torch.equal(moved.render(PROMPTS, SEEDS), small.render(PROMPTS, SEEDS))
     with pytest.raises(ModelError, match="cannot be compiled: leave out --compile"):
         PipelineGenerator(preset_for("flux", bases("flux"), dtype="float8"), compiled=True)
+    with pytest.raises(ModelError, match="dtype float8 is for transformers: use float16 or bfloat16"):
+        DiffusionGenerator(dataclasses.replace(Preset.load("miniature"), dtype="float8"))
 
 
 # --- what does not fit --------------------------------------------------------------------------------------------
