@@ -49,12 +49,14 @@ def describe(name: str, cloud: Cloud) -> str:
     shared, own = strength * np.sqrt(share), strength * np.sqrt(1 - share)
     quantiles = " ".join(f"{value:.3f}" for value in np.quantile(consistency, (0, 0.1, 0.5, 0.9, 1)))
     low, high = np.quantile(own, (0.1, 0.9)) / np.median(own)
+    told = consistency > 0.001
+    slope = np.polyfit(np.log(own[told]), np.log(shared[told]), 1)[0]
     return (
         f"{name}: {len(strength)} adapters, Consistency at 0, 10, 50, 90, 100 %: {quantiles}\n"
         f"  Strength over its median {strength.min():.2f} to {strength.max():.2f}; rank correlation of Strength and"
         f" Consistency {_spearman(strength, consistency):.2f}\n"
         f"  what each cell has of its own: 10 to 90 % {low:.2f} to {high:.2f} of its median; rank correlation with what"
-        f" all share {_spearman(own, shared):.2f}"
+        f" all share {_spearman(own, shared):.2f}, slope of the logarithms of the latter on the former {slope:.1f}"
     )
 
 
