@@ -37,7 +37,7 @@ from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSign
 from lorascope.library.published import published
 from lorascope.measure import Outcome, Watcher, Worker, index
 from lorascope.measure.stopping import expected_cells
-from lorascope.protocol import PRECISIONS, SCREENED, Preset
+from lorascope.protocol import PRECISIONS, SCREENED, Preset, Thresholds
 from lorascope.search.vectors import unit
 from lorascope.signature import Estimate
 from lorascope.sites import Civitai
@@ -192,7 +192,7 @@ class Replication:
                 diversity_claims(evaluation, texts),
                 untested(),
             )
-            figures = (_differences(ended), _adapters(twins), *found.sections)
+            figures = (_differences(ended), _adapters(twins, lab.searcher.thresholds), *found.sections)
             about = f"{summary(claims)} {self._about(lab, twins)}"
             warnings = self._warnings(lab.library, twins, missing)
             return Findings("Does the paper hold here?", about, claims + figures, (*warnings, *found.warnings))
@@ -288,7 +288,7 @@ def _differences(twins: Sequence[Twin]) -> Section:
     return Section("How far apart", text, FindingsTable(("figure", "median"), rows))
 
 
-def _adapters(twins: Sequence[Twin]) -> Section:
+def _adapters(twins: Sequence[Twin], thresholds: Thresholds) -> Section:
     rows: list[tuple[Value, ...]] = []
     for twin in sorted(twins, key=lambda one: one.cosine):
         ours, theirs, limits = twin.ours, twin.theirs, twin.limits
@@ -304,8 +304,12 @@ def _adapters(twins: Sequence[Twin]) -> Section:
         " within which the published ones lie with 95% if both measured the same."
     )
     charts = (
-        _chart("Strength", [(twin.theirs.strength, twin.ours.strength) for twin in twins]),
-        _chart("Consistency", [(twin.theirs.consistency or 0.0, twin.ours.consistency or 0.0) for twin in twins]),
+        _chart("Strength", [(one.theirs.strength, one.ours.strength) for one in twins], thresholds.strength_max),
+        _chart(
+            "Consistency",
+            [(one.theirs.consistency or 0.0, one.ours.consistency or 0.0) for one in twins],
+            thresholds.consistency_min,
+        ),
     )
     return Section("Every adapter", text, FindingsTable(columns, tuple(rows)), charts)
 
@@ -314,7 +318,8 @@ def _shown(value: float | None, limits: Estimate | None) -> Value:
     return value if value is None or limits is None else Interval(value, limits.lower, limits.upper)
 
 
-def _chart(name: str, points: Sequence[tuple[float, float]]) -> Chart:
-    published, here = zip(*points, strict=True)
-    series = (Series("adapters", published, here),)
-    return Chart("points", f"{name}, as published and as measured here", "published", "measured here", series)
+def _chart(name: str, points: Sequence[tuple[float, float]], threshold: float) -> Chart:
+    theirs, ours = zip(*points, strict=True)
+    series = (Series("adapters", theirs, ours),)
+    title, lines = f"{name}, as published and as measured here", (("threshold", threshold),) * math.isfinite(threshold)
+    return Chart("points", title, "published", "measured here", series, marks=lines, levels=lines)
