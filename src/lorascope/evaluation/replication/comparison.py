@@ -120,12 +120,12 @@ def median(values: Sequence[float]) -> Interval:
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Spearman's correlation over adapters, with its interval."""
-    spearman = optional("scipy.stats").spearmanr
+    ranks = optional("scipy.stats").rankdata
     one, two = np.array(first), np.array(second)
 
     def figure(rows: np.ndarray) -> float:
         varied = len(rows) > 1 and np.ptp(one[rows]) and np.ptp(two[rows])
-        return float(spearman(one[rows], two[rows]).statistic) if varied else math.nan
+        return float(np.corrcoef(ranks(one[rows]), ranks(two[rows]))[0, 1]) if varied else math.nan
 
     return resampled(figure, len(one))
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lorascope.caches import Note, whole
+from lorascope.caches import Note
 from lorascope.errors import SiteError
 from lorascope.evaluation.run import quiet
-from lorascope.library import AdapterFacts, StoredAdapter
 from lorascope.library.published import PublishedRow
-from lorascope.sites import Civitai, download
-from lorascope.sites.web import token_of
+from lorascope.sites import Civitai, fetch
 
 MOST_FAILURES: Final = 8
 """If so many adapters in a row cannot be had, it is the site, not the adapters."""
@@ -73,27 +70,10 @@ def deliver(
 
 
 def _fetched(row: PublishedRow, version: int, folder: Path, site: Civitai) -> Path:
-    path = folder / f"{version}.safetensors"
-    beside = path.with_suffix(".civitai.info")
-    if path.exists() and beside.exists():
+    """The file, and beside it what the site says: the words as they were published, all else as it is today."""
+    path, adapter = folder / f"{version}.safetensors", row.adapter
+    if path.exists() and path.with_suffix(".civitai.info").exists():
         return path
-    model = row.adapter.claimed("civitai_model") or 0
-    remote = site.find(f"urn:air:sdxl:lora:civitai:{model}@{version}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole(beside) as partial:
-        partial.write_text(json.dumps(_information(row, version, site, remote.sha256)), "utf-8")
-    return download(replace(remote, name=path.name), folder, token=token_of(site.name))
-
-
-def _information(row: PublishedRow, version: int, site: Civitai, sha256: str) -> dict[str, object]:
-    """What is said of an adapter, in the layout of Civitai: its words as published, its trigger words of today."""
-    adapter, key = row.adapter, f"sha256:{sha256}"
-    said = site.claims([StoredAdapter(key, adapter.name, adapter.family, (), AdapterFacts())]).get(key, {})
-    return {
-        "id": version,
-        "modelId": said.get("civitai_model") or adapter.claimed("civitai_model"),
-        "model": {"name": adapter.claimed("title") or adapter.name, "description": adapter.claimed("description")},
-        "trainedWords": said.get("triggers", []),
-        "baseModel": said.get("base_model"),
-        "nsfwLevel": said.get("nsfw_level"),
-    }
+    remote = site.find(f"urn:air:sdxl:lora:civitai:{adapter.claimed('civitai_model') or 0}@{version}")
+    words = {"name": adapter.claimed("title") or adapter.name, "description": adapter.claimed("description")}
+    return fetch(replace(remote, name=path.name, version={**remote.version, "model": words}), folder)
