@@ -19,6 +19,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from lorascope.adapters.items import PICTURES
 from lorascope.analysis.cells import Cells
 from lorascope.analysis.jackknife import interval, sums_by_prompt, totals
 from lorascope.encoders.base import PictureEncoder
@@ -26,7 +27,6 @@ from lorascope.encoders.pictures import embed_picture
 from lorascope.errors import QueryError
 from lorascope.signature import Estimate
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")
 FEWEST_PICTURES = 3
 _FLIPS = 9_999
 UNRELATED = 0.3

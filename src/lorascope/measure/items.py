@@ -28,7 +28,15 @@ from lorascope.adapters import (
 )
 from lorascope.adapters.attachments import Attachment, ControlNet, ImagePrompt
 from lorascope.adapters.delta import Coverage, read_tensors
-from lorascope.adapters.items import IMAGE_ENCODER, check_base, component_kind, condition_of, file_of, pictures_in
+from lorascope.adapters.items import (
+    IMAGE_ENCODER,
+    IP_ADAPTER,
+    check_base,
+    component_kind,
+    condition_of,
+    file_of,
+    pictures_in,
+)
 from lorascope.encoders.digest import Preprocessing
 from lorascope.encoders.pictures import open_picture
 from lorascope.encoders.vision import prepared
@@ -95,7 +103,7 @@ def load_item(path: Path, data: bytes | bytearray, names: Names, *, partial: boo
     check_base(header, names, path)
     tensors = read_tensors(memoryview(data), header, path)
     made: Attachment = (
-        _image_prompt(path, header, tensors) if component_kind(tensors) == "IP-Adapter" else _control(path, tensors)
+        _image_prompt(path, header, tensors) if component_kind(tensors) == IP_ADAPTER else _control(path, tensors)
     )
     return Delta({}, Coverage(1, 1, ()), path, attachments=[made])
 
