@@ -185,7 +185,8 @@ def test_z_image_s_file_is_read_in_its_authors_names(home: Path, folders: dict[s
     pipe = whole._pipe
     file = kept(home, "diffusion_models/z_image_turbo_bf16", originals.z_image(pipe.transformer))
     kept(home, "text_encoders/qwen_3_4b", pipe.text_encoder.state_dict())
-    kept(home, "vae/ae", originals.autoencoder(pipe.vae))
+    kept(home, "vae/ae", originals.autoencoder(pipe.vae)).rename(home / "ComfyUI" / "models" / "vae" / "ae.sft")
+    file = file.rename(file.with_suffix(".sft"))
     ours = PipelineGenerator(preset_for("z-image", file))
     assert ours.digest == whole.digest
     assert torch.equal(ours.render(["a red cat"], [5]), whole.render(["a red cat"], [5]))
@@ -248,6 +249,13 @@ def test_scales_that_diffusers_would_pass_over_are_refused(home: Path, pipes: di
     tensors = originals.sdxl(pipes["sdxl"]) | {"model.diffusion_model.out.2.scale_weight": torch.tensor(2.0)}
     with pytest.raises(ModelError, match="holds float8 weights with scales, which is read for the newer families only"):
         load_pipeline(preset_for("sdxl", kept(home, "checkpoints/scaled", tensors)), CPU, download=False)
+
+
+@pytest.mark.parametrize("name", ["base.ckpt", "flux1-dev-Q4_K.gguf"])
+def test_files_that_are_no_safetensors_are_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=f"{name} is no safetensors file: pickles .* are not opened, and GGUF is not"):
+        load_pipeline(preset_for("sdxl", tmp_path / name), CPU, download=False)
 
 
 def test_an_adapter_as_base_and_a_base_as_adapter_are_told(home: Path, pipes: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ def test_a_block_has_a_row_for_each_cell(worker: Worker) -> None:
     assert set(block.embeddings) == {protocol.encoder_digest for protocol in worker.protocols}
     assert {rows.dtype for rows in block.embeddings.values()} == {np.dtype(np.float16)}
     assert {len(rows) for rows in block.embeddings.values()} == {len(cells)} == {len(block.thumbnails)}
-    assert len(block.previews) == min(PREVIEWS, len(cells))
+    assert len(block.pictures) == min(PREVIEWS, len(cells))
     assert block.seconds > 0
 
 
@@ -100,9 +100,9 @@ def test_jobs_and_blocks_can_be_sent_to_another_process(worker: Worker, delta: D
     )
 
 
-def test_previews_end_with_the_cells_that_are_kept(worker: Worker) -> None:
+def test_pictures_end_with_the_cells_that_are_kept(worker: Worker) -> None:
     size = worker.preset.block_size
-    kept = [len(worker.block(index).previews) for index in range(PREVIEWS // size + 2)]
+    kept = [len(worker.block(index).pictures) for index in range(PREVIEWS // size + 2)]
     assert sum(kept) == PREVIEWS
     assert kept[-1] == 0
 
@@ -240,7 +240,7 @@ def test_the_noise_floor_is_small_beside_an_effect(worker: Worker, delta: Delta)
 
 def test_a_cell_s_cost_is_known(worker: Worker) -> None:
     cost = worker.cell_cost()
-    assert min(cost.seconds, cost.embeddings, cost.thumbnail, cost.preview) > 0
+    assert min(cost.seconds, cost.embeddings, cost.thumbnail, cost.picture) > 0
 
 
 def test_the_spectrum_grows_with_the_scale(worker: Worker, delta: Delta) -> None:

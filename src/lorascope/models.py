@@ -78,6 +78,11 @@ def network(*, allowed: bool) -> Generator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
+def is_single_file(location: str) -> bool:
+    """Whether this is one file of weights, of this disk or in a repository."""
+    return location.endswith((".safetensors", ".sft"))
+
+
 def is_repository(location: str) -> bool:
     """Whether this is a Hugging Face id (owner/name), and no folder of this disk."""
     return location.count("/") == 1 and not location.startswith(("/", ".", "~")) and not Path(location).is_dir()
@@ -109,6 +114,11 @@ def find_model(location: str, *, download: bool = False) -> Path:
         return folder
     if Path(location).is_dir():
         return Path(location)
+    if Path(location).is_file():
+        raise ModelError(
+            f"{location} is no safetensors file: pickles (.ckpt, .pt) are not opened, and GGUF is not read: get the"
+            " model as .safetensors"
+        )
     if not is_repository(location):
         raise ModelError(f"no folder {location!r}: give an existing model folder or a Hugging Face id (owner/name)")
     converted = cache_dir() / "models" / location.replace("/", "--")

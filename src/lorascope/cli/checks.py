@@ -10,7 +10,7 @@ from typing import Any
 
 from lorascope.errors import LibraryError, ModelError, UsageError, printable
 from lorascope.library import Library, default_path
-from lorascope.models import SHIPPED, find_file, find_model
+from lorascope.models import SHIPPED, bytes_to_fetch, find_file, find_model, is_single_file
 from lorascope.protocol import Preset
 
 _FAKE = "fake"
@@ -73,7 +73,7 @@ def check_models(preset: Preset, *, download: bool, base_option: str = "--base")
             _tell_size(location, base=location == preset.base)
         elif location:
             try:
-                find_file(location) if location.endswith(".safetensors") else _check_folder(
+                find_file(location) if is_single_file(location) else _check_folder(
                     location, base=location == preset.base
                 )
             except ModelError as error:
@@ -83,7 +83,6 @@ def check_models(preset: Preset, *, download: bool, base_option: str = "--base")
 def _tell_size(location: str, *, base: bool) -> None:
     """Say how much of a model is about to be fetched, before it is."""
     from lorascope.cli.output import err, harmless
-    from lorascope.models import bytes_to_fetch
     from lorascope.report.words import file_size
 
     if size := bytes_to_fetch(location, pipeline=base):

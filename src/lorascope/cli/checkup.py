@@ -14,7 +14,7 @@ from lorascope.cli.output import counted
 from lorascope.errors import LorascopeError, printable
 from lorascope.installations import UserConfig
 from lorascope.library import Library, default_path
-from lorascope.models import cache_dir, config_file, find_file, find_model
+from lorascope.models import cache_dir, config_file, find_file, find_model, is_single_file
 from lorascope.protocol import Preset, presets
 
 _PACKAGES = ("safetensors", "tokenizers", "numpy")
@@ -84,7 +84,7 @@ def _model(name: str) -> Check:
     for location in (preset.base, preset.vae, *preset.encoders):
         try:
             if location:
-                find_file(location) if location.endswith(".safetensors") else find_model(location)
+                find_file(location) if is_single_file(location) else find_model(location)
         except LorascopeError:
             missing.append(location)
     if missing:

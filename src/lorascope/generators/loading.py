@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lorascope.adapters import Names, load_delta
@@ -20,12 +21,20 @@ from lorascope.errors import ModelError
 from lorascope.families import ARCHITECTURES, architecture
 from lorascope.generators import float8
 from lorascope.generators.memory import out_of_memory
+from lorascope.generators.parts import plain
 from lorascope.generators.single_file import load_single_file
-from lorascope.models import SHIPPED, find_configuration, find_file, find_model, is_repository, network
+from lorascope.models import (
+    SHIPPED,
+    find_configuration,
+    find_file,
+    find_model,
+    is_repository,
+    is_single_file,
+    network,
+)
 from lorascope.protocol import Preset
 
 _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator for part in row.components))
-SINGLE_FILE = ".safetensors"
 _CHANNELS_LAST = 4
 """Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
@@ -153,7 +162,7 @@ def _located(base: str, *, download: bool) -> Path | str:
     Raises:
         ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
     """
-    if base.endswith(SINGLE_FILE):
+    if is_single_file(base):
         return find_file(base, download=download)
     if base.startswith(SHIPPED) or Path(base).exists() or not is_repository(base):
         return str(find_model(base))
@@ -185,7 +194,8 @@ def _vae(preset: Preset, options: dict[str, Any], config: Path, *, download: boo
         with _explained(what, download=download):
             return AutoModel.from_pretrained(place, use_safetensors=True, **options)
     with _explained(what, download=download):
-        return AutoencoderKL.from_single_file(str(place), config=str(config), subfolder="vae", **options)
+        tensors: Any = plain(load_file(place))  # the annotation of diffusers knows places of files only
+        return AutoencoderKL.from_single_file(tensors, config=str(config), subfolder="vae", **options)
 
 
 def _scheduler(pipe: Any, spelt: str) -> Any:

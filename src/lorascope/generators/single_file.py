@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from lorascope.adapters import read_adapter
 from lorascope.errors import AdapterError, ModelError
 from lorascope.families import ARCHITECTURES, architecture, title_of
@@ -43,14 +45,14 @@ def load_single_file(
         ModelError: it is no base model or one of another family, or lacks parts that are not on this disk.
     """
     import diffusers
-    from diffusers.loaders.single_file_utils import fetch_diffusers_config, load_single_file_checkpoint
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
     from huggingface_hub import constants
 
     row = architecture(preset.family)
     if row is None or not row.generator:
         raise ModelError(f"{file} is a single file, and no model of {preset.family} can be loaded: check the preset")
     marks = _marks(file)
-    checkpoint: Any = load_single_file_checkpoint(str(file), local_files_only=True)
+    checkpoint = load_file(file)
     repository = fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"]
     if repository == _SINGLE_FILES["sd15"]:  # diffusers' guess where it finds no text encoder
         repository = _SINGLE_FILES.get(marks.architecture, repository)
@@ -64,6 +66,10 @@ def load_single_file(
         options = options | {"vae": autoencoder(folder)}
     if not row.repository:
         return _denoiser_file(parts, options)
+    if file.suffix != ".safetensors":
+        raise ModelError(
+            f"{file}: diffusers knows checkpoints of {row.title} by the ending .safetensors: rename the file"
+        )
     if len(plain(checkpoint)) != len(checkpoint):  # diffusers reads the file itself, and passes over scales
         raise ModelError(
             f"{file} holds float8 weights with scales, which is read for the newer families only: get it in float16,"

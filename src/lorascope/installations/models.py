@@ -12,6 +12,7 @@ from typing import Any, Final
 from lorascope.adapters import Header, read_header, sidecar_claims
 from lorascope.adapters.family import Shaped, recognise
 from lorascope.families import ARCHITECTURES, named
+from lorascope.models import is_single_file
 
 _DENOISER: Final = ("model.diffusion_model.", "diffusion_model.")
 _BARE: Final = re.compile(
@@ -46,7 +47,7 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """How people call it: its name without folders."""
-        return Path(self.location).stem if self.location.endswith(".safetensors") else Path(self.location).name
+        return Path(self.location).stem if is_single_file(self.location) else Path(self.location).name
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

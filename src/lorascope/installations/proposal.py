@@ -10,6 +10,7 @@ from lorascope.adapters import Adapter
 from lorascope.families import architecture, title_of
 from lorascope.installations.config import Assignment
 from lorascope.installations.models import Checkpoint
+from lorascope.models import is_single_file
 
 _PRESETS: Final[Mapping[tuple[str, str], str]] = {
     ("sd15", ""): "sd15",
@@ -77,7 +78,7 @@ def reason_against(kind: str) -> str:
 def _is_alone(checkpoint: Checkpoint) -> bool:
     """Whether it may lack parts: files of the newer families mostly hold the denoiser alone."""
     row = architecture(checkpoint.architecture)
-    return checkpoint.location.endswith(".safetensors") and not (row is not None and row.repository)
+    return is_single_file(checkpoint.location) and not (row is not None and row.repository)
 
 
 def _distance(checkpoint: Checkpoint) -> tuple[bool, bool, bool, int, str]:

@@ -7,7 +7,7 @@ import dataclasses
 from lorascope.errors import LorascopeError
 from lorascope.installations import UserConfig
 from lorascope.library import Library
-from lorascope.models import config_file, find_file, find_model
+from lorascope.models import config_file, find_file, find_model, is_single_file
 from lorascope.protocol import Preset
 
 _USUAL = "sdxl-paper"
@@ -61,7 +61,7 @@ def missing_models(preset: Preset) -> list[MissingModel]:
 
 def _away(location: str) -> bool:
     try:
-        find_file(location) if location.endswith(".safetensors") else find_model(location)
+        find_file(location) if is_single_file(location) else find_model(location)
     except LorascopeError:
         return True
     return False
