@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -267,7 +268,7 @@ class SharedState:
             if found is None:
                 matrix = self.searcher(library).matrix if protocols else None
                 labels = list(zip(matrix.keys, matrix.families, strict=True)) if matrix else []
-                folders = sorted({str(Path(path).parent) for path in library.adapters.stamps()})
+                folders = sorted({path.rpartition(os.sep)[0] or os.sep for path in library.adapters.stamps()})
                 claims = library.adapters.claimed("lineage")
                 families = sorted({family for _, family in labels})
                 kinds = {key: f"{family}/{claims[key]}" for key, family in labels if key in claims}
