@@ -366,6 +366,7 @@ def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Pat
         assert library.marks.get(keys.values()) == {keys["redder"]: Mark(True, "<b>too warm</b>")}
         library.marks.put(keys["redder"], Mark())
     assert "Press ♡ on a LoRA" in client.get("/?favourite=1").text
+    assert client.get("/?favourite=&flag=&scene=").status_code == 200  # as a form without a script asks
 
 
 def test_files_that_came_since_a_time_are_chosen(client: TestClient) -> None:

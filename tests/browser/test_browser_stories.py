@@ -492,7 +492,15 @@ def test_what_is_no_picture_is_told(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_favourites_are_the_same_in_every_browser(visit: Visit) -> None:
+def forget_favourites(place: Path) -> None:
+    """The stories before have left some."""
+    with Library(place) as library:
+        for key in library.marks.favourites():
+            library.marks.put(key, Mark())
+
+
+def test_favourites_are_the_same_in_every_browser(visit: Visit, library_file: Path) -> None:
+    forget_favourites(library_file)
     page = visit("/?q=red")
     name = names(page)[0]
     page.get_by_role("button", name=f"Favourite: {name}").click()
@@ -509,6 +517,7 @@ def test_favourites_are_the_same_in_every_browser(visit: Visit) -> None:
 
 
 def test_favourites_of_an_earlier_version_move_into_the_library(visit: Visit, library_file: Path) -> None:
+    forget_favourites(library_file)
     with Library(library_file) as library:
         key = next(iter(library.adapters.all()))
         page = visit("/nowhere", forgiven="404")

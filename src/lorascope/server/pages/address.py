@@ -52,6 +52,12 @@ class Address(BaseModel):
         """Without "", which a form without a script sends where nothing is chosen."""
         return tuple(word for word in words if word)
 
+    @field_validator("favourite", mode="before")
+    @classmethod
+    def _asked(cls, value: Any) -> Any:
+        """A form without a script sends "" where favourites are not asked for."""
+        return value or False
+
     @property
     def browsing(self) -> bool:
         """Whether nothing is asked for, so that everything is shown."""
