@@ -373,3 +373,16 @@ def test_an_interrupted_replication_goes_on_and_reports(
     assert found["warnings"][1].startswith("1 could not be fetched, and others were: watercolour_dream (version 103): ")
     assert found["about"].startswith("0 claims hold, 0 do not hold, 21 cannot be told. 3 of the 4 adapters of ")
     assert "Does the paper hold here?" in (tmp_path / "again" / "report.html").read_text("utf-8")
+    planned = json.loads(run("--dry-run").stdout)
+    assert (planned["adapters"], planned["whole"], planned["cells"]) == (4, 4, 32)  # but for the one that is gone
+    assert planned["spent"] > 0
+
+
+def test_a_key_is_asked_for_before_models_load(
+    replicate: tuple[Callable[..., Any], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CIVITAI_TOKEN")
+    monkeypatch.setattr("lorascope.cli.replication.loaded", lambda *_, **__: pytest.fail("loaded"))
+    error = replicate[0]().exception
+    assert isinstance(error, UsageError)
+    assert "CIVITAI_TOKEN is not set" in str(error)

@@ -60,13 +60,9 @@ def replicate(asked: ReplicationOptions) -> None:
     texts, judges = asked.texts or TEXTS, asked.judges or JUDGES
     if not asked.published:
         raise UsageError("--published is missing: give the published library, metrics.parquet, or its https address")
-    if not asked.dry_run and not token_of("civitai"):
-        raise UsageError("CIVITAI_TOKEN is not set: make a key on your account page at Civitai, and set it to that")
     check_models(preset, download=asked.download)
-    for name in texts:  # before hours of images
-        TextModel.load(name, asked.text_presets).find(download=asked.download)
-    for name in judges:
-        find_judge(name, presets=asked.judge_presets, download=asked.download)
+    if not asked.dry_run:
+        _check_what_follows(texts, judges, asked)
     kit = Replication(asked.folder, asked.published, preset)
     worker = loaded(kit.preset, device=asked.device, download=asked.download)
     protocol = worker.protocols[0].digest
@@ -88,6 +84,16 @@ def replicate(asked: ReplicationOptions) -> None:
     origin = f"{shlex.join(['lorascope', *sys.argv[1:]])}; {kit.preset.name}-{protocol}"
     path = write_findings(asked.report or asked.folder / "report.html", findings, origin)
     print_findings(findings, path, asked.as_json)
+
+
+def _check_what_follows(texts: Sequence[str], judges: Sequence[str], asked: ReplicationOptions) -> None:
+    """Make sure, before hours of images, that adapters can be fetched, and that all other models are here."""
+    if not token_of("civitai"):
+        raise UsageError("CIVITAI_TOKEN is not set: make a key on your account page at Civitai, and set it to that")
+    for name in texts:
+        TextModel.load(name, asked.text_presets).find(download=asked.download)
+    for name in judges:
+        find_judge(name, presets=asked.judge_presets, download=asked.download)
 
 
 def _print_plan(plan: ReplicationPlan, asked: ReplicationOptions) -> None:
