@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.abc
 import json
 import os
@@ -17,6 +18,9 @@ from typer.testing import CliRunner
 
 from lorascope import __main__, cli
 from lorascope.cli.app import app
+from lorascope.cli.checks import check_models
+from lorascope.errors import ModelError
+from lorascope.protocol import Preset
 
 FAKE = str(Path(__file__).parent / "fake.toml")
 
@@ -176,3 +180,15 @@ def test_sigterm_stops_as_ctrl_c_does(run: Any, monkeypatch: pytest.MonkeyPatch)
     ended = run("index")
     assert ended.status == 130
     assert "stopped; what was measured is kept" in ended.err
+
+
+def test_the_size_of_a_download_is_told_before_it_begins(
+    preset: Preset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"owner/model": 6_940_000_000, "owner/clip": 0}
+    monkeypatch.setattr("lorascope.cli.checks.bytes_to_fetch", lambda location, *, pipeline: sizes[location])
+    chosen = dataclasses.replace(preset, family="sdxl", base="owner/model", encoders=("owner/clip",))
+    check_models(chosen, download=True)
+    assert capsys.readouterr().err == "owner/model: 6.9 GB to fetch\n"
+    with pytest.raises(ModelError, match="--base: the model owner/model is not on this disk"):
+        check_models(chosen, download=False)

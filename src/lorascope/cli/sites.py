@@ -138,7 +138,7 @@ def with_references(paths: Sequence[str], *, download: bool, dry_run: bool) -> l
     from lorascope.sites import is_reference
 
     def is_path(text: str) -> bool:
-        """Also one in a folder that exists, which is mistyped rather than meant for a site."""
+        """Whether it is a path: one in a folder that exists is mistyped rather than meant for a site."""
         folder = Path(text).parent
         return os.path.lexists(text) or (folder != Path() and folder.is_dir())
 

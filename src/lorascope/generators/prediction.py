@@ -1,7 +1,7 @@
-"""What a denoiser predicts, told by what it makes of noise.
+"""What a denoiser predicts, inferred from its output on noise.
 
 A checkpoint that predicts v, sampled as if it predicted the noise, draws saturated rubbish. The other way round it
-draws smooth pictures of low contrast, which no statistic of pixels tells from good ones. The denoiser tells:
+draws smooth pictures of low contrast, which no statistic of pixels distinguishes from good ones. Two outputs do:
 
 * Given nothing but noise at the last step, one that predicts the noise gives it back. One that predicts
   v = a noise - b x0 gives its guess of -x0, as a is next to 0 there.

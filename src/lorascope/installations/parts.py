@@ -1,4 +1,4 @@
-"""Where the parts lie that a checkpoint lacks: configurations and tokenizers, text encoders, VAEs.
+"""Finds the parts that a checkpoint lacks: configurations and tokenizers, text encoders, VAEs.
 
 They are looked for in the tool that holds the checkpoint, in the tools of this machine, and in the Hugging Face cache.
 """
@@ -64,8 +64,8 @@ class PartsFinder:
         """Yield the files that hold a VAE alone, the largest first.
 
         Args:
-            names: How such files are called, in small letters without punctuation: VAEs of several architectures have
-                the same tensors, so the name has to tell.
+            names: How such files are called, in lower case without punctuation: VAEs of several architectures have the
+                same tensors, so the name decides.
             channels: Of its latents.
         """
         for path, header in self._files("vaes"):
