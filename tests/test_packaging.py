@@ -60,6 +60,12 @@ def test_what_a_wheel_lacks_or_should_not_hold_is_named(package: ModuleType, tmp
     assert not any("py.typed" in problem for problem in problems)
 
 
+def test_a_source_distribution_holds_no_half_of_the_tests(package: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "lorascope.tar.gz"
+    path.write_bytes(archive(1, "me", "lorascope/tests/test_x.py", "lorascope/src/lorascope/grid.py"))
+    assert package.check(path) == ["lorascope.tar.gz holds lorascope/tests/test_x.py"]
+
+
 def test_what_a_wheel_needs_is_in_the_source(package: ModuleType) -> None:
     ours = [part for part in package.NEEDED if part.startswith("lorascope/")]
     assert [part for part in ours if not (ROOT / "src" / part).exists()] == []
