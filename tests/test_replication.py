@@ -321,13 +321,11 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-Run = Callable[..., dict[str, Any]]
+Replicate = tuple[Callable[..., Any], list[str]]
 
 
 @pytest.fixture
-def replicate(
-    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Callable[..., Any], list[str]]]:
+def replicate(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replicate]:
     """The command, with the stand-in for site and published library; and what the site was asked."""
     files = {n: stand_in / "loras" / f"{name}.safetensors" for n, name in SHIPPED.items() if n != 103}
     monkeypatch.setenv("CIVITAI_TOKEN", "key")
@@ -342,7 +340,7 @@ def replicate(
 
 
 def test_an_interrupted_replication_goes_on_and_reports(
-    replicate: tuple[Callable[..., Any], list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    replicate: Replicate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run, asked = replicate
     render, rendered = LocalWorker.block, list[int]()
@@ -378,9 +376,7 @@ def test_an_interrupted_replication_goes_on_and_reports(
     assert planned["spent"] > 0
 
 
-def test_a_key_is_asked_for_before_models_load(
-    replicate: tuple[Callable[..., Any], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_is_asked_for_before_models_load(replicate: Replicate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CIVITAI_TOKEN")
     monkeypatch.setattr("lorascope.cli.replication.loaded", lambda *_, **__: pytest.fail("loaded"))
     error = replicate[0]().exception

@@ -33,6 +33,7 @@ from lorascope.evaluation.run import Evaluation, evaluate, quiet
 from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
 from lorascope.evaluation.text import Dense
 from lorascope.evaluation.verdicts import TOP
+from lorascope.grid import Grid
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.published import published
 from lorascope.measure import Outcome, Watcher, Worker, index
@@ -44,7 +45,6 @@ from lorascope.sites import Civitai
 
 JUDGED: Final = 0.2
 """The share of the budget that is kept for images to judge and for judges."""
-STANDARD: Final = PRECISIONS["standard"]
 _BYTES: Final = 2
 """Of a number in an embedding as it is stored."""
 
@@ -102,18 +102,11 @@ class Replication:
                 " measure with the encoder of the published library"
             )
         with Library(self.path) as library:
-            known = {version: stored for version, (_, stored) in _measured(library, _digest(worker)).items()}
+            known = {version: stored for version, (_, stored) in _measured(library, worker.protocols[0].digest).items()}
             spent = sum((float(run["outcome"]["seconds"]) for run in library.runs.all() if run["outcome"]), 0.0)
-        cells = {version: stored.signature.cells for version, stored in known.items()}
+        grid, cells = self.preset.grid(), {version: stored.signature.cells for version, stored in known.items()}
         order = sorted(in_turn(self._strata), key=lambda version: version not in known)  # some are at the site no more
-        grid = self.preset.grid()
-        settled = {version for version, stored in known.items() if _settled(stored)}
-        lowest = self.preset.consistency_min  # what lies below is certain to be hidden before it is known well
-        likely = {version: max(row.signature.consistency or 0.0, lowest) for version, row in self._rows.items()}
-        expected = [
-            cells[version] if version in settled else expected_cells(STANDARD, grid, likely[version])
-            for version in order
-        ]
+        expected = [cells[one] if one in known and _settled(known[one]) else self._cells_of(one, grid) for one in order]
         left = max(0.0, budget.total_seconds() * (1 - JUDGED) - spent)
         adapters, whole, taken = fitting(
             [cells.get(version, 0) for version in order], expected, len(grid), left / cost.seconds
@@ -122,6 +115,14 @@ class Replication:
             hours = 2 * expected[0] * cost.seconds / 3600 / (1 - JUDGED)
             raise UsageError(f"a budget of {budget} is too small: one adapter takes about {hours:.1f} h here")
         return ReplicationPlan(adapters, whole, taken, cost.seconds, left, spent)
+
+    def _cells_of(self, version: int, grid: Grid) -> int:
+        """How many cells an adapter takes to ``standard``, by its published Consistency.
+
+        One below the threshold is certain to be hidden long before its Direction is known, so it counts as one at it.
+        """
+        consistency = max(self._rows[version].signature.consistency or 0.0, self.preset.consistency_min)
+        return expected_cells(PRECISIONS["standard"], grid, consistency)
 
     def deliver(self, plan: ReplicationPlan, site: Civitai, note: Note = quiet) -> Delivery:
         """Fetch the adapters of a plan.
@@ -235,10 +236,6 @@ class Replication:
         if refused := [f"{one.path}: {one.reason}" for one in library.refusals.all()]:
             found.append(f"{len(refused)} could not be measured: {'; '.join(refused)}")
         return found
-
-
-def _digest(worker: Worker) -> str:
-    return worker.protocols[0].digest
 
 
 def _measured(library: Library, protocol: str) -> Mapping[int, tuple[StoredAdapter, StoredSignature]]:
