@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,18 @@ def test_an_adapter_as_base_and_a_base_as_adapter_are_told(home: Path, pipes: di
     vae = kept(home, "vae/ae", originals.autoencoder(pipes["sd15"].vae))
     with pytest.raises(ModelError, match=r"ae\.safetensors is no base model: .*: give a checkpoint with --base"):
         load_pipeline(preset_for("sd15", vae), CPU, download=False)
+
+
+def test_a_model_without_a_part_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Transformers makes an empty tokenizer where there is none, with which all prompts are the same."""
+    for name in ("vae", "tokenizer_2"):
+        base = tmp_path / name
+        shutil.copytree(folders["sdxl"], base, ignore=shutil.ignore_patterns(name))
+        with pytest.raises(ModelError, match=f"lacks the folder '{name}' that its model_index.json names: get"):
+            load_pipeline(preset_for("sdxl", base), CPU, download=False)
+    (base / "tokenizer_2").mkdir()
+    with pytest.raises(ModelError, match="its tokenizer_2 knows 2 of 88 words, so files of it are missing: get"):
+        load_pipeline(preset_for("sdxl", base), CPU, download=False)
 
 
 def test_a_mark_of_zero_terminal_snr_needs_a_scheduler_for_it(home: Path, pipes: dict[str, Any]) -> None:

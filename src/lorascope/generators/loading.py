@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator
 _CHANNELS_LAST = 4
 """Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
+_NEEDED = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+"""Beginnings of the names of parts without which nothing is drawn."""
 
 
 def load_pipeline(preset: Preset, device: torch.device, *, download: bool) -> Any:
@@ -115,6 +118,7 @@ def _load(preset: Preset, dtype: torch.dtype, *, download: bool) -> Any:
                 pipe = load_single_file(preset, base, options, autoencoder if preset.vae else None)
             else:
                 pipe = _repository(base, options)
+    _check_tokenizers(pipe, preset.base)
     kind = type(pipe).__name__
     row = architecture(preset.family)
     if row is None or not row.generator or kind not in row.pipelines:
@@ -175,11 +179,41 @@ def _repository(base: str, options: dict[str, Any]) -> Any:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     if Path(base).is_dir():
+        _check_folders(Path(base), options)
         return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
     try:
         return DiffusionPipeline.from_pretrained(base, variant="fp16", use_safetensors=True, **options)
     except (OSError, ValueError):  # not every repository has a half-precision variant
         return DiffusionPipeline.from_pretrained(base, use_safetensors=True, **options)
+
+
+def _check_folders(base: Path, options: dict[str, Any]) -> None:
+    """Refuse a model without the folder of one of its parts.
+
+    Raises:
+        ModelError: one is not there.
+    """
+    index: dict[str, Any] = json.loads((base / "model_index.json").read_text("utf-8"))
+    parts = [name for name, kind in index.items() if name.startswith(_NEEDED) and isinstance(kind, list) and kind[0]]
+    if lacking := [name for name in parts if name not in options and not (base / name).is_dir()]:
+        raise ModelError(f"{base} lacks the folder {lacking[0]!r} that its model_index.json names: get the whole model")
+
+
+def _check_tokenizers(pipe: Any, base: str) -> None:
+    """Refuse a tokenizer without its vocabulary, which transformers loads in silence: every prompt would be the same.
+
+    Raises:
+        ModelError: one knows less than half of the words of its text encoder.
+    """
+    for number in ("", "_2", "_3"):
+        tokenizer, encoder = (getattr(pipe, f"{name}{number}", None) for name in ("tokenizer", "text_encoder"))
+        config = getattr(encoder, "config", None)
+        words = getattr(config, "vocab_size", None) or getattr(getattr(config, "text_config", None), "vocab_size", None)
+        if tokenizer is not None and words and len(tokenizer) < words / 2:
+            raise ModelError(
+                f"the base model {base}: its tokenizer{number} knows {len(tokenizer)} of {words} words, so files of it"
+                " are missing: get the whole model, or run once with --download"
+            )
 
 
 def _vae(preset: Preset, options: dict[str, Any], config: Path, *, download: bool) -> Any:
