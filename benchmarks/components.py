@@ -1,15 +1,16 @@
 """What signatures say of components that are no adapters, on the shipped world.
 
-    python -m benchmarks.components COMPONENTS FOLDER
+    python -m benchmarks.components FOLDER
 
-Measures the ControlNet and the IP-Adapter of ``python -m miniature components``, and adapters of ten looks: the
-ControlNet on the edges of what the base draws itself, and on those of other scenes; the IP-Adapter with a drawn picture
-of each look.
+Measures the ControlNet and the IP-Adapter that ship, and adapters of ten looks: the ControlNet on the edges of what the
+base draws itself, and on those of other scenes; the IP-Adapter with a drawn picture of each look. Pictures and
+measurements are kept in FOLDER, which is made if it does not exist; its components.png is that of docs/backbones.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lorascope import Library, Preset, Request, Searcher
 from lorascope.adapters.items import Conditions
 from lorascope.analysis.unseen import unseen
 from lorascope.generators.control import made_of
-from lorascope.library import StoredSignature
+from lorascope.library import BARE, StoredSignature
 from lorascope.measure import index, load_worker
 from lorascope.miniature import adapters_path
 from miniature import pools
@@ -42,9 +43,15 @@ LOOKS = {
 }
 """Adapters of one effect that acts on the whole picture; the effect, and the words for it."""
 PRECISION, PICTURES = "quick", 24
+COMPONENTS = adapters_path().with_name("components")
+SHOWN = (
+    "pencil_sketch_v1", "looks pencil", "winter_wonder", "looks snow", "heatvision", "looks thermal",
+    "control own edges", "control given edges",
+)  # fmt: skip
+"""The rows of the picture, after the bare base."""
 
 
-def report(components: Path, folder: Path) -> str:
+def report(folder: Path) -> str:
     """Three tables in Markdown."""
     references, edges = _drawn(folder)
     worker = load_worker(Preset.load("miniature"), device="cpu")
@@ -52,7 +59,7 @@ def report(components: Path, folder: Path) -> str:
     with Library(folder / "library.db", create=True) as library:
         files = [adapters_path() / f"{name}.safetensors" for name in LOOKS]
         controls = Conditions.parse(["own:edges", "own:blur", str(edges)], references)
-        index([*files, components], worker, library, precision=PRECISION, conditions=controls)
+        index([*files, COMPONENTS], worker, library, precision=PRECISION, conditions=controls)
         found = {one.name: one.key for one in library.adapters.all().values()}
         stored = library.signatures.get(protocol, found.values())
         flags = unseen(library, protocol)
@@ -62,6 +69,7 @@ def report(components: Path, folder: Path) -> str:
             flag = flags.get(found[name])
             seen = "–" if flag is None else "flagged" if flag.flag else f"{flag.standing:+.1f}"
             said.append(f"| {name} | {_figures(stored[found[name]])} | {seen} |")
+        _sheet(library, found).save(folder / "components.png")
         return "\n".join([*said, "", *_alike(found, stored), "", *_retrieved(library)])
 
 
@@ -78,6 +86,19 @@ def _drawn(folder: Path) -> tuple[Path, Path]:
         pixels = (made_of(picture, "edges")[0] * 255).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(edges / f"{place:02}.png")
     return references, edges
+
+
+def _sheet(library: Library, found: dict[str, str]) -> Image.Image:
+    """The first cells without anything, then with each item, a row each."""
+    protocol = library.protocols.find().protocol
+    keys = [BARE, *(found[name] for name in SHOWN)]
+    rows = [library.previews.all(library.previews.scene(protocol, key), key) for key in keys]
+    side = protocol.width
+    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)))
+    for y, row in enumerate(rows):
+        for x, preview in enumerate(row):
+            sheet.paste(Image.open(io.BytesIO(preview.webp)), (x * side, y * side))
+    return sheet
 
 
 def _figures(stored: StoredSignature) -> str:
@@ -118,8 +139,7 @@ def _retrieved(library: Library) -> Sequence[str]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("components", type=Path, help="such as build/miniature/components")
-    parser.add_argument("folder", type=Path, help="where pictures and measurements are kept; made if it does not exist")
+    parser.add_argument("folder", type=Path)
     print(report(**vars(parser.parse_args())))
 
 

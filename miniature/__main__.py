@@ -145,12 +145,15 @@ def _bases(work: Path, steps: int | None) -> None:
 
 
 def _components(work: Path, steps: int | None) -> None:
-    """A ControlNet and an IP-Adapter of the base that ships."""
-    from miniature import components
+    """A ControlNet and an IP-Adapter of the base that ships, into the package."""
+    from miniature import components, pack
 
     folder, made = PACKAGE / "miniature", work / "components"
     components.train_control(folder / "base", made / "control", steps or components.STEPS)
     components.train_image_prompt(folder / "base", folder / "encoder", made / "looks", steps or components.STEPS)
+    for name in ("control", "looks"):
+        shutil.copytree(made / name, folder / "components" / name, dirs_exist_ok=True)
+    print(f"{pack.seal(folder) / 1e6:.1f} MB")
 
 
 def _kept(work: Path, steps: int | None) -> None:

@@ -63,7 +63,7 @@ def adapters(source: Path, target: Path, entries: Sequence[Entry] = ENTRIES) -> 
             shutil.copy(path, target / path.name)
 
 
-PARTS = ("base", "encoder", "judge", "adapters", "flux")
+PARTS = ("base", "encoder", "judge", "adapters", "flux", "components")
 
 
 def digest(folder: Path) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from diffusers import StableDiffusionXLPipeline
+from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 from worlds import WORLD
 
 from lorascope.adapters import Names, load_delta
+from lorascope.adapters.items import Conditions
 from lorascope.analysis import duplicates
 from lorascope.analysis.versions import parted
 from lorascope.cli.app import app
@@ -77,6 +79,21 @@ def test_every_adapter_is_measured_in_full(library: Library) -> None:
     assert {adapter.name for adapter in adapters} == set(WORLD)
     assert all(adapter.facts.modules_matched == adapter.facts.modules_total > 0 for adapter in adapters)
     assert len({adapter.facts.format for adapter in adapters}) >= 3
+
+
+def test_a_control_net_does_more_with_edges_of_other_scenes(tmp_path: Path) -> None:
+    edges = Image.new("RGB", (64, 64))
+    ImageDraw.Draw(edges).ellipse((12, 12, 52, 52), outline="white")
+    (tmp_path / "edges").mkdir()
+    edges.save(tmp_path / "edges" / "ball.png")
+    conditions = Conditions.parse(["own:edges", str(tmp_path / "edges")])
+    control = adapters_path().with_name("components") / "control"
+    with Library(tmp_path / "library.db", create=True) as opened:
+        index([control], load_worker(PRESET), opened, precision="glance", conditions=conditions)
+        names = {key: one.name for key, one in opened.adapters.all().items()}
+        found = opened.signatures.get(opened.protocols.find().protocol.digest, names)
+        strengths = {names[key]: one.signature.strength for key, one in found.items()}
+    assert strengths["control own edges"] < 0.7 * strengths["control given edges"]
 
 
 def test_queries_and_grades_are_those_that_were_frozen_with_the_world() -> None:
