@@ -3,7 +3,7 @@
     python -m benchmarks.world
 
 Every adapter is measured at `standard`, through the public path. The library stays in build/world, so an interrupted
-run goes on; delete the folder to measure anew.
+run continues; delete the folder to measure anew.
 """
 
 from __future__ import annotations

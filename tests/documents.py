@@ -166,7 +166,7 @@ published sizes of the models in bfloat16; they were not measured on a GPU:
 | chroma | 17.8 | 9.5 | 29.6 | 20.1 | 4.4 | blocks | blocks | blocks | parts | none |
 | chroma, float8 | 8.9 | 9.5 | 20.7 | 11.7 | 3.4 | blocks | parts | parts | none | none |
 
-`dtype = "float8"` in a preset holds the denoiser's layers in float8 (e4m3), but for those that diffusers keeps (in
+`dtype = "float8"` in a preset holds the denoiser's layers in float8 (e4m3), except for those that diffusers keeps (in
 FLUX.1 and SD 3.5, the large ones beside normalisations), and casts each to bfloat16 while it runs. The unrounded
 weights stay in CPU memory: adapters are merged into them, and the result is rounded. So a change smaller than a step
 of float8 moves some values by a whole step and most by none. The noise floor includes how far the bare images move if

@@ -46,7 +46,7 @@ def measured_each(
 ) -> Iterator[AdapterResult[T]]:
     """Measure one adapter after the other, each under a lease.
 
-    One whose file is gone, or breaks the images, gets no result but the reason; the others go on.
+    One whose file is gone, or breaks the images, gets no result but the reason; the others continue.
 
     Args:
         library: has the leases.

@@ -105,7 +105,7 @@ def _print_plan(plan: ReplicationPlan, asked: ReplicationOptions) -> None:
         f"{counted(plan.adapters, 'adapter')} to standard, {plan.whole} of them on the whole grid: {plan.cells:,}"
         f" images still to make, about {plan.hours:.1f} h at {plan.seconds_per_cell:.2f} s each.",
         f"Measuring ends after {duration(plan.seconds)}{spent}. The rest of the budget is for images to judge and for"
-        f" judges, which are not cut off. Everything is kept in {asked.folder}; the same command goes on from there.",
+        f" judges, which are not cut off. Everything is kept in {asked.folder}; the same command resumes from there.",
     )
     for line in lines:
         err.print(line, highlight=False, markup=False, soft_wrap=True)

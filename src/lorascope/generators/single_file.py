@@ -33,7 +33,7 @@ def load_single_file(
     """Load a checkpoint by the pipeline of the preset's family.
 
     What it lacks is looked for in the tools of this machine, beginning with the one that holds it. diffusers would
-    fetch configurations although it was told not to: so it is given a folder.
+    fetch configurations although it was asked not to: so it is given a folder.
 
     Args:
         preset: Names the family, and the scheduler that the checkpoint's marks are held against.

@@ -105,7 +105,7 @@ class Workflow:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The files of models that its nodes name, but for the LoRA that is varied."""
+        """The files of models that its nodes name, except for the LoRA that is varied."""
         loader = self._nodes[self.roles["lora"]]
         values = (
             value

@@ -31,7 +31,7 @@ class ClusterPlan:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address at which nothing listens: Ray itself would go on trying for more than a minute.
+    """Refuse an address at which nothing listens: Ray itself would continue trying for more than a minute.
 
     Raises:
         UsageError: it is no address.

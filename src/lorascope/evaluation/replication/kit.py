@@ -1,4 +1,4 @@
-"""The kit: draw, fetch, measure, compare, judge. Each step goes on where it was interrupted."""
+"""The kit: draw, fetch, measure, compare, judge. Each step resumes where it was interrupted."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class ReplicationPlan:
 
     Attributes:
         adapters: how many are measured to ``standard``.
-        whole: how many of these then go on to ``full``.
+        whole: how many of these then continue to ``full``.
         cells: how many images are still to be made for that, those of the bare model among them.
         seconds_per_cell: how long one takes here.
         seconds: how long measuring may take.

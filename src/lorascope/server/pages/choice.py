@@ -1,4 +1,4 @@
-"""Which adapters an address chooses by what is known of them: words, findings, lineage, when they came, favourites."""
+"""Which adapters an address chooses by what is known about them: words, findings, lineage, age, favourites."""
 
 from __future__ import annotations
 
