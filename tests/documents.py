@@ -137,8 +137,8 @@ ComfyUI's scales beside them; other quantisations are refused by name. Marks of 
 terminal SNR (`ztsnr`) are held against the preset's scheduler.
 
 `tests/test_single_file.py` loads tiny models from such files and compares their images with those of the pipeline that
-they were made from: SD 1.5, SDXL, SD 3.5 and Z-Image in their authors' names. FLUX.1 and Chroma are tried in diffusers'
-names only, as diffusers converts their authors' at full-size widths alone.
+they were made from: SD 1.5, SDXL, SD 3.5 and Z-Image in their authors' names. FLUX.1 is tried in diffusers' names only,
+as diffusers converts its authors' at full-size widths alone; Chroma was not tried.
 
 ## Memory
 

@@ -284,7 +284,7 @@ def test_a_model_without_a_part_is_refused(folders: dict[str, Path], tmp_path: P
         with pytest.raises(ModelError, match=f"lacks the folder '{name}' that its model_index.json names: get"):
             load_pipeline(preset_for("sdxl", base), CPU, download=False)
     (base / "tokenizer_2").mkdir()
-    with pytest.raises(ModelError, match="its tokenizer_2 knows 2 of 88 words, so files of it are missing: get"):
+    with pytest.raises(ModelError, match="its tokenizer knows 2 of 88 words, so files in tokenizer_2 are missing: get"):
         load_pipeline(preset_for("sdxl", base), CPU, download=False)
 
 

@@ -39,6 +39,8 @@ _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator
 _CHANNELS_LAST = 4
 """Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
+_FEWEST_WORDS = 256
+"""Of the tokenizer of a whole model; one that was loaded without its files has a few marks."""
 _NEEDED = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 """Beginnings of the names of parts without which nothing is drawn."""
 
@@ -203,16 +205,16 @@ def _check_tokenizers(pipe: Any, base: str) -> None:
     """Refuse a tokenizer without its vocabulary, which transformers loads in silence: every prompt would be the same.
 
     Raises:
-        ModelError: one knows less than half of the words of its text encoder.
+        ModelError: one knows less than half of the words of its text encoder, and fewer than any language has.
     """
     for number in ("", "_2", "_3"):
         tokenizer, encoder = (getattr(pipe, f"{name}{number}", None) for name in ("tokenizer", "text_encoder"))
         config = getattr(encoder, "config", None)
         words = getattr(config, "vocab_size", None) or getattr(getattr(config, "text_config", None), "vocab_size", None)
-        if tokenizer is not None and words and len(tokenizer) < words / 2:
+        if tokenizer is not None and words and len(tokenizer) < min(words / 2, _FEWEST_WORDS):
             raise ModelError(
-                f"the base model {base}: its tokenizer{number} knows {len(tokenizer)} of {words} words, so files of it"
-                " are missing: get the whole model, or run once with --download"
+                f"the base model {base}: its tokenizer knows {len(tokenizer)} of {words} words, so files in"
+                f" tokenizer{number} are missing: get the whole model, or run once with --download"
             )
 
 
