@@ -141,7 +141,7 @@ def _render(blocks: int) -> float:
     return time.perf_counter() - began
 
 
-def real(workers: int, adapters: int = 24) -> float:
+def real(workers: int, adapters: int = 16) -> float:
     """Seconds in which workers of Ray measure shipped adapters at `quick`, with one thread each, models loaded."""
     preset = Preset.load("miniature")
     files = sorted(adapters_path().glob("*.safetensors"))[: adapters + 1]
@@ -189,7 +189,7 @@ def main() -> None:
             f" {found['bound'] * BLOCK_SECONDS:.0f} |",
             flush=True,
         )
-    turns = [(alone(1), alone(2), real(1), real(2)) for _ in range(3)]
+    turns = [(alone(1), alone(2), real(1), real(2)) for _ in range(2)]
     apart, together, one, two = (statistics.median(column) for column in zip(*turns, strict=True))
     print(f"\nSeconds of one process and of two, which share nothing; of one and of two workers of Ray: {turns}")
     print(f"efficiency of two processes: {apart / together:.3f}; of two workers: {one / two / 2:.3f}")
