@@ -40,7 +40,7 @@ class Rounding:
         """Draw with a generator that all weights share."""
         self._draw = draw
 
-    def apply(self, base: Float[torch.Tensor, ...], scale: float) -> Float[torch.Tensor, ...]:
+    def apply(self, base: Float[torch.Tensor, "*shape"], scale: float) -> Float[torch.Tensor, "*shape"]:
         """Add noise of up to half a step of float8."""
         noise = torch.rand(base.shape, generator=self._draw).to(base.device) - 0.5
         return base + scale * noise * step(base)
