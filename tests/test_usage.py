@@ -96,6 +96,10 @@ def test_trigger_words_are_needed_or_not(library: Library, preset: Preset) -> No
     found = triggers(library, library.protocols.find(protocol.digest), adapters)
     assert {name: said[0] for name, said in found.items()} == {"needed": "trigger-needed", "idle": "trigger-idle"}
     assert "without 'zxq' it does 10%" in found["needed"][1]
+    with library.evidence.database.transaction() as db:
+        db.execute("UPDATE blocks SET embeddings = x'010203'")
+    with pytest.raises(LibraryError, match="damaged"):
+        triggers(library, library.protocols.find(protocol.digest), adapters)
 
 
 def with_words(worker: Worker, library: Library, path: Path, words: str) -> StoredAdapter:

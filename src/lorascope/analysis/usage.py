@@ -95,11 +95,12 @@ def share_without(library: Library, stored: StoredProtocol, adapter: StoredAdapt
         LibraryError: what is stored is damaged, or its prompts are not on this disk.
     """
     grid, without = known_grid(stored), replace(stored.protocol, triggers="none")
-    arms = [cells_of(library, grid, one.digest, adapter.key) for one in (without, stored.protocol)]
-    if arms[0] is None or arms[1] is None or stored.protocol == without:
+    one = None if stored.protocol == without else cells_of(library, grid, without.digest, adapter.key)
+    two = None if one is None else cells_of(library, grid, stored.protocol.digest, adapter.key)
+    if one is None or two is None:
         return None
-    count = min(len(arms[0]), len(arms[1]))
-    one, two = arms[0].first(count), arms[1].first(count)
+    count = min(len(one), len(two))
+    one, two = one.first(count), two.first(count)
     compared = effect_share(one.prompts, one.effects, two.effects)
     return None if compared is None else compared.share
 
@@ -125,13 +126,14 @@ def triggers(library: Library, stored: StoredProtocol, adapters: Mapping[str, St
 
     ``lorascope triggers`` measures them without, and ``lorascope index --triggers none``, with more images.
     """
+    try:
+        known_grid(stored)
+    except LibraryError:  # its prompts are not here
+        return {}
     found: dict[str, Said] = {}
     for key, adapter in adapters.items():
         words = ", ".join(words_of(adapter, stored.protocol))
-        try:
-            share = share_without(library, stored, adapter) if words else None
-        except LibraryError:  # its prompts are not here
-            return {}
+        share = share_without(library, stored, adapter) if words else None
         if share is None:
             continue
         seen = f"without {words!r} it does {_percent(share)} of what it does with it{_of_words(adapter, stored)}"
