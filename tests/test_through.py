@@ -249,6 +249,7 @@ def test_something_else_at_the_address_is_recognised(preset: Preset, workflow: P
     [
         (("--through", "http://127.0.0.1:9", "--dry-run"), "--dry-run does nothing with --through"),
         (("--through", "http://127.0.0.1:9", "--ray", "local"), "--ray does nothing with --through"),
+        (("--through", "http://127.0.0.1:9", "--workers", "2"), "--workers does nothing with --through"),
         (("--workflow", "mine.json"), "--workflow does nothing without --through: leave it out"),
         (("--family", "flux"), "--family does nothing without --through"),
     ],

@@ -128,7 +128,6 @@ def index(
 
     # everything that can be wrong in the command is checked before models load and before a library is made
     Precision.named(precision)
-    files = with_references(paths or (), download=download, dry_run=dry_run)
     changes = {
         "vae": vae, "encoders": tuple(encoder or ()), "prompts": prompts, "triggers": triggers, "scale": scale,
         "strength_max": max_strength, "consistency_min": min_consistency, "calibration": calibration,
@@ -136,14 +135,16 @@ def index(
     its_own = {"workflow": workflow, "node": node, "models": models, "family": family}
     others = {
         "base": base, "vae": vae, "batch": batch, "compile": compiled, "devices": devices, "shard": shard, "ray": ray,
-        "evidence": evidence, "partial": partial, "follow-links": follow_links, "recalibrate": recalibrate,
-        "dry-run": dry_run, "condition": condition, "reference": reference,
+        "workers": workers, "gpus-per-worker": gpus is not None, "evidence": evidence, "partial": partial,
+        "follow-links": follow_links, "recalibrate": recalibrate, "dry-run": dry_run, "condition": condition,
+        "reference": reference,
     }  # fmt: skip
     if through:
         check_unused(others, "with --through, where ComfyUI renders")
     else:
         check_unused(its_own, "without --through")
     conditions = Conditions.parse(condition or (), reference)
+    files = with_references(paths or (), download=download, dry_run=dry_run)
     if through:
         from lorascope.cli.through import measure_through
 
