@@ -510,6 +510,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["experiment", "ablations", "-l", "{measured}"], "query-error", "needs queries with known answers"),
         (["experiment", "replicate"], "usage-error", "--published is missing: give the published library"),
         (["experiment", "replicate", "-l", "{measured}"], "usage-error", "--library does nothing with the exp"),
+        (["experiment", "replicat", "--budget", "2h"], "query-error", "no experiment 'replicat': use one of"),
         (["experiment", "names", "--budget", "2h", "-l", "{measured}"], "usage-error", "--budget does nothing with"),
         (["evaluate", "{tmp}/none.json", "-l", "{measured}"], "query-error", "none.json' cannot be read"),
     ],

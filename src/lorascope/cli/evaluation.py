@@ -156,6 +156,8 @@ def experiment(
         "judge": judge, "judge-presets": judge_presets, "dry-run": dry_run,
     }  # fmt: skip
     others = {"descriptions": descriptions, "other": other, "library": library, "protocol": protocol}
+    if name != "replicate":
+        check_experiment(name, given=bool(queries))
     check_unused(others if name == "replicate" else its_own, f"with the experiment {name!r}")
     if name == "replicate":
         from lorascope.cli.replication import ReplicationOptions, replicate
@@ -167,7 +169,6 @@ def experiment(
             dry_run=dry_run, as_json=as_json,
         ))  # fmt: skip
         return
-    check_experiment(name, given=bool(queries))
     asked = load_queries(queries, split=split) if queries else []
     models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
     with _opened(library, protocol, download=download, **models) as lab:
