@@ -374,6 +374,14 @@ def served(file: bytes, **fields: Any) -> Callable[..., Answer]:
     return answer
 
 
+def test_a_repository_that_is_gated_is_not_called_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = StoredAdapter("k", "ink", "sdxl", ("models--owner--one/snapshots/a/ink.safetensors",), AdapterFacts())
+    with sites(monkeypatch, lambda *_: plain({}, 403, **{"X-Error-Code": "GatedRepo"})):
+        assert Hub().claims([adapter]) == {}
+    with sites(monkeypatch, lambda *_: plain({}, 404, **{"X-Error-Code": "RepoNotFound"})):
+        assert Hub().claims([adapter])["k"] == {"deleted": True}
+
+
 def run(*argv: str | Path, status: int = 0) -> Any:
     ended = CliRunner().invoke(app, list(map(str, argv)))
     if isinstance(ended.exception, LorascopeError):

@@ -76,12 +76,14 @@ def _parts(reference: str) -> tuple[str, str | None, str | None]:
 
 def _card(repository: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         with _asking(repository):
             info = HfApi().model_info(repository)
     except SiteError as error:
+        if isinstance(error.__cause__, GatedRepoError):  # it is there, and the other files are still to be asked for
+            return {}
         if isinstance(error.__cause__, RepositoryNotFoundError):
             return {"deleted": True}
         raise
