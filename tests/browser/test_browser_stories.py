@@ -440,7 +440,6 @@ def test_an_example_is_weighed_with_the_keyboard(visit: Visit) -> None:
     page.get_by_role("link", name="Let sea count less").press("Enter")
     expect(page).to_have_url(re.compile(r"more=sha256%3A\w+%3A0.5"))
     expect(page.get_by_role("list", name="Examples")).to_contain_text("0.5")
-    ready(page)  # as in the story below
     page.get_by_label("What should it do?").fill("red")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"q=red.*more=sha256%3A\w+%3A0.5"))  # it stays with other words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from lorascope.search import Example, Request
 from lorascope.search.request import Order
@@ -46,17 +46,12 @@ class Address(BaseModel):
     page: int = Field(default=1, ge=1, le=100_000)
     lane: int = Field(default=1, ge=1, le=100_000)
 
-    @field_validator("does")
+    @model_validator(mode="before")
     @classmethod
-    def _chosen(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Without "", which a form without a script sends where nothing is chosen."""
-        return tuple(word for word in words if word)
-
-    @field_validator("favourite", mode="before")
-    @classmethod
-    def _asked(cls, value: Any) -> Any:
-        """A form without a script sends "" where favourites are not asked for."""
-        return value or False
+    def _chosen(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Without "", which a form sends, until the page's script has run, where nothing is chosen."""
+        lists = {name: [one for one in value if one] for name, value in fields.items() if isinstance(value, list)}
+        return {name: value for name, value in (fields | lists).items() if value != ""}
 
     @property
     def browsing(self) -> bool:
