@@ -60,17 +60,17 @@ def add_routes() -> None:
     if server is None:
         return
     for path, handler in (("search", search), ("health", health), ("file", file), ("picture", picture)):
-        server.routes.get(f"/lorascope/{path}")(_told(handler))
+        server.routes.get(f"/lorascope/{path}")(_errors_as_json(handler))
 
 
-def _told(handler):  # noqa: ANN001, ANN202 - aiohttp's handlers
+def _errors_as_json(handler):  # noqa: ANN001, ANN202 - aiohttp's handlers
     """A handler whose problems reach the tab in words."""
 
-    async def told(request: web.Request) -> web.StreamResponse:
+    async def answered(request: web.Request) -> web.StreamResponse:
         CLIENT.embedder = f"{request.scheme}://{request.host}"
         try:
             return await handler(request)
         except LorascopeProblem as problem:
             return web.json_response({"error": str(problem)}, status=502)
 
-    return told
+    return answered

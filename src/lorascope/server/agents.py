@@ -130,23 +130,25 @@ def server(state: SharedState) -> MCPServer[Any]:
     )
     reading = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool in (tools.search, tools.describe, tools.compare, tools.weight, tools.pictures, tools.library):
-        made.add_tool(_told(tool), annotations=reading)
+        made.add_tool(_errors_in_words(tool), annotations=reading)
     if state.settings.agents == "index":
-        made.add_tool(_told(tools.index), annotations=ToolAnnotations(destructive_hint=False, open_world_hint=False))
+        made.add_tool(
+            _errors_in_words(tools.index), annotations=ToolAnnotations(destructive_hint=False, open_world_hint=False)
+        )
     return made
 
 
-def _told(tool: Callable[..., Any]) -> Callable[..., Any]:
+def _errors_in_words(tool: Callable[..., Any]) -> Callable[..., Any]:
     """A tool whose errors reach the agent in their own words."""
 
     @wraps(tool)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def answered(*args: Any, **kwargs: Any) -> Any:
         try:
             return tool(*args, **kwargs)
         except (LorascopeError, Problem) as error:
             raise ToolError(str(error)) from error
 
-    return told
+    return answered
 
 
 @final

@@ -84,5 +84,5 @@ def _news(state: SharedState, revision: int, since: float) -> tuple[int, list[tu
 
 
 def _event(name: str, data: dict[str, Any], number: str = "") -> str:
-    told = f"id: {number}\n" if number else ""
-    return f"event: {name}\n{told}data: {json.dumps(data)}\n\n"
+    line = f"id: {number}\n" if number else ""
+    return f"event: {name}\n{line}data: {json.dumps(data)}\n\n"
