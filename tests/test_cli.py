@@ -27,7 +27,7 @@ from typer.testing import CliRunner, Result
 from lorascope import cli
 from lorascope.cli import findings, output, runs
 from lorascope.cli.app import app
-from lorascope.errors import OutputError, ProtocolError
+from lorascope.errors import ModelError, OutputError, ProtocolError
 from lorascope.evaluation import Laboratory
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section
 from lorascope.library import AdapterFacts, Library, StoredAdapter
@@ -195,6 +195,18 @@ def test_index_exits_with_1_where_a_file_is_left_out(tmp_path: Path) -> None:
     assert refusal["path"].endswith("page.safetensors")
     assert refusal["reason"]
     assert refusal["remedy"]
+
+
+def test_a_run_whose_models_do_not_load_makes_no_library(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ModelError("damaged")
+
+    monkeypatch.setattr("lorascope.cli.runs.load_worker", broken)
+    ended = CliRunner().invoke(app, ["index", str(folder), "--preset", FAKE, "-l", str(tmp_path / "l.db")])
+    assert isinstance(ended.exception, ModelError)
+    assert not (tmp_path / "l.db").exists()
 
 
 def test_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -503,6 +515,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["import", "x.csv", "-l", "{tmp}/l.db"], "library-error", "'x.csv' is neither .parquet nor .db"),
         (["import", "{tmp}/no.db", "-l", "{tmp}/l.db"], "library-error", "no library at"),
         (["import", "{tmp}/no.parquet", "-l", "{tmp}/l.db"], "library-error", "no file at {tmp}/no.parquet: give the"),
+        (["pull", "{tmp}", "--all", "-l", "{tmp}/l.db"], "library-error", "cannot be read (No such file or directory"),
         (["evaluate", "{deep}", "-l", "{measured}"], "query-error", "deep.json cannot be read as JSON (maximum recurs"),
         (["demo", "{measured}/demo"], "library-error", "demo cannot be written (Not a directory): choose another"),
         (["export", "x.csv", "-l", "{measured}"], "library-error", "x.csv ends in '.csv': use .parquet"),

@@ -343,6 +343,8 @@ def test_an_interrupted_replication_goes_on_and_reports(
     replicate: Replicate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run, asked = replicate
+    assert run("--dry-run").exit_code == 0
+    assert not (tmp_path / "again").exists()
     render, rendered = LocalWorker.block, list[int]()
 
     def counted(self: LocalWorker, index: int, **how: Any) -> Any:

@@ -103,12 +103,10 @@ def pull(
     from lorascope.cli.checks import check_paths
     from lorascope.cli.plans import configured_folders
     from lorascope.cli.sharing import print_intakes, pull_all
-    from lorascope.library import Library
 
     check_paths(folder or ())
     folders = list(folder) if folder else configured_folders()[0]
-    with Library(library, create=True) as opened:
-        taken = pull_all(source, opened, folders, everything=everything, signed_by=signed_by, insecure=insecure)
-        print_intakes(taken, opened, as_json=as_json)
+    taken = pull_all(source, library, folders, everything=everything, signed_by=signed_by, insecure=insecure)
+    print_intakes(taken, library, as_json=as_json)
     if any(one.disagreements for one in taken):
         raise typer.Exit(1)

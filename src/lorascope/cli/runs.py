@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from rich.progress import BarColumn, Progress, TextColumn
@@ -17,7 +16,7 @@ from lorascope.adapters.items import Conditions
 from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
 from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
-from lorascope.library import Library, Refusal, default_path
+from lorascope.library import Library, Refusal, library_if_any
 from lorascope.library.objects import ObjectStore
 from lorascope.measure import Event, Outcome, Worker, index, load_worker
 from lorascope.measure.cluster import ClusterPlan
@@ -124,18 +123,21 @@ def measure(
     Returns:
         Whether all went well: no file was newly left out, and no other process is measuring one.
     """
+    with library_if_any(place) as known:
+        before = known.refusals.all()
+    outcome = Outcome(refused=list(plans.refused), finished=True)
+    for plan in plans.each:
+        with library_if_any(place) as known:
+            preset = known.protocols.continued(plan.preset)
+        # where no worker starts, no library is made; its models go before the next one's are loaded
+        with crew_of(preset, fleet, **how) as crew, Library(place, create=True) as library:
+            if objects is not None:
+                library.evidence.keep_in(objects)
+            one = followed(list(plan.paths), crew, library, follow_links=plans.follow_links, **which)
+        outcome = outcome.plus(one)
     with Library(place, create=True) as library:
-        before = library.refusals.all()
-        if objects is not None:
-            library.evidence.keep_in(objects)
-        outcome = Outcome(refused=list(plans.refused), finished=True)
         for refused in plans.refused:
             library.refusals.add(refused)
-        for plan in plans.each:
-            preset = library.protocols.continued(plan.preset)
-            with crew_of(preset, fleet, **how) as crew:  # its models go before the next one's are loaded
-                one = followed(list(plan.paths), crew, library, follow_links=plans.follow_links, **which)
-            outcome = outcome.plus(one)
         new = without(outcome.refused, before)
         report(outcome, new, library, place, as_json=as_json)
     return not new and not outcome.elsewhere
@@ -196,11 +198,8 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
 def dry_run(
     plans: Plans, place: Path | None, how: Mapping[str, Any], conditions: Conditions, *, precision: str, as_json: bool
 ) -> None:
-    """Print what a run would take. Nothing is written: without a library, a temporary one stands in for it."""
-    with ExitStack() as opening:
-        if not (place or default_path()).exists():
-            place = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
-        library = opening.enter_context(Library(place, create=True))
+    """Print what a run would take. Nothing is written."""
+    with library_if_any(place) as library:
         costs = [
             estimate(
                 loaded(library.protocols.continued(plan.preset), **how),

@@ -12,7 +12,7 @@ import typer
 
 from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
 from lorascope.errors import LibraryError, UsageError
-from lorascope.library import Library, published
+from lorascope.library import Library, default_path, library_if_any, published
 from lorascope.miniature import pack_path
 from lorascope.miniature.demo import lay_out
 from lorascope.packs import Draft, Intake, draft, open_pack, pull
@@ -74,29 +74,37 @@ def join_packs(addresses: Iterable[str], target: Path, *, insecure: bool) -> tup
 
 
 def pull_all(
-    source: str, library: Library, folders: Sequence[Path], *, everything: bool, signed_by: str, insecure: bool
+    source: str, place: Path | None, folders: Sequence[Path], *, everything: bool, signed_by: str, insecure: bool
 ) -> list[Intake]:
-    """Take over what a pack, or each pack of a directory, holds of the files that are here."""
+    """Take over what a pack, or each pack of a directory, holds of the files that are here.
+
+    The library is made once the pack is open: one that cannot be read leaves no empty library.
+    """
     remote = source.startswith(SCHEMES)
     if not remote and not Path(source).exists():
         raise UsageError(f"{source} does not exist: give the folder or the https address of a pack")
-    if not folders and not everything and not library.adapters.stamps():
-        raise UsageError("no folder is named: give those of your adapters, run `lorascope setup` once, or use --all")
-    with err.status("reading your files") as status:
-        files = files_here(folders, library, lambda count: status.update(f"reading your files: {count}"))
+    with library_if_any(place) as known, err.status("reading your files") as status:
+        if not folders and not everything and not known.adapters.stamps():
+            raise UsageError(
+                "no folder is named: give those of your adapters, run `lorascope setup` once, or use --all"
+            )
+        files = files_here(folders, known, lambda count: status.update(f"reading your files: {count}"))
     if not source.endswith(".parquet"):
-        with open_pack(source, insecure=insecure, signed_by=signed_by) as pack:
+        with (
+            open_pack(source, insecure=insecure, signed_by=signed_by) as pack,
+            Library(place, create=True) as library,
+        ):
             return [pull(pack, library, files, everything=everything)]
     if everything:
         if signed_by:
             raise UsageError(f"{source} is a single file, which is not signed: pull it without --signed-by")
-        with published(source, insecure=insecure) as theirs:
+        with published(source, insecure=insecure) as theirs, Library(place, create=True) as library:
             count = theirs.into(library)
         return [Intake(source, read=count, elsewhere=count)]
-    return _from_directory(source, library, files, signed_by=signed_by, insecure=insecure)
+    return _from_directory(source, place, files, signed_by=signed_by, insecure=insecure)
 
 
-def _from_directory(source: str, library: Library, files: Files, *, signed_by: str, insecure: bool) -> list[Intake]:
+def _from_directory(source: str, place: Path | None, files: Files, *, signed_by: str, insecure: bool) -> list[Intake]:
     taken: list[Intake] = []
     with ExitStack() as opening:
         folder = Path(opening.enter_context(TemporaryDirectory()))
@@ -108,7 +116,8 @@ def _from_directory(source: str, library: Library, files: Files, *, signed_by: s
             pack = opening.enter_context(open_pack(listing.address, insecure=insecure, signed_by=signed_by))
             if pack.digest != listing.manifest:
                 raise LibraryError(f"{listing.address} is another pack than {source} lists: ask for a new directory")
-            taken.append(take(pack, library, files, groups=groups))
+            with Library(place, create=True) as library:
+                taken.append(take(pack, library, files, groups=groups))
     return taken
 
 
@@ -116,21 +125,22 @@ def unpack_world(folder: Path, *, as_json: bool) -> Path:
     """Copy the shipped adapters into a folder, and take over what is known about them; returns the library."""
     loras = lay_out(folder)
     with Library(folder / "library.db", create=True) as library, open_pack(str(pack_path())) as pack:
-        print_intakes([pull(pack, library, files_here([loras], library))], library, as_json=as_json)
+        print_intakes([pull(pack, library, files_here([loras], library))], library.path, as_json=as_json)
         return library.path
 
 
-def print_intakes(taken: Sequence[Intake], library: Library, *, as_json: bool) -> None:
-    """Print what was taken over, and every contradiction."""
+def print_intakes(taken: Sequence[Intake], place: Path | None, *, as_json: bool) -> None:
+    """Print what was taken over into a library, and every contradiction."""
+    library = place or default_path()
     if as_json:
-        print_json({"library": str(library.path), "packs": [asdict(one) for one in taken]})
+        print_json({"library": str(library), "packs": [asdict(one) for one in taken]})
         return
     for one in taken:
         parts = [f"{counted(one.here, 'signature')} for files that are here"]
         parts += [f"{one.elsewhere} for files that are not"] if one.elsewhere else []
         parts += [f"{one.same} known already, and confirmed"] if one.same else []
         parts += [f"{one.reworded} left out (measured with other trigger words here)"] if one.reworded else []
-        _say(f"{one.source}: {', '.join(parts)}. Library: {library.path}")
+        _say(f"{one.source}: {', '.join(parts)}. Library: {library}")
     if not taken:
         _say("None of your files is in these packs.")
     contradictions = [found for one in taken for found in one.disagreements]

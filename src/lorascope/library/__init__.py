@@ -17,7 +17,7 @@ from lorascope.library.records import (
     StoredProtocol,
     StoredSignature,
 )
-from lorascope.library.store import Library, default_path
+from lorascope.library.store import Library, default_path, library_if_any
 from lorascope.library.transfer import Merged, merge, write_manifest
 from lorascope.library.verification import Damage, verify
 
@@ -43,6 +43,7 @@ __all__ = [
     "default_path",
     "export_carlos",
     "import_carlos",
+    "library_if_any",
     "lost_previews",
     "merge",
     "published",

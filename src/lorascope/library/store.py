@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import final
 
@@ -136,3 +137,12 @@ class Library:
         """All that is written within, into both files, is kept, or none of it."""
         with self._db.transaction(), self.evidence.transaction() if self.has_evidence else nullcontext():
             yield
+
+
+@contextmanager
+def library_if_any(path: Path | None) -> Generator[Library]:
+    """A library to look something up in; where there is none yet, an empty one for as long as it takes."""
+    with ExitStack() as opening:
+        if not (path or default_path()).exists():
+            path = Path(opening.enter_context(TemporaryDirectory())) / "library.db"
+        yield opening.enter_context(Library(path, create=True))

@@ -34,7 +34,7 @@ from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
 from lorascope.evaluation.text import Dense
 from lorascope.evaluation.verdicts import TOP
 from lorascope.grid import Grid
-from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
+from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature, library_if_any
 from lorascope.library.published import published
 from lorascope.measure import Outcome, Watcher, Worker, index
 from lorascope.measure.stopping import expected_cells
@@ -84,8 +84,7 @@ class Replication:
         if not self._rows:
             raise LibraryError(f"{source} names no version of Civitai, so none of its adapters can be fetched")
         self._strata = draw(self._rows, listed())
-        folder.mkdir(parents=True, exist_ok=True)
-        with Library(self.path, create=True) as library:
+        with library_if_any(self.path) as library:
             self.preset = library.protocols.continued(preset)
 
     def plan(self, worker: Worker, budget: timedelta) -> ReplicationPlan:
@@ -101,7 +100,7 @@ class Replication:
                 f"the published Directions have {theirs} dimensions, those of preset {self.preset.name!r} {ours}:"
                 " measure with the encoder of the published library"
             )
-        with Library(self.path) as library:
+        with library_if_any(self.path) as library:
             known = {version: stored for version, (_, stored) in _measured(library, worker.protocols[0].digest).items()}
             spent = sum((float(run["outcome"]["seconds"]) for run in library.runs.all() if run["outcome"]), 0.0)
         grid, cells = self.preset.grid(), {version: stored.signature.cells for version, stored in known.items()}
@@ -138,7 +137,7 @@ class Replication:
         """Measure what was fetched, first all to ``standard``, then some on the whole grid, while there is time."""
         until = datetime.now() + timedelta(seconds=plan.seconds)
         files = list(delivery.files.values())
-        with Library(self.path) as library:
+        with Library(self.path, create=True) as library:
             outcome = index(files, worker, library, precision="standard", until=until, watch=watch)
             if plan.whole and datetime.now() < until:
                 some = files[: plan.whole]
