@@ -128,16 +128,12 @@ def duplicates(
     """
     stored = library.protocols.find(protocol)
     matrix = library.signatures.matrix(stored.protocol.digest)
-    members = library.adapters.members(folder=folder)
-    if folder is not None and not len(members):
-        raise LibraryError(
-            f"no adapter of {library.path} is in {folder}: `lorascope index {folder}` measures those there"
-        )
-    rows = np.flatnonzero(np.isin(matrix.ids, members))
+    members = library.adapters.inside(folder)
+    rows = np.flatnonzero(np.isin(matrix.ids, list(members)))
     chosen = (
         rows if keys is None else np.intersect1d(rows, [matrix.places[key] for key in keys if key in matrix.places])
     )
-    adapters = {one.key: one for one in library.adapters.numbered(members.tolist()).values()}
+    adapters = {one.key: one for one in members.values()}
     names = base_names(stored.preset) if keys is None else None
     effects = _reader(library, stored, matrix.directions.shape[1])
     pairs: list[AdapterPair] = []

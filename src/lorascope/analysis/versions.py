@@ -110,7 +110,7 @@ def versions(
         folder: only adapters that have a file in it.
 
     Raises:
-        LibraryError: no such Protocol, or the prompts of its evidence are not on this disk.
+        LibraryError: no such Protocol, no adapter in the folder, or the prompts of its evidence are not on this disk.
 
     >>> from lorascope.encoders.fake import FakeEncoder
     >>> texts = PromptTexts(FakeEncoder(), known_grid(library.protocols.find()))
@@ -119,9 +119,8 @@ def versions(
     """
     stored = library.protocols.find(protocol)
     grid = known_grid(stored)
-    members = library.adapters.members(folder=folder)
     found: list[VersionSeries] = []
-    for name, adapters in _by_name(library.adapters.numbered(members.tolist()).values()):
+    for name, adapters in _by_name(library.adapters.inside(folder).values()):
         measured = [
             _Member(adapter, label, cells)
             for label, adapter in adapters

@@ -78,8 +78,7 @@ def _notes(library: Path | None, protocol: str, folder: Path | None, wanted: Wan
             query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
             note=progress.note,
         )
-        members = opened.adapters.members(folder=folder)
-        return list(notes(opened, searcher, list(opened.adapters.numbered(members.tolist()).values()), wanted))
+        return list(notes(opened, searcher, list(opened.adapters.inside(folder).values()), wanted))
 
 
 def _show(plan: list[Annotation], as_json: bool) -> None:

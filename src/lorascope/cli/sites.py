@@ -60,7 +60,7 @@ def _asked(library: Library, site: Site, folder: Path | None, days: int) -> Look
     from lorascope.cli.progress import step_progress
     from lorascope.sites import LookUp, look_up
 
-    adapters = list(library.adapters.numbered(library.adapters.members(folder=folder).tolist()).values())
+    adapters = list(library.adapters.inside(folder).values())
     last = LookUp(site.name, 0, 0, 0)
     with step_progress() as note:
         for last in look_up(library, adapters, site, days=days):

@@ -178,6 +178,19 @@ class Adapters:
         with self._db.decoding("adapters"):
             return numbers(self._db.row(sql, values)[0])
 
+    def inside(self, folder: Path | None) -> dict[int, StoredAdapter]:
+        """The adapters that have a file in a folder, by number; all without one.
+
+        Raises:
+            LibraryError: none has.
+        """
+        found = self.numbered(self.members(folder=folder).tolist())
+        if folder is not None and not found:
+            raise LibraryError(
+                f"no adapter of {self._db.path} is in {folder}: `lorascope index {folder}` measures those there"
+            )
+        return found
+
     def added(self) -> dict[int, float]:
         """When each adapter was recorded, as a time stamp, by the library's number of it."""
         return dict(self._db.rows("SELECT id, added FROM adapters"))
