@@ -200,7 +200,7 @@ def test_only_what_is_named_is_shared(theirs: Path, tmp_path: Path) -> None:
         with pytest.raises(LibraryError, match="has no adapter 'purple'"):
             draft(library, only=["purple"])
         with pytest.raises(
-            UsageError, match="--with all: use previews, calibration, baseline, vectors, names, prompts"
+            UsageError, match="--with all: use previews, calibration, baseline, vectors, names, prompts, words, weight"
         ):
             draft(library, contents={"all"})
     assert pq.read_metadata(tmp_path / "pack" / "signatures.parquet").num_rows == 1
@@ -320,12 +320,14 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         Manifest.from_json(text, "pack")
 
 
-def forged(pack: Path, target: Path, name: str, change: Callable[[list[dict[str, Any]]], None]) -> Path:
-    """A copy of a pack with other rows, under the digests that these have."""
+def forged(pack: Path, target: Path, name: str, change: Callable[[list[dict[str, Any]]], None], text: str = "") -> Path:
+    """A copy of a pack with other rows, under the digests that these have; a column may be text that is no base64."""
     import pyarrow as pa
 
     shutil.copytree(pack, target)
     table = pq.read_table(target / name)
+    if text:
+        table = table.set_column(table.schema.get_field_index(text), text, pa.array(["a"] * len(table)))
     rows = table.to_pylist()
     change(rows)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), target / name)
@@ -344,7 +346,8 @@ ROWS: list[tuple[str, str, Any]] = [
     ("signatures.parquet", "measured_words", "x\0"), ("signatures.parquet", "executions", ["ten"]),
     ("signatures.parquet", "model_name", None), ("previews.parquet", "webp", b"<html>"),
     ("previews.parquet", "place", 99), ("previews.parquet", "scene", "0000000000"), ("previews.parquet", "key", "x"),
-    ("previews.parquet", "prompt", None), ("previews.parquet", "seed", None),
+    ("previews.parquet", "prompt", None), ("previews.parquet", "seed", None), ("vectors.parquet", "vector", b"abc"),
+    ("vectors.parquet", "phrase", None), ("vectors.parquet", "consistency", 7.0),
 ]  # fmt: skip
 
 
@@ -353,9 +356,18 @@ def test_every_row_of_a_pack_is_checked(
     name: str, column: str, value: Any, pack: Path, tmp_path: Path, library: Library
 ) -> None:
     place = forged(pack, tmp_path / "pack", name, lambda rows: rows[0].__setitem__(column, value))
-    with pytest.raises(LibraryError, match=r"pack: (row 0|a preview of)"):
+    with pytest.raises(LibraryError, match=r"pack: (row 0|a preview of|the phrase)"):
         taken(place, library, everything=True)
     assert library.adapters.all() == {}
+
+
+@pytest.mark.parametrize(("name", "column"), [("previews.parquet", "webp"), ("vectors.parquet", "vector")])
+def test_text_in_place_of_bytes_is_refused(
+    name: str, column: str, pack: Path, tmp_path: Path, library: Library
+) -> None:
+    place = forged(pack, tmp_path / "pack", name, lambda rows: None, text=column)
+    with pytest.raises(LibraryError, match=r"pack: (a preview of|the phrase)"):
+        taken(place, library, everything=True)
 
 
 @pytest.mark.parametrize("name", ["signatures.parquet", "previews.parquet"])

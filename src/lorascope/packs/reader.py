@@ -121,10 +121,13 @@ class PackReader:
         )
         found: dict[str, PhraseVector] = {}
         for row in decoded.rows():
-            data, share = row.get("vector"), row.get("consistency")
-            vector = validation.vector(base64.b64decode(data) if isinstance(data, str) else None, "a phrase's vector")
-            phrase = validation.text(row.get("phrase"), "a phrase", _WORDS)
-            found[phrase] = vector, None if share is None else validation.real(share, "its Consistency", -1.0, 1.0)
+            share = row.get("consistency")
+            try:
+                vector = validation.vector(_bytes(row.get("vector")), "its vector")
+                phrase = validation.text(row.get("phrase"), "its text", _WORDS)
+                found[phrase] = vector, None if share is None else validation.real(share, "its Consistency", -1.0, 1.0)
+            except LibraryError as error:
+                raise LibraryError(f"{self.source}: the phrase {row.get('phrase')!s:.40}: {error}") from error
         return found
 
     def calibrations(self) -> list[Calibration]:
@@ -147,7 +150,6 @@ class PackReader:
         scene = validation.digest(row["scene"], "the scene")
         if scene not in scenes:
             raise LibraryError(f"its scene {scene} is not of the pack's Protocol")
-        picture = row["webp"]
         return (
             scene,
             validation.key(row["key"]) if row["key"] else "",
@@ -155,7 +157,7 @@ class PackReader:
                 validation.whole(row["place"], "its place", 0, MOST_PREVIEWS - 1),
                 validation.text(row["prompt"], "its prompt", _WORDS),
                 validation.whole(row["seed"], "its seed", -(2**63)),
-                check_webp(base64.b64decode(picture) if isinstance(picture, str) else None),
+                check_webp(_bytes(row["webp"])),
             ),
         )
 
@@ -197,6 +199,14 @@ class PackReader:
 
 def _damaged(source: str, name: str) -> LibraryError:
     return LibraryError(f"{source}: {name} is not what the manifest says: fetch the pack again, or tell its maker")
+
+
+def _bytes(value: object) -> bytes | None:
+    """Bytes as they were decoded; None if a column holds something else."""
+    try:
+        return base64.b64decode(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 @contextmanager

@@ -29,6 +29,8 @@ from lorascope.protocol import Preset, Protocol
 
 CONTENTS = ("previews", "calibration", "baseline", "vectors", "names", "prompts")
 """What is shared only if it is asked for."""
+TEXTS = ("words", "weight")
+"""Columns for people, which are made by the analyses."""
 GROUP = 64
 """Adapters of a row group, which is fetched as one: who asks for one of them asks for all."""
 _BATCH = 10 * GROUP
@@ -217,7 +219,7 @@ def draft(
             shared and there are none.
     """
     if odd := sorted(contents - set(CONTENTS)):
-        raise UsageError(f"--with {odd[0]}: use {', '.join(CONTENTS)}")
+        raise UsageError(f"--with {odd[0]}: use {', '.join((*CONTENTS, *TEXTS))}")
     stored = library.protocols.find(protocol)
     if "vectors" in contents and not library.phrases.all(stored.protocol.digest):
         raise LibraryError(
