@@ -13,7 +13,6 @@ import typer
 from lorascope.cli import options
 
 if TYPE_CHECKING:
-    from lorascope.analysis import Description
     from lorascope.library import Library
     from lorascope.search import Searcher
     from lorascope.signature import Estimate
@@ -43,8 +42,13 @@ def describe(
     from lorascope.library import Library
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+        _check_facet(searcher, facet)
         _tell_cost(searcher, [])
-        described = _of_facet(searcher, answer(searcher, _keys(opened, adapters)), facet)
+        described = [
+            one
+            for one in answer(searcher, _keys(opened, adapters))
+            if not facet or any(word.facet == facet for word in one.words)
+        ]
         known = opened.signatures.get(searcher.stored.protocol.digest, [one.key for one in described if one.words])
     hardly = {key: [one.category for one in hardly_touched(found.signature)] for key, found in known.items()}
     if as_json:
@@ -58,8 +62,8 @@ def describe(
     print_table(("adapter", "does", "hardly on"), table)
 
 
-def _of_facet(searcher: Searcher, described: list[Description], facet: str) -> list[Description]:
-    """Those that have a word of a facet; all without one.
+def _check_facet(searcher: Searcher, facet: str) -> None:
+    """Make sure that the vocabulary has a facet; "" is none.
 
     Raises:
         QueryError: the vocabulary has no such facet.
@@ -70,7 +74,6 @@ def _of_facet(searcher: Searcher, described: list[Description], facet: str) -> l
     facets = list(dict.fromkeys(PromptSet.load(searcher.stored.preset.vocabulary).categories))
     if facet and facet not in facets:
         raise QueryError(f"there is no facet {facet!r}: use one of {', '.join(facets)}")
-    return [one for one in described if not facet or any(word.facet == facet for word in one.words)]
 
 
 def audit(

@@ -50,6 +50,7 @@ def screen(
     """Screen adapters for copyright: substantiality, volition, likeness to reference works. Not legal advice."""
     from lorascope.cli.output import err
     from lorascope.cli.progress import CacheProgress
+    from lorascope.errors import UsageError
     from lorascope.library import Library
 
     with Library(library) as opened, CacheProgress() as progress:
@@ -57,9 +58,9 @@ def screen(
             _check(opened, check, as_json)
             return
         if not reference or every == bool(adapter):
-            raise typer.BadParameter("name an adapter or --all, and at least one --reference FOLDER")
+            raise UsageError("name an adapter or --all, and at least one --reference FOLDER")
         if every and (control or encoder or case):
-            raise typer.BadParameter("--control, --encoder and --case are for one adapter: name it instead of --all")
+            raise UsageError("--control, --encoder and --case are for one adapter: name it instead of --all")
         err.print("No image is made: everything is read from what was measured.", style="dim")
         models = {"protocol": protocol, "second": encoder, "download": download}
         screening = _screening(opened, reference, control or (), models, progress)
