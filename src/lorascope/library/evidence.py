@@ -5,8 +5,7 @@ Embeddings are stored as float16, and rounded to it before anything is computed 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,6 +16,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
 from lorascope.library.database import Database
+from lorascope.library.large_pictures import LargePictures
 from lorascope.library.objects import ObjectStore, fetched
 from lorascope.library.schema import EVIDENCE
 
@@ -54,6 +54,7 @@ class Evidence:
         """Open the companion; see :class:`lorascope.library.database.Database`."""
         self.path = path
         self.database = self._db = Database(path, EVIDENCE, create=create)
+        self.pictures = LargePictures(self._db)
         self._objects: ObjectStore | None = None
 
     def close(self) -> None:
@@ -217,33 +218,8 @@ class Evidence:
                 found.setdefault(adapter, []).append(np.frombuffer(moved, np.float32))
             return {adapter: float(np.concatenate(parts).mean()) for adapter, parts in found.items()}
 
-    def put_pictures(self, scene: str, adapter: str, pictures: Mapping[int, bytes]) -> None:
-        """Keep large pictures (WebP) of an adapter, or of the bare model, by their place among the pinned cells."""
-        if pictures:
-            self._db.write(
-                "INSERT INTO pictures (scene, adapter, place, webp) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [(scene, adapter, place, webp) for place, webp in pictures.items()],
-            )
-
-    def picture(self, scene: str, adapter: str, place: int) -> bytes | None:
-        """One large picture; None where the library's own is all there is."""
-        where = "WHERE (scene, adapter, place) = (?, ?, ?)"
-        rows = self._db.intact_rows("pictures", "webp", where, (scene, adapter, place))
-        return rows[0][0] if rows else None
-
-    def pictured(self, scenes: Mapping[str, str]) -> set[tuple[str, int]]:
-        """Adapter and place of the large pictures that there are, of some adapters by key in a scene each."""
-        return {
-            (adapter, place)
-            for adapter, place in self._db.rows(
-                "SELECT adapter, place FROM json_each(?) AS wanted CROSS JOIN pictures"
-                " ON scene = wanted.value AND adapter = wanted.key",
-                (json.dumps(scenes),),
-            )
-        }
-
     def remove(self, adapter: str) -> None:
         """Forget an adapter's blocks and large pictures."""
         with self._db.transaction() as db:
             db.execute("DELETE FROM blocks WHERE adapter = ?", (adapter,))
-            db.execute("DELETE FROM pictures WHERE adapter = ?", (adapter,))
+            self.pictures.remove(adapter)

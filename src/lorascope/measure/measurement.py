@@ -225,4 +225,4 @@ class Measurement:
         if self.preset.scale == self.worker.preset.scale:
             small = {one.place: one.webp for one in previews}
             large = {place: file for place, file in enumerate(files, first) if file and file is not small[place]}
-            self.library.evidence.put_pictures(scene, key, large)
+            self.library.evidence.pictures.put(scene, key, large)

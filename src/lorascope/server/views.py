@@ -71,7 +71,7 @@ def large_pictures(library: Library, protocol: Protocol, keys: Iterable[str]) ->
     """Adapter and place of the pictures that are kept larger than those of the library, the bare model's among them."""
     if max(protocol.width, protocol.height) <= MEDIUM or not library.has_evidence:
         return set()
-    return library.evidence.pictured({key: library.previews.scene(protocol, key) for key in (BARE, *keys)})
+    return library.evidence.pictures.places({key: library.previews.scene(protocol, key) for key in (BARE, *keys)})
 
 
 def pinned_cells(

@@ -219,7 +219,7 @@ def _picture(
         measured = state.protocol(library, protocol).protocol
         scene = library.previews.scene(measured if scale is None else replace(measured, scale=scale), key)
         found = library.previews.get(scene, key, place)
-        large = library.evidence.picture(scene, key, place) if size == "large" and library.has_evidence else None
+        large = library.evidence.pictures.get(scene, key, place) if size == "large" and library.has_evidence else None
     if found is None:
         raise Problem(404, "unknown-picture", f"no picture {place} is kept of it", "see its list of previews")
     data = large or (shrunk(found.webp, SMALL) if size == "small" else found.webp)
