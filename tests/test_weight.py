@@ -268,7 +268,9 @@ def test_the_command_measures_once_and_says_why(worker: Worker, tmp_path: Path) 
     path, folder = tmp_path / "library.db", three(tmp_path / "loras")
     with Library(path, create=True) as library:
         index([folder], worker, library, precision="glance")
-    assert "1 curve to measure" in call("weight", "redder", "--dry-run", "-l", path).stderr
+    planned = call("weight", "redder", "--dry-run", "--json", "-l", path)
+    assert "1 curve to measure" in planned.stderr
+    assert json.loads(planned.stdout)["adapters"] == 1
     with Library(path) as library:
         assert known_curves(library, library.protocols.find().protocol.digest, library.adapters.all()) == {}
     page = tmp_path / "weights.html"
@@ -278,6 +280,7 @@ def test_the_command_measures_once_and_says_why(worker: Worker, tmp_path: Path) 
     again = call("weight", "redder", "-l", path, "--json")
     assert "to measure" not in again.stderr
     assert json.loads(again.stdout)["weights"][0]["name"] == "redder"
+    assert json.loads(call("weight", "redder", "--dry-run", "--json", "-l", path).stdout)["images"] == 0
     assert "weight " in call("show", "redder", "-l", path).stdout
     (shown,) = json.loads(call("show", "redder", "-l", path, "--json").stdout)["weights"].values()
     assert shown == {name: json.loads(again.stdout)["weights"][0][name] for name in ("advice", "curve")}

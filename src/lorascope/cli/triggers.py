@@ -32,7 +32,7 @@ def triggers(
     A few images are made without each word, once: stop it whenever you like, what was measured is kept.
     """
     from lorascope.analysis.usage import is_tried, words_of
-    from lorascope.cli.weight import chosen_adapters, measure_missing
+    from lorascope.cli.weight import chosen_adapters, end_dry_run, measure_missing
     from lorascope.errors import LibraryError
     from lorascope.library import Library
 
@@ -43,16 +43,16 @@ def triggers(
         if wordless and not every:
             raise LibraryError(f"{wordless[0].name} was measured without trigger words: there is nothing to leave out")
         chosen = [one for one in chosen if one not in wordless]
-        missing = [one for one in chosen if not is_tried(opened, stored, one)]
-        if missing:
+        cost = None
+        if missing := [one for one in chosen if not is_tried(opened, stored, one)]:
             from lorascope.analysis.triggers import TriggerMeasurement
             from lorascope.cli.runs import loaded
 
             worker = loaded(stored.preset, device=device, batch=batch, download=download)
-            measure_missing(TriggerMeasurement(worker, opened, stored), missing, "adapter", dry_run=dry_run)
-        elif dry_run:
-            typer.echo("Everything is known: nothing would be measured.")
-        if not dry_run:
+            cost = measure_missing(TriggerMeasurement(worker, opened, stored), missing, "adapter", dry_run=dry_run)
+        if dry_run:
+            end_dry_run(cost, as_json=as_json)
+        else:
             _show(opened, stored, [one.key for one in chosen], as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,13 +46,13 @@ def weight(
         stored = opened.protocols.find(protocol)
         chosen = chosen_adapters(opened, adapters, stored, every=every)
         known = known_curves(opened, stored.protocol.digest, [one.key for one in chosen])
-        missing = [one for one in chosen if one.key not in known]
-        if missing:
+        cost = None
+        if missing := [one for one in chosen if one.key not in known]:
             how: dict[str, Any] = {"device": device, "batch": batch, "download": download}
-            measure_missing(_measurement(opened, stored, how), missing, "curve", dry_run=dry_run)
-        elif dry_run:
-            typer.echo("Every curve is known: nothing would be measured.")
-        if not dry_run:
+            cost = measure_missing(_measurement(opened, stored, how), missing, "curve", dry_run=dry_run)
+        if dry_run:
+            end_dry_run(cost, as_json=as_json)
+        else:
             _show(opened, stored, chosen, sheet, as_json)
 
 
@@ -91,15 +92,15 @@ def _measurement(library: Library, stored: StoredProtocol, how: dict[str, Any]) 
 
 def measure_missing(
     measurement: CurveMeasurement | TriggerMeasurement, adapters: Sequence[StoredAdapter], what: str, *, dry_run: bool
-) -> None:
-    """Say what it takes, and measure it unless it is a dry run."""
+) -> MeasuringCost:
+    """Say what it takes, and measure it unless it is a dry run; returns what it takes."""
     from lorascope.cli.output import counted, err, harmless
     from lorascope.cli.progress import step_progress
 
     cost = measurement.cost(adapters)
     print_cost(what, cost)
     if dry_run:
-        return
+        return cost
     with step_progress() as note:
         images = 0
 
@@ -114,6 +115,17 @@ def measure_missing(
         err.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if problems:
         err.print(f"{counted(len(problems), 'adapter')} not measured", highlight=False)
+    return cost
+
+
+def end_dry_run(cost: MeasuringCost | None, *, as_json: bool) -> None:
+    """Print what measuring takes as JSON; or that it takes nothing (None), where that was not said yet."""
+    from lorascope.cli.output import print_json
+
+    if as_json:
+        print_json(asdict(cost) if cost else {"adapters": 0, "images": 0, "seconds": 0.0})
+    elif cost is None:
+        typer.echo("Everything is known: nothing would be measured.")
 
 
 def print_cost(what: str, cost: MeasuringCost) -> None:
