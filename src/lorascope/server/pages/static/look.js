@@ -118,8 +118,9 @@ function turnOver(over) {
 function putBeside(both) {
   beside.ariaPressed = both;
   stage.classList.toggle("both", both);
+  say();
 }
 
 function say() {
-  which.textContent = stage.classList.contains("over") ? "without" : "with";
+  which.textContent = stage.matches(".over, .both") ? "without" : "with"; // beside it, the style sheet says "with"
 }
