@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 import lorascope.server.pages as pages
 from lorascope.analysis import Curve, CurvePoint, Describer, Word
 from lorascope.errors import ModelError
-from lorascope.library import Library, Mark
+from lorascope.library import LONGEST_NOTE, Library, Mark
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
 from lorascope.report.words import duration
@@ -368,10 +368,15 @@ def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Pat
     kept = client.post(f"{address}/note", data={"note": "<b>too warm</b> "})
     assert kept.headers["location"] == f"{address}#noted"
     assert "&lt;b&gt;too warm&lt;/b&gt;</textarea>" in client.get(address).text
+    longest = {"note": "too warm,\r\n" * (LONGEST_NOTE // 10)}  # a form ends lines so, and its field counts one character
+    assert client.post(f"/adapters/{quote(keys['odd'], safe='')}/note", data=longest).status_code == 303
     shown = client.get("/?favourite=1").text
     assert re.findall(r'class="name"><a[^>]*>([^<]+)', shown.partition('id="results"')[2]) == ["redder"]
     with Library(place) as library:
-        assert library.marks.get(keys.values()) == {keys["redder"]: Mark(True, "<b>too warm</b>")}
+        marks = library.marks.get(keys.values())
+        assert marks.pop(keys["odd"]).note == "too warm,\n" * (LONGEST_NOTE // 10 - 1) + "too warm,"
+        assert marks == {keys["redder"]: Mark(True, "<b>too warm</b>")}
+        library.marks.put(keys["odd"], Mark())
         library.marks.put(keys["redder"], Mark())
     assert "Press ♡ on a LoRA" in client.get("/?favourite=1").text
 

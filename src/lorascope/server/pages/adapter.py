@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
+from pydantic import BeforeValidator
 
 from lorascope.adapters.items import file_of
 from lorascope.analysis import Advice, advise, findings, known_curves
@@ -136,11 +137,16 @@ def _above(precision: str) -> list[str]:
     return names[names.index(precision) + 1 :] if precision in names else names[1:]
 
 
+def _plain_lines(text: str) -> str:
+    """A form ends lines with two characters, where its field counts one."""
+    return text.replace("\r\n", "\n")
+
+
 @router.post("/adapters/{key}/note")
 def note(
     state: StateOf,
     key: str,
-    note: Annotated[str, Form(max_length=LONGEST_NOTE)] = "",
+    note: Annotated[str, BeforeValidator(_plain_lines), Form(max_length=LONGEST_NOTE)] = "",
     protocol: Annotated[str, Query()] = "",
 ) -> Response:
     """Keep a note about an adapter, in place of an earlier one."""
