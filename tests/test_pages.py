@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -379,6 +380,17 @@ def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Pat
         library.marks.put(keys["odd"], Mark())
         library.marks.put(keys["redder"], Mark())
     assert "Press ♡ on a LoRA" in client.get("/?favourite=1").text
+
+
+def test_a_component_is_measured_more_finely_by_its_file(place: Path, keys: dict[str, str], tmp_path: Path) -> None:
+    file = tint(tmp_path / "loras" / "canny.safetensors", red=0.3)
+    item = f"{file}#own:edges"
+    shutil.copy(place, tmp_path / "library.db")
+    with Library(tmp_path / "library.db") as library:
+        library.adapters.add([replace(library.adapters.all()[keys["redder"]], paths=(item,))], {item: (1, 1)})
+    with serving(tmp_path / "library.db", tmp_path / "loras") as client:
+        (sent,) = re.findall(r'name="file" value="([^"]*)"', client.get(f"/adapters/{keys['redder']}").text)
+        assert client.post("/work/runs", data={"file": sent, "precision": "standard"}).status_code == 303
 
 
 def test_files_that_came_since_a_time_are_chosen(client: TestClient) -> None:

@@ -127,8 +127,8 @@ def adapter(request: Request, state: StateOf, key: str, protocol: Annotated[str,
 
 def _served(state: SharedState, adapter: StoredAdapter) -> str:
     """The path of its file in a folder that may be indexed, or ""."""
-    served = (path for path in adapter.paths if any(Path(path).is_relative_to(one) for one in state.settings.folders))
-    return next(served, "")
+    files = map(file_of, adapter.paths)
+    return next((str(file) for file in files if any(map(file.is_relative_to, state.settings.folders))), "")
 
 
 def _above(precision: str) -> list[str]:
