@@ -54,8 +54,8 @@ class Signatures:
         Raises:
             LibraryError: one of the adapters is not in the library any more; none of them is kept.
         """
-        now = time.time()
         with self._db.transaction() as db:
+            now = time.time()  # while no other process writes, so that what is written later has a later time
             known = db.execute(
                 "SELECT key FROM adapters WHERE key IN (SELECT value FROM json_each(?))", [json.dumps(list(signatures))]
             )
