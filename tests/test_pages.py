@@ -369,7 +369,7 @@ def test_favourites_and_notes_stay_in_the_library(client: TestClient, place: Pat
     kept = client.post(f"{address}/note", data={"note": "<b>too warm</b> "})
     assert kept.headers["location"] == f"{address}#noted"
     assert "&lt;b&gt;too warm&lt;/b&gt;</textarea>" in client.get(address).text
-    longest = {"note": "too warm,\r\n" * (LONGEST_NOTE // 10)}  # a form ends lines so, and its field counts one character
+    longest = {"note": "too warm,\r\n" * (LONGEST_NOTE // 10)}  # a form sends two characters where its field counts one
     assert client.post(f"/adapters/{quote(keys['odd'], safe='')}/note", data=longest).status_code == 303
     shown = client.get("/?favourite=1").text
     assert re.findall(r'class="name"><a[^>]*>([^<]+)', shown.partition('id="results"')[2]) == ["redder"]

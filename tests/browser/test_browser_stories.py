@@ -149,6 +149,7 @@ def test_a_picture_is_looked_at_with_the_keyboard(visit: Visit) -> None:
     tab_to(page, "Both")
     page.keyboard.press("Enter")
     assert stage.evaluate(shown) == ["visible", "visible"]
+    expect(stage.locator(".which")).to_have_text("without")  # the left one
     tab_to(page, "Close")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_hidden()
