@@ -211,6 +211,9 @@ def test_a_textual_inversion_is_an_item_of_a_library(tmp_path: Path, bases: dict
         assert index([tmp_path / "loras"], worker, library, precision="full").measured == [key]
         renamed = measured_delta(library.adapters.get([key])[key], Names(worker.shapes))
         assert (worker.images(["a cat, ink"], [42], delta=renamed) == images).all()
+        weaker = load_worker(dataclasses.replace(preset, scale=0.5), device="cpu")
+        assert index([tmp_path / "loras"], weaker, library, precision="full").measured == [key]
+        assert set(library.adapters.get([key])[key].facts.measured_words.values()) == {", ink"}
     silent = load_worker(dataclasses.replace(preset, triggers="none"), device="cpu")
     with Library(tmp_path / "silent.db", create=True) as library:
         (refused,) = index([tmp_path / "loras"], silent, library, precision="glance").refused

@@ -113,7 +113,7 @@ class AdapterRecords:
         """Keep how much an adapter changes."""
         self.keys[adapter.path], self.spectra[adapter.path] = key, spectrum
         measured = self._measured(key)
-        self._record(adapter, key, delta, measured.get(self._scene, self._claimed(adapter)), measured)
+        self._record(adapter, key, delta, measured.get(self._scene, self._claimed(adapter, delta)), measured)
 
     def begin(self, adapter: Adapter, key: str, delta: Delta, *, begun: bool) -> str:
         """Decide by which trigger words an adapter is measured, and keep them.
@@ -126,7 +126,7 @@ class AdapterRecords:
         """
         measured = self._measured(key)
         words = measured.get(self._scene) if begun else None
-        words = self._claimed(adapter) if words is None else words
+        words = self._claimed(adapter, delta) if words is None else words
         self._record(adapter, key, delta, words, measured | {self._scene: words})
         return words
 
@@ -139,9 +139,11 @@ class AdapterRecords:
     def _scene(self) -> str:
         return self._measurement.scene
 
-    def _claimed(self, adapter: Adapter) -> str:
+    def _claimed(self, adapter: Adapter, delta: Delta) -> str:
+        """What a file claims, with the tokens by which its textual inversions are read in this run."""
         triggers = adapter.claims.triggers
-        return suffix(triggers.value if triggers else (), self._measurement.preset.alternatives, adapter.tokens)
+        tokens = [one.token for one in delta.inversions]
+        return suffix(triggers.value if triggers else (), self._measurement.preset.alternatives, tokens)
 
     def _measured(self, key: str) -> dict[str, str]:
         """The trigger words that an adapter was measured with, by scene."""
