@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascope.adapters import Adapter, read_adapter, read_header, scan
-from lorascope.adapters.items import IMAGE_ENCODER, Conditions, component_kind, condition_of, item_path, stamp_of
+from lorascope.adapters.items import (
+    IMAGE_ENCODER,
+    Conditions,
+    component_kind,
+    condition_of,
+    file_of,
+    item_path,
+    stamp_of,
+)
 from lorascope.errors import AdapterError, UnreadableAdapter, WrongBase, place_of
 from lorascope.families import title_of
 from lorascope.library import Library, Refusal
@@ -55,13 +63,13 @@ def gather(
     """
     found = SortedFiles()
     stamps = library.adapters.stamps()
-    given, met = list(paths), set[str]()
+    given, met, others = list(paths), set[str](), set[str]()
 
     files = scan(given, lambda error: found.refused.append(refusal(error)), follow_links=follow_links)
     for count, path in enumerate(files, 1):
         tell(count)
         if shard is not None and not shard.holds(path):
-            met.add(place_of(path))
+            others.add(place_of(path))
             continue
         for item in _items(path, conditions or Conditions(), stamps):
             met.add(place_of(item))
@@ -78,9 +86,9 @@ def gather(
     roots = [place_of(path) for path in given]
     unseen = [refused.path for refused in found.refused if refused.code == UnreadableAdapter.code]
     found.vanished = [
-        old.path
-        for old in library.refusals.all()
-        if old.path not in met and _under(old.path, roots) and not _under(old.path, unseen)
+        old
+        for old in (refused.path for refused in library.refusals.all())
+        if old not in met and str(file_of(old)) not in others and _under(old, roots) and not _under(old, unseen)
     ]
     return found
 
