@@ -30,10 +30,12 @@ from lorascope.errors import (
 from lorascope.generators.control import Control, made_of
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
-from lorascope.library import Library
+from lorascope.library import Library, Refusal
 from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.files import measured_delta
 from lorascope.measure.items import check_size, load_item
+from lorascope.measure.queue import gather
+from lorascope.measure.shard import Shard
 from lorascope.miniature import base_path, encoder_path
 from lorascope.protocol import Preset
 from miniature import components
@@ -359,6 +361,8 @@ def test_a_controlnet_of_another_family_is_refused(tmp_path: Path, generators: d
         load_item(item_path(file, "own:edges"), file.read_bytes(), transformer, partial=False)
     with pytest.raises(UnknownAdapter, match="ControlNet, which acts by a picture. Index it with --condition own:edge"):
         read_adapter(file)
+    with pytest.raises(UnknownAdapter, match="ControlNet, which can only be measured with a base model in this proces"):
+        Delta.unmatched(file.read_bytes(), item_path(file, "own:edges"))
     with pytest.raises(UsageError, match="--condition own:depth: give own:edges, own:blur, own:grey, or a folder"):
         Conditions.parse(["own:depth"])
 
@@ -384,6 +388,11 @@ def test_a_controlnet_and_each_of_its_ways_is_an_item(tmp_path: Path, bases: dic
         for one in found.values():
             delta = measured_delta(one, Names(worker.shapes))
             assert worker.images(["a cat"], [42], delta=delta).shape == (1, 32, 32, 3)
+        file = tmp_path / "canny" / "diffusion_pytorch_model.safetensors"
+        library.refusals.add(Refusal(str(item_path(file, "own:blur")), "wrong-base", "reason", "remedy"))
+        for shard in (Shard.parse("1/2"), Shard.parse("2/2")):
+            left = gather([file.parent], library, "sd15", set(), lambda count: None, shard=shard)
+            assert bool(left.vanished) == shard.holds(file)
     with Library(tmp_path / "once.db", create=True) as library:
         index([tmp_path / "canny"], worker, library, precision="full", conditions=ways)
         once = library.signatures.get(worker.protocols[0].digest, outcome.measured)

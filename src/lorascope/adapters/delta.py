@@ -21,6 +21,7 @@ from lorascope.adapters.family import naming, numbering, recognise, shaped
 from lorascope.adapters.forms import Form
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file, read_header
 from lorascope.adapters.inversions import Inversion, InversionKeys
+from lorascope.adapters.items import component_kind, condition_of
 from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
@@ -90,11 +91,14 @@ class Delta:
         """A file for a base model that matches adapters itself: only that it is an adapter is checked.
 
         Raises:
-            UnknownAdapter: It is a textual inversion, which is not loaded as adapters are.
+            UnknownAdapter: It is a textual inversion, a ControlNet or an IP-Adapter, which are not loaded as adapters
+                are.
         """
-        modules = survey(parse_header(memoryview(data), path), path).modules
+        header = parse_header(memoryview(data), path)
+        kind = component_kind(header.tensors) if condition_of(path) else ""
+        modules = {} if kind else survey(header, path).modules
         if not modules:
-            reason = "a textual inversion, which can only be measured with a base model in this process"
+            reason = f"{kind or 'a textual inversion'}, which can only be measured with a base model in this process"
             raise UnknownAdapter(path, reason, "Measure it with --preset and --base, without --through")
         return Delta({}, Coverage(len(modules), len(modules), ()), path)
 
