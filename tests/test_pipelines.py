@@ -21,6 +21,7 @@ from lorascope.adapters.names import Target
 from lorascope.errors import ModelError, WrongBase
 from lorascope.generators.base import Generator
 from lorascope.generators.diffusion import DiffusionGenerator
+from lorascope.generators.float8 import rounding
 from lorascope.generators.pipeline import PipelineGenerator
 from lorascope.library import Library
 from lorascope.measure import index, load_worker
@@ -235,6 +236,9 @@ def test_float8_merges_before_rounding_and_tells_what_rounding_does(tmp_path: Pa
     assert (small.digest, small.execution.dtype) == (whole.digest, "float8_e4m3fn")
     before = weights(small)
     assert torch.float8_e4m3fn in {weight.dtype for weight in before.values()}
+    kept = {target for target, weight in before.items() if weight.dtype != torch.float8_e4m3fn and weight.dim() > 1}
+    assert kept
+    assert kept.isdisjoint(rounding(small.shapes, small.held).targets)
     delta = load_delta(lora(tmp_path / "lora.safetensors", whole), Names(small.shapes))
     with small.with_component(delta, 1.0), whole.with_component(delta, 1.0):
         for target in delta.targets:

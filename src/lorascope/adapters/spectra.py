@@ -38,7 +38,10 @@ class Spectrum:
 
 
 def spectrum(
-    delta: Delta, untouched: Callable[[Parameter], Float[Tensor, "..."]], scale: float, dtype: torch.dtype | None = None
+    delta: Delta,
+    untouched: Callable[[Parameter], Float[Tensor, "..."]],
+    scale: float,
+    held: Callable[[Parameter], torch.dtype] | None = None,
 ) -> Spectrum:
     """Compare each touched weight with the base model's, one at a time.
 
@@ -46,11 +49,11 @@ def spectrum(
         delta: what the adapter does.
         untouched: gives the base model's own value of a parameter, before any rounding to float8.
         scale: how strongly the adapter is applied.
-        dtype: that in which the denoiser's weights are held; None if it is that of `untouched`.
+        held: gives the dtype in which a parameter is held; that of `untouched` by default.
     """
     if not delta.targets:  # the base model matches adapters itself, so nothing is known about its weights
         return Spectrum(0.0, 0.0, 0.0, 0.0, changed=1.0)
-    parts = [_part(parameter, delta, untouched(parameter), scale, dtype) for parameter in delta.targets]
+    parts = [_part(parameter, delta, untouched(parameter), scale, held) for parameter in delta.targets]
     moved = sum(part.moved for part in parts)
     return Spectrum(
         norm=math.sqrt(moved / max(sum(part.base for part in parts), _TINY)),
@@ -74,11 +77,15 @@ class _Part:
 
 
 def _part(
-    parameter: Parameter, delta: Delta, base: Float[Tensor, "..."], scale: float, dtype: torch.dtype | None
+    parameter: Parameter,
+    delta: Delta,
+    base: Float[Tensor, "..."],
+    scale: float,
+    held: Callable[[Parameter], torch.dtype] | None,
 ) -> _Part:
     own = delta.apply(*parameter, base, scale)
-    held = base.dtype if dtype is None or parameter.component.startswith("text") or base.dim() < 2 else dtype
-    changed = int((own.to(held) != base.to(held)).sum())
+    dtype = held(parameter) if held else base.dtype
+    changed = int((own.to(dtype) != base.to(dtype)).sum())
     change = own.sub_(base)
     moved = float(change.square().sum())
     largest = _largest_squared(change.flatten(1)) if change.dim() > 1 and moved > 0.0 else 0.0

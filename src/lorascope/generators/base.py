@@ -38,7 +38,11 @@ class Generator(Protocol):
         ...
 
     def untouched(self, target: tuple[str, str]) -> torch.Tensor:
-        """The base model's own value of a weight, by component and name, in the dtype it works in."""
+        """The base model's own value of a weight, by component and name, before any rounding to float8."""
+        ...
+
+    def held(self, target: tuple[str, str]) -> torch.dtype:
+        """The dtype in which a weight is held: that of `untouched`, or float8."""
         ...
 
     def with_component(self, delta: Delta, scale: float) -> AbstractContextManager[None]:

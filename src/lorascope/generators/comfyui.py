@@ -221,6 +221,14 @@ class ComfyGenerator:
         """
         raise KeyError(target)
 
+    def held(self, target: tuple[str, str]) -> torch.dtype:
+        """No weight is known.
+
+        Raises:
+            KeyError: always.
+        """
+        raise KeyError(target)
+
     @contextmanager
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:
         """Load an adapter in every workflow.

@@ -66,6 +66,10 @@ class FakeGenerator:
         """The one weight."""
         return self._weights.untouched(target)
 
+    def held(self, target: tuple[str, str]) -> torch.dtype:
+        """The dtype of the one weight."""
+        return self._weights.held(target)
+
     def with_component(self, delta: Delta, scale: float) -> AbstractContextManager[None]:
         """Merge an adapter into the one weight."""
         return self._weights.with_component(delta, scale)

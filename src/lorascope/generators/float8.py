@@ -6,7 +6,7 @@ values by a whole step and most by none. How far that alone moves an image is pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 import torch
@@ -50,16 +50,11 @@ class Rounding:
         return True
 
 
-def rounding(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> Delta:
-    """In place of an adapter, another rounding of the denoiser's matrices."""
+def rounding(shapes: Mapping[str, Mapping[str, tuple[int, ...]]], held: Callable[[Parameter], torch.dtype]) -> Delta:
+    """In place of an adapter, another rounding of the matrices that are held in float8."""
     draw = torch.Generator().manual_seed(0)
-    parts = {component: names for component, names in shapes.items() if not component.startswith("text_encoder")}
-    forms = {
-        Parameter(component, name): Rounding(draw)
-        for component, names in parts.items()
-        for name, shape in names.items()
-        if len(shape) > 1
-    }
+    weights = (Parameter(component, name) for component, names in shapes.items() for name in names)
+    forms = {one: Rounding(draw) for one in weights if len(shapes[one.component][one.name]) > 1 and held(one) == DTYPE}
     return Delta(forms, Coverage(len(forms), len(forms), ()))
 
 

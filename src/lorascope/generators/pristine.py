@@ -58,6 +58,10 @@ class PristineWeights:
         """The base model's own value of a weight, which is not to be changed. No adapter may be applied."""
         return self._untouched.get(target, self._resident[target].detach())
 
+    def held(self, target: tuple[str, str]) -> torch.dtype:
+        """The dtype in which a weight is held, to which merging rounds."""
+        return self._resident[target].dtype
+
     @contextmanager
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:
         """Merge an adapter in float32, hold the result in the working dtype, and restore on leaving."""

@@ -77,6 +77,10 @@ class ResidentPipeline:
         """The base model's own value of a weight of the denoiser or a text encoder."""
         return self._weights.untouched(target)
 
+    def held(self, target: tuple[str, str]) -> torch.dtype:
+        """The dtype in which a weight is held."""
+        return self._weights.held(target)
+
     def with_batch(self: P, batch: int) -> P:
         """The same resident model, rendering in batches of another size."""
         other = copy.copy(self)

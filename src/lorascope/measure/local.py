@@ -81,8 +81,7 @@ class LocalWorker:
     def spectrum(self, delta: Delta, scale: float) -> Spectrum:
         """How large an adapter's change of the base model is, and of what shape."""
         try:
-            held = float8.DTYPE if self._preset.dtype == float8.NAME else None
-            return spectrum(delta, self._generator.untouched, scale, held)
+            return spectrum(delta, self._generator.untouched, scale, self._generator.held)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -176,7 +175,7 @@ class LocalWorker:
         other = max(1, execution.batch // 2) if execution.batch > 1 else 2
         ways: list[tuple[int, Delta | None]] = [(execution.batch, None), (other, None)]
         if self._preset.dtype == float8.NAME:
-            ways.append((execution.batch, float8.rounding(self._generator.shapes)))
+            ways.append((execution.batch, float8.rounding(self._generator.shapes, self._generator.held)))
         arms: list[dict[str, Float32[np.ndarray, "n d"]]] = []
         for layout, delta in ways:
             with self._with(delta, 1.0):
