@@ -9,7 +9,6 @@ run continues; delete the folder to measure anew.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ _LEGEND = (
 def report() -> str:
     """Measure the world and describe it, as Markdown."""
     _KEPT_IN.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Library(_KEPT_IN / "world.db", create=True) as library:
+    with Library(_KEPT_IN / "world.db", create=True) as library:
         worker = load_worker(Preset.load("miniature"), device="cpu")
         outcome = index([adapters_path()], worker, library, precision="standard")
         searcher = Searcher(library)
@@ -73,8 +72,9 @@ def report() -> str:
             "## Signatures\n",
             _claims(searcher),
             _halves(worker, library),
+            "## Every adapter\n",
+            _adapters(searcher),
         ]
-        parts += ["## Two Executions\n", _executions(Path(folder)), "## Every adapter\n", _adapters(searcher)]
     return "\n".join(parts) + "\n"
 
 
@@ -269,29 +269,6 @@ def _halves(worker: Worker, library: Library) -> str:
         f" {np.median(angles):.3f}.\n\n"
     )
     return note + _table(("figure", "adapters whose halves agree"), rows)
-
-
-def _executions(folder: Path) -> str:
-    """The same cells in batches of 16 and of 4: kernels differ in the last digits, signatures should not."""
-    paths = sorted(adapters_path().glob("*.safetensors"))[:6]
-    found: list[dict[str, Signature]] = []
-    for batch in (16, 4):
-        with Library(folder / f"batch-{batch}.db", create=True) as library:
-            index(paths, load_worker(Preset.load("miniature"), device="cpu", batch=batch), library, precision="glance")
-            found.append(_signatures(Searcher(library)))
-    pairs = [(found[0][name], found[1][name]) for name in found[0]]
-    angle = max(
-        1 - float(a.direction @ b.direction / math.hypot(*a.direction) / math.hypot(*b.direction)) for a, b in pairs
-    )
-    strength = max(abs(a.strength - b.strength) for a, b in pairs)
-    consistency = max(abs((a.consistency or 0) - (b.consistency or 0)) for a, b in pairs)
-    note = f"{len(pairs)} adapters at `glance`, in batches of 16 and of 4 images: the largest differences.\n\n"
-    rows = [
-        ("1 - cos of the Directions", f"{angle:.1e}"),
-        ("Strength", f"{strength:.1e}"),
-        ("Consistency", f"{consistency:.1e}"),
-    ]
-    return note + _table(("figure", "difference"), rows)
 
 
 def _half(grid: Grid, library: Library, key: str, protocol: str, prompts: set[int]) -> Signature:
