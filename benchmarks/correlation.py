@@ -34,6 +34,7 @@ from lorascope.encoders.suffix import QueryEncoder
 from lorascope.evaluation.corpus import Corpus, Words
 from lorascope.evaluation.measures import Qrels
 from lorascope.evaluation.queries import load_queries
+from lorascope.evaluation.statistics import resampled, spearman
 from lorascope.generators import diffusion
 from lorascope.generators.noise import starting_noise
 from lorascope.grid import PromptSet
@@ -121,6 +122,10 @@ class Figures:
     def shared(self) -> Float[np.ndarray, " adapters"]:
         """The length of what all cells share, without what chance adds to it."""
         return self.strength * np.sqrt(self.consistency.clip(1e-6))
+
+    def together(self, rows: np.ndarray) -> float:
+        """The rank correlation of Strength and Consistency over some adapters."""
+        return spearman(self.strength[rows], self.consistency[rows])
 
 
 @final
@@ -255,22 +260,9 @@ class Ranking:
         return self._known[encoding]
 
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation; figures of adapters do not tie."""
-    return float(np.corrcoef([np.argsort(np.argsort(values)) for values in (one, other)])[0, 1])
-
-
-def correlations(figures: Figures) -> Float[np.ndarray, " draws"]:
-    """The rank correlation of Strength and Consistency; after the first in bootstrap samples of the adapters."""
-    rng, size = np.random.default_rng(0), len(figures.strength)
-    jitter = rng.random(size) * 1e-9  # an adapter that is drawn twice ties with itself
-    drawn = [np.arange(size), *(rng.integers(0, size, size) for _ in range(1000))]
-    return np.array([spearman(figures.strength[one] + jitter, figures.consistency[one] + jitter) for one in drawn])
-
-
-def _interval(values: Float[np.ndarray, " draws"]) -> str:
-    low, high = np.quantile(values[1:], (0.025, 0.975))
-    return f"{values[0]:.2f} ({low:.2f} to {high:.2f})"
+def _interval(figure: Callable[[np.ndarray], float]) -> str:
+    found = resampled(figure, len(_NAMES))
+    return f"{found.value:.2f} ({found.lower:.2f} to {found.upper:.2f})"
 
 
 def row(name: str, figures: Figures, first: Figures) -> Iterator[str]:
@@ -280,8 +272,8 @@ def row(name: str, figures: Figures, first: Figures) -> Iterator[str]:
     rise together where s grows faster than o from adapter to adapter: "shared per own" is the slope of log s on log o.
     """
     low, high = np.quantile(figures.own, (0.1, 0.9)) / np.median(figures.own)
-    drawn = correlations(figures)
-    yield from (name, _interval(drawn), "–" if figures is first else _interval(drawn - correlations(first)))
+    yield from (name, _interval(figures.together))
+    yield "–" if figures is first else _interval(lambda rows: figures.together(rows) - first.together(rows))
     yield from (f"{np.median(figures.consistency):.2f}", f"{low:.2f} to {high:.2f}")
     told = figures.consistency > 0.001
     own, shared = np.log(figures.own[told]), np.log(figures.shared[told])

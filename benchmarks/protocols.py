@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.harness import Figure, Measurement, processor_seconds
 from lorascope import Library, Preset, Signature, index
+from lorascope.evaluation.statistics import spearman
 from lorascope.measure import load_worker
 from lorascope.miniature import adapters_path
 
@@ -79,7 +80,8 @@ class _Reusing:
 def _compare(name: str, whole: Sequence[Signature], other: Sequence[Signature]) -> Iterator[Measurement]:
     for figure in ("strength", "consistency"):
         one, two = ([getattr(signature, figure) or 0.0 for signature in group] for group in (whole, other))
-        yield Figure(name=f"{name}: {figure.capitalize()}, rank correlation", value=_spearman(one, two), unit="")
+        rho = spearman(np.array(one), np.array(two))
+        yield Figure(name=f"{name}: {figure.capitalize()}, rank correlation", value=rho, unit="")
     units = [np.array([s.direction / np.linalg.norm(s.direction) for s in group]) for group in (whole, other)]
     cosines = (units[0] * units[1]).sum(1)
     yield Figure(
@@ -89,8 +91,3 @@ def _compare(name: str, whole: Sequence[Signature], other: Sequence[Signature]) 
     near = [np.argsort(-(unit @ unit.T), axis=1)[:, 1 : _NEAREST + 1] for unit in units]
     shared = [len(set(a.tolist()) & set(b.tolist())) / _NEAREST for a, b in zip(*near, strict=True)]
     yield Figure(name=f"{name}: shared among the {_NEAREST} most alike", value=float(np.mean(shared)) * 100, unit="%")
-
-
-def _spearman(one: Sequence[float], two: Sequence[float]) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (one, two)]
-    return float(np.corrcoef(ranks)[0, 1])

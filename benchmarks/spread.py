@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lorascope import Library
+from lorascope.evaluation.statistics import spearman
 
 Cloud = tuple[np.ndarray, np.ndarray]
 """Strengths over their median, and Consistencies."""
@@ -54,14 +55,10 @@ def describe(name: str, cloud: Cloud) -> str:
     return (
         f"{name}: {len(strength)} adapters, Consistency at 0, 10, 50, 90, 100 %: {quantiles}\n"
         f"  Strength over its median {strength.min():.2f} to {strength.max():.2f}; rank correlation of Strength and"
-        f" Consistency {_spearman(strength, consistency):.2f}\n"
+        f" Consistency {spearman(strength, consistency):.2f}\n"
         f"  what each cell has of its own: 10 to 90 % {low:.2f} to {high:.2f} of its median; rank correlation with what"
-        f" all share {_spearman(own, shared):.2f}, slope of the logarithms of the latter on the former {slope:.1f}"
+        f" all share {spearman(own, shared):.2f}, slope of the logarithms of the latter on the former {slope:.1f}"
     )
-
-
-def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef([np.argsort(np.argsort(values)) for values in (one, other)])[0, 1])
 
 
 def draw(clouds: dict[str, Cloud], path: Path) -> None:

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from benchmarks.machine import describe as machine
 from benchmarks.replay import OrderedPath, Queries, calibration_without, shuffled
 from benchmarks.truth import World, read
 from lorascope import Grid, Library, Preset
 from lorascope.adapters import Delta, Names, load_delta, similarity
+from lorascope.evaluation.statistics import spearman
 from lorascope.measure import Worker, load_worker
 from lorascope.miniature import adapters_path
 from lorascope.signature import Calibration
@@ -112,7 +112,7 @@ def guess_table(path: Path) -> list[str]:
         plain, guessed = (
             float(np.median([_unit(row[side][:-1]) @ directions[n] for n, row in enumerate(rows)])) for side in (0, 1)
         )
-        order = spearmanr([row[1][-1] for row in rows], strengths).statistic
+        order = spearman(np.array([row[1][-1] for row in rows]), strengths)
         lines.append(f"| {label} | {plain:.2f} | {guessed:.2f} | {order:.2f} |")
     return lines
 
@@ -198,7 +198,7 @@ def _unit(vector: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", type=Path)
     parser.add_argument("--truth", type=Path, required=True)

@@ -105,13 +105,13 @@ class Clusters:
 
         It is NaN where either figure is the same for all queries, and without limits below :data:`FEWEST` clusters.
         """
-        value = _spearman(x, y)
+        value = spearman(x, y)
         if self.count < FEWEST or math.isnan(value):
             return Interval(value, math.nan, math.nan)
         members = [np.flatnonzero(self._rows == cluster) for cluster in range(self.count)]
         draws = np.random.default_rng(_SEED).integers(0, self.count, (_CORRELATIONS, self.count))
         samples = (np.concatenate([members[cluster] for cluster in chosen]) for chosen in draws)
-        lower, upper = np.nanquantile([_spearman(x[rows], y[rows]) for rows in samples], (0.025, 0.975))
+        lower, upper = np.nanquantile([spearman(x[rows], y[rows]) for rows in samples], (0.025, 0.975))
         return Interval(value, float(lower), float(upper))
 
     def chances(self, differences: Float[np.ndarray, "queries pairs"]) -> Float[np.ndarray, " pairs"]:
@@ -142,8 +142,8 @@ class Clusters:
         return (normal.inv_cdf(1 - _ALPHA / 2) + normal.inv_cdf(_POWER)) * error
 
 
-def _spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
-    """Rank correlation; NaN where there is none."""
+def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """Rank correlation; NaN of fewer than three values, and where either figure is the same for all."""
     varied = len(x) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
     return float(optional("scipy.stats").spearmanr(x, y).statistic) if varied else math.nan
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, final
@@ -17,8 +16,7 @@ from lorascope.evaluation.findings import Findings, FindingsTable, Section, Valu
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Scores
-from lorascope.evaluation.statistics import Clusters, Interval, compare, resampled
-from lorascope.extras import optional
+from lorascope.evaluation.statistics import Clusters, Interval, compare, resampled, spearman
 from lorascope.search import Searcher
 
 FEWEST_TWINS: Final = 3
@@ -96,16 +94,10 @@ def _agreement(sides: tuple[Side, Side]) -> Section:
     cosines = _units(sides[0].directions) @ _units(sides[1].directions).T
     count = len(cosines)
     own = np.eye(count, dtype=bool)
-    spearman = optional("scipy.stats").spearmanr
 
     def correlation(name: str) -> Callable[[np.ndarray], float]:
-        values = [getattr(side, name) for side in sides]
-
-        def figure(rows: np.ndarray) -> float:
-            one, two = values[0][rows], values[1][rows]
-            return float(spearman(one, two).statistic) if np.ptp(one) and np.ptp(two) else math.nan
-
-        return figure
+        one, two = (getattr(side, name) for side in sides)
+        return lambda rows: spearman(one[rows], two[rows])
 
     best = cosines.argmax(1) == np.arange(count)
     back = cosines.argmax(0) == np.arange(count)

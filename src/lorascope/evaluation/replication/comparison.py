@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lorascope.evaluation.agreement import wilson
-from lorascope.evaluation.statistics import FEWEST, Interval, resampled
-from lorascope.extras import optional
+from lorascope.evaluation.statistics import FEWEST, Interval, resampled, spearman
 from lorascope.library import Library, StoredProtocol
 from lorascope.library.recomputation import add_block
 from lorascope.measure.stopping import StoppingRule
@@ -120,14 +119,8 @@ def median(values: Sequence[float]) -> Interval:
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Spearman's correlation over adapters, with its interval."""
-    ranks = optional("scipy.stats").rankdata
     one, two = np.array(first), np.array(second)
-
-    def figure(rows: np.ndarray) -> float:
-        varied = len(rows) > 1 and np.ptp(one[rows]) and np.ptp(two[rows])
-        return float(np.corrcoef(ranks(one[rows]), ranks(two[rows]))[0, 1]) if varied else math.nan
-
-    return resampled(figure, len(one))
+    return resampled(lambda rows: spearman(one[rows], two[rows]), len(one))
 
 
 def stopped(library: Library, stored: StoredProtocol, twins: Sequence[Twin]) -> list[float]:
