@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.judged import JUDGE, JudgedScenes
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import table
 from lorascope import Library, Preset
 from lorascope.analysis.cells import cells_of, known_grid
 from lorascope.evaluation import load_queries
@@ -118,10 +119,9 @@ def encoders(library: Library) -> FindingsTable:
     return FindingsTable(columns, tuple(rows))
 
 
-def table(found: FindingsTable) -> str:
+def shown(found: FindingsTable) -> str:
     """A table in Markdown."""
-    lines = [found.columns, ("---",) * len(found.columns), *([plain_cell(cell) for cell in row] for row in found.rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(found.columns, [list(map(plain_cell, row)) for row in found.rows])
 
 
 def report(library: Library) -> str:
@@ -129,16 +129,16 @@ def report(library: Library) -> str:
     first, second = (Searcher(library, protocol=one.protocol.digest) for one in protocols(library, judge=False))
     parts = [
         machine(),
-        f"### What the judge sees\n\n{table(judged(library))}",
-        f"### What is left of a Direction with other prompts\n\n{table(halves(library))}",
-        f"### Thresholds of either encoder\n\n{table(encoders(library))}",
+        f"### What the judge sees\n\n{shown(judged(library))}",
+        f"### What is left of a Direction with other prompts\n\n{shown(halves(library))}",
+        f"### Thresholds of either encoder\n\n{shown(encoders(library))}",
     ]
     for split in ("test", "dev"):
         findings = backbone_findings(first, second, load_queries("miniature", split=split))
         parts.append(f"## Queries of {split}\n\n{findings.about}")
         for section in findings.sections:
             assert section.table is not None, "each has one"
-            parts.append(f"### {section.heading}\n\n{section.text}\n\n{table(section.table)}")
+            parts.append(f"### {section.heading}\n\n{section.text}\n\n{shown(section.table)}")
     return "\n\n".join(parts)
 
 

@@ -25,6 +25,7 @@ from jaxtyping import Float
 
 from benchmarks.judged import JUDGE
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import table
 from lorascope import Preset
 from lorascope.adapters import Names, load_delta
 from lorascope.encoders.dual import DualEncoder
@@ -287,24 +288,23 @@ def tables(folder: Path) -> str:
     ranking = Ranking()
     head = ["S with C", "more than as it ships", "median C", "own, 10 to 90%", "shared per own", "own / other sample"]
     encodings: tuple[Encoding, ...] = ("suffix", "query", "query-minus-empty")
-    lines = _header(["condition", *head, *encodings, "best filter", "paper's filter"])
     first = measured.get("as it ships", {})
     rows = {name: views["encoder"] for name, views in measured.items()}
     rows |= {f"{name} in the pictures": figures for name, figures in first.items() if name.startswith("noise")}
     for name, some, others in _OVERCOOKED:
         if others in measured:
             rows[name] = _mixed(measured[some]["encoder"], measured[others]["encoder"])
+    lines: list[list[str]] = []
     for name, figures in rows.items():
         quality = [f"{ranking.quality(figures, encoding):.3f}" for encoding in encodings]
         gains = f"{ranking.best_gain(figures):+.3f}", f"{ranking.paper_gain(figures):+.3f}"
-        lines.append(_line([*row(name, figures, first["encoder"]), *quality, *gains]))
-    lines += ["", *_header(["the same images, seen by", *head])]
-    lines += [
-        _line([*row(eye, figures, first["encoder"])]) for eye, figures in first.items() if not eye.startswith("noise")
-    ]
+        lines.append([*row(name, figures, first["encoder"]), *quality, *gains])
+    eyes = [[*row(eye, figures, first["encoder"])] for eye, figures in first.items() if not eye.startswith("noise")]
+    parts = [table(["condition", *head, *encodings, "best filter", "paper's filter"], lines)]
+    parts.append(table(["the same images, seen by", *head], eyes))
     if "as it ships" in measured:
-        lines += ["", ranking.encodings(measured["as it ships"]["encoder"])]
-    return "\n".join([*lines, "", f"{len(_NAMES)} adapters; {machine()}."])
+        parts.append(f"{ranking.encodings(first['encoder'])}\n")
+    return "\n".join([*parts, f"{len(_NAMES)} adapters; {machine()}."])
 
 
 def _mixed(some: Figures, others: Figures) -> Figures:
@@ -315,14 +315,6 @@ def _mixed(some: Figures, others: Figures) -> Figures:
     for name, values in chosen.items():
         values[third] = getattr(others, name)[third]
     return Figures(**chosen, apart=some.apart)
-
-
-def _header(columns: list[str]) -> list[str]:
-    return [_line(columns), _line(["---"] * len(columns))]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def save(path: Path, views: Mapping[str, Figures]) -> None:

@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import table
 from lorascope import Grid, Library, Preset
 from lorascope.adapters import Names as WeightNames
 from lorascope.adapters import load_delta
@@ -313,22 +314,25 @@ def tables(compared: Comparison) -> str:
     qrels = Qrels(corpus, asked)
     figures = {name: qrels.main(rows) for name, rows in scores.items()}
     figures[RANDOM] = np.mean([qrels.main(one.scores(compared.asked)) for one in random_orders(corpus)], axis=0)
-    lines = _header(["retriever", f"{MAIN}, all", "known words", "new words"])
+    rows: list[list[str]] = []
     for name, values in figures.items():
         cells = [_interval(clusters.interval(values))]
         for kind in ("known", "new"):
             chosen = np.array([query.kind == kind for query in asked])
             part = _clusters([query for query in asked if query.kind == kind])
             cells.append(_interval(part.interval(values[chosen])))
-        lines.append(_line([name, *cells]))
-    lines += ["", *_header(["comparison", "difference", "p", "detectable"])]
+        rows.append([name, *cells])
+    lines = [table(("retriever", f"{MAIN}, all", "known words", "new words"), rows)]
+    rows = []
     ours = [name for name in figures if "behaviour" in name]
     for one in compare(clusters, figures, [(name, text) for text in (TEXT, AUTHORS) for name in ours]):
         name = f"{one.first} − {one.second}"
-        lines.append(_line([name, _interval(one.difference), f"{one.p:.3f}", f"{one.detectable:.3f}"]))
-    lines += ["", *_redrawn({name: scores[name] for name in (*first, TEXT)}, asked)]
+        rows.append([name, _interval(one.difference), f"{one.p:.3f}", f"{one.detectable:.3f}"])
+    lines.append(table(("comparison", "difference", "p", "detectable"), rows))
+    columns = ("one training of each effect", MAIN, "lowest and highest library", f"− {TEXT}")
+    lines += [table(columns, _redrawn({name: scores[name] for name in (*first, TEXT)}, asked))]
     count = f"{len(asked)} queries in {clusters.count} groups, {len(_STEMS)} adapters, {_CELLS} cells each"
-    return "\n".join([*lines, "", f"{count}; {machine()}."])
+    return "\n".join([*lines, f"{count}; {machine()}."])
 
 
 def versions() -> list[tuple[str, ...]]:
@@ -340,7 +344,7 @@ def versions() -> list[tuple[str, ...]]:
     return [tuple(stems) for stems in shown.values() if len(stems) > 1]
 
 
-def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iterator[str]:
+def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iterator[list[str]]:
     """Means over all libraries with one training of each effect, and intervals over these and the queries."""
     several, figures = versions(), {name: list[np.ndarray]() for name in scores}
     for chosen in product(*several):
@@ -357,7 +361,6 @@ def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iter
     library = rng.integers(0, len(figures[TEXT]), _DRAWS)
     weights = rng.multinomial(count, np.full(count, 1 / count), _DRAWS)[:, groups]
     drawn = {name: (np.stack(rows)[library] * weights).sum(1) / weights.sum(1) for name, rows in figures.items()}
-    yield from _header(["one training of each effect", MAIN, "lowest and highest library", f"− {TEXT}"])
     for name, rows in figures.items():
         means = np.mean(rows, axis=1)
         ends = [
@@ -367,7 +370,7 @@ def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iter
                 (means.mean() - np.mean(figures[TEXT]), drawn[name] - drawn[TEXT]),
             )
         ]
-        yield _line([name, _interval(ends[0]), f"{means.min():.3f}, {means.max():.3f}", _interval(ends[1])])
+        yield [name, _interval(ends[0]), f"{means.min():.3f}, {means.max():.3f}", _interval(ends[1])]
 
 
 def _clusters(asked: Sequence[JudgedQuery]) -> Clusters:
@@ -376,14 +379,6 @@ def _clusters(asked: Sequence[JudgedQuery]) -> Clusters:
 
 def _interval(value: Interval) -> str:
     return f"{value.value:.3f} ({value.lower:.3f} to {value.upper:.3f})" if value.known else f"{value.value:.3f}"
-
-
-def _header(columns: list[str]) -> list[str]:
-    return [_line(columns), _line(["---"] * len(columns))]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks import sums
 from benchmarks.coverage import POPULATIONS, Size
 from benchmarks.machine import describe
+from benchmarks.markdown import table
 from benchmarks.replay import (
     FIGURES,
     IntervalCoverage,
@@ -321,9 +322,3 @@ def _theory(path: Path) -> str:
     )
     columns_ = ("precision", "adapters that", "n", "p10", "median", "p90", "within 32", "within 224", "within 896")
     return note + table(columns_, rows)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks import clarity
 from benchmarks.machine import describe
+from benchmarks.markdown import table
 from lorascope import Grid, Library, Moments, Preset, Searcher, Signature, index
 from lorascope.evaluation import Corpus, evaluate, load_queries
 from lorascope.evaluation.experiments.main import main_findings
@@ -146,7 +147,7 @@ def _by_kind(found: Evaluation) -> str:
         for name, figures in found.figures.items():
             means = [f"{figures[measure][chosen].mean():.3f}" for measure in ("P@1", "RR", MAIN, KEPT)]
             rows.append((kind, name, sum(chosen), *means))
-    return _table(("queries", "retriever", "n", "P@1", "MRR", MAIN, KEPT), rows)
+    return table(("queries", "retriever", "n", "P@1", "MRR", MAIN, KEPT), rows)
 
 
 def _against_text(searcher: Searcher) -> str:
@@ -162,7 +163,7 @@ def _against_text(searcher: Searcher) -> str:
     for section in findings.sections:
         parts.append(f"### {section.heading}\n\n{section.text}\n\n")
         if section.table:
-            parts.append(_table(section.table.columns, [list(map(_cell, row)) for row in section.table.rows]) + "\n")
+            parts.append(table(section.table.columns, [list(map(_cell, row)) for row in section.table.rows]) + "\n")
     return "".join(parts)
 
 
@@ -199,7 +200,7 @@ def _claims(searcher: Searcher) -> str:
             nearest, score = _nearest(searcher, name)
             rows.append((f"{fact['twin']}, of the same effect, is nearest to {name}", f"{nearest} {score}",
                          nearest == fact["twin"]))  # fmt: skip
-    return _table(("claim", "measured", "holds"), [(a, b, "yes" if c else "**no**") for a, b, c in rows])
+    return table(("claim", "measured", "holds"), [(a, b, "yes" if c else "**no**") for a, b, c in rows])
 
 
 Claims = Iterator[tuple[str, str, bool]]
@@ -268,7 +269,7 @@ def _halves(worker: Worker, library: Library) -> str:
         " intervals for new prompts allow. The Directions of the halves agree to a median cosine of"
         f" {np.median(angles):.3f}.\n\n"
     )
-    return note + _table(("figure", "adapters whose halves agree"), rows)
+    return note + table(("figure", "adapters whose halves agree"), rows)
 
 
 def _half(grid: Grid, library: Library, key: str, protocol: str, prompts: set[int]) -> Signature:
@@ -301,7 +302,7 @@ def _adapters(searcher: Searcher) -> str:
         effects = ", ".join(fact["effects"])
         consistency = "" if signature.consistency is None else f"{signature.consistency:.3f}"
         rows.append((name, fact["kind"], effects, f"{signature.strength:.2f}", consistency, signature.cells))
-    return _table(("adapter", "kind", "effects", "Strength", "Consistency", "cells"), rows)
+    return table(("adapter", "kind", "effects", "Strength", "Consistency", "cells"), rows)
 
 
 def _folded(columns: Sequence[str], rows: Rows) -> str:
@@ -319,12 +320,7 @@ def _folded(columns: Sequence[str], rows: Rows) -> str:
         for name, *cells in rows
         if name in equal
     ]
-    return _table(columns, folded)
-
-
-def _table(columns: Sequence[str], rows: Rows) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+    return table(columns, folded)
 
 
 if __name__ == "__main__":
