@@ -21,6 +21,7 @@ from lorascope.library import (
     BARE,
     AdapterFacts,
     Library,
+    Mark,
     Preview,
     Refusal,
     StoredAdapter,
@@ -315,6 +316,16 @@ def test_a_newer_layout_asks_for_a_newer_lorascope(filled: Library) -> None:
     filled.close()
     with pytest.raises(LibraryError, match="layout 4, this lorascope reads layout 3: use the lorascope that made it"):
         Library(filled.path)
+
+
+def test_a_damaged_note_is_not_taken_for_none(filled: Library) -> None:
+    key = next(iter(filled.adapters.all()))
+    filled.marks.put(key, Mark(favourite=True, note="warm"))
+    with contextlib.closing(sqlite3.connect(filled.path)) as db, db:
+        db.execute("UPDATE marks SET note = 'cold'")
+    for read in (lambda: filled.marks.get([key]), filled.marks.favourites):
+        with pytest.raises(LibraryError, match="the favourite or note of .* is damaged"):
+            read()
 
 
 def test_a_damaged_library_says_so(filled: Library, protocol: Protocol) -> None:

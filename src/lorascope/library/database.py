@@ -105,8 +105,8 @@ class Database:
 
     def _damaged(self, what: str) -> LibraryError:
         return LibraryError(
-            f"{self.path}: {what} is damaged: `lorascope verify` names all that is, and with --repair drops it, so"
-            " that the next index measures it again"
+            f"{self.path}: {what} is damaged: `lorascope verify` names all that is, and with --repair drops it; the"
+            " next index measures again what was measured"
         )
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -47,17 +47,27 @@ class Marks:
                 raise LibraryError(f"{self._db.path} has no adapter {key} any more: another process removed it")
 
     def get(self, keys: Iterable[str]) -> dict[str, Mark]:
-        """What is kept of some adapters by key, of those of which anything is."""
-        return self._read("AND key IN (SELECT value FROM json_each(?))", [json.dumps(list(keys))])
+        """What is kept of some adapters by key, of those of which anything is.
+
+        Raises:
+            LibraryError: some of it is damaged.
+        """
+        return self._read("key IN (SELECT value FROM json_each(?))", [json.dumps(list(keys))])
 
     def favourites(self) -> frozenset[str]:
-        """The keys of all favourites."""
-        return frozenset(self._read("AND favourite", []))
+        """The keys of all favourites.
+
+        Raises:
+            LibraryError: one of them is damaged.
+        """
+        return frozenset(self._read("favourite", []))
 
     def _read(self, where: str, values: list[str]) -> dict[str, Mark]:
         rows = self._db.rows(
-            "SELECT key, favourite, note FROM marks JOIN adapters ON adapter = id"
-            f" WHERE {self._db.intact('marks')} {where}",
+            f"SELECT {self._db.intact('marks')}, key, favourite, note FROM marks JOIN adapters ON adapter = id"
+            f" WHERE {where}",
             values,
         )
-        return {key: Mark(bool(favourite), note) for key, favourite, note in rows}
+        for intact, key, *_ in rows:
+            self._db.check(intact, f"the favourite or note of {key[:19]}")
+        return {key: Mark(bool(favourite), note) for _, key, favourite, note in rows}
