@@ -67,10 +67,11 @@ function card(hit) {
 function frame(url, tell) {
   const { origin } = new URL(url);
   const page = element("iframe", { src: url, title: "lorascope", className: "lorascope-page" });
-  const refusal = setTimeout(
-    () => tell(`The page of lorascope cannot be shown here: start it with lorascope serve --embed-in ${location.origin}`),
-    SECONDS * 1000,
-  );
+  const refuse = () => {
+    if (!page.isConnected) return;
+    tell(`The page of lorascope cannot be shown here: start it with lorascope serve --embed-in ${location.origin}`);
+  };
+  const refusal = setTimeout(refuse, SECONDS * 1000);
   const listen = async ({ source, origin: from, data }) => {
     if (!page.isConnected) return void window.removeEventListener("message", listen);
     if (source !== page.contentWindow || from !== origin) return;
