@@ -78,13 +78,13 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Forget an adapter and all its measurements. Its file is not touched."""
+    """Forget an adapter, all its measurements and its note. Its file is not touched."""
     from lorascope.library import Library
 
     with Library(library) as opened:
         found = opened.adapters.find(adapter)
         if not yes and not as_json:
-            typer.confirm(f"Forget {found.name} ({found.key[:19]}) and its measurements?", abort=True)
+            typer.confirm(f"Forget {found.name} ({found.key[:19]}), its measurements and its note?", abort=True)
         opened.remove(found.key)
         _tell(as_json, f"{found.name} is forgotten", removed=found.key)
 

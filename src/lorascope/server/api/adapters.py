@@ -125,7 +125,7 @@ def mark(state: StateOf, key: AdapterKey, asked: NewMark) -> MarkRow:
 
 @router.post("/adapters/{key}/remove", status_code=204, responses=errors_of_change(404, 409))
 def remove(state: StateOf, key: AdapterKey) -> None:
-    """Forget what was measured of an adapter. Its file stays; a run over its folder measures it again."""
+    """Forget what was measured of an adapter, and its note. Its file stays; a run over its folder measures it again."""
     with state.library() as library:
         known_adapter(library, key)
         if library.leases.holder(key):
