@@ -26,7 +26,7 @@ from lorascope.encoders.suffix import ENCODINGS, QueryEncoder
 from lorascope.encoders.text import ClipText
 from lorascope.errors import ModelError, QueryError
 from lorascope.grid import Prompt, PromptSet
-from lorascope.models import cache_dir
+from lorascope.models import _convert, cache_dir
 
 QUERIES = [
     "pencil drawing",
@@ -470,6 +470,12 @@ def test_a_folder_that_lacks_a_file_is_told_with_the_remedy(
         load_text_encoder(str(folder))
     with pytest.raises(ModelError, match=message):
         DualEncoder(str(folder)).texts(["ink"])
+
+
+def test_a_clip_that_was_a_pickle_embeds_as_before(clip: Path, tmp_path: Path) -> None:
+    kept = _convert(str(clip), tmp_path / "kept")
+    assert model_digest(kept) == model_digest(clip)
+    assert np.array_equal(ClipText(kept).texts(QUERIES), ClipText(clip).texts(QUERIES))
 
 
 def test_a_model_that_lacks_a_weight_is_told(clip: Path, tmp_path: Path) -> None:

@@ -39,12 +39,18 @@ class Preprocessing:
     def read(cls, folder: Path) -> Preprocessing:
         """Read a folder's preprocessor_config.json; what it leaves out is as in CLIP.
 
+        Version 5 of transformers writes processor_config.json in its place where it saves a whole processor.
+
         Raises:
             ModelError: the file is missing or is not JSON.
         """
+        path, newer = folder / "preprocessor_config.json", folder / "processor_config.json"
         try:
-            fields: dict[str, Any] = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            if path.is_file() or not newer.is_file():
+                fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            else:
+                fields = json.loads(newer.read_text("utf-8"))["image_processor"]
+        except (OSError, ValueError, KeyError) as error:
             raise ModelError(
                 f"{folder} has no readable preprocessor_config.json ({error}): give a complete model folder"
             ) from error
