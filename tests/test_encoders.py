@@ -478,6 +478,22 @@ def test_a_clip_that_was_a_pickle_embeds_as_before(clip: Path, tmp_path: Path) -
     assert np.array_equal(ClipText(kept).texts(QUERIES), ClipText(clip).texts(QUERIES))
 
 
+def test_a_tokenizer_without_its_words_is_refused(clip: Path, tmp_path: Path) -> None:
+    """Where there is none, transformers makes up an empty one, to which all texts are alike."""
+    from transformers import AutoProcessor
+
+    folder = copied(clip, tmp_path / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match="has no vocabulary for its tokenizer: name a folder with the whole model"):
+        _convert(str(folder), tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    processor.tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="has a tokenizer.json without a vocabulary: give a complete model folder"):
+        DualEncoder(str(folder)).texts(["ink"])
+
+
 def test_a_model_that_lacks_a_weight_is_told(clip: Path, tmp_path: Path) -> None:
     folder = copied(clip, tmp_path / "model")
     path = next(folder.glob("*.safetensors"))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -18,6 +19,8 @@ from lorascope.errors import ModelError
 SHIPPED = "package:"
 _PATTERNS = ["*.json", "*.txt", "*.safetensors"]
 _HALF = ".fp16."
+_FEWEST_WORDS = 256
+"""Of the tokenizer of a whole model."""
 _SKIPPED = ["*.fp16.safetensors", "*flax*", "*openvino*", "*onnx*", "sd_xl_base_1.0*.safetensors"]
 
 
@@ -236,17 +239,36 @@ def _from_hub(what: str, *, download: bool) -> Generator[None]:
         ) from error
 
 
+def is_without_vocabulary(known: int, words: int) -> bool:
+    """Whether a tokenizer lost its words: without its files, transformers loads it in silence with a few marks.
+
+    Every text would be the same to it.
+
+    Args:
+        known: How many words it knows.
+        words: How many its text encoder has.
+    """
+    return known < min(words / 2, _FEWEST_WORDS)
+
+
 def _convert(location: str, folder: Path) -> Path:
     """Keep a safetensors copy of a model whose main branch holds pickles only (CLIP ViT-B/32 is one).
 
     Raises:
-        ModelError: there are no safetensors weights to be had, or the disk does not take them.
+        ModelError: there are no safetensors weights or no vocabulary to be had, or the disk does not take them.
     """
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoProcessor
 
     try:
-        parts = (AutoModel.from_pretrained(location, use_safetensors=True), AutoProcessor.from_pretrained(location))
+        parts: tuple[Any, Any] = (
+            AutoModel.from_pretrained(location, use_safetensors=True),
+            AutoProcessor.from_pretrained(location),
+        )
+        tokenizer = getattr(parts[1], "tokenizer", None)
+        words: int = getattr(parts[0].config.get_text_config(), "vocab_size", 0)
+        if tokenizer is not None and is_without_vocabulary(len(tokenizer), words):
+            raise ModelError(f"{location} has no vocabulary for its tokenizer: name a folder with the whole model")
         with unfinished(folder.parent) as partial:
             for part in parts:
                 part.save_pretrained(partial)

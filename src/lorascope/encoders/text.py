@@ -21,6 +21,7 @@ from lorascope.encoders.digest import model_digest
 from lorascope.encoders.transformer import Array, Past, Transformer
 from lorascope.encoders.weights import Weights, read_config
 from lorascope.errors import ModelError
+from lorascope.models import is_without_vocabulary
 
 _BATCH = 64
 
@@ -47,7 +48,7 @@ class ClipText:
         """Map the text half of a CLIP folder.
 
         Raises:
-            ModelError: the folder lacks config.json, tokenizer.json or the text weights, or is no CLIP model.
+            ModelError: it lacks config.json, tokenizer.json, its words or the text weights, or is no CLIP model.
         """
         self.name = name or str(folder)
         config = read_config(folder)
@@ -62,6 +63,8 @@ class ClipText:
         self._tower = Transformer(weights, "text_model", text)
         self._tokens = self._tower.weight("embeddings.token_embedding.weight")
         self._positions = self._tower.weight("embeddings.position_embedding.weight")
+        if is_without_vocabulary(self._tokenizer.get_vocab_size(), len(self._tokens)):
+            raise ModelError(f"{folder} has a tokenizer.json without a vocabulary: give a complete model folder")
         self._bos, self._eos = self._tokenizer.encode("").ids[:2]
 
     @property

@@ -31,6 +31,7 @@ from lorascope.models import (
     find_model,
     is_repository,
     is_single_file,
+    is_without_vocabulary,
     network,
 )
 from lorascope.protocol import Preset
@@ -39,8 +40,6 @@ _COMPONENTS = tuple(dict.fromkeys(part for row in ARCHITECTURES if row.generator
 _CHANNELS_LAST = 4
 """Dimensions of the weights that can have their channels last."""
 _OPTION = r"\w+=\w+"
-_FEWEST_WORDS = 256
-"""Of the tokenizer of a whole model; one that was loaded without its files has a few marks."""
 _NEEDED = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 """Beginnings of the names of parts without which nothing is drawn."""
 
@@ -202,16 +201,16 @@ def _check_folders(base: Path, options: dict[str, Any]) -> None:
 
 
 def _check_tokenizers(pipe: Any, base: str) -> None:
-    """Refuse a tokenizer without its vocabulary, which transformers loads in silence: every prompt would be the same.
+    """Refuse a model with a tokenizer without its vocabulary.
 
     Raises:
-        ModelError: one knows less than half of the words of its text encoder, and fewer than any language has.
+        ModelError: it has one.
     """
     for number in ("", "_2", "_3"):
         tokenizer, encoder = (getattr(pipe, f"{name}{number}", None) for name in ("tokenizer", "text_encoder"))
         config = getattr(encoder, "config", None)
         words = getattr(config, "vocab_size", None) or getattr(getattr(config, "text_config", None), "vocab_size", None)
-        if tokenizer is not None and words and len(tokenizer) < min(words / 2, _FEWEST_WORDS):
+        if tokenizer is not None and words and is_without_vocabulary(len(tokenizer), words):
             raise ModelError(
                 f"the base model {base}: its tokenizer knows {len(tokenizer)} of {words} words, so files in"
                 f" tokenizer{number} are missing: get the whole model, or run once with --download"
