@@ -78,9 +78,8 @@ def pictures_in(folder: Path, option: str) -> list[Path]:
     Raises:
         UsageError: There are none.
     """
-    if folder.is_file():
-        return [folder]
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    files = [folder] if folder.is_file() else folder.glob("*")
+    found = sorted(path for path in files if path.suffix.lower() in PICTURES)
     if not found:
         raise UsageError(f"{option} {printable(str(folder))}: no picture is there: give a folder of PNG or JPEG files")
     return found

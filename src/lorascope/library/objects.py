@@ -34,7 +34,8 @@ class ObjectStore:
             LibraryError: it cannot be opened, as where an account is missing.
             MissingExtra: obstore is not installed.
         """
-        if address.partition("://")[0] not in SCHEMES or not address.isascii() or len(address) > 500:
+        scheme, _, rest = address.partition("://")
+        if scheme not in SCHEMES or not rest.strip("/") or not address.isascii() or len(address) > 500:
             raise UsageError(f"--evidence {address:.80}: give s3://, gs://, az:// or file:///, and a path")
         self.address = address.rstrip("/")
         module = optional("obstore")
