@@ -10,7 +10,6 @@ from rich.markup import escape
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, out, print_answer, print_json
 from lorascope.cli.runs import followed, loaded, print_outcome
-from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure.estimate import CostEstimate, estimate
 from lorascope.miniature.demo import QUERIES, lay_out
@@ -31,7 +30,7 @@ def demonstrate(folder: Path, precision: str, *, as_json: bool) -> Path:
     """
     goal = Precision.named(precision)
     say = Console(quiet=True) if as_json else out
-    loras = _lay_out(folder)
+    loras = lay_out(folder)
     say.print(f"[bold]1.[/] A folder of small LoRAs, some of them broken: {escape(str(loras))}", soft_wrap=True)
     with Library(folder / "library.db", create=True) as library:
         worker = loaded(Preset.load("miniature"), device="cpu")
@@ -88,10 +87,3 @@ def _print(answers: list[Answer], library: Path) -> None:
 def _suggest(why: str, *argv: str | Path, library: Path) -> None:
     """Print a command to try next."""
     out.print(f"{why}: {command(*argv, library=library)}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _lay_out(folder: Path) -> Path:
-    try:
-        return lay_out(folder)
-    except OSError as error:
-        raise LibraryError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error

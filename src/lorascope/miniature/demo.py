@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from lorascope.errors import LibraryError
 from lorascope.miniature import adapters_path
 from lorascope.miniature.broken import write_broken
 
@@ -20,8 +21,14 @@ def lay_out(folder: Path) -> Path:
 
     Returns:
         The folder of adapters within it.
+
+    Raises:
+        LibraryError: the folder cannot be written.
     """
     loras = folder / "loras"
-    shutil.copytree(adapters_path(), loras, dirs_exist_ok=True)
-    write_broken(loras / "broken", next(loras.glob("*.safetensors")))
+    try:
+        shutil.copytree(adapters_path(), loras, dirs_exist_ok=True)
+        write_broken(loras / "broken", next(loras.glob("*.safetensors")))
+    except OSError as error:
+        raise LibraryError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
     return loras
