@@ -122,7 +122,7 @@ def index(
     """
     from lorascope.adapters.items import Conditions
     from lorascope.cli.checks import check_library, check_models, check_unused
-    from lorascope.cli.plans import plans, print_plans
+    from lorascope.cli.plans import check_files, plans, print_plans
     from lorascope.cli.sites import with_references
     from lorascope.protocol import Precision
 
@@ -155,6 +155,7 @@ def index(
         raise typer.Exit(0 if well else 1)
     check_library(library)
     planned = plans(files, preset, base, changes, follow_links=follow_links, library=library)
+    check_files(planned, library)
     print_plans(planned)
     for plan in planned.each:
         check_models(plan.preset, download=download)

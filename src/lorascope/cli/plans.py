@@ -101,6 +101,20 @@ def plans(
     )
 
 
+def check_files(plans: Plans, place: Path | None) -> None:
+    """Make sure that a new library would hold something; one that is there may have to forget files.
+
+    Raises:
+        UsageError: there is neither a library nor a file that may be an adapter.
+    """
+    problems: list[AdapterError] = []
+    paths = [path for plan in plans.each for path in plan.paths]
+    found = next(scan(paths, problems.append, follow_links=plans.follow_links), None)
+    if found is None and not problems and not plans.refused and not (place or default_path()).exists():
+        where = ", ".join(map(str, paths)) or f"the folders of {config_file()}"
+        raise UsageError(printable(f"no adapter file is in {where}: name the folder that yours are in"))
+
+
 def print_plans(plans: Plans) -> None:
     """Say which preset measures how many files, if there are several, and which folders are not there."""
     for note in plans.notes:
