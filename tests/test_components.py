@@ -165,6 +165,9 @@ def test_a_textual_inversion_of_another_base_is_refused(
     path = inversion(tmp_path / "ink.safetensors", "sd15")
     with pytest.raises(WrongBase, match="have 16 in text_encoder, those of the base 16 in text_encoder and 24 in"):
         load_delta(path, Names(generators["sdxl"].shapes))
+    without_t5 = {"transformer" if part == "unet" else part: one for part, one in generators["sd15"].shapes.items()}
+    with pytest.raises(WrongBase, match="have 16 in text_encoder, those of the base no CLIP beside a U-Net"):
+        load_delta(path, Names(without_t5))
 
 
 def test_an_adapter_acts_with_the_inversion_in_its_file(

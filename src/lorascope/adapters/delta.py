@@ -228,7 +228,9 @@ def _match(header: Header, names: Names, path: Path) -> _Match:
         _check_base(matched, modules, unmatched, names, path)
     elif not known:
         widths = " and ".join(f"{width} in {encoder}" for encoder, width in inversions[0].widths.items())
-        wanted = " and ".join(f"{width} in {encoder}" for encoder, width in names.words.items()) or "no CLIP"
+        wanted = (
+            " and ".join(f"{width} in {encoder}" for encoder, width in names.words.items()) or "no CLIP beside a U-Net"
+        )
         detail = f"its vectors have {widths}, those of the base {wanted}"
         raise WrongBase(path, _title(inversions[0].family), _title(names.family), detail)
     return _Match(surveyed, matched, known, unmatched)

@@ -108,11 +108,11 @@ class Names:
 
     @property
     def words(self) -> dict[str, int]:
-        """Text encoders to the length of the vectors of their words, if all are CLIP's; else empty."""
+        """Text encoders to the length of the vectors of their words, if all are CLIP's beside a U-Net; else empty."""
         texts = sorted(name for name in self._shapes if name.startswith("text_encoder"))
         ending = "token_embedding.weight"
         widths = {name: shape[1] for name in texts for key, shape in self._shapes[name].items() if key.endswith(ending)}
-        return widths if len(widths) == len(texts) else {}
+        return widths if len(widths) == len(texts) and "unet" in self._shapes else {}
 
     def modules(self, component: str) -> tuple[str, ...]:
         """Return the dotted names of a component's modules that have a weight."""
