@@ -181,7 +181,7 @@ def _image_prompt(path: Path, header: Header, tensors: Mapping[str, torch.Tensor
     pixels = _opened(picture, path)
     folder = _encoder(path, header)
     try:
-        tower = _tower(folder)
+        tower = _tower(folder, _digest(folder))
     except (OSError, ValueError) as error:
         reason = f"its image encoder {folder} cannot be loaded ({str(error).splitlines()[0]:.200})"
         raise MalformedAdapter(path, reason, "Get the whole folder") from error
@@ -221,7 +221,8 @@ def _file_digest(file: Path, mtime_ns: int) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _tower(folder: Path) -> Any:
+def _tower(folder: Path, digest: bytes) -> Any:
+    """The image encoder in a folder, loaded again when its files have another digest."""
     from transformers import CLIPVisionModelWithProjection
 
     return CLIPVisionModelWithProjection.from_pretrained(
