@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,7 @@ from lorascope.errors import ModelError
 
 SHIPPED = "package:"
 _PATTERNS = ["*.json", "*.txt", "*.safetensors"]
-_HALF = ".fp16."
+_HALF = ".fp16"
 _FEWEST_WORDS = 256
 """Of the tokenizer of a whole model."""
 _SKIPPED = ["*.fp16.safetensors", "*flax*", "*openvino*", "*onnx*", "sd_xl_base_1.0*.safetensors"]
@@ -183,7 +183,7 @@ def bytes_to_fetch(location: str, *, pipeline: bool = False) -> int:
             files = snapshot_download(location, dry_run=True, allow_patterns=_PATTERNS, ignore_patterns=skipped)
     except (HfHubHTTPError, RequestError, OSError, ValueError):
         return 0  # the download itself says what is wrong
-    half = any(_HALF in one.filename for one in files)
+    half = {one.filename.rpartition("/")[0] for one in files if _HALF in one.filename}
     return sum(
         one.file_size or 0
         for one in files
@@ -192,9 +192,9 @@ def bytes_to_fetch(location: str, *, pipeline: bool = False) -> int:
     )
 
 
-def _unused(name: str, half: bool) -> bool:
-    """Whether diffusers leaves a file of weights in a base model's repository alone."""
-    return "/" not in name or (half and _HALF not in name)
+def _unused(name: str, half: Set[str]) -> bool:
+    """Whether diffusers leaves a file of weights alone: folders with a half-precision variant are ``half``."""
+    return "/" not in name or (name.rpartition("/")[0] in half and _HALF not in name)
 
 
 def _snapshot(location: str, *, download: bool, patterns: Sequence[str] = _PATTERNS) -> Path:
