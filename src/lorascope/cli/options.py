@@ -16,6 +16,10 @@ AdapterName = Annotated[
     str,
     typer.Argument(autocompletion=adapter_names, help="Name, path or start of the key of an adapter in the library."),
 ]
+AdapterNames = Annotated[
+    list[str] | None,
+    typer.Argument(autocompletion=adapter_names, help="Names, paths or starts of keys of adapters in the library."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ProtocolName = Annotated[
     str,

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def triggers(
-    adapters: Annotated[
-        list[str] | None, typer.Argument(help="Names, paths or starts of keys of adapters in the library.")
-    ] = None,
+    adapters: options.AdapterNames = None,
     every: Annotated[bool, typer.Option("--all", help="Every adapter that was measured with trigger words.")] = False,
     device: options.Device = "",
     batch: options.Batch = 0,

@@ -20,9 +20,7 @@ if TYPE_CHECKING:  # loads torch
 
 
 def weight(
-    adapters: Annotated[
-        list[str] | None, typer.Argument(help="Names, paths or starts of keys of adapters in the library.")
-    ] = None,
+    adapters: options.AdapterNames = None,
     every: Annotated[bool, typer.Option("--all", help="Every adapter of the library.")] = False,
     device: options.Device = "",
     batch: options.Batch = 0,
