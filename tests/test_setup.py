@@ -63,8 +63,8 @@ def names(paths: Sequence[Path]) -> list[str]:
     return sorted(path.stem for path in paths)
 
 
-def test_every_tool_is_found_by_its_layout(home: Path) -> None:
-    homes.comfyui(home / "ComfyUI")
+def every_tool(home: Path) -> Path:
+    """One installation of each tool; returns ComfyUI's."""
     homes.webui(home / "stable-diffusion-webui")
     homes.webui(home / "forge", "modules_forge/shared.py")
     homes.webui(home / "sdnext", "installer.py")
@@ -72,6 +72,11 @@ def test_every_tool_is_found_by_its_layout(home: Path) -> None:
     homes.swarmui(home / "SwarmUI")
     homes.stability_matrix(home / "StabilityMatrix" / "Data")
     homes.fooocus(home / "Fooocus_win64" / "Fooocus", home / "elsewhere")
+    return homes.comfyui(home / "ComfyUI")
+
+
+def test_every_tool_is_found_by_its_layout(home: Path) -> None:
+    every_tool(home)
     tools = {one["tool"]: one for one in found(home)["tools"] if "Packages" not in one["folder"]}
     assert {name: (one["adapters"], one["checkpoints"], one["vaes"]) for name, one in tools.items()} == {
         "ComfyUI": (8, 5, 1), "A1111": (1, 1, 1), "Forge": (1, 1, 1), "SD.Next": (1, 1, 1), "InvokeAI": (1, 1, 0),
@@ -134,14 +139,7 @@ def test_after_setup_index_sorts_every_file_without_a_path(home: Path, tmp_path:
 def test_a_dry_run_without_a_path_names_the_preset_for_every_file_of_every_tool(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comfyui = homes.comfyui(home / "ComfyUI")
-    homes.webui(home / "stable-diffusion-webui")
-    homes.webui(home / "forge", "modules_forge/shared.py")
-    homes.webui(home / "sdnext", "installer.py")
-    homes.invokeai(home / "invokeai")
-    homes.swarmui(home / "SwarmUI")
-    homes.stability_matrix(home / "StabilityMatrix" / "Data")
-    homes.fooocus(home / "Fooocus_win64" / "Fooocus", home / "elsewhere")
+    comfyui = every_tool(home)
     homes.denoiser(comfyui / "models" / "diffusion_models" / "flux1-dev.safetensors")
     run("setup", "--yes")
 
