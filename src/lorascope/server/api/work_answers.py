@@ -34,7 +34,9 @@ class RunRow(BaseModel):
         examples=[120.0],
     )
     refused: int = Field(description="How many files it left out.", examples=[2])
-    measured: int = Field(description="How many adapters it has pictures of so far.", examples=[26])
+    measured: int = Field(
+        description="How many adapters it has pictures of since it was started or resumed.", examples=[26]
+    )
     error: Fault | None = Field(description="Why it failed, if it did.")
     resumable: bool = Field(description="Whether it can be resumed.")
 
