@@ -37,9 +37,11 @@ def _gpu() -> str:
 
 
 def _commit() -> str:
+    """The one that is checked out, and whether anything differs from it but the figures that benchmarks write."""
     try:
         commit = _git("rev-parse", "--short", "HEAD")
-        return commit + (" with changes" if _git("status", "--porcelain", "--", "src", "benchmarks") else "")
+        changed = _git("status", "--porcelain", "--", "src", "benchmarks", ":!benchmarks/data/performance.json")
+        return commit + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
