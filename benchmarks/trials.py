@@ -88,20 +88,29 @@ def _explained(cheap: NDArray[np.float32], full: NDArray[np.float32]) -> float:
     return float(max(0.0, 1 - ((y - slope * x) ** 2).sum() / (y * y).sum()))
 
 
-def guess_table(path: Path) -> list[str]:
-    """How near a first guess from weights comes, each adapter left out in turn: with its look-alikes, and without."""
-    with Library(path) as library:
-        names = {key: one.name for key, one in library.adapters.all().items()}
-        stored = library.protocols.find()
-        known = {
-            names[key]: one.signature for key, one in library.signatures.get(stored.protocol.digest, names).items()
-        }
+def _changes(library: Library) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The shipped adapters of a library, how alike their changes are, unit Directions, and logarithms of Strengths."""
+    names = {key: one.name for key, one in library.adapters.all().items()}
+    digest = library.protocols.find().protocol.digest
+    known = {names[key]: one.signature for key, one in library.signatures.get(digest, names).items()}
     shapes = Names(load_worker(Preset.load("miniature"), device="cpu").shapes)
     files = {name: file for name in known if (file := adapters_path() / f"{name}.safetensors").exists()}
     deltas = [load_delta(file, shapes, partial=True) for file in files.values()]
     alike = np.array([[similarity(one, two) or 0.0 for two in deltas] for one in deltas])
     directions = np.stack([_unit(known[name].direction) for name in files])
-    strengths = np.log([known[name].strength for name in files])
+    return list(files), alike, directions, np.log([known[name].strength for name in files])
+
+
+def guessed_directions(library: Library) -> dict[str, NDArray[np.floating]]:
+    """The unit Direction of each shipped adapter as a first guess has it, from all others, by name."""
+    names, alike, directions, _ = _changes(library)
+    return {name: _unit(_guess(alike, n, directions, np.inf)[1]) for n, name in enumerate(names)}
+
+
+def guess_table(path: Path) -> list[str]:
+    """How near a first guess from weights comes, each adapter left out in turn: with its look-alikes, and without."""
+    with Library(path) as library:
+        files, alike, directions, strengths = _changes(library)
     nearest = np.sort(alike - 2 * np.eye(len(alike)))[:, -1]
     lines = [
         f"{len(files)} adapters; the change most like one has a cosine of {np.median(nearest):.2f} at the median.", "",
