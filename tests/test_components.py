@@ -396,6 +396,10 @@ def test_a_controlnet_and_each_of_its_ways_is_an_item(tmp_path: Path, bases: dic
         for shard in (Shard.parse("1/2"), Shard.parse("2/2")):
             left = gather([file.parent], library, "sd15", set(), lambda count: None, shard=shard)
             assert bool(left.vanished) == shard.holds(file)
+        (way,) = (path for one in found.values() for path in one.paths if path.endswith("own:edges"))
+        file.write_bytes(file.read_bytes()[:-1])
+        library.refusals.add(Refusal(way, "malformed", "reason", "remedy"))
+        assert all(way not in one.paths for one in library.adapters.all().values())
     with Library(tmp_path / "once.db", create=True) as library:
         index([tmp_path / "canny"], worker, library, precision="full", conditions=ways)
         once = library.signatures.get(worker.protocols[0].digest, outcome.measured)

@@ -163,6 +163,7 @@ def test_an_adapter_lost_in_rounding_is_left_out_before_an_image_is_made(
     tmp_path: Path, worker: Worker, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: torch.ones(3, 3, dtype=torch.float16))
+    monkeypatch.setattr(FakeGenerator, "held", lambda *_: torch.float16)
     path = tint(tmp_path / "faint.safetensors", red=1e-4)
     outcome = index([path], worker, library, precision="glance")
     assert outcome.cells == 0

@@ -7,6 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import final
 
+from lorascope.adapters.items import stamp_of
 from lorascope.errors import AdapterError, place_of, printable
 from lorascope.library.database import Database
 from lorascope.library.records import Refusal
@@ -56,7 +57,6 @@ def left_out(path: Path, code: str, reason: str, remedy: str) -> Refusal:
 def _replaced(path: str, size: int, mtime_ns: int) -> bool:
     """Whether a file is there, but not the one of this size and time. False where none can be seen."""
     try:
-        now = Path(path).stat()
+        return stamp_of(Path(path)) != (size, mtime_ns)
     except OSError:
         return False
-    return (now.st_size, now.st_mtime_ns) != (size, mtime_ns)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lorascope.adapters import Delta, Names
+from lorascope.adapters.items import file_of
 from lorascope.errors import LorascopeError, UnreadableAdapter
 from lorascope.library import Library, StoredAdapter
 from lorascope.library.webp import webp
@@ -174,7 +175,7 @@ def _within(adapter: StoredAdapter, folders: tuple[Path, ...]) -> StoredAdapter:
     Raises:
         UnreadableAdapter: there is no other path.
     """
-    kept = tuple(path for path in adapter.paths if not folders or _stays(Path(path), folders))
+    kept = tuple(path for path in adapter.paths if not folders or _stays(file_of(path), folders))
     if adapter.paths and not kept:
         problem = f"{adapter.paths[0]} links to a place outside the folders named at start"
         raise UnreadableAdapter(adapter.name, problem, "Start the server with that place as a --folder")
