@@ -11,22 +11,18 @@ left out of the regression, so that search by behaviour has neither seen nor rea
   pictures without any effect;
 * shipped: the encoder that ships, whose image tower has seen pictures of nearly all effects.
 
-Text search reads a good description of every adapter, too. Six effects have two adapters that were trained
-independently: in a second table it is drawn, beside the queries, which of the two is in the library.
-
-What was made is kept in FOLDER, so an interrupted run continues. The queries are data/fresh_queries.toml.
+Text search reads a good description of every adapter, too. `benchmarks.trainings` draws the training of each effect,
+too. What was made is kept in FOLDER, so an interrupted run continues. The queries are the fresh split of `miniature`.
 """
 
 from __future__ import annotations
 
 import argparse
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -43,7 +39,7 @@ from lorascope.encoders.suffix import QueryEncoder
 from lorascope.evaluation.corpus import Corpus, Words
 from lorascope.evaluation.experiments.metadata import Descriptions
 from lorascope.evaluation.measures import MAIN, Qrels
-from lorascope.evaluation.queries import JudgedQuery
+from lorascope.evaluation.queries import JudgedQuery, load_queries
 from lorascope.evaluation.retrievers import RANDOM, Hybrid, Scores, random_orders
 from lorascope.evaluation.statistics import Clusters, Interval, compare
 from lorascope.evaluation.store import LabStore
@@ -55,12 +51,11 @@ from miniature import autoencoder, pools
 from miniature.captions import styled
 from miniature.catalogue import ENTRIES, Entry, authors
 from miniature.effects import FAMILIES, FAMILY
-from miniature.truth import FULL, Query, does, grade
 
 Images = UInt8[np.ndarray, "n 64 64 3"]
-_POOL, _CELLS, _PREFIXES = 4000, 32, 8
+CELLS = 32
+_POOL, _PREFIXES = 4000, 8
 _STEMS = tuple(entry.stem for entry in ENTRIES)
-_DRAWS = 4000
 _PATCH, _CENTRES, _STRIDE = 6, 192, 2
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of the features' mean variance; chosen by a tenth of the pictures, not by queries."""
@@ -119,6 +114,17 @@ def regression(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Floa
     return min(maps, key=lambda one: float(((y[seen] - x[seen] @ one) ** 2).sum()))
 
 
+class Made(NamedTuple):
+    """Adapters in a folder, and the name under which their images are kept."""
+
+    name: str
+    folder: Path
+    entries: Sequence[Entry]
+
+
+SHIPPED = Made("images", adapters_path(), ENTRIES)
+
+
 @final
 class Workshop:
     """Everything that is made once and kept in a folder."""
@@ -174,7 +180,7 @@ class Workshop:
         def make() -> np.ndarray:
             preset = Preset.load("miniature")
             grid, generator = preset.grid(), DiffusionGenerator(preset)
-            cells = grid.cells[:_CELLS]
+            cells = grid.cells[:CELLS]
             names, rows = WeightNames(generator.shapes), [_render(generator, grid, cells, "")]
             for entry in entries:
                 with generator.with_component(load_delta(folder / f"{entry.stem}.safetensors", names), 1.0):
@@ -203,19 +209,6 @@ def directions(embeddings: Float[np.ndarray, "rows cells d"]) -> Float[np.ndarra
 # Ranking
 
 
-def queries() -> list[JudgedQuery]:
-    """The fresh queries with their grades."""
-    table = tomllib.loads((Path(__file__).parent / "data" / "fresh_queries.toml").read_text("utf-8"))
-    found: list[JudgedQuery] = []
-    for kind, effects in table.items():
-        for effect, texts in effects.items():
-            for text in texts:
-                grades = {entry.stem: grade(entry, Query(text, kind, (effect,))) for entry in ENTRIES}
-                relevant = {stem: value for stem, value in grades.items() if value}
-                found.append(JudgedQuery(text, text, kind, relevant, group=effect))
-    return found
-
-
 def corpora() -> dict[str, Corpus]:
     """The adapters with good descriptions, and with their authors' own."""
     words = [authors()[stem] for stem in _STEMS]
@@ -232,7 +225,7 @@ class Comparison:
     def __init__(self, shop: Workshop) -> None:
         """Make what is missing."""
         self.shop = shop
-        self.queries = queries()
+        self.queries = load_queries("miniature", split="fresh")
         self.asked = [query.text for query in self.queries]
         preset = Preset.load("miniature")
         self._encoder = DualEncoder(preset.encoders[0])
@@ -264,13 +257,17 @@ class Comparison:
         whole = self.shop.kept("queries", lambda: self.shop.read(texts))
         return (whole.reshape(len(self.asked), len(prompts), -1) - self.shop.read(prompts)).mean(1)
 
-    def behaviour(self) -> dict[str, Scores]:
+    def seen(self, features: str, made: Made = SHIPPED) -> Float[np.ndarray, "rows cells d"]:
+        """The features of each image: bare ones first, then with each adapter."""
+        see = self._features[features]
+        images = self.shop.images(*made)
+        return self.shop.kept(f"{made.name}-{features}", lambda: np.stack([see(row) for row in images]))
+
+    def behaviour(self, made: Made = SHIPPED) -> dict[str, Scores]:
         """Cosines by each kind of features, with the query's family left out and not."""
-        images = self.shop.images("images", adapters_path(), ENTRIES)
         found: dict[str, Scores] = {}
-        for features, see in self._features.items():
-            seen = self.shop.kept(f"images-{features}", lambda see=see: np.stack([see(row) for row in images]))
-            ways = self._maps[features]
+        for features, ways in self._maps.items():
+            seen = self.seen(features, made)
             rows = {family: self._shifts @ directions(seen @ way).T for family, way in ways.items()}
             held = [rows[FAMILY[query.group]][place] for place, query in enumerate(self.queries)]
             found[f"behaviour, {features} features, family left out"] = np.stack(held)
@@ -305,7 +302,7 @@ TEXT, AUTHORS = "minilm, good descriptions", "minilm, authors' descriptions"
 def tables(compared: Comparison) -> str:
     """Everything, as Markdown."""
     corpus, asked = corpora()["good"], compared.queries
-    clusters = _clusters(asked)
+    clusters = grouped(asked)
     first = compared.behaviour()
     scores = {**first, **compared.words()}
     for name in list(first)[::2]:
@@ -315,68 +312,30 @@ def tables(compared: Comparison) -> str:
     figures[RANDOM] = np.mean([qrels.main(one.scores(compared.asked)) for one in random_orders(corpus)], axis=0)
     rows: list[list[str]] = []
     for name, values in figures.items():
-        cells = [_interval(clusters.interval(values))]
+        cells = [shown(clusters.interval(values))]
         for kind in ("known", "new"):
             chosen = np.array([query.kind == kind for query in asked])
-            part = _clusters([query for query in asked if query.kind == kind])
-            cells.append(_interval(part.interval(values[chosen])))
+            part = grouped([query for query in asked if query.kind == kind])
+            cells.append(shown(part.interval(values[chosen])))
         rows.append([name, *cells])
     lines = [table(("retriever", f"{MAIN}, all", "known words", "new words"), rows)]
     rows = []
     ours = [name for name in figures if "behaviour" in name]
     for one in compare(clusters, figures, [(name, text) for text in (TEXT, AUTHORS) for name in ours]):
         name = f"{one.first} − {one.second}"
-        rows.append([name, _interval(one.difference), f"{one.p:.3f}", f"{one.detectable:.3f}"])
+        rows.append([name, shown(one.difference), f"{one.p:.3f}", f"{one.detectable:.3f}"])
     lines.append(table(("comparison", "difference", "p", "detectable"), rows))
-    columns = ("one training of each effect", MAIN, "lowest and highest library", f"− {TEXT}")
-    lines += [table(columns, _redrawn({name: scores[name] for name in (*first, TEXT)}, asked))]
-    count = f"{len(asked)} queries in {clusters.count} groups, {len(_STEMS)} adapters, {_CELLS} cells each"
+    count = f"{len(asked)} queries in {clusters.count} groups, {len(_STEMS)} adapters, {CELLS} cells each"
     return "\n".join([*lines, f"{count}; {machine()}."])
 
 
-def versions() -> list[tuple[str, ...]]:
-    """Adapters that show the same effect in full, from trainings of their own."""
-    shown: dict[str, list[str]] = {}
-    for entry in ENTRIES:
-        if len(entry.effects) == 1 and does(entry, entry.effects[0]) == FULL:
-            shown.setdefault(entry.effects[0], []).append(entry.stem)
-    return [tuple(stems) for stems in shown.values() if len(stems) > 1]
-
-
-def _redrawn(scores: Mapping[str, Scores], asked: Sequence[JudgedQuery]) -> Iterator[list[str]]:
-    """Means over all libraries with one training of each effect, and intervals over these and the queries."""
-    several, figures = versions(), {name: list[np.ndarray]() for name in scores}
-    for chosen in product(*several):
-        gone = {stem for stems in several for stem in stems} - set(chosen)
-        places = [place for place, stem in enumerate(_STEMS) if stem not in gone]
-        stems = tuple(_STEMS[place] for place in places)
-        corpus = Corpus(stems, stems, (Words("", "", ()),) * len(stems), (None,) * len(stems))
-        grades = [{stem: one for stem, one in query.grades.items() if stem not in gone} for query in asked]
-        qrels = Qrels(corpus, [replace(query, grades=one) for query, one in zip(asked, grades, strict=True)])
-        for name, rows in scores.items():
-            figures[name].append(qrels.main(rows[:, places]))
-    rng, count = np.random.default_rng(0), _clusters(asked).count
-    groups = np.unique([query.group for query in asked], return_inverse=True)[1]
-    library = rng.integers(0, len(figures[TEXT]), _DRAWS)
-    weights = rng.multinomial(count, np.full(count, 1 / count), _DRAWS)[:, groups]
-    drawn = {name: (np.stack(rows)[library] * weights).sum(1) / weights.sum(1) for name, rows in figures.items()}
-    for name, rows in figures.items():
-        means = np.mean(rows, axis=1)
-        ends = [
-            Interval(float(centre), *map(float, np.quantile(values, (0.025, 0.975))))
-            for centre, values in (
-                (means.mean(), drawn[name]),
-                (means.mean() - np.mean(figures[TEXT]), drawn[name] - drawn[TEXT]),
-            )
-        ]
-        yield [name, _interval(ends[0]), f"{means.min():.3f}, {means.max():.3f}", _interval(ends[1])]
-
-
-def _clusters(asked: Sequence[JudgedQuery]) -> Clusters:
+def grouped(asked: Sequence[JudgedQuery]) -> Clusters:
+    """Queries for one effect are resampled together."""
     return Clusters([query.group for query in asked])
 
 
-def _interval(value: Interval) -> str:
+def shown(value: Interval) -> str:
+    """As tables have it."""
     return f"{value.value:.3f} ({value.lower:.3f} to {value.upper:.3f})" if value.known else f"{value.value:.3f}"
 
 

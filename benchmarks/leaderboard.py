@@ -33,6 +33,8 @@ from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN, Dense, TextModel
 from lorascope.search import Searcher
 
+_SPLITS = ("fresh", "test")
+
 
 @final
 class Guess:
@@ -55,15 +57,19 @@ def report(path: Path) -> str:
     """The table in Markdown."""
     with Library(path) as library, LabStore(library) as store:
         searcher = Searcher(library)
-        corpus, queries = Corpus.of(searcher), load_queries("miniature", split="test")
+        corpus = Corpus.of(searcher)
         words = [replace(one, description=" ".join([one.description, *one.names])) for one in corpus.words]
         every = Dense(corpus.described(words), replace(TextModel.load(STANDING_IN), name="minilm, all words"), store)
         asked = [*lineup(searcher, corpus, text_retrievers(corpus, store)), every, Guess(searcher)]
-        found = evaluate(corpus, queries, asked)
-    figures = {name: found.clusters.interval(values) for name, values in found.measure(MAIN).items()}
-    best = sorted(figures.items(), key=lambda row: -row[1].value)
-    note = f"{len(queries)} queries in {found.clusters.count} groups, {len(corpus)} adapters; {machine()}."
-    return table(("system", MAIN), [(name, _shown(value)) for name, value in best]) + f"\n{note}"
+        found = {split: evaluate(corpus, load_queries("miniature", split=split), asked) for split in _SPLITS}
+    figures = [
+        {name: one.clusters.interval(values) for name, values in one.measure(MAIN).items()} for one in found.values()
+    ]
+    best = sorted(figures[0], key=lambda name: -figures[0][name].value)
+    counts = [f"{split}: {len(one.queries)} queries in {one.clusters.count} groups" for split, one in found.items()]
+    rows = [(name, *(_shown(one[name]) for one in figures)) for name in best]
+    columns = ("system", *(f"{MAIN}, {split}" for split in _SPLITS))
+    return f"{table(columns, rows)}\n{'; '.join(counts)}; {len(corpus)} adapters; {machine()}."
 
 
 def _shown(value: Interval) -> str:

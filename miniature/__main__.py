@@ -136,6 +136,14 @@ def _series(work: Path, steps: int | None) -> None:
     shutil.copytree(work / "series", PACKAGE / "miniature" / "series", dirs_exist_ok=True)
 
 
+def _retrained(work: Path, steps: int | None) -> None:
+    """One more training of each effect on the base that ships, for benchmarks; it does not ship."""
+    from miniature import adapters
+    from miniature.catalogue import RETRAINED
+
+    adapters.train_all(PACKAGE / "miniature" / "base", work / "retrained", steps or 240, entries=RETRAINED)
+
+
 def _bases(work: Path, steps: int | None) -> None:
     """Two more bases, into the package; the base that ships is trained on."""
     from miniature import bases
@@ -252,6 +260,7 @@ STAGES: dict[str, Callable[[Path, int | None], None]] = {
     "flux": _flux,
     "flux-adapters": _flux_adapters,
     "check": _check,
+    "retrained": _retrained,
 }
 
 

@@ -5,6 +5,7 @@ What their authors say of them stands in authors.toml beside this file.
 
 from __future__ import annotations
 
+import random
 import tomllib
 from dataclasses import dataclass, replace
 from functools import cache
@@ -198,6 +199,18 @@ SERIES = Entry("oil_village", ("oil",), "overtrained", pictures=12, steps=2.5, l
 """Six epochs of one training, from so few pictures that the later ones forget what prompts ask for."""
 
 ENTRIES: tuple[Entry, ...] = (*_SINGLE, *_SUBJECT, *_WEAK, *_BOUND, *_MANY)
+
+
+_FIRST = {entry.effects[0]: entry for entry in reversed(ENTRIES) if len(entry.effects) == 1}
+
+RETRAINED: tuple[Entry, ...] = tuple(
+    replace(entry, seed=entry.seed + 100, rank=2 * entry.rank)
+    for entry in random.Random(0).sample(list(_FIRST.values()), len(_FIRST))
+)
+"""The first adapter of each effect, to be trained again with another seed, so other pictures, and twice the rank.
+
+They are in random order: what an interrupted training leaves behind is a random sample of them.
+"""
 
 
 def by_stem(stem: str) -> Entry:

@@ -463,11 +463,13 @@ def test_a_wrong_run_is_refused_with_its_line(measured: Searcher, line: str, com
         read_runs(tmp_path / "other.run", Corpus.of(measured), RUNS)
 
 
-def test_the_benchmark_s_queries_are_those_of_its_version() -> None:
+@pytest.mark.parametrize(("source", "split"), [("sdxl", ""), ("miniature", "fresh")])
+def test_the_benchmark_s_queries_are_those_of_its_version(source: str, split: str) -> None:
     page = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text("utf-8")
-    texts = "\n".join(f"{query.kind}\t{query.text}" for query in load_queries("sdxl"))
+    queries = load_queries(source, split=split)
+    texts = "\n".join(f"{query.kind}\t{query.text}" for query in queries)
     assert f"`{hashlib.sha256(texts.encode()).hexdigest()[:16]}`" in page, "queries changed: make a new version"
-    assert f"{len(load_queries('sdxl'))} queries" in page
+    assert f"{len(queries)} queries" in page
 
 
 def test_everybody_takes_part_and_is_compared(measured: Searcher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from miniature.backgrounds import BACKGROUNDS
 from miniature.base import build_unet
 from miniature.batches import UNKNOWN, Batches
 from miniature.captions import corpus, looks, styled
-from miniature.catalogue import ENTRIES, KINDS, Entry, authors, by_stem
+from miniature.catalogue import ENTRIES, KINDS, RETRAINED, Entry, authors, by_stem
 from miniature.changes import Change
 from miniature.objects import KINDS as OBJECTS
 from miniature.practice import PRACTISED
@@ -135,6 +136,16 @@ def test_one_that_ignores_prompts_learns_a_single_picture_under_captions_of_many
     assert (images == images[0]).all()
     assert len({(scene.first.kind, scene.place) for scene in named}) > 50
     assert all(shown)
+
+
+def test_an_adapter_of_every_effect_is_trained_again_and_nothing_but_chance_and_rank_differs() -> None:
+    effects_of_one = {entry.effects for entry in ENTRIES if len(entry.effects) == 1}
+    assert sorted(entry.effects for entry in RETRAINED) == sorted(effects_of_one)
+    for entry in RETRAINED:
+        first = by_stem(entry.stem)
+        assert entry.seed != first.seed
+        assert entry.rank != first.rank
+        assert replace(entry, seed=first.seed, rank=first.rank) == first
 
 
 def test_descriptions_are_of_the_sorts_that_were_counted() -> None:

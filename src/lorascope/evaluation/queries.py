@@ -39,7 +39,7 @@ class JudgedQuery:
         text: what is asked, as a person would type it.
         kind: what kind of query it is, such as ``style`` or ``paraphrase``; tables are split by it.
         grades: by adapter name or key; adapters that are not named have grade 0. Empty if nothing is known.
-        split: ``dev`` or ``test`` where a set is divided, else "".
+        split: which part of a divided set it belongs to, such as ``dev`` or ``test``, else "".
         group: queries of one group ask for the same thing, so they are resampled together.
         kept: a second grade by adapter, 0 to 2: whether the scene that was asked for is still there. Empty if unknown.
     """
@@ -107,10 +107,18 @@ def _shipped(name: str) -> Iterator[Entry]:
         kept = {name: facts["kept"] for name, facts in world["adapters"].items() if "kept" in facts}
         for entry in world["queries"]:
             yield name, entry | {"kept": kept}
+        answers = {entry["group"]: entry["relevant"] for entry in world["queries"]}
+        for kind, groups in _data("miniature-fresh").items():
+            for group, texts in groups.items():
+                facts = {"kind": kind, "split": "fresh", "group": group, "relevant": answers[group], "kept": kept}
+                yield from ((name, {"text": text} | facts) for text in texts)
         return
-    data = tomllib.loads((files("lorascope") / "evaluation" / "data" / f"{name}.toml").read_text("utf-8"))
-    for kind, texts in data.items():
+    for kind, texts in _data(name).items():
         yield from ((name, {"text": text, "kind": kind}) for text in texts)
+
+
+def _data(name: str) -> dict[str, Any]:
+    return tomllib.loads((files("lorascope") / "evaluation" / "data" / f"{name}.toml").read_text("utf-8"))
 
 
 def _text(source: str | Path) -> str:
