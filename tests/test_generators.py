@@ -94,6 +94,23 @@ def kohya(path: Path, generator: Generator, *, texts: bool = False, size: float 
 # --- what the pipelines draw --------------------------------------------------------------------------------------
 
 
+def test_another_size_and_negative_prompt_are_those_of_a_base_loaded_with_them(bases: dict[str, Path]) -> None:
+    """What a person tries; the model that measures stays as it is."""
+    own = preset_for("sdxl", bases["sdxl"], guidance=4.0)
+    wanted = dataclasses.replace(own, width=48, height=24, negative_prompt="blurry")
+    generator = DiffusionGenerator(own)
+    before = generator.render(PROMPTS, SEEDS)
+    assert generator.with_preset(wanted).render(PROMPTS, SEEDS).shape == (2, 3, 24, 48)
+    assert torch.equal(
+        generator.with_preset(wanted).render(PROMPTS, SEEDS), DiffusionGenerator(wanted).render(PROMPTS, SEEDS)
+    )
+    assert torch.equal(generator.render(PROMPTS, SEEDS), before)
+    with pytest.raises(ModelError, match="width is 31: the base model draws pictures whose sides are multiples of"):
+        generator.with_preset(dataclasses.replace(own, width=31))
+    with pytest.raises(ModelError, match="negative_prompt is 'x', which does nothing at a guidance of 1: leave it out"):
+        generator.with_preset(dataclasses.replace(own, guidance=1.0, negative_prompt="x"))
+
+
 def drawn_by_diffusers(generator: DiffusionGenerator, negative: str = "") -> torch.Tensor:
     """The same cells through the pipeline's own call."""
     preset, pipe = generator._preset, generator._pipe

@@ -325,6 +325,25 @@ def test_not_even_one_image_in_memory_is_a_clear_error(
         index([path], worker, library, precision="glance")
 
 
+def test_a_picture_too_large_for_memory_says_its_size_and_measuring_keeps_its_batch(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = FakeGenerator.render
+
+    def only_small(self: FakeGenerator, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        if self._size != (8, 8):
+            raise torch.OutOfMemoryError("out of memory")
+        return render(self, prompts, seeds)
+
+    monkeypatch.setattr(FakeGenerator, "render", only_small)
+    before = worker.execution
+    large = dataclasses.replace(worker.preset, width=2048, height=1024)
+    with pytest.raises(ModelError, match="even one image of 2048 x 1024 pixels: use a smaller size"):
+        worker.images(["a fox"], [1], preset=large)
+    assert worker.images(["a fox"], [1]).shape == (1, 8, 8, 3)
+    assert worker.execution == before
+
+
 def test_triggers_go_to_the_adapter_s_side_by_default(tmp_path: Path, worker: Worker, library: Library) -> None:
     path = tint(tmp_path / "red.safetensors", red=0.2, **{"modelspec.trigger_phrase": "r3d"})
     assert arms(worker.preset, ", r3d") == (", r3d", "")

@@ -283,7 +283,7 @@ def test_a_try_takes_the_weight_that_is_chosen(client: TestClient, keys: dict[st
 
 
 def test_a_try_takes_a_seed_and_several_weights(client: TestClient, keys: dict[str, str]) -> None:
-    wish = {"prompt": "a fox", "a": [keys["redder"]], "several": "true", "seed": "7"}
+    wish = {"prompt": "a fox", "a": [keys["redder"]], "mode": "several", "seed": "7"}
     sent = client.post("/tries", data=wish)
     done = until(client, f"/api/v1{sent.headers['location']}", "done")
     assert [column["weight"] for column in done["columns"]] == [None, 0.4, 0.7, 1.0, 1.3]
@@ -293,6 +293,23 @@ def test_a_try_takes_a_seed_and_several_weights(client: TestClient, keys: dict[s
     assert re.findall(r"redder</a> at ([\d.]+)", text) == ["0.4", "0.7", "1", "1.3"]
     assert "as all are measured" not in text
     assert client.post("/tries", data=wish | {"seed": "-1"}).status_code == 422
+
+
+def test_a_try_of_several_together_says_all_that_was_chosen(client: TestClient, keys: dict[str, str]) -> None:
+    wish = {"prompt": "a fox", "a": [keys["odd"], keys["redder"]], "own_weight": ["", "0.5"], "mode": "together"}
+    sent = client.post("/tries", data=wish | {"width": "96", "height": "64"})
+    done = until(client, f"/api/v1{sent.headers['location']}", "done")
+    assert [column["name"] for column in done["columns"]] == ["without", "odd + redder"]
+    text = client.get(sent.headers["location"]).text
+    assert re.findall(r"(odd|redder)</a> at ([\d.]+)", text) == [("odd", "1"), ("redder", "0.5")]
+    assert "96 pixels wide, 64 high" in text
+    for wrong in (
+        {"width": "100"},
+        {"own_weight": ["much", ""]},
+        {"own_weight": ["9", ""]},
+        {"negative_prompt": "grey"},
+    ):
+        assert client.post("/tries", data=wish | wrong).status_code == 422, wrong
 
 
 def test_a_page_asks_again_for_the_try_that_its_address_names(client: TestClient, keys: dict[str, str]) -> None:

@@ -140,6 +140,26 @@ def test_a_cell_s_image_depends_on_nothing_else(generator: PipelineGenerator) ->
     assert (generator.render(["a blue dog"], SEEDS[:1]) - forth[:1]).abs().max() > 0.01
 
 
+def test_another_size_is_drawn_as_asked_or_refused(generator: PipelineGenerator) -> None:
+    """Some pipelines round a size that does not fit their tokens, in silence."""
+    own = generator._preset
+    assert generator.with_preset(dataclasses.replace(own, width=64)).render(PROMPTS, SEEDS).shape == (2, 3, 32, 64)
+    with pytest.raises(ModelError, match="height is 33: the base model draws pictures whose sides are multiples of"):
+        generator.with_preset(dataclasses.replace(own, height=33))
+
+
+def test_a_negative_prompt_acts_or_is_refused(loaded: Any) -> None:
+    guided = dataclasses.replace(loaded("sd3")._preset, guidance=4.0, negative_prompt="blurry")
+    pictures = [
+        loaded("sd3").with_preset(dataclasses.replace(guided, negative_prompt=text)).render(PROMPTS, SEEDS)
+        for text in ("blurry", "a red cat")
+    ]
+    assert not torch.equal(*pictures)
+    embedded = dataclasses.replace(loaded("flux")._preset, guidance=4.0, negative_prompt="blurry")
+    with pytest.raises(ModelError, match="negative_prompt does nothing with guidance that is embedded"):
+        loaded("flux").with_preset(embedded)
+
+
 def test_prompts_are_encoded_once(generator: PipelineGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     encode = generator._prompts._encode

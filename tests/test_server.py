@@ -476,6 +476,7 @@ def bomb(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+TRY = {"prompt": "a", "adapters": ["x"]}
 BAD = [
     ("GET", "/search?q=" + "x" * 2001, None, 422, "query-error", "the query has 2001 characters: use at most 2000"),
     ("POST", "/search", {"q": "word " * 10_000}, 422, "query-error", "the query has 50000 characters"),
@@ -524,7 +525,12 @@ BAD = [
     ("POST", "/runs", {"folders": ["/etc"]}, 422, "bad-value", "folders.0: input should be a valid integer"),
     ("POST", "/runs/99/pause", None, 404, "unknown-run", "there is no run 99"),
     ("POST", "/tries", {"prompt": "", "adapters": ["x"]}, 422, "bad-value", "prompt: string should have at least 1"),
-    ("POST", "/tries", {"prompt": "\t \n", "adapters": ["x"]}, 404, "unknown-adapter", "there is no adapter 'x'"),
+    ("POST", "/tries", {"prompt": "\t \n", "adapters": ["x"]}, 422, "bad-value", "prompt has no words"),
+    ("POST", "/tries", TRY, 404, "unknown-adapter", "there is no adapter 'x'"),
+    ("POST", "/tries", {**TRY, "width": 1001}, 422, "bad-value", "width: input should be a multiple of 8, not 1001"),
+    ("POST", "/tries", {**TRY, "height": 4096}, 422, "bad-value", "height: input should be less than or equal to 2048"),
+    ("POST", "/tries", {**TRY, "weights": [1, 1]}, 422, "bad-value", "weights has 2 entries"),
+    ("POST", "/tries", {**TRY, "together": True, "several": True}, 422, "bad-value", "together is true, and"),
     ("POST", "/tries", {"prompt": "a", "adapters": []}, 422, "bad-value", "adapters: list should have at least 1"),
     ("POST", "/tries", {"prompt": "a", "adapters": ["x"] * 5}, 422, "bad-value", "adapters: list should have at most"),
     ("GET", "/tries/none", None, 404, "unknown-try", "there is no such try"),

@@ -361,6 +361,71 @@ def test_a_prompt_is_tried_without_and_with(glanced: TestClient) -> None:
     assert code(glanced.get(f"{TRIES}/{done['id']}/images/3"), 404) == "unknown-picture"
 
 
+def tried(client: TestClient, **asked: Any) -> Any:
+    answer = client.post(TRIES, json={"prompt": "a fox", "seeds": 1, **asked})
+    assert answer.status_code == 202, answer.text
+    return until(client, f"{TRIES}/{answer.json()['id']}", "done", "failed")
+
+
+def shown(client: TestClient, column: Any) -> Image.Image:
+    """The first picture of a column."""
+    return Image.open(io.BytesIO(client.get(column["images"][0]).content))
+
+
+def test_adapters_are_tried_together_each_at_its_weight(glanced: TestClient) -> None:
+    known = keys(glanced)
+    chosen = [known["redder"], known["blueder"]]
+    done = tried(glanced, adapters=chosen, together=True, weights=[0.5, None], weight=1.25)
+    bare, both = done["columns"]
+    assert (both["key"], both["name"], both["weight"]) == ("", "redder + blueder", None)
+    assert [(one["key"], one["weight"]) for one in both["adapters"]] == [(chosen[0], 0.5), (chosen[1], 1.25)]
+    alone = tried(glanced, adapters=chosen, weights=[0.5, 1.25])["columns"]
+    assert [column["weight"] for column in alone] == [None, 0.5, 1.25]
+    red, green, blue = np.subtract(*(mean(glanced.get(column["images"][0]).content) for column in (both, bare)))
+    assert blue > 2 * red > 20
+    assert abs(green) < red / 2
+
+
+def test_a_try_has_the_size_that_is_asked_for_and_measuring_keeps_its_own(glanced: TestClient) -> None:
+    done = tried(glanced, adapters=[keys(glanced)["redder"]], width=128, height=64)
+    assert (done["width"], done["height"]) == (128, 64)
+    assert {shown(glanced, column).size for column in done["columns"]} == {(128, 64)}
+    taller = tried(glanced, adapters=[keys(glanced)["redder"]], height=72)
+    assert shown(glanced, taller["columns"][1]).size == (8, 72)
+    assert until(glanced, f"{RUNS}/{start(glanced, precision='quick')}", *ENDS)["state"] == "done"
+    assert shown(glanced, tried(glanced, adapters=[keys(glanced)["redder"]])["columns"][0]).size == (8, 8)
+
+
+def test_a_negative_prompt_acts_where_there_is_guidance(tmp_path: Path, folder: Path) -> None:
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+    preset = tmp_path / "guided.toml"
+    preset.write_text(small_world(tmp_path).read_text("utf-8").replace("guidance = 1.0", "guidance = 5.0"), "utf-8")
+    with serving(place, folder) as client:
+        asked = {"prompt": "a fox", "adapters": [keys(client)["redder"]], "negative_prompt": "blurry"}
+        refused = client.post(TRIES, json=asked)
+        assert code(refused, 422) == "bad-value"
+        assert (
+            refused.json()["error"]["message"] == "negative_prompt is 'blurry', which does nothing at a guidance of 1"
+        )
+        assert "leave it out" in refused.json()["error"]["remedy"]
+    app = create_app(ServerSettings(library=place, folders=(folder,), preset=str(preset)), start=start_thread)
+    with TestClient(app, base_url=HERE) as client:
+        plain = tried(client, adapters=[keys(client)["redder"]])
+        guided = tried(client, adapters=[keys(client)["redder"]], negative_prompt="blurry")
+        pictures = [client.get(done["columns"][1]["images"][0]).content for done in (plain, guided)]
+    assert (plain["negative_prompt"], guided["negative_prompt"]) == (None, "blurry")
+    assert pictures[0] != pictures[1]
+
+
+def test_together_names_the_one_that_cannot_be_applied(glanced: TestClient, folder: Path) -> None:
+    known = keys(glanced)
+    (folder / "redder.safetensors").unlink()
+    bare, both = tried(glanced, adapters=[known["blueder"], known["redder"]], together=True)["columns"]
+    assert (len(bare["images"]), both["images"]) == (1, [])
+    assert "redder.safetensors" in both["error"]["message"]
+    assert both["error"]["remedy"]
+
+
 def test_an_adapter_that_is_gone_or_changed_says_so_and_the_others_are_tried(glanced: TestClient, folder: Path) -> None:
     known = keys(glanced)
     (folder / "redder.safetensors").unlink()
@@ -438,7 +503,7 @@ def test_one_column_that_fails_leaves_the_others(glanced: TestClient, monkeypatc
     known = keys(glanced)
     images = LocalWorker.images
 
-    def only_bare(worker: LocalWorker, *cells: Any, delta: Any = None, scale: float = 1.0) -> Any:
+    def only_bare(worker: LocalWorker, *cells: Any, delta: Any = None, **how: Any) -> Any:
         if delta is not None:
             raise RuntimeError("no kernel image")
         return images(worker, *cells)

@@ -56,6 +56,25 @@ def pair(module: str, weights: Weights, rank: int = 2) -> tuple[torch.Tensor, to
     return craft.lora(weights["unet", f"{module}.weight"].shape, rank)
 
 
+def test_together_the_changes_are_added_each_at_its_scale(names: Names, weights: Weights, tmp_path: Path) -> None:
+    target = weights["unet", f"{LINEAR}.weight"]
+    deltas = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        down, up = torch.randn(2, target.shape[1]), torch.randn(target.shape[0], 2)
+        tensors = {f"{FLAT[LINEAR]}.lora_down.weight": down, f"{FLAT[LINEAR]}.lora_up.weight": up}
+        if seed == 2:
+            conv_down, conv_up = pair(CONV, weights)
+            tensors |= {f"{FLAT[CONV]}.lora_down.weight": conv_down, f"{FLAT[CONV]}.lora_up.weight": conv_up}
+        deltas.append(load(tensors, names, tmp_path))
+    both = Delta.together([(deltas[0], 0.5), (deltas[1], -1.5)])
+    parts = [changed(delta, weights, LINEAR, scale) - target for delta, scale in zip(deltas, (0.5, -1.5), strict=True)]
+    assert torch.allclose(changed(both, weights, LINEAR), target + parts[0] + parts[1], atol=1e-5)
+    assert torch.allclose(changed(both, weights, CONV), changed(deltas[1], weights, CONV, -1.5), atol=1e-5)
+    assert torch.equal(changed(both, weights, LINEAR, 0.0), target)
+    assert both.coverage.matched == 3
+
+
 @pytest.mark.parametrize("module", [LINEAR, CONV])
 @pytest.mark.parametrize(("alpha", "factor"), [(None, 1.0), (8.0, 4.0), (0.25, 0.125)])
 def test_lora_adds_its_product_times_alpha_over_rank(

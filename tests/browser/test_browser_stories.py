@@ -20,7 +20,7 @@ from lorascope.protocol import Preset
 from lorascope.server import ServerSettings
 from lorascope.server.job_pipe import Task
 from lorascope.server.jobs import ModelConfig
-from tests.browser.conftest import PHONE, Visit, barriers, keep, ready, serving, until
+from tests.browser.conftest import DESKTOP, PHONE, Visit, barriers, keep, ready, serving, until
 from tests.fakes import tint
 from tests.serving import small_world, start_thread
 
@@ -738,7 +738,7 @@ def test_try_my_prompt(visit: Visit) -> None:
     page = visit("/?q=red")
     page.get_by_text("Try my own prompt on the first 4").click()
     page.get_by_label("Your prompt").fill("a red boat")
-    page.get_by_label("Weight").fill("0.6")
+    page.get_by_label("Weight", exact=True).fill("0.6")
     page.get_by_role("button", name="Try it").click()
     expect(page.locator(".tries li")).to_have_count(5)
     expect(page.locator(".tries li").first).to_contain_text("without")
@@ -748,6 +748,30 @@ def test_try_my_prompt(visit: Visit) -> None:
     expect(page.locator(".tries img")).to_have_count(10)
     expect(page.locator(".tries")).to_contain_text("drawn with weight 0.6")
     expect(page.locator("#told")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_several_are_tried_in_one_picture(visit: Visit, library_file: Path, size: tuple[int, int]) -> None:
+    with Library(library_file) as library:
+        keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
+    page = visit(f"/compare?a={keys['rose']}&a={keys['sea']}", size=size, has_touch=size == PHONE, forgiven="422")
+    page.get_by_label("Your prompt").fill("a boat")
+    page.get_by_label("all together").check()
+    page.get_by_text("More settings").click()
+    page.get_by_label("Weight of sea").fill("0.5")
+    page.get_by_label("Width").fill("96")
+    page.get_by_label("Height").fill("64")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator(".tries li")).to_have_count(2)
+    expect(page.locator(".tries li").nth(1)).to_contain_text("rose at 1 + sea at 0.5")
+    expect(page.locator(".tries img")).to_have_count(4)
+    expect(page.get_by_label("a boat", exact=True)).to_contain_text("96 pixels wide, 64 high")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    keep(page, f"try-together-{size[0]}")
+    page.get_by_label("Negative prompt").fill("blurry")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_role("alert").filter(has_text="does nothing at a guidance of 1")).to_contain_text("Leave it out")
 
 
 def test_a_server_that_does_not_answer_is_told_everywhere(visit: Visit) -> None:

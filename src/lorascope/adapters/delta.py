@@ -18,7 +18,7 @@ from lorascope.adapters.adapter import Survey, survey
 from lorascope.adapters.attachments import Attachment
 from lorascope.adapters.build import Build, Key, build
 from lorascope.adapters.family import naming, numbering, recognise, shaped
-from lorascope.adapters.forms import Form
+from lorascope.adapters.forms import Form, Together
 from lorascope.adapters.header import Header, TensorInfo, parse_header, read_file, read_header
 from lorascope.adapters.inversions import Inversion, InversionKeys
 from lorascope.adapters.items import component_kind, condition_of
@@ -101,6 +101,31 @@ class Delta:
             reason = f"{kind or 'a textual inversion'}, which can only be measured with a base model in this process"
             raise UnknownAdapter(path, reason, "Measure it with --preset and --base, without --through")
         return Delta({}, Coverage(len(modules), len(modules), ()), path)
+
+    @staticmethod
+    def together(parts: Sequence[tuple["Delta", float]]) -> "Delta":
+        """Join several adapters to one that, at scale 1, applies each at its own scale.
+
+        Raises:
+            UnknownAdapter: One has no weights of its own, as a ControlNet, an IP-Adapter or a textual inversion, or
+                two bring words of the same name.
+        """
+        forms: dict[Parameter, list[tuple[Form, float]]] = {}
+        words: dict[str, Inversion] = {}
+        for delta, scale in parts:
+            path = delta.source or "<memory>"
+            if delta.attachments or any(one.alone for one in delta.inversions):
+                reason = "only LoRAs can be used together, and this is a ControlNet, IP-Adapter or textual inversion"
+                raise UnknownAdapter(path, reason, "Use it alone")
+            if twice := [one.token for one in delta.inversions if one.token in words]:
+                raise UnknownAdapter(path, f"it brings the word {twice[0]!r}, and so does another", "Use it alone")
+            words |= {one.token: one for one in delta.inversions}
+            for target in delta.targets:
+                forms.setdefault(target, []).append((delta.form(*target), scale))
+        matched, total = (sum(getattr(delta.coverage, name) for delta, _ in parts) for name in ("matched", "total"))
+        unmatched = tuple(key for delta, _ in parts for key in delta.coverage.unmatched)
+        joined = {target: Together(tuple(found)) for target, found in forms.items()}
+        return Delta(joined, Coverage(matched, total, unmatched), inversions=tuple(words.values()))
 
     def called(self, tokens: Sequence[str]) -> "Delta":
         """Return the same with other words for its textual inversions, such as those of the file measured first."""

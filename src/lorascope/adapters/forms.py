@@ -265,6 +265,25 @@ class Rescaled:
         return _nonzero(self.change)
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several adapters on one weight, each at a scale s_i of its own: ``W = W0 + sum_i (W_i(s * s_i) - W0)``."""
+
+    parts: tuple[tuple[Form, float], ...]
+
+    def apply(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
+        """Add what each changes of the base weight."""
+        changed = base.clone()
+        for form, own in self.parts:
+            if own:
+                changed += form.apply(base.clone(), scale * own) - base
+        return changed
+
+    def acts(self) -> bool:
+        """Tell whether one of them does."""
+        return any(own != 0 and form.acts() for form, own in self.parts)
+
+
 def _principal(weight: Matrix, addition: LowRank) -> Matrix:
     rank = addition.down.shape[0]
     left, values, right = torch.linalg.svd(weight, full_matrices=False)

@@ -10,7 +10,7 @@ import torch
 
 from lorascope.adapters import Delta
 from lorascope.generators.memory import MemoryPlan
-from lorascope.protocol import Execution
+from lorascope.protocol import Execution, Preset
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
@@ -67,4 +67,12 @@ class Generator(Protocol):
 
     def with_batch(self, batch: int) -> Generator:
         """The same resident model, rendering in batches of another size."""
+        ...
+
+    def with_preset(self, preset: Preset) -> Generator:
+        """The same resident model, rendering in the size and with the negative prompt of another preset.
+
+        Raises:
+            ModelError: the base model draws no pictures of this size, or reads no negative prompt.
+        """
         ...

@@ -268,6 +268,16 @@ class ComfyGenerator:
         """The same: there are no batches."""
         return self
 
+    def with_preset(self, preset: Preset) -> ComfyGenerator:
+        """The same, if nothing changes.
+
+        Raises:
+            ModelError: size or negative prompt change, which the workflow holds.
+        """
+        if preset != self._preset:
+            raise ModelError("the workflow holds size and negative prompt: change them there")
+        return self
+
     def _name_of(self, delta: Delta) -> str:
         """ComfyUI's name of an adapter's file: the only one that ends as its path does."""
         path = delta.source

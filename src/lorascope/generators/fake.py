@@ -30,7 +30,7 @@ class FakeGenerator:
     digest = "fake-generator"
 
     def __init__(self, preset: Preset) -> None:
-        """Take block and batch size from the preset; the rest of it is not used."""
+        """Take block and batch size from the preset; the rest of it is not used, except by `with_preset`."""
         self._preset = preset
         self.family = preset.family
         layer = nn.Linear(3, 3, bias=False)
@@ -41,6 +41,8 @@ class FakeGenerator:
             outer.add_module(name, tree)
             tree = outer
         self._layer = layer
+        self._size = (_SIZE, _SIZE)
+        self._avoided = ""
         self._weights = PristineWeights({"unet": tree})
         self._batch = preset.batch
 
@@ -84,15 +86,22 @@ class FakeGenerator:
         other._batch = batch
         return other
 
+    def with_preset(self, preset: Preset) -> FakeGenerator:
+        """The same generator, drawing in the size and with the negative prompt of another preset."""
+        other = copy.copy(self)
+        other._size, other._avoided = (preset.height, preset.width), preset.negative_prompt
+        return other
+
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
         """Patterns in .35 to .65, each channel multiplied by .5 to 1.5."""
         tint = self._layer.weight.sum(1).clamp(-0.5, 0.5)[:, None, None]
-        patterns = [_pattern(prompt.split(",")[0], seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        texts = [prompt.split(",")[0] + self._avoided for prompt in prompts]
+        patterns = [_pattern(text, seed, self._size) for text, seed in zip(texts, seeds, strict=True)]
         return (torch.stack(patterns) * (1 + tint)).clamp(0, 1)
 
 
-def _pattern(prompt: str, seed: int) -> torch.Tensor:
+def _pattern(prompt: str, seed: int, size: tuple[int, int]) -> torch.Tensor:
     digest = hashlib.sha256(f"{prompt}|{seed}".encode()).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7]))
-    return torch.rand(3, _SIZE, _SIZE, generator=generator) * 0.3 + 0.35
+    return torch.rand(3, *size, generator=generator) * 0.3 + 0.35

@@ -78,6 +78,19 @@ class PipelineGenerator(ResidentPipeline):
         texts = [self._preset.text(prompt) for prompt in prompts]
         return sum(len(ids) > limit for ids in tokenizer(texts, verbose=False).input_ids)
 
+    def with_preset(self, preset: Preset) -> PipelineGenerator:
+        """The same resident model, rendering in the size and with the negative prompt of another preset.
+
+        Raises:
+            ModelError: the base model draws no pictures of this size, or reads no negative prompt.
+        """
+        other = super().with_preset(preset)
+        other._options = other._call_options()
+        if preset.negative_prompt and "negative_prompt" not in other._options:
+            name = type(self._pipe).__name__
+            raise ModelError(f"negative_prompt is {preset.negative_prompt!r}, and {name} reads none: leave it out")
+        return other
+
     @torch.inference_mode()
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Float[torch.Tensor, "n 3 h w"]:
         """Render one batch of cells, float32 in 0..1 (see :class:`lorascope.generators.base.Generator`)."""

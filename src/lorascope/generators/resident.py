@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from lorascope.adapters import Delta
+from lorascope.errors import ModelError
 from lorascope.generators import float8
 from lorascope.generators.execution import execution
 from lorascope.generators.memory import MemoryPlan
@@ -53,6 +54,7 @@ class ResidentPipeline:
     _batch: int
     _compiled: bool
     _denoiser: Any
+    _pipe: Any
     _placement: Placement
     _prompts: Any  # KnownPrompts of its own kind
     _weights: PristineWeights
@@ -86,6 +88,30 @@ class ResidentPipeline:
         other = copy.copy(self)
         other._batch = batch
         return other
+
+    def with_preset(self: P, preset: Preset) -> P:
+        """The same resident model, rendering in the size and with the negative prompt of another preset."""
+        step = self._step
+        for name in ("width", "height"):
+            if (side := getattr(preset, name)) % step:
+                raise ModelError(
+                    f"{name} is {side}: the base model draws pictures whose sides are multiples of {step} pixels, such"
+                    f" as {max(1, round(side / step)) * step}"
+                )
+        if preset.negative_prompt != self._preset.negative_prompt and preset.guidance <= 1:
+            raise ModelError(
+                f"negative_prompt is {preset.negative_prompt!r}, which does nothing at a guidance of"
+                f" {preset.guidance:g}: leave it out"
+            )
+        other = copy.copy(self)
+        other._preset = preset
+        return other
+
+    @property
+    def _step(self) -> int:
+        """What width and height are multiples of: a latent pixel, or a token of several."""
+        processor = self._pipe.image_processor.config.vae_scale_factor
+        return max(processor, self._pipe.vae_scale_factor * getattr(self._pipe, "patch_size", 1))
 
     @contextmanager
     def with_component(self, delta: Delta, scale: float) -> Generator[None]:

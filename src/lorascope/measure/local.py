@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -73,9 +74,14 @@ class LocalWorker:
         return self._fitting(lambda: self._block(index, words, delta, scale))
 
     def images(
-        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0
-    ) -> UInt8[np.ndarray, "n h w 3"]:
+        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0,
+        preset: Preset | None = None,
+    ) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
         """Render cells that need not be of the grid, to be looked at rather than measured."""
+        if preset is not None:
+            other = copy.copy(self)  # where its pictures take too much memory, the batches of measurements stay
+            other._preset, other._generator = preset, self._generator.with_preset(preset)
+            return other.images(prompts, seeds, delta=delta, scale=scale)
         return self._fitting(lambda: self._images(prompts, seeds, delta, scale))
 
     def spectrum(self, delta: Delta, scale: float) -> Spectrum:
@@ -118,8 +124,10 @@ class LocalWorker:
                     raise
                 batch = self._generator.execution.batch // 2
                 if batch < 1:
+                    size = f"{self._preset.width} x {self._preset.height}"
                     raise ModelError(
-                        "the device's memory does not hold even one image: use a smaller size or --device cpu"
+                        f"the device's memory does not hold even one image of {size} pixels: use a smaller size or"
+                        " --device cpu"
                     ) from error
                 torch.cuda.empty_cache()
                 self._generator = self._generator.with_batch(batch)

@@ -331,10 +331,11 @@ class RayWorker:
         return self._crew.ask("block", index, words=words, delta=delta, scale=scale)
 
     def images(
-        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0
-    ) -> UInt8[np.ndarray, "n h w 3"]:
+        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0,
+        preset: Preset | None = None,
+    ) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
         """Have a worker render cells."""
-        return self._crew.ask("images", list(prompts), list(seeds), delta=delta, scale=scale)
+        return self._crew.ask("images", list(prompts), list(seeds), delta=delta, scale=scale, preset=preset)
 
     def spectrum(self, delta: Delta, scale: float) -> Spectrum:
         """Have a worker find out how large an adapter's change is."""

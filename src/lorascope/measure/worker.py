@@ -107,12 +107,21 @@ class Worker(Protocol):
         ...
 
     def images(
-        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0
-    ) -> UInt8[np.ndarray, "n h w 3"]:
+        self, prompts: Sequence[str], seeds: Sequence[int], *, delta: Delta | None = None, scale: float = 1.0,
+        preset: Preset | None = None,
+    ) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
         """Render cells that need not be of the grid, to be looked at rather than measured.
 
+        Args:
+            prompts: the text of each.
+            seeds: the seed of each.
+            delta: the adapter; None for the bare base model.
+            scale: how strongly the adapter is applied.
+            preset: has another size or negative prompt; None for those of the worker's own.
+
         Raises:
-            ModelError: not even one image fits into the device's memory.
+            ModelError: not even one image fits into the device's memory, or the base model draws none of this size or
+                reads no negative prompt.
         """
         ...
 

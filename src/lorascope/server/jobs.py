@@ -38,7 +38,7 @@ class EndRun:
 
 @dataclass(frozen=True)
 class TriedAdapter:
-    """An adapter that is to be tried: its key and name, and its weight if it is not that of the whole try."""
+    """An adapter that is to be tried: its key, its name, and its weight, or None for that of the Protocol."""
 
     key: str
     name: str
@@ -47,17 +47,20 @@ class TriedAdapter:
 
 @dataclass(frozen=True)
 class TryJob:
-    """Render a prompt without and with each adapter, at a weight, or at that of the Protocol if it is None.
+    """Render a prompt without any adapter, and with those of each column at once.
 
-    ``seeds`` counts those of the preset; ``seed`` is one of the person's own in their place.
+    ``seeds`` counts those of the preset; ``seed`` is one of the person's own in their place. Width, height and negative
+    prompt are those of the preset if they are None.
     """
 
     id: str
     prompt: str
     seeds: int
     seed: int | None
-    weight: float | None
-    adapters: tuple[TriedAdapter, ...]
+    columns: tuple[tuple[TriedAdapter, ...], ...]
+    width: int | None = None
+    height: int | None = None
+    negative_prompt: str | None = None
 
 
 # --- from the worker ------------------------------------------------------------------------------------------
@@ -93,14 +96,14 @@ class RunEnded:
 class Column:
     """The pictures (WebP) of one column of a try, column 0 being bare; or why there are none.
 
-    ``weight`` is the weight that was used.
+    ``weights`` are those that were used, one for each adapter.
     """
 
     id: str
     place: int
     seeds: tuple[int, ...] = ()
     images: tuple[bytes, ...] = ()
-    weight: float | None = None
+    weights: tuple[float, ...] = ()
     error: dict[str, Any] | None = None
 
 

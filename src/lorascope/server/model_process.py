@@ -18,6 +18,7 @@ from lorascope.library.webp import webp
 from lorascope.library.words import arms, measured_words
 from lorascope.measure import Event, StopRun, Worker, index, load_worker
 from lorascope.measure.files import measured_delta
+from lorascope.protocol import Preset
 from lorascope.server.jobs import (
     Column,
     EndRun,
@@ -138,35 +139,52 @@ class ModelProcess:
         try:
             worker = self._loaded()
             seeds = worker.preset.seeds[: job.seeds] if job.seed is None else (job.seed,)
-            self._send(Column(job.id, 0, seeds, _drawn(worker, job.prompt, seeds)))
-            for place, tried in enumerate(job.adapters, 1):
-                self._send(self._column(worker, job, place, tried, seeds))
+            for place, adapters in enumerate(((), *job.columns)):
+                self._send(self._column(worker, job, place, adapters, seeds))
             self._send(TryEnded(job.id))
         except StopRun:  # the server is gone
             raise
         except Exception as error:  # a failed try must end, and must not disturb the run around it
             self._send(TryEnded(job.id, _failure(error)))
 
-    def _column(self, worker: Worker, job: TryJob, place: int, tried: TriedAdapter, seeds: tuple[int, ...]) -> Column:
-        """One column; an adapter that cannot be applied says why, and the others are tried."""
+    def _column(
+        self, worker: Worker, job: TryJob, place: int, adapters: tuple[TriedAdapter, ...], seeds: tuple[int, ...]
+    ) -> Column:
+        """One column; if adapters cannot be applied, it says why, and the others are tried."""
         try:
-            adapter = _within(self._library.adapters.find(tried.key), self._plan.folders)
-            delta = measured_delta(adapter, Names(worker.shapes))
-            words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
-            wanted = job.weight if tried.weight is None else tried.weight
-            weight = worker.preset.scale if wanted is None else wanted
-            images = _drawn(worker, job.prompt + words, seeds, delta, weight)
-            return Column(job.id, place, seeds, images, weight)
+            parts = [self._part(worker, tried) for tried in adapters]
+            prompt = job.prompt + "".join(dict.fromkeys(words for _, _, words in parts))
+            weights = tuple(weight for _, weight, _ in parts)
+            delta, scale = _joined([(delta, weight) for delta, weight, _ in parts])
+            images = worker.images(
+                [prompt] * len(seeds), seeds, delta=delta, scale=scale, preset=_changed(worker.preset, job)
+            )
+            return Column(job.id, place, seeds, tuple(webp(image) for image in images), weights)
         except Exception as error:
+            if not adapters:  # it is nothing about an adapter
+                raise
             return Column(job.id, place, error=_failure(error))
 
+    def _part(self, worker: Worker, tried: TriedAdapter) -> tuple[Delta, float, str]:
+        """What an adapter changes, its weight, and its trigger words."""
+        adapter = _within(self._library.adapters.find(tried.key), self._plan.folders)
+        words, _ = arms(worker.preset, measured_words(adapter, worker.protocols[0]))
+        weight = worker.preset.scale if tried.weight is None else tried.weight
+        return measured_delta(adapter, Names(worker.shapes)), weight, words
 
-def _drawn(
-    worker: Worker, prompt: str, seeds: tuple[int, ...], delta: Delta | None = None, weight: float = 1.0
-) -> tuple[bytes, ...]:
-    """Pictures (WebP) of one prompt, bare or with an adapter."""
-    images = worker.images([prompt] * len(seeds), seeds, delta=delta, scale=weight)
-    return tuple(webp(image) for image in images)
+
+def _joined(parts: list[tuple[Delta, float]]) -> tuple[Delta | None, float]:
+    """All adapters of a column as one, and its scale."""
+    if len(parts) < 2:
+        return parts[0] if parts else (None, 1.0)
+    return Delta.together(parts), 1.0
+
+
+def _changed(preset: Preset, job: TryJob) -> Preset | None:
+    """The preset with what a try changes; None if that is nothing."""
+    wanted = {name: getattr(job, name) for name in ("width", "height", "negative_prompt")}
+    changes = {name: value for name, value in wanted.items() if value not in (None, getattr(preset, name))}
+    return replace(preset, **changes) if changes else None
 
 
 def _within(adapter: StoredAdapter, folders: tuple[Path, ...]) -> StoredAdapter:

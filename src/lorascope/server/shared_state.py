@@ -24,7 +24,9 @@ from lorascope.server.jobs import ModelConfig
 from lorascope.server.map_data import MapData, draw_map
 from lorascope.server.pictures import QueryPictures
 from lorascope.server.problems import Problem
+from lorascope.server.readiness import chosen_preset
 from lorascope.server.settings import ServerSettings
+from lorascope.server.tries import TryRequest
 from lorascope.server.work_queue import WorkQueue
 
 _CACHED_HITS = 5000
@@ -237,15 +239,20 @@ class SharedState:
                         self._maps[digest] = found
             return found
 
-    def start_try(self, prompt: str, keys: Sequence[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Render a prompt without and with some adapters, ahead of every run; see :meth:`Tries.start`.
+    def start_try(self, asked: TryRequest) -> dict[str, Any]:
+        """Render a prompt without and with some adapters, ahead of every run.
 
         Raises:
-            Problem: there is no such adapter, a value is out of range, or too many tries are waiting.
+            Problem: there is no such adapter, a negative prompt would do nothing, or too many tries are waiting.
         """
         with self.library() as library:
-            adapters = [known_adapter(library, key) for key in dict.fromkeys(keys)]
-        return self.tries.start(prompt, adapters, *args, **kwargs)
+            names = {key: known_adapter(library, key).name for key in asked.adapters}
+            preset = chosen_preset(library, self.settings.preset) if asked.negative_prompt else None
+        if preset is not None and preset.guidance <= 1:
+            problem = f"negative_prompt is {asked.negative_prompt!r:.60}, which does nothing at a guidance of"
+            remedy = f"leave it out: the preset {preset.name} draws without guidance"
+            raise Problem(422, "bad-value", f"{problem} {preset.guidance:g}", remedy, "negative_prompt")
+        return self.tries.start(asked, names)
 
     def folders(self) -> list[dict[str, Any]]:
         """The folders that may be indexed, with their counts of files: known, left out and new."""

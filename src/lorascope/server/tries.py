@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from lorascope.library import StoredAdapter
 from lorascope.server.jobs import Column, TriedAdapter, TryJob
 from lorascope.server.problems import Problem
 
@@ -17,6 +16,8 @@ MOST_ADAPTERS = 4
 MOST_SEEDS = 4
 MOST_WEIGHT = 4.0
 MOST_SEED = 2**32
+SIDES = range(64, 2049, 8)
+"""Widths and heights, in pixels."""
 STRIP = (0.4, 0.7, 1.0, 1.3)
 """The weights of a try at several."""
 LONGEST_PROMPT = 1000
@@ -25,11 +26,84 @@ _KEPT = 32
 _KEPT_BYTES = 64_000_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class TryRequest:
+    """What a person wants to see. What is None is as adapters are measured.
+
+    Attributes:
+        prompt: any words, at most 1000 characters.
+        adapters: the keys of at most four.
+        weights: a weight for each adapter, -4 to 4; where one is missing or None, it is ``weight``.
+        weight: the weight of the others.
+        seeds: pictures of each, one to four.
+        seed: one of the person's own in place of those of the preset.
+        several: draw the first adapter at several weights (:data:`STRIP`).
+        together: apply all adapters at once instead of each alone.
+        width: of the pictures, a multiple of 8 from 64 to 2048.
+        height: the same.
+        negative_prompt: what pictures are guided away from.
+
+    Raises:
+        Problem: one of these is out of range.
+    """
+
+    prompt: str
+    adapters: Sequence[str]
+    weights: Sequence[float | None] = ()
+    weight: float | None = None
+    seeds: int = 2
+    seed: int | None = None
+    several: bool = False
+    together: bool = False
+    width: int | None = None
+    height: int | None = None
+    negative_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check all of it, also for callers that have not."""
+        prompt, avoided, count = len(self.words), len(self.negative_prompt or ""), len(self.adapters)
+        characters = f"give at most {LONGEST_PROMPT}"
+        weights = [self.weight, *self.weights]
+        heavy = [weight for weight in weights if weight is not None and not abs(weight) <= MOST_WEIGHT]
+        sides = f"give a multiple of {SIDES.step} from {SIDES[0]} to {SIDES[-1]}"
+        for fits, name, problem, remedy in (
+            (prompt > 0, "prompt", "has no words", "write a prompt"),
+            (prompt <= LONGEST_PROMPT, "prompt", f"has {prompt} characters", characters),
+            (avoided <= LONGEST_PROMPT, "negative_prompt", f"has {avoided} characters", characters),
+            (1 <= count <= MOST_ADAPTERS, "adapters", f"has {count} keys", f"give 1 to {MOST_ADAPTERS}"),
+            (len(self.weights) <= count, "weights", f"has {len(self.weights)} entries", f"give at most {count}"),
+            (not heavy, "weight", f"is {', '.join(map(str, heavy))}", f"give {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}"),
+            (1 <= self.seeds <= MOST_SEEDS, "seeds", f"is {self.seeds}", f"give 1 to {MOST_SEEDS}"),
+            (0 <= (self.seed or 0) < MOST_SEED, "seed", f"is {self.seed}", f"give 0 to {MOST_SEED - 1}"),
+            (self.width is None or self.width in SIDES, "width", f"is {self.width}", sides),
+            (self.height is None or self.height in SIDES, "height", f"is {self.height}", sides),
+            (not (self.together and self.several), "together", "is true, and so is several", "choose one of them"),
+        ):
+            if not fits:
+                raise Problem(422, "bad-value", f"{name} {problem}", remedy, name)
+
+    @property
+    def words(self) -> str:
+        """The prompt, with single spaces."""
+        return " ".join(self.prompt.split())
+
+    def columns(self, names: Mapping[str, str]) -> tuple[tuple[TriedAdapter, ...], ...]:
+        """The adapters of each column; ``names`` has their names by key."""
+        if self.several:
+            key = self.adapters[0]
+            return tuple((TriedAdapter(key, names[key], step),) for step in STRIP)
+        own = dict(zip(self.adapters, self.weights, strict=False))
+        chosen = [(key, self.weight if own.get(key) is None else own[key]) for key in dict.fromkeys(self.adapters)]
+        tried = tuple(TriedAdapter(key, names[key], weight) for key, weight in chosen)
+        return (tried,) if self.together else tuple((one,) for one in tried)
+
+
 @dataclass
 class _Try:
     """One try so far: a column for the bare model, and one for each adapter."""
 
     job: TryJob
+    weight: float | None
     columns: dict[int, Column] = field(default_factory=dict[int, Column])
     ended: bool = False
     error: dict[str, Any] | None = None
@@ -46,28 +120,36 @@ class _Try:
 
     def plain(self) -> dict[str, Any]:
         """The fields of the API's `TryRow`."""
-        heads = [("", "without"), *((adapter.key, adapter.name) for adapter in self.job.adapters)]
+        columns = ((), *self.job.columns)
         return {
             "id": self.job.id,
             "state": self.state,
             "prompt": self.job.prompt,
-            "weight": self.job.weight,
+            "weight": self.weight,
+            "width": self.job.width,
+            "height": self.job.height,
+            "negative_prompt": self.job.negative_prompt,
             "seeds": list(self.columns[0].seeds) if 0 in self.columns else [],
             "done": len(self.columns),
-            "total": len(heads),
-            "columns": [self._plain(place, key, name) for place, (key, name) in enumerate(heads)],
+            "total": len(columns),
+            "columns": [self._plain(place, adapters) for place, adapters in enumerate(columns)],
             "error": self.error,
         }
 
-    def _plain(self, place: int, key: str, name: str) -> dict[str, Any]:
+    def _plain(self, place: int, adapters: tuple[TriedAdapter, ...]) -> dict[str, Any]:
         column = self.columns.get(place)
         images = range(len(column.images)) if column else ()
+        weights = column.weights if column and column.weights else (None,) * len(adapters)
         first = place * MOST_SEEDS
         return {
-            "key": key,
-            "name": name,
+            "key": adapters[0].key if len(adapters) == 1 else "",
+            "name": " + ".join(adapter.name for adapter in adapters) or "without",
+            "adapters": [
+                {"key": adapter.key, "name": adapter.name, "weight": weight}
+                for adapter, weight in zip(adapters, weights, strict=True)
+            ],
             "images": [f"/api/v1/tries/{self.job.id}/images/{first + number}" for number in images],
-            "weight": column.weight if column else None,
+            "weight": weights[0] if len(weights) == 1 else None,
             "error": column.error if column else None,
         }
 
@@ -88,55 +170,23 @@ class Tries:
         with self._lock:
             return sum(not one.ended for one in self._kept.values())
 
-    def start(
-        self,
-        prompt: str,
-        adapters: Sequence[StoredAdapter],
-        seeds: int = 2,
-        weight: float | None = None,
-        *,
-        seed: int | None = None,
-        several: bool = False,
-    ) -> dict[str, Any]:
-        """Send a try ahead of every run.
-
-        Args:
-            prompt: any words, at most 1000 characters.
-            adapters: at most four.
-            seeds: pictures of each, one to four.
-            weight: the weight of each adapter, -4 to 4; by default the one at which adapters are measured.
-            seed: one of the person's own in place of those of the preset.
-            several: draw the first adapter at several weights (:data:`STRIP`).
+    def start(self, asked: TryRequest, names: Mapping[str, str]) -> dict[str, Any]:
+        """Send a try ahead of every run; ``names`` has the adapters' names by key.
 
         Raises:
-            Problem: one of these is out of range, or too many tries are waiting.
+            Problem: too many tries are waiting.
         """
-        words = " ".join(prompt.split())
-        if not 1 <= len(words) <= LONGEST_PROMPT:
-            raise Problem(
-                422, "bad-value", f"prompt has {len(words)} characters", f"give 1 to {LONGEST_PROMPT}", "prompt"
-            )
-        if not 1 <= len(adapters) <= MOST_ADAPTERS:
-            raise Problem(
-                422, "bad-value", f"adapters has {len(adapters)} keys", f"give 1 to {MOST_ADAPTERS}", "adapters"
-            )
-        if not 1 <= seeds <= MOST_SEEDS:
-            raise Problem(422, "bad-value", f"seeds is {seeds}", f"give 1 to {MOST_SEEDS}", "seeds")
-        if weight is not None and not abs(weight) <= MOST_WEIGHT:
-            limits = f"give {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
-            raise Problem(422, "bad-value", f"weight is {weight:g}", limits, "weight")
-        if seed is not None and not 0 <= seed < MOST_SEED:
-            raise Problem(422, "bad-value", f"seed is {seed}", f"give 0 to {MOST_SEED - 1}", "seed")
         if self.waiting >= _WAITING:
             problem = f"{_WAITING} tries are waiting already"
             raise Problem(429, "queue-full", problem, "wait for one to be done", wait=10)
-        tried = tuple(TriedAdapter(adapter.key, adapter.name) for adapter in adapters)
-        if several:
-            tried = tuple(TriedAdapter(adapters[0].key, adapters[0].name, step) for step in STRIP)
-        one = _Try(TryJob(secrets.token_urlsafe(16), words, seeds, seed, weight, tried))
+        job = TryJob(
+            secrets.token_urlsafe(16), asked.words, asked.seeds, asked.seed, asked.columns(names),
+            asked.width, asked.height, asked.negative_prompt,
+        )  # fmt: skip
+        one = _Try(job, asked.weight)
         with self._lock:
-            self._kept[one.job.id] = one
-        self._send(one.job)
+            self._kept[job.id] = one
+        self._send(job)
         return one.plain()
 
     def get(self, name: str) -> dict[str, Any]:

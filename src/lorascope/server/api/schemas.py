@@ -10,7 +10,7 @@ from lorascope.errors import HALF
 from lorascope.library import LONGEST_NOTE
 from lorascope.search import Example, Request
 from lorascope.server.examples import examples
-from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_ADAPTERS, MOST_SEED, MOST_SEEDS, MOST_WEIGHT, SIDES
 
 KEY = "sha256:ad0e82e2c4f5d1b7a9e36f0b5c8d7e6f1a2b3c4d5e6f708192a3b4c5d6e7f809"
 """An adapter's key, for examples."""
@@ -148,19 +148,51 @@ class NewRun(Asked):
     partial: Annotated[bool, Field(description="Also adapters that match the base model only in part.")] = False
 
 
+Weight = Annotated[Finite, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT)]
+Side = Annotated[int, Field(ge=SIDES[0], le=SIDES[-1], multiple_of=SIDES.step)]
+
+
 class NewTry(Asked):
     """A prompt to be rendered without and with some adapters."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a lighthouse at night", "adapters": [KEY], "weights": [0.8], "width": 768, "height": 512}
+            ]
+        }
+    )
 
     prompt: Annotated[
         str,
         Field(min_length=1, max_length=LONGEST_PROMPT, description="Any words.", examples=["a lighthouse at night"]),
     ]
-    adapters: Annotated[list[Key], Field(min_length=1, max_length=4, description="Keys of the adapters.")]
-    seeds: Annotated[int, Field(ge=1, le=4, description="How many pictures of each.")] = 2
+    adapters: Annotated[list[Key], Field(min_length=1, max_length=MOST_ADAPTERS, description="Keys of the adapters.")]
+    weights: Annotated[
+        list[Weight | None],
+        Field(
+            max_length=MOST_ADAPTERS,
+            description="The weight of each adapter; `weight` where it is null.",
+            examples=[[0.8]],
+        ),
+    ] = []
     weight: Annotated[
-        Finite | None, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, description="By default the weight of the Protocol.")
+        Weight | None, Field(description="The weight of the others; by default that of the Protocol.")
     ] = None
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, description="How many pictures of each.")] = 2
     seed: Annotated[
         int | None, Field(ge=0, lt=MOST_SEED, description="A seed in place of those of the preset; for one picture.")
     ] = None
     several: Annotated[bool, Field(description="Draw the first adapter at several weights instead.")] = False
+    together: Annotated[bool, Field(description="Apply all adapters at once instead of each alone.")] = False
+    width: Annotated[
+        Side | None, Field(description="In pixels, a multiple of 8; by default that of the Protocol.", examples=[768])
+    ] = None
+    height: Annotated[Side | None, Field(description="The same for the height.", examples=[512])] = None
+    negative_prompt: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_PROMPT, examples=["blurry"],
+            description="What pictures are guided away from, where the preset has guidance; by default the preset's.",
+        ),
+    ] = None  # fmt: skip

@@ -12,6 +12,7 @@ from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors, errors_of_c
 from lorascope.server.api.schemas import NewRun, NewTry, Part
 from lorascope.server.api.work_answers import FolderRow, RefusalPage, RunRow, TryRow
 from lorascope.server.shared_state import StateOf
+from lorascope.server.tries import TryRequest
 
 router = APIRouter(tags=["work"])
 
@@ -74,11 +75,8 @@ def cancel(state: StateOf, number: Number) -> RunRow:
 
 @router.post("/tries", status_code=202, responses=errors_of_change(404, 429))
 def start_try(state: StateOf, asked: NewTry) -> TryRow:
-    """Render a prompt without and with some adapters, ahead of every run."""
-    started = state.start_try(
-        asked.prompt, asked.adapters, asked.seeds, asked.weight, seed=asked.seed, several=asked.several
-    )
-    return TryRow(**started)
+    """Render a prompt without and with some adapters, each alone or all together, ahead of every run."""
+    return TryRow(**state.start_try(TryRequest(**asked.model_dump())))
 
 
 @router.get("/tries/{name}", responses=errors(404))

@@ -41,15 +41,26 @@ class RunRow(BaseModel):
     resumable: bool = Field(description="Whether it can be resumed.")
 
 
-class TryColumn(BaseModel):
-    """The pictures of one adapter; of the bare base model where the key is empty."""
+class TriedRow(BaseModel):
+    """An adapter in a column of a try."""
 
-    key: str = Field(description="The adapter's key; empty for the bare base model.", examples=[KEY])
+    key: str = Field(description="The adapter's key.", examples=[KEY])
     name: str = Field(description="The adapter's name.", examples=["pencil_sketch_v1"])
+    weight: float | None = Field(
+        description="The weight that was used; null until its pictures are there.", examples=[0.8]
+    )
+
+
+class TryColumn(BaseModel):
+    """The pictures without any adapter, with one, or with all at once."""
+
+    key: str = Field(description="The adapter's key; empty if there is none, or more than one.", examples=[KEY])
+    name: str = Field(description="The adapter's name; `without` if there is none.", examples=["pencil_sketch_v1"])
+    adapters: list[TriedRow] = Field(description="The adapters that were applied.")
     images: list[str] = Field(
         description="Addresses of its pictures, one for each seed.", examples=[["/api/v1/tries/b2xhZGRlcg/images/0"]]
     )
-    weight: float | None = Field(description="The weight that was used.", examples=[0.8])
+    weight: float | None = Field(description="The weight of one adapter.", examples=[0.8])
     error: Fault | None = Field(description="Why there are no pictures, if there are none.")
 
 
@@ -60,14 +71,19 @@ class TryRow(BaseModel):
     state: Literal["waiting", "working", "done", "failed"] = Field(description="Its state.")
     prompt: str = Field(description="The prompt, with single spaces.", examples=["a lighthouse at night"])
     weight: float | None = Field(description="The weight that was asked for; null for the one of the Protocol.")
+    width: int | None = Field(description="The width that was asked for, in pixels; null for the one of the Protocol.")
+    height: int | None = Field(description="The height, likewise.")
+    negative_prompt: str | None = Field(
+        description="The negative prompt that was asked for; null for the one of the Protocol."
+    )
     seeds: list[int] = Field(
         description="The seeds of each column's pictures; empty until the first column is done.", examples=[[42, 1234]]
     )
     done: int = Field(description="How many columns are done.", examples=[2])
     total: int = Field(
-        description="How many columns there are: one for each adapter, and one without any.", examples=[2]
+        description="How many columns there are: one without any adapter, and one with each or with all.", examples=[2]
     )
-    columns: list[TryColumn] = Field(description="The pictures without any adapter, then with each.")
+    columns: list[TryColumn] = Field(description="The pictures without any adapter, then with each or with all.")
     error: Fault | None = Field(description="Why it failed, if it did.")
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from lorascope.library import LONGEST_NOTE
 from lorascope.server.access import Access
 from lorascope.server.problems import Problem
-from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT
+from lorascope.server.tries import LONGEST_PROMPT, MOST_SEED, MOST_WEIGHT, SIDES
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -96,6 +96,7 @@ _SHARED: dict[str, Any] = {
     "longest_prompt": LONGEST_PROMPT,
     "most_weight": MOST_WEIGHT,
     "most_seed": MOST_SEED - 1,
+    "sides": SIDES,
 }
 
 

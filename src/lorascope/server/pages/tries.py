@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
@@ -12,6 +12,7 @@ from lorascope.server.pages.cards import tag_weight
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf
+from lorascope.server.tries import TryRequest
 from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
@@ -24,18 +25,44 @@ Under = Annotated[str, Query(max_length=200)]
 def start(
     state: StateOf,
     a: Annotated[list[str], Form()],
+    own_weight: Annotated[tuple[str, ...], Form()] = (),
     prompt: Annotated[str, Form()] = "",
     weight: Annotated[float | None, Form()] = None,
     seed: Annotated[int | None, Form()] = None,
-    several: Annotated[bool, Form()] = False,
+    mode: Annotated[Literal["alone", "several", "together"], Form()] = "alone",
+    width: Annotated[int | None, Form()] = None,
+    height: Annotated[int | None, Form()] = None,
+    negative_prompt: Annotated[str, Form()] = "",
     protocol: Under = "",
 ) -> Response:
     """Start a try, and go to its page, which stays under the Protocol that the adapters were found under."""
-    if not prompt.strip():
-        raise Problem(422, "bad-value", "the prompt is empty", "write a prompt", "prompt")
     under = f"?{urlencode({'protocol': protocol})}" if protocol else ""
-    started = state.start_try(prompt, a, weight=weight, seed=seed, several=several)
+    asked = TryRequest(
+        prompt=prompt,
+        adapters=a,
+        weights=[_number(text) for text in own_weight],
+        weight=weight,
+        seed=seed,
+        several=mode == "several",
+        together=mode == "together",
+        width=width,
+        height=height,
+        negative_prompt=negative_prompt.strip() or None,
+    )
+    started = state.start_try(asked)
     return RedirectResponse(f"/tries/{started['id']}{under}", 303)
+
+
+def _number(text: str) -> float | None:
+    """A weight; None where the field is empty.
+
+    Raises:
+        Problem: it is no number.
+    """
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise Problem(422, "bad-value", f"weights has {text[:40]!r}", "give a number", "weights") from error
 
 
 @router.get("/tries/{number}")
@@ -43,10 +70,11 @@ def show(request: Request, state: StateOf, number: str, protocol: Under = "") ->
     """What is rendered so far; the part for htmx polls until all is done."""
     found = state.tries.get(number)
     with state.library() as library:
-        adapters = library.adapters.get(column["key"] for column in found["columns"])
-        width = state.protocol(library, protocol).protocol.width
+        adapters = library.adapters.get(one["key"] for column in found["columns"] for one in column["adapters"])
+        measured = state.protocol(library, protocol).protocol
     mature = {key for key, adapter in adapters.items() if is_mature(adapter)}
     tags = {key: tag_weight(adapter) for key, adapter in adapters.items()}
     return page(
-        request, "try.html.jinja", found=found, chosen=protocol, mature_keys=mature, tags=tags, tiny=width <= 128
-    )
+        request, "try.html.jinja", found=found, chosen=protocol, mature_keys=mature, tags=tags,
+        measured_at=measured.scale, tiny=(found["width"] or measured.width) <= 128,
+    )  # fmt: skip

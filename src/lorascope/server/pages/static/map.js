@@ -1,12 +1,15 @@
 // The map: every LoRA as a point on a canvas, from one array of the API; where there is room, as its picture. Sliders and
 // lines filter in the browser, and a search lights up what it finds.
 
+import { blend, roundPoint } from "./points.js";
 import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
 
 const MARGIN = { left: 52, right: 18, top: 18, bottom: 40 };
 const REACH = 14; // px within which a point counts as pointed at
-const SMALL = 3; // px of half width below which points are squares, which are drawn twice as fast
 const PICTURE = 3.25; // rem of a picture's side; there is at most one in each square of this size
+const LARGEST = 1.85; // times as large pictures become as one zooms in
+const TINY = 128; // px up to which pictures are drawn with sharp pixels, as everywhere
+const KEPT = 1000; // pictures in memory: more than a screen shows
 const FAINT = 0.15; // how much is seen of what a search does not find
 const GRIP = 7; // px within which a threshold's line can be taken
 
@@ -17,6 +20,7 @@ const told = document.getElementById("map-told");
 const search = document.getElementById("map-ask");
 const sliders = { strength: document.getElementById("map-strength"), consistency: document.getElementById("map-consistency") };
 const pen = canvas.getContext("2d");
+const dots = document.createElement("canvas").getContext("2d");
 
 let data; // the API's arrays
 let view; // "directions": what they do; "figures": how strong, how reliable
@@ -24,19 +28,25 @@ let fates; // of each LoRA, by the thresholds
 let labels = []; // words for parts of the map
 let lit = null; // the places of what a search has found
 const colours = new Map();
-const pictures = new Map(); // by place: an image, perhaps not loaded yet
+const pictures = new Map(); // by place: a picture, or null while there is none; those used last come last
 let area; // before zooming: x, y turn numbers into pixels; left, top are the points; index finds them
 let transform = zoomIdentity;
 let pointed = -1;
 let tapped = -1;
 let waiting = false;
+let moving = false; // pictures are fetched when it has come to rest: of most that pass by nothing would be seen
 
 const zooming = zoom()
   .scaleExtent([1, 60])
   // one finger scrolls the page, two move the map
   .filter((event) => !event.button && !lineAt(event) && (!event.touches || event.touches.length > 1))
+  .on("start", () => (moving = true))
   .on("zoom", (event) => {
     transform = event.transform;
+    draw();
+  })
+  .on("end", () => {
+    moving = false;
     draw();
   });
 
@@ -72,8 +82,8 @@ async function start() {
 function layOut() {
   const ratio = window.devicePixelRatio;
   const { clientWidth: width, clientHeight: height } = box;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
+  canvas.width = Math.max(1, width * ratio);
+  canvas.height = Math.max(1, height * ratio);
   const [xs, ys] = view === "figures" ? [data.strength, data.consistency] : [data.x, data.y];
   const spans = view === "figures" ? [[0, Number(sliders.strength.max)], [0, Number(sliders.consistency.max)]] : [span(xs), span(ys)];
   const x = line(spans[0], MARGIN.left, width - MARGIN.right);
@@ -82,7 +92,10 @@ function layOut() {
   const [left, top] = [Float32Array.from(xs, (value) => x(value ?? 0)), Float32Array.from(ys, (value) => y(value ?? 0))];
   left.forEach((px, i) => index.add(px, top[i]));
   index.finish();
-  area = { width, height, ratio, x, y, left, top, index };
+  const pixels = pen.createImageData(canvas.width, canvas.height);
+  [dots.canvas.width, dots.canvas.height] = [canvas.width, canvas.height];
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  area = { width, height, ratio, rem, x, y, left, top, index, pixels };
   zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
   draw();
 }
@@ -146,19 +159,7 @@ function paint() {
   pen.rect(MARGIN.left, MARGIN.top, width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom);
   pen.clip();
   const size = Math.min(8, (left.length > 3000 ? 1.8 : left.length > 300 ? 3.6 : 5.5) * Math.sqrt(transform.k));
-  const { k, x: dx, y: dy } = transform;
-  for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
-    const dot = size < SMALL ? null : stamp(name, size);
-    pen.fillStyle = colour(name);
-    for (let i = 0; i < left.length; i++) {
-      const [px, py] = [left[i] * k + dx, top[i] * k + dy];
-      pen.globalAlpha = lit && !lit.has(i) ? FAINT : alpha;
-      if (fates[i] > 0 !== hidden || px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-      if (!dot) pen.fillRect(px - size, py - size, 2 * size, 2 * size);
-      else pen.drawImage(dot, px - size, py - size, 2 * size, 2 * size);
-    }
-  }
-  pen.globalAlpha = 1;
+  showPoints(size);
   if (lit) for (const i of lit) ring(i, size, "warn");
   if (view === "directions") {
     showPictures();
@@ -168,36 +169,41 @@ function paint() {
   pen.restore();
 }
 
-/** A round point, to be stamped many times. */
-function stamp(name, size) {
-  const side = Math.ceil(2 * size * area.ratio);
-  const dot = Object.assign(document.createElement("canvas"), { width: side, height: side });
-  const brush = dot.getContext("2d");
-  brush.fillStyle = colour(name);
-  brush.arc(side / 2, side / 2, side / 2, 0, 7);
-  brush.fill();
-  return dot;
+function showPoints(size) {
+  const { width, height, ratio, left, top, pixels } = area;
+  const { k, x: dx, y: dy } = transform;
+  const point = roundPoint(size * ratio);
+  pixels.data.fill(0);
+  for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
+    const paint = colour(name).match(/\d+/g).map(Number);
+    for (let i = 0; i < left.length; i++) {
+      const [px, py] = [left[i] * k + dx, top[i] * k + dy];
+      if (fates[i] > 0 !== hidden || px < 0 || py < 0 || px > width || py > height) continue;
+      blend(pixels, point, px * ratio, py * ratio, paint, lit && !lit.has(i) ? FAINT : alpha);
+    }
+  }
+  dots.putImageData(pixels, 0, 0);
+  pen.drawImage(dots.canvas, 0, 0, width, height);
 }
 
-/** Pictures, one in each square of the canvas: of those that a search has found first. */
+/** Pictures, one in each square of the canvas; if a search has found some, only theirs. */
 function showPictures() {
-  const { left, top, width, height } = area;
+  const { left, top, width, height, rem } = area;
   const { k, x: dx, y: dy } = transform;
   const taken = new Set();
-  const side = Math.min(1.85, Math.sqrt(k)) * PICTURE * parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const order = lit ? [...lit, ...left.keys()] : left.keys();
+  const side = Math.min(LARGEST, Math.sqrt(k)) * PICTURE * rem;
   pen.strokeStyle = colour("warn");
   pen.lineWidth = 2;
-  for (const i of order) {
+  for (const i of lit ?? left.keys()) {
     const [px, py] = [left[i] * k + dx, top[i] * k + dy];
-    if (fates[i] > 0 || (lit && !lit.has(i)) || px < 0 || py < 0 || px > width || py > height) continue;
+    if (fates[i] > 0 || px < 0 || py < 0 || px > width || py > height) continue;
     const square = 9999 * Math.floor(px / side) + Math.floor(py / side);
     if (taken.has(square)) continue;
     taken.add(square);
-    const image = pictureOf(i);
-    if (!image) continue;
-    pen.imageSmoothingEnabled = image.naturalWidth > 128;
-    pen.drawImage(image, px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
+    const picture = pictureOf(i);
+    if (!picture) continue;
+    pen.imageSmoothingEnabled = picture.width > TINY;
+    pen.drawImage(picture, px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
     if (lit) pen.strokeRect(px - side / 2 + 2, py - side / 2 + 2, side - 4, side - 4);
   }
 }
@@ -205,15 +211,25 @@ function showPictures() {
 /** The picture of a LoRA, once it is loaded; a mature one only where these are shown. */
 function pictureOf(i) {
   if (data.mature[i] && document.documentElement.dataset.mature !== "show") return null;
-  let image = pictures.get(i);
-  if (!image) {
-    image = new Image();
-    image.decoding = "async";
-    image.addEventListener("load", draw);
-    image.src = `/api/v1/adapters/${encodeURIComponent(data.keys[i])}/previews/0?protocol=${box.dataset.protocol}&size=small`;
-    pictures.set(i, image);
-  }
-  return image.complete && image.naturalWidth ? image : null;
+  const known = pictures.get(i);
+  if (known === undefined && !moving) load(i);
+  if (!known) return null;
+  pictures.delete(i);
+  pictures.set(i, known);
+  return known;
+}
+
+/** Fetch a picture, and keep it decoded and in the size of the map: a browser may decode an image each time it is drawn. */
+async function load(i) {
+  pictures.set(i, null);
+  const answer = await fetch(`/api/v1/adapters/${encodeURIComponent(data.keys[i])}/previews/0?protocol=${box.dataset.protocol}&size=small`).catch(() => null);
+  if (!answer?.ok) return; // measured elsewhere: there is none
+  const picture = await createImageBitmap(await answer.blob());
+  const side = Math.ceil(LARGEST * PICTURE * area.rem * area.ratio);
+  const shrunk = { resizeWidth: Math.max(side, TINY + 1), resizeQuality: "high" };
+  pictures.set(i, picture.width > shrunk.resizeWidth ? await createImageBitmap(picture, shrunk) : picture);
+  for (const [old] of pictures) if (pictures.size > KEPT) pictures.delete(old);
+  draw();
 }
 
 /** Words where those are that they describe, the most frequent first; none covers another. */
