@@ -381,9 +381,16 @@ def test_adapters_are_tried_together_each_at_its_weight(glanced: TestClient) -> 
     assert [(one["key"], one["weight"]) for one in both["adapters"]] == [(chosen[0], 0.5), (chosen[1], 1.25)]
     alone = tried(glanced, adapters=chosen, weights=[0.5, 1.25])["columns"]
     assert [column["weight"] for column in alone] == [None, 0.5, 1.25]
+    strip = tried(glanced, adapters=chosen, together=True, several=True, weights=[None, 0.5])["columns"][1:]
+    assert [[one["weight"] for one in column["adapters"]] for column in strip] == [
+        [w, 0.5] for w in (0.4, 0.7, 1.0, 1.3)
+    ]
     red, green, blue = np.subtract(*(mean(glanced.get(column["images"][0]).content) for column in (both, bare)))
     assert blue > 2 * red > 20
     assert abs(green) < red / 2
+    for wrong in ({"prompt": " "}, {"weights": [1, 1, 1]}):
+        refused = glanced.post(TRIES, json={"prompt": "a fox", "adapters": chosen} | wrong)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, next(iter(wrong)))
 
 
 def test_a_try_has_the_size_that_is_asked_for_and_measuring_keeps_its_own(glanced: TestClient) -> None:

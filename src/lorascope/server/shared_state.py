@@ -243,10 +243,11 @@ class SharedState:
         """Render a prompt without and with some adapters, ahead of every run.
 
         Raises:
-            Problem: there is no such adapter, a negative prompt would do nothing, or too many tries are waiting.
+            Problem: there is no such adapter, a value does not fit, or too many tries are waiting.
         """
         with self.library() as library:
             names = {key: known_adapter(library, key).name for key in asked.adapters}
+            asked.check()
             preset = chosen_preset(library, self.settings.preset) if asked.negative_prompt else None
         if preset is not None and preset.guidance <= 1:
             problem = f"negative_prompt is {asked.negative_prompt!r:.60}, which does nothing at a guidance of"

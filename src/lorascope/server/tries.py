@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from lorascope.server.jobs import Column, TriedAdapter, TryJob
@@ -38,13 +38,10 @@ class TryRequest:
         seeds: pictures of each, one to four.
         seed: one of the person's own in place of those of the preset.
         several: draw the first adapter at several weights (:data:`STRIP`).
-        together: apply all adapters at once instead of each alone.
+        together: apply all adapters at once instead of each alone; with ``several``, the others beside the first.
         width: of the pictures, a multiple of 8 from 64 to 2048.
         height: the same.
         negative_prompt: what pictures are guided away from.
-
-    Raises:
-        Problem: one of these is out of range.
     """
 
     prompt: str
@@ -59,8 +56,12 @@ class TryRequest:
     height: int | None = None
     negative_prompt: str | None = None
 
-    def __post_init__(self) -> None:
-        """Check all of it, also for callers that have not."""
+    def check(self) -> None:
+        """Check all of it, also for callers that have not.
+
+        Raises:
+            Problem: a value is out of range.
+        """
         prompt, avoided, count = len(self.words), len(self.negative_prompt or ""), len(self.adapters)
         characters = f"give at most {LONGEST_PROMPT}"
         weights = [self.weight, *self.weights]
@@ -77,7 +78,6 @@ class TryRequest:
             (0 <= (self.seed or 0) < MOST_SEED, "seed", f"is {self.seed}", f"give 0 to {MOST_SEED - 1}"),
             (self.width is None or self.width in SIDES, "width", f"is {self.width}", sides),
             (self.height is None or self.height in SIDES, "height", f"is {self.height}", sides),
-            (not (self.together and self.several), "together", "is true, and so is several", "choose one of them"),
         ):
             if not fits:
                 raise Problem(422, "bad-value", f"{name} {problem}", remedy, name)
@@ -89,12 +89,12 @@ class TryRequest:
 
     def columns(self, names: Mapping[str, str]) -> tuple[tuple[TriedAdapter, ...], ...]:
         """The adapters of each column; ``names`` has their names by key."""
-        if self.several:
-            key = self.adapters[0]
-            return tuple((TriedAdapter(key, names[key], step),) for step in STRIP)
         own = dict(zip(self.adapters, self.weights, strict=False))
         chosen = [(key, self.weight if own.get(key) is None else own[key]) for key in dict.fromkeys(self.adapters)]
         tried = tuple(TriedAdapter(key, names[key], weight) for key, weight in chosen)
+        if self.several:
+            others = tried[1:] if self.together else ()
+            return tuple((replace(tried[0], weight=step), *others) for step in STRIP)
         return (tried,) if self.together else tuple((one,) for one in tried)
 
 

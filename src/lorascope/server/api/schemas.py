@@ -184,7 +184,12 @@ class NewTry(Asked):
         int | None, Field(ge=0, lt=MOST_SEED, description="A seed in place of those of the preset; for one picture.")
     ] = None
     several: Annotated[bool, Field(description="Draw the first adapter at several weights instead.")] = False
-    together: Annotated[bool, Field(description="Apply all adapters at once instead of each alone.")] = False
+    together: Annotated[
+        bool,
+        Field(
+            description="Apply all adapters at once instead of each alone; with `several`, the others beside the first."
+        ),
+    ] = False
     width: Annotated[
         Side | None, Field(description="In pixels, a multiple of 8; by default that of the Protocol.", examples=[768])
     ] = None
