@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,9 @@ from safetensors.torch import save_file
 from lorascope.adapters import Names, all_zero, load_delta
 from lorascope.adapters.spectra import Spectrum, spectrum
 from lorascope.generators.fake import FakeGenerator
-from lorascope.library import AdapterFacts, Library
+from lorascope.library import Library
 from lorascope.measure import Event, Worker, index
 from lorascope.measure.estimate import estimate
-from lorascope.measure.prior import largest_first, recall
 
 SHAPES = {
     "unet": {"mid_block.attentions.0.proj_in.weight": (6, 8), "mid_block.attn.to_k.weight": (6, 8)},
@@ -97,29 +95,15 @@ def test_kinds_that_act_without_a_product_are_never_called_zero(tmp_path: Path) 
     assert not all_zero(files(tmp_path, ia3_l=torch.zeros(6)))
 
 
-# --- order -------------------------------------------------------------------------------------------------------
-
-
-def test_the_largest_change_comes_first() -> None:
-    assert largest_first([of_norm(norm) for norm in (0.1, 0.3, 0.2, 0.3)]) == [1, 3, 2, 0]
-
-
-def test_a_spectrum_is_a_fact_of_one_base_model_and_scale() -> None:
-    facts = AdapterFacts(spectra={"base x 1": dataclasses.asdict(of_norm(0.2))})
-    assert recall(facts, "base x 1") == of_norm(0.2)
-    assert recall(facts, "base x 0.5") is None
-    assert recall(AdapterFacts(), "base x 1") is None
-
-
 # --- its use -----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_look_begins_with_what_changes_most(tmp_path: Path, worker: Worker, library: Library) -> None:
-    for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2)):
+    for name, red in (("a", 0.1), ("b", 0.4), ("c", 0.2), ("d", 0.2)):
         tint(tmp_path / "loras" / f"{name}.safetensors", red=red)
     events: list[Event] = []
     index([tmp_path / "loras"], worker, library, precision="glance", watch=events.append)
-    assert list(dict.fromkeys(event.text for event in events if event.kind == "block")) == ["b", "c", "a"]
+    assert list(dict.fromkeys(event.text for event in events if event.kind == "block")) == ["b", "c", "d", "a"]
 
 
 def test_the_first_look_does_not_wait_for_all_of_a_large_folder(
@@ -157,6 +141,18 @@ def test_a_file_is_weighed_once(
     index([folder], worker, library, precision="glance")
     monkeypatch.setattr(FakeGenerator, "untouched", lambda *_: pytest.fail("weighed again"))
     assert index([folder], worker, library, precision="quick").finished
+
+
+def test_a_file_is_weighed_anew_at_another_scale(tmp_path: Path, worker: Worker, library: Library) -> None:
+    path = tint(tmp_path / "a.safetensors", red=0.2)
+    norms: list[float] = []
+    for scale in (1.0, 0.5):
+        index([path], worker, library, precision="glance", scale=scale)
+        (adapter,) = library.adapters.all().values()
+        ((weighed_as, spectrum),) = adapter.facts.spectra.items()
+        assert weighed_as.endswith(f" x {scale:g}")
+        norms.append(spectrum["norm"])
+    assert norms[1] == pytest.approx(norms[0] / 2)
 
 
 def test_an_adapter_lost_in_rounding_is_left_out_before_an_image_is_made(

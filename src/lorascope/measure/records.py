@@ -21,7 +21,6 @@ from lorascope.library.facts import AdapterFacts
 from lorascope.library.words import measured_words, suffix
 from lorascope.measure.items import check_item, check_size, key_of, load_item, tensors_of
 from lorascope.measure.measurement import Measurement
-from lorascope.measure.prior import recall
 from lorascope.measure.queue import known_key
 
 
@@ -72,8 +71,8 @@ class AdapterRecords:
         keys = {adapter.path: key for adapter in adapters if (key := known_key(adapter.path, stamps)) is not None}
         stored = self._library.adapters.get(keys.values())
         known = {path: stored[key].facts for path, key in keys.items() if key in stored}  # some were just removed
-        spectra = {path: recall(facts, self._measurement.weighed_as) for path, facts in known.items()}
-        self.spectra = {path: spectrum for path, spectrum in spectra.items() if spectrum is not None}
+        spectra = {path: facts.spectra.get(self._measurement.weighed_as) for path, facts in known.items()}
+        self.spectra = {path: Spectrum(**spectrum) for path, spectrum in spectra.items() if spectrum is not None}
         self.keys = {path: keys[path] for path in self.spectra if keys[path] in looked_at}
         return set(self.keys)
 

@@ -26,7 +26,6 @@ from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.orders import SpectrumOrder
-from lorascope.measure.prior import largest_first
 from lorascope.measure.queue import finished, gather
 from lorascope.measure.records import AdapterRecords
 from lorascope.measure.shard import Shard
@@ -164,7 +163,6 @@ class Run:
         spectra = self._records.spectra
         for start in range(0, len(adapters), _WINDOW):
             window = adapters[start : start + _WINDOW]
-            places = {adapter.path: place for place, adapter in enumerate(window)}
             good = [adapter for adapter in window if adapter.path in spectra]
             new = [adapter for adapter in window if adapter.path not in spectra]
             lanes = ((adapter, self._weigh(adapter, load)) for adapter, load in self._read(new))
@@ -174,8 +172,11 @@ class Run:
                     good.append(adapter)
                 else:
                     self._progress.drop(adapter.path)
-            good.sort(key=lambda adapter: places[adapter.path])
-            yield from (good[n] for n in largest_first(spectra[adapter.path] for adapter in good))
+            measured = {adapter.path for adapter in good}
+            yield from sorted(
+                (adapter for adapter in window if adapter.path in measured),
+                key=lambda adapter: -spectra[adapter.path].norm,
+            )
 
     def _weigh(self, adapter: Adapter, load: Callable[[], tuple[str, Delta]]) -> Lane:
         """Find out how much an adapter changes."""
