@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from lorascope import Library, PromptSet, Request, Searcher
-from lorascope.evaluation.agreement import wilson
 from lorascope.evaluation.queries import load_queries
+from lorascope.evaluation.statistics import wilson
 from lorascope.miniature import truth
 from miniature.backgrounds import BACKGROUNDS
 from miniature.objects import CATEGORIES

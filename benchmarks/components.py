@@ -21,7 +21,7 @@ from benchmarks.machine import describe as machine
 from lorascope import Library, Preset, Request, Searcher
 from lorascope.adapters.items import Conditions
 from lorascope.analysis.unseen import unseen
-from lorascope.generators.control import made_of
+from lorascope.generators.attachments import made_of
 from lorascope.library import BARE, StoredSignature
 from lorascope.measure import index, load_worker
 from lorascope.miniature import adapters_path

@@ -20,7 +20,7 @@ from lorascope.measure import load_worker
 from lorascope.measure import measurement as measuring
 from lorascope.measure.stopping import expected_cells
 from lorascope.models import find_model
-from lorascope.protocol import PRECISIONS
+from lorascope.precision import PRECISIONS
 
 TITLE = "SDXL on a GPU"
 NOTE = """The full-size models with random weights, 1024 px, float16, a rank-16 LoRA on every attention layer. *Capped*

@@ -15,7 +15,8 @@ from lorascope import Grid, Library, PromptSet, Searcher, Signature
 from lorascope.evaluation import Corpus, load_queries
 from lorascope.evaluation.measures import Qrels
 from lorascope.measure.stopping import StoppingRule
-from lorascope.protocol import PRECISIONS, SCREENED, Thresholds
+from lorascope.precision import PRECISIONS, SCREENED
+from lorascope.protocol import Thresholds
 from lorascope.signature import Calibration, Effects, Estimate
 from lorascope.signature.quantiles import t_quantile
 

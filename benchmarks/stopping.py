@@ -38,7 +38,8 @@ from benchmarks.truth import World, read, sample, truth_of
 from lorascope import Grid, PromptSet
 from lorascope.grid import Prompt
 from lorascope.measure.stopping import crossed
-from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.precision import PRECISIONS
+from lorascope.protocol import Thresholds
 from lorascope.signature import Estimate, cells_for
 
 GOALS = {"glance": (None, 0.06), "quick": (96, 0.03), "standard": (128, 0.01)}

@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.harness import Figure, Measurement
 from benchmarks.models import sdxl_parts
 from lorascope.measure.stopping import expected_cells
-from lorascope.protocol import PRECISIONS, Preset
+from lorascope.precision import PRECISIONS
+from lorascope.protocol import Preset
 
 TITLE = "The work of SDXL, counted"
 NOTE = """Floating-point operations of one pass, by torch's counter on models without weights; a multiplication and an

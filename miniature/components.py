@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionModelWithProjection
 
 from lorascope.encoders.dual import DualEncoder
-from lorascope.generators.control import made_of
+from lorascope.generators.attachments import made_of
 from miniature import effects, pools
 from miniature.adapters import encoded
 from miniature.autoencoder import to_tensor

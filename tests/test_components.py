@@ -27,7 +27,7 @@ from lorascope.errors import (
     UsageError,
     WrongBase,
 )
-from lorascope.generators.control import Control, made_of
+from lorascope.generators.attachments import Control, made_of
 from lorascope.generators.diffusion import DiffusionGenerator
 from lorascope.generators.noise import starting_noise
 from lorascope.library import Library, Refusal

@@ -14,7 +14,8 @@ import pytest
 import lorascope
 from lorascope import errors
 from lorascope.errors import AdapterError, LorascopeError, ProtocolError
-from lorascope.protocol import PRECISIONS, Execution, Precision, Preset, Protocol, presets
+from lorascope.precision import PRECISIONS, Precision
+from lorascope.protocol import Execution, Preset, Protocol, presets
 
 FAKE = Path(__file__).parent / "fake.toml"
 

@@ -14,7 +14,7 @@ from test_search import known_signature
 
 from lorascope.adapters import sha256
 from lorascope.analysis import Duplicates, Finding, compare, duplicates, findings, flagged, health
-from lorascope.analysis.change import base_names, cosine_of_changes
+from lorascope.analysis.duplicates import base_names, cosine_of_changes
 from lorascope.errors import LibraryError, QueryError
 from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.library.recomputation import add_block, recomputed

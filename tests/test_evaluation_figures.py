@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from lorascope.evaluation import Corpus, JudgedQuery
 from lorascope.evaluation.corpus import Words
-from lorascope.evaluation.diversity import diversity
 from lorascope.evaluation.measures import MEASURES, Qrels
-from lorascope.evaluation.statistics import FEWEST, Clusters, compare
+from lorascope.evaluation.statistics import FEWEST, Clusters, compare, diversity
 from lorascope.report.lab import plain_cell
 
 

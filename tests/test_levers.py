@@ -26,7 +26,7 @@ from lorascope.generators.pristine import PristineWeights
 from lorascope.generators.texts import Texts
 from lorascope.library import Library
 from lorascope.measure import Worker, index, load_worker
-from lorascope.measure.ahead import read_ahead
+from lorascope.measure.crew import read_ahead
 from lorascope.measure.measurement import Measurement
 from lorascope.protocol import Preset
 

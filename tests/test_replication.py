@@ -30,8 +30,7 @@ from lorascope.evaluation.replication import Replication
 from lorascope.evaluation.replication.claims import better, diversity_claims, promises, signature_claims, summary
 from lorascope.evaluation.replication.comparison import Twin, limits_of, stopped
 from lorascope.evaluation.replication.delivery import MOST_FAILURES, deliver
-from lorascope.evaluation.replication.draw import draw, in_turn, listed, stratum
-from lorascope.evaluation.replication.plan import FEWEST, fitting
+from lorascope.evaluation.replication.plan import FEWEST, draw, fitting, in_turn, listed, stratum
 from lorascope.evaluation.statistics import Comparison, Interval
 from lorascope.grid import PromptSet
 from lorascope.library import AdapterFacts, Library, StoredAdapter, export_carlos

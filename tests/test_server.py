@@ -31,10 +31,10 @@ from lorascope.library import BARE, AdapterFacts, Library, StoredAdapter
 from lorascope.library.protocols import Protocols
 from lorascope.measure import index, load_worker
 from lorascope.protocol import Preset
+from lorascope.report.words import is_mature, mature_level
 from lorascope.search import Example, Request, Searcher
 from lorascope.server.api.schemas import Search
 from lorascope.server.shared_state import SharedState
-from lorascope.server.views import is_mature, mature_level
 from lorascope.signature import Estimate
 
 API = "/api/v1"

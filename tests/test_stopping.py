@@ -19,7 +19,8 @@ from lorascope.library.transfer import merge
 from lorascope.measure import Worker, index, load_worker
 from lorascope.measure.stopping import StoppingRule, crossed, expected_cells
 from lorascope.moments import Moments
-from lorascope.protocol import PRECISIONS, Preset, Thresholds
+from lorascope.precision import PRECISIONS
+from lorascope.protocol import Preset, Thresholds
 from lorascope.report.words import summary
 from lorascope.search import Request
 from lorascope.signature import Accuracy, Estimate, Signature

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from lorascope.cli.app import app
 from lorascope.errors import OutputError, QueryError
 from lorascope.evaluation import Corpus, evaluate, load_queries
-from lorascope.evaluation.agreement import krippendorff_alpha, wilson
 from lorascope.evaluation.pairs import Study, StudyPair, draw_up, read_study
 from lorascope.evaluation.retrievers import Behaviour, random_orders
+from lorascope.evaluation.statistics import krippendorff_alpha, wilson
 from lorascope.library import Library
 from lorascope.server.votes import QUESTIONS, Votes, ours_is_left
 from tests.fakes import searcher, three

@@ -16,10 +16,14 @@ import numpy as np
 
 from lorascope.errors import OutputError
 
-Note = Callable[[str, int, int], None]
-"""Is called with what is being built, how much of it is done, and of how much."""
 _WORDS = 512
 _ABANDONED_SECONDS = 3600
+Note = Callable[[str, int, int], None]
+"""Is called with what is being built, how much of it is done, and of how much."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """A :data:`Note` that ignores progress."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import final
 
 import numpy as np
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float, Float64, Int64, Integer
 
 UNIT_STEP = 2.0**-18
 """Unit vectors are rounded to multiples of this before their products are summed.
@@ -194,3 +194,9 @@ class Moments:
                 f"prompt {prompt} would have {n[prompt]} cells, but the grid has {self.seeds} seeds: "
                 "add each cell only once"
             )
+
+
+def unit_rows(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Rows of length 1 in their directions; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)

@@ -21,7 +21,7 @@ from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library import Block, Library, StoredProtocol
 from lorascope.library.recomputation import grid_of
-from lorascope.moments import Moments
+from lorascope.moments import Moments, unit_rows
 from lorascope.signature import Estimate, Signature
 
 
@@ -114,7 +114,6 @@ class PromptTexts:
     """The embeddings of prompts, each encoded once."""
 
     def __init__(self, encoder: TextEncoder, grid: Grid) -> None:
-        """Bind the encoder that measured, and the prompts."""
         self._encoder, self._texts = encoder, grid.prompts.texts
         self._known: dict[int, Float64[np.ndarray, " d"]] = {}
 
@@ -124,7 +123,7 @@ class PromptTexts:
         missing = [prompt for prompt in wanted if prompt not in self._known]
         if missing:
             encoded = self._encoder.texts([self._texts[prompt] for prompt in missing])
-            self._known |= dict(zip(missing, _unit(encoded.astype(np.float64)), strict=True))
+            self._known |= dict(zip(missing, unit_rows(encoded.astype(np.float64)), strict=True))
         return np.stack([self._known[prompt] for prompt in wanted])
 
 
@@ -166,7 +165,7 @@ def _contrast(
 ) -> Float64[np.ndarray, " figures"]:
     """How much better images fit their own prompts than others do: with all prompts, and without each."""
     counts = np.unique(prompts, return_counts=True)[1]
-    means = sums_by_prompt(_unit(images), prompts) / counts[:, None]
+    means = sums_by_prompt(unit_rows(images), prompts) / counts[:, None]
     own = totals(np.einsum("pd,pd->p", means, texts))
     sizes = totals(np.ones(len(texts)))
     return own / sizes - products_apart(means, texts) / (sizes * (sizes - 1))
@@ -199,8 +198,3 @@ def effect_share(
         return None
     alone = interval(own).lower > 0.0 and own.min() > 0.0
     return EffectShare(interval(shared / np.sqrt(own * base)) if alone else None, interval(shared / base))
-
-
-def _unit(rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)

@@ -25,6 +25,7 @@ from lorascope.analysis.jackknife import interval, sums_by_prompt, totals
 from lorascope.encoders.base import PictureEncoder
 from lorascope.encoders.pictures import embed_picture
 from lorascope.errors import QueryError
+from lorascope.moments import unit_rows
 from lorascope.signature import Estimate
 
 FEWEST_PICTURES = 3
@@ -169,10 +170,10 @@ class Nearness:
         return _over_prompts(gains[:, names.index(works)] - gains[:, names.index(control)], pairs.prompts)
 
     def _mark(self, embeddings: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, " d"]:
-        return _unit(embeddings - self._centre).mean(axis=0)
+        return unit_rows(embeddings - self._centre).mean(axis=0)
 
     def _moves(self, pairs: Cells) -> Float64[np.ndarray, "cells d"]:
-        return _unit(pairs.adapted - self._centre) - _unit(pairs.bare - self._centre)
+        return unit_rows(pairs.adapted - self._centre) - unit_rows(pairs.bare - self._centre)
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -235,8 +236,3 @@ def _sign_flips(values: Float64[np.ndarray, " cells"], prompts: Int64[np.ndarray
 
 def _mean(row: Float64[np.ndarray, " n"], where: Bool[np.ndarray, " n"]) -> float:
     return float(row[where].mean()) if where.any() else 0.0
-
-
-def _unit(rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)

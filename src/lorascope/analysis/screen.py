@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from lorascope.analysis.cells import Cells, cells_of, known_grid
 from lorascope.analysis.position import Field, Position, field_of, positions
 from lorascope.analysis.resemblance import Nearness, Resemblance, false_alarms, holm, read_works
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.base import PictureEncoder
 from lorascope.encoders.pictures import embed_picture
 from lorascope.errors import LibraryError, QueryError
@@ -135,7 +135,7 @@ class Screening:
         controls: Sequence[Path] = (),
         protocol: str = "",
         second: PictureEncoder | None = None,
-        note: Note | None = None,
+        note: Note = quiet,
     ) -> None:
         """Read the works and what was measured of the library's adapters; no picture is made.
 
@@ -153,7 +153,7 @@ class Screening:
             LibraryError: no such Protocol, its prompts are not on this disk, or it knows no bare images.
         """
         self._library, self._second = library, second
-        self._note: Note = note or _silent
+        self._note = note
         self.stored = library.protocols.find(protocol)
         self._grid = known_grid(self.stored)
         self._matrix = library.signatures.matrix(self.stored.protocol.digest)
@@ -325,10 +325,6 @@ def pictures_beside(
     if not places:
         return None
     return Cells(np.array(places), *(np.stack([arm[place] for place in places]) for arm in (adapted, bare)), floor=0.0)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Say nothing of the progress."""
 
 
 def evidence_digest(library: Library, key: str, protocol: str) -> str:

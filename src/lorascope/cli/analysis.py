@@ -88,7 +88,7 @@ def audit(
     from dataclasses import asdict
 
     from lorascope.analysis import audit as answer
-    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.cli.output import counted, print_json, print_line, print_table
     from lorascope.library import Library
 
     with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
@@ -105,7 +105,7 @@ def audit(
     verdicts = Counter(one.verdict for one in audits)
     line = f"of {counted(len(audits), 'adapter')}, {verdicts['fits']} are what they say"
     line += f"; of {verdicts['unclear']} it is unclear"
-    out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+    print_line(line, "dim")
 
 
 def report(
@@ -117,7 +117,7 @@ def report(
 ) -> None:
     """Write one page on a library: pictures, groups in words, copies, health, what nobody needs. No image is made."""
     from lorascope.analysis import report as answer
-    from lorascope.cli.output import counted, out, print_json
+    from lorascope.cli.output import counted, print_json, print_line
     from lorascope.library import Library
     from lorascope.report.library import write_report
 
@@ -129,8 +129,7 @@ def report(
         counts = {flag: len(of_flag) for flag, of_flag in found.findings.items()}
         print_json({"report": str(written), "adapters": len(found.adapters), "findings": counts})
         return
-    line = f"{written}: {counted(len(found.adapters), 'adapter')}, {counted(len(found.unneeded), 'file')} may go"
-    out.print(line, soft_wrap=True, markup=False, highlight=False)
+    print_line(f"{written}: {counted(len(found.adapters), 'adapter')}, {counted(len(found.unneeded), 'file')} may go")
 
 
 @contextmanager
@@ -185,7 +184,7 @@ def duplicates(
     from dataclasses import asdict
 
     from lorascope.analysis import duplicates as answer
-    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.cli.output import counted, out, print_json, print_line, print_table
     from lorascope.library import Library
 
     with Library(library) as opened:
@@ -205,10 +204,10 @@ def duplicates(
         out.print("no copies found")
     for pair in found.undecided:
         seen = f"{names[pair.one]} and {names[pair.two]} may do the same: {counted(pair.cells, 'image')} cannot tell"
-        out.print(seen, style="dim", soft_wrap=True, markup=False, highlight=False)
+        print_line(seen, "dim")
     if found.unbacked:
         line = f"not compared, because there is no evidence of them here: {counted(len(found.unbacked), 'adapter')}"
-        out.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+        print_line(line, "dim")
 
 
 def health(
@@ -221,7 +220,7 @@ def health(
 
     from lorascope.analysis import health as answer
     from lorascope.cli.hints import command
-    from lorascope.cli.output import counted, out, print_json, print_table
+    from lorascope.cli.output import counted, out, print_json, print_line, print_table
     from lorascope.library import Library
 
     with Library(library) as opened:
@@ -237,7 +236,7 @@ def health(
         out.print("nothing to look at")
     if refused:
         reasons = command("list", "--refused", library=opened.path)
-        out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"{counted(refused, 'file')} left out: {reasons}")
 
 
 def versions(
@@ -252,7 +251,7 @@ def versions(
 
     from lorascope.analysis import versions as answer
     from lorascope.analysis.cells import PromptTexts, known_grid
-    from lorascope.cli.output import out, print_json, print_table
+    from lorascope.cli.output import out, print_json, print_line, print_table
     from lorascope.encoders.load import load_text_encoder
     from lorascope.library import Library
 
@@ -270,7 +269,7 @@ def versions(
         ]
         columns = ("adapter", "Strength", "effect of the last", "cosine", "prompt kept", "beside the one before")
         print_table(columns, rows, f"{series.name}, {series.cells} images of each")
-        out.print(f"{series.sentence}.", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"{series.sentence}.")
     if not found:
         out.print("no two versions of one name: v1 and v2, epochs such as NAME-000004, steps such as NAME-step500")
 

@@ -119,15 +119,15 @@ def _report(rows: list[dict[str, str]], done: str, as_json: bool) -> None:
     Raises:
         Exit: a file could not be written.
     """
-    from lorascope.cli.output import counted, err, harmless, out, print_json
+    from lorascope.cli.output import counted, print_json, print_line, print_note
 
     failed = [row for row in rows if row["problem"]]
     if as_json:
         print_json({"files": rows})
     else:
         for row in failed:
-            err.print(harmless(f"{row['path']}: {row['problem']}"), style="yellow", soft_wrap=True, markup=False)
+            print_note(f"{row['path']}: {row['problem']}", "yellow")
         undo = "" if done == "put back" or len(rows) == len(failed) else ". `lorascope annotate --undo` puts them back"
-        out.print(f"{counted(len(rows) - len(failed), 'file')} {done}{undo}", soft_wrap=True, highlight=False)
+        print_line(f"{counted(len(rows) - len(failed), 'file')} {done}{undo}")
     if failed:
         raise typer.Exit(1)

@@ -14,10 +14,8 @@ from lorascope.cli import (
     measurement,
     packs,
     server,
-    setup,
     sites,
     system,
-    triggers,
     weight,
 )
 from lorascope.cli.verb import Verb, Verbs
@@ -34,7 +32,7 @@ app = typer.Typer(
 )
 
 for panel, verbs in (
-    ("Begin", (system.demo, setup.setup, system.doctor)),
+    ("Begin", (system.demo, system.setup, system.doctor)),
     ("Measure", (measurement.inspect, measurement.index)),
     ("Find", (find.search, find.similar, find.show, find.list_, server.serve, server.mcp)),
     (
@@ -43,7 +41,7 @@ for panel, verbs in (
             analysis.describe,
             analysis.audit,
             weight.weight,
-            triggers.triggers,
+            weight.triggers,
             fit.fit,
             analysis.duplicates,
             analysis.versions,

@@ -82,11 +82,11 @@ def check_models(preset: Preset, *, download: bool, base_option: str = "--base")
 
 def _tell_size(location: str, *, base: bool) -> None:
     """Say how much of a model is about to be fetched, before it is."""
-    from lorascope.cli.output import err, harmless
+    from lorascope.cli.output import print_note
     from lorascope.report.words import file_size
 
     if size := bytes_to_fetch(location, pipeline=base):
-        err.print(harmless(f"{location}: {file_size(size)} to fetch"), soft_wrap=True, markup=False, highlight=False)
+        print_note(f"{location}: {file_size(size)} to fetch")
 
 
 def _check_folder(location: str, *, base: bool) -> None:

@@ -120,9 +120,9 @@ def verify(
 
 
 def _tell(as_json: bool, sentence: str, **fields: object) -> None:
-    from lorascope.cli.output import harmless, out, print_json
+    from lorascope.cli.output import print_json, print_line
 
     if as_json:
         print_json(fields)
     else:
-        out.print(harmless(sentence), soft_wrap=True, highlight=False, markup=False)
+        print_line(sentence)

@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from lorascope.cli.hints import command
-from lorascope.cli.output import counted, out, print_answer, print_json
+from lorascope.cli.output import counted, out, print_answer, print_json, print_line
 from lorascope.cli.runs import followed, loaded, print_outcome
 from lorascope.library import Library
 from lorascope.measure.estimate import CostEstimate, estimate
 from lorascope.miniature.demo import QUERIES, lay_out
-from lorascope.protocol import Precision, Preset
+from lorascope.precision import Precision
+from lorascope.protocol import Preset
 from lorascope.report.plain import plain_answer
 from lorascope.report.sheet import write_sheet
 from lorascope.report.words import duration
@@ -86,4 +87,4 @@ def _print(answers: list[Answer], library: Path) -> None:
 
 def _suggest(why: str, *argv: str | Path, library: Path) -> None:
     """Print a command to try next."""
-    out.print(f"{why}: {command(*argv, library=library)}", soft_wrap=True, markup=False, highlight=False)
+    print_line(f"{why}: {command(*argv, library=library)}")

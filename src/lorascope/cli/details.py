@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorascope.adapters.claims import plain_text
 from lorascope.adapters.items import file_of
 from lorascope.cli.hints import command
-from lorascope.cli.output import counted, err, out, print_json, print_table, ranged
+from lorascope.cli.output import counted, out, print_json, print_line, print_note, print_table, ranged
 from lorascope.errors import LibraryError
+from lorascope.families import title_of
 from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.words import arms, measured_words
 from lorascope.report.words import prompt_tag
@@ -81,7 +84,7 @@ def known_findings(library: Library, stored: StoredProtocol, key: str) -> list[F
     try:
         return findings(library, stored.protocol.digest, [key])
     except LibraryError as error:
-        err.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_note(str(error), "yellow")
         return []
 
 
@@ -167,7 +170,7 @@ def list_adapters(library: Library, protocol: str, flag: str, as_json: bool) -> 
     print_table(columns, shown, str(stored.protocol))
     if refused := len(library.refusals.all()):
         reasons = command("list", "--refused", library=library.path)
-        out.print(f"{counted(refused, 'file')} left out: {reasons}", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"{counted(refused, 'file')} left out: {reasons}")
 
 
 def list_protocols(library: Library, as_json: bool) -> None:
@@ -182,8 +185,7 @@ def list_protocols(library: Library, as_json: bool) -> None:
     )
     for earlier, later in zip(found, found[1:], strict=False):
         differences = "; ".join(later.protocol.differences(earlier.protocol))
-        line = f"{later.protocol} / {earlier.protocol}: {differences}"
-        out.print(line, style="dim", soft_wrap=True, markup=False)
+        print_line(f"{later.protocol} / {earlier.protocol}: {differences}", "dim")
 
 
 def list_runs(library: Library, as_json: bool) -> None:
@@ -202,3 +204,48 @@ def _ending(run: dict[str, Any]) -> str:
         return "running, or killed: the same command resumes from there"
     ending = "" if outcome["finished"] else "interrupted; "
     return ending + f"{outcome['measured']} measured, {outcome['refused']} left out, {outcome['seconds']:.0f} s"
+
+
+def print_inspected(rows: list[dict[str, Any]]) -> None:
+    """One line for each file, with the notes of reading it, and totals by kind."""
+    shown = [
+        (
+            Path(row["path"]).name,
+            row["family"],
+            row["format"],
+            ", ".join(f"{n} {kind}" for kind, n in row["kinds"].items()) + ("; all zero" if row["all_zero"] else ""),
+            ", ".join(map(str, row["ranks"])) or "–",
+            ", ".join(row["claims"].get("triggers", {}).get("value", ())) or "–",
+            *([row["sha256"][:12]] if "sha256" in row else []),
+        )
+        for row in rows
+    ]
+    if not rows:
+        out.print("no adapter files here")
+        return
+    columns = ["file", "base", "format", "modules", "rank", "triggers", *(["sha256"] if "sha256" in rows[0] else [])]
+    if any(row["notes"] for row in rows):
+        columns.append("notes")
+        shown = [(*line, "; ".join(row["notes"])) for line, row in zip(shown, rows, strict=True)]
+    print_table(columns, shown)
+    _print_totals(rows)
+
+
+def print_file(row: dict[str, Any]) -> None:
+    """Everything known about one file."""
+    from lorascope.cli.details import module_rows, said_rows
+
+    parts = ", ".join(f"{count} in {part}" for part, count in row["components"].items())
+    rows = [("path", row["path"]), ("base", title_of(row["family"])), *module_rows(row), ("changes", parts)]
+    rows += [("size", f"{row['size'] / 1e6:.2f} MB"), *([("sha256", row["sha256"])] if "sha256" in row else [])]
+    effect = [("effect", "none: all its weights are zero")] if row["all_zero"] else []
+    print_table(("", ""), [*rows, *effect, *said_rows(row)])
+
+
+def _print_totals(rows: list[dict[str, Any]]) -> None:
+    """``3 adapters: 2 lora, 1 loha; 3 sdxl``: each file counts once, by all kinds of modules in it."""
+    if len(rows) > 1:
+        kinds = Counter("+".join(sorted(row["kinds"])) for row in rows)
+        families = Counter(row["family"] for row in rows)
+        totals = "; ".join(", ".join(f"{n} {name}" for name, n in one.most_common()) for one in (kinds, families))
+        print_line(f"{counted(len(rows), 'adapter')}: {totals}")

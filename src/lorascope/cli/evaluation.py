@@ -182,13 +182,13 @@ def study(
     ours: Annotated[str, typer.Option(help="The other side.")] = "behaviour",
 ) -> None:
     """Draw up a blind study: for each query, the first three adapters that two retrievers find."""
-    from lorascope.cli.output import out
+    from lorascope.cli.output import out, print_line
     from lorascope.evaluation.pairs import draw_up
 
     found = draw_up(rankings, ours, against)
     found.write(pairs)
     out.print(f"{len(found.pairs)} queries are answered differently. Ask people with:")
-    out.print(f"  lorascope serve --study {pairs}", soft_wrap=True, highlight=False, markup=False)
+    print_line(f"  lorascope serve --study {pairs}")
 
 
 @contextmanager

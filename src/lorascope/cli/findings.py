@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from lorascope.cli.output import counted, err, out, print_json, print_table
+from lorascope.cli.output import counted, err, out, print_json, print_note, print_table
 from lorascope.evaluation import EvaluationPlan, Findings
 from lorascope.evaluation.findings import Value
 from lorascope.evaluation.statistics import Interval
@@ -34,7 +34,7 @@ def print_plan(plan: EvaluationPlan, as_json: bool) -> None:
     if not plan.graded and plan.images is None:
         lines.append("No answers are known: diversity only, unless a judge looks at images (--judge).")
     for line in lines:
-        err.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_note(line)
     if plan.images is not None:
         print_cost(plan.images)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lorascope.cli.output import counted, err, harmless, out, print_table
+from lorascope.cli.output import counted, err, harmless, out, print_line, print_note, print_table
 from lorascope.cli.progress import counted_files
 from lorascope.errors import printable
 from lorascope.families import title_of
@@ -57,7 +57,7 @@ def print_inventory(inventory: Inventory) -> None:
         out.print()
         print_table(("base model", "architecture", "lineage", "predicts"), models)
     for note in inventory.notes[:_EACH_NOTE]:
-        err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_note(note, "yellow")
     if len(inventory.notes) > _EACH_NOTE:
         err.print(f"and {len(inventory.notes) - _EACH_NOTE} more such lines: --json has all", style="yellow")
 
@@ -75,7 +75,7 @@ def print_proposal(inventory: Inventory, config: UserConfig) -> None:
         print_table(("preset", "on", "measures"), rows)
     for kind, count in sorted(counts.items()):
         if kind not in assigned:
-            out.print(f"not measured: {_kinds({kind: count})}: {reason_against(kind)}", soft_wrap=True, highlight=False)
+            print_line(f"not measured: {_kinds({kind: count})}: {reason_against(kind)}")
     if inventory.unread:
         out.print(f"{counted(len(inventory.unread), 'file')} cannot be read as LoRAs: `index` says of each why")
     out.print()

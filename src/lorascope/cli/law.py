@@ -87,7 +87,7 @@ def _screening(
 def _print_case(
     library: Library, screening: Screening, name: str, second: str, path: Path | None, as_json: bool
 ) -> None:
-    from lorascope.cli.output import out, print_json
+    from lorascope.cli.output import print_json, print_line
     from lorascope.report.case import NOTICE, plain_case, write_case
 
     found = screening.case(library.adapters.find(name).key)
@@ -100,12 +100,12 @@ def _print_case(
         return
     _print_found(found)
     if path is not None:
-        out.print(f"case file: {path}, {path.with_suffix('.json').name}", soft_wrap=True, markup=False, highlight=False)
-    out.print(NOTICE, style="dim", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"case file: {path}, {path.with_suffix('.json').name}")
+    print_line(NOTICE, "dim")
 
 
 def _print_found(case: Case) -> None:
-    from lorascope.cli.output import out, print_table, ranged
+    from lorascope.cli.output import print_line, print_table, ranged
 
     if case.positions is not None and case.field is not None:
         rows = [
@@ -113,7 +113,7 @@ def _print_found(case: Case) -> None:
             for name, one, digits in zip(("Strength", "Consistency"), case.positions, (2, 3), strict=True)
         ]
         print_table(("", case.adapter.name, "above"), rows)
-        out.print(f"{case.field.title}: {case.field.reading}", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"{case.field.title}: {case.field.reading}")
     rows = [
         (
             one.first.works,
@@ -135,7 +135,7 @@ def _print_found(case: Case) -> None:
     if beyond:
         print_table(("works", "control", "nearer to the works by, standard deviations"), beyond)
     for line in case.left_out:
-        out.print(f"not looked at: {line}", style="dim", soft_wrap=True, markup=False, highlight=False)
+        print_line(f"not looked at: {line}", "dim")
 
 
 def _share(share: float | None) -> str:

@@ -10,7 +10,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from lorascope.cli.output import err, out
+from lorascope.cli.output import err, print_line
 from lorascope.errors import ServerError
 from lorascope.protocol import Preset
 from lorascope.server.settings import ServerSettings, is_loopback
@@ -61,9 +61,9 @@ def run(settings: ServerSettings, *, open_page: bool, show_token: bool = False) 
     server = uvicorn.Server(configure(app))
     app.state.lorascope.ending = lambda: server.should_exit
     address = _address(settings.host, listening.getsockname()[1])
-    out.print(f"lorascope is at {address}  (Ctrl-C ends it)", soft_wrap=True, highlight=False)
+    print_line(f"lorascope is at {address}  (Ctrl-C ends it)")
     if show_token:
-        out.print(f"Token, shown this once: {settings.token}", soft_wrap=True, highlight=False)
+        print_line(f"Token, shown this once: {settings.token}")
     if open_page and _has_screen():
         webbrowser.open(address)
     with contextlib.suppress(KeyboardInterrupt):

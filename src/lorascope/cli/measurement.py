@@ -24,7 +24,7 @@ def inspect(
     """
     from lorascope.adapters import scan
     from lorascope.cli.checks import check_paths
-    from lorascope.cli.inspection import print_file, print_inspected
+    from lorascope.cli.details import print_file, print_inspected
     from lorascope.cli.output import print_json
     from lorascope.cli.progress import counted_files
     from lorascope.cli.refusals import print_refusals
@@ -124,7 +124,7 @@ def index(
     from lorascope.cli.checks import check_library, check_models, check_unused
     from lorascope.cli.plans import check_files, plans, print_plans
     from lorascope.cli.sites import with_references
-    from lorascope.protocol import Precision
+    from lorascope.precision import Precision
 
     # everything that can be wrong in the command is checked before models load and before a library is made
     Precision.named(precision)

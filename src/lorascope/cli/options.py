@@ -1,12 +1,48 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, and what the shell offers for them after Tab."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lorascope.cli.completion import adapter_names, flag_names, precision_names, preset_names
+
+def preset_names(incomplete: str) -> list[str]:
+    """Presets that ship; the shell itself completes files."""
+    from lorascope.protocol import presets
+
+    return _starting(incomplete, presets())
+
+
+def precision_names(incomplete: str) -> list[str]:
+    """Precisions, coarsest first."""
+    from lorascope.precision import PRECISIONS
+
+    return _starting(incomplete, list(PRECISIONS))
+
+
+def flag_names(incomplete: str) -> list[str]:
+    """Kinds of findings."""
+    from lorascope.analysis import FLAGS
+
+    return _starting(incomplete, list(FLAGS))
+
+
+def adapter_names(ctx: Any, incomplete: str) -> list[str]:
+    """Names of the adapters in the library of the command."""
+    from lorascope.errors import LorascopeError
+    from lorascope.library import Library
+
+    try:
+        with Library(ctx.params.get("library")) as library:
+            return _starting(incomplete, sorted({adapter.name for adapter in library.adapters.all().values()}))
+    except LorascopeError:
+        return []
+
+
+def _starting(incomplete: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
 
 LibraryPath = Annotated[
     Path | None,

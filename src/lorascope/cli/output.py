@@ -35,6 +35,16 @@ def harmless(text: str) -> str:
     return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def print_line(text: str, style: str = "") -> None:
+    """Print a line on standard output as it is: neither wrapped nor read as markup, and harmless."""
+    out.print(harmless(text), style=style, soft_wrap=True, markup=False, highlight=False)
+
+
+def print_note(text: str, style: str = "") -> None:
+    """The same on standard error, for whatever is no answer."""
+    err.print(harmless(text), style=style, soft_wrap=True, markup=False, highlight=False)
+
+
 def print_json(data: Any) -> None:
     """One JSON document on standard output, in ASCII where that cannot print everything."""
     everything = (sys.stdout.encoding or "").lower().startswith("utf")
@@ -109,8 +119,7 @@ def print_answer(answer: Answer, library: Path, *, show_hidden: bool) -> None:
     if not answer.considered:
         narrowed = filters.family or filters.folder
         arguments = ("list",) if narrowed else ("index", "FOLDER")
-        line = (_NO_MEMBER if narrowed else _ALONE) + command(*arguments, library=library)
-        out.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_line((_NO_MEMBER if narrowed else _ALONE) + command(*arguments, library=library), "yellow")
         return
     if answer.hits and not answer.matched:
         out.print(f"[yellow]{NOTHING}[/]")
@@ -127,8 +136,7 @@ def _print_use(hit: Hit) -> None:
     adapter = hit.adapter
     if out.is_terminal and adapter.paths:
         words = ", ".join(adapter.claimed("triggers") or ())
-        line = "  ".join(filter(None, (f"{hit.rank}: {adapter.paths[0]}", prompt_tag(adapter), words)))
-        out.print(harmless(line), style="dim", soft_wrap=True, markup=False, highlight=False)
+        print_line("  ".join(filter(None, (f"{hit.rank}: {adapter.paths[0]}", prompt_tag(adapter), words))), "dim")
 
 
 def _row(hit: Hit, thresholds: Thresholds) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lorascope.adapters import read_adapter, scan
 from lorascope.cli.checks import chosen_preset
-from lorascope.cli.output import counted, err, harmless
+from lorascope.cli.output import counted, print_note
 from lorascope.cli.progress import counted_files
 from lorascope.errors import AdapterError, UsageError, WrongBase, printable
 from lorascope.families import title_of
@@ -118,10 +118,9 @@ def check_files(plans: Plans, place: Path | None) -> None:
 def print_plans(plans: Plans) -> None:
     """Say which preset measures how many files, if there are several, and which folders are not there."""
     for note in plans.notes:
-        err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_note(note, "yellow")
     for plan in plans.each if len(plans.each) > 1 else ():
-        line = f"{plan.preset.name} on {plan.preset.base}: {counted(len(plan.paths), 'file')}"
-        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
+        print_note(f"{plan.preset.name} on {plan.preset.base}: {counted(len(plan.paths), 'file')}")
 
 
 def _known_kinds(place: Path | None) -> Callable[[Path], str | None]:

@@ -86,7 +86,7 @@ def step_progress() -> Generator[Note]:
 
 
 def _lines() -> Note:
-    from lorascope.cli.output import err
+    from lorascope.cli.output import print_note
 
     spoke = -_QUIET
 
@@ -94,6 +94,6 @@ def _lines() -> Note:
         nonlocal spoke
         if stage and time.monotonic() - spoke >= _QUIET:
             spoke = time.monotonic()
-            err.print(f"{stage}, {done + 1} of {total}", highlight=False, markup=False, soft_wrap=True)
+            print_note(f"{stage}, {done + 1} of {total}")
 
     return note

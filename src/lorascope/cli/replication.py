@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lorascope.cli.checks import check_models, chosen_preset
 from lorascope.cli.findings import print_findings
-from lorascope.cli.output import counted, err, print_json
+from lorascope.cli.output import counted, print_json, print_note
 from lorascope.cli.progress import step_progress
 from lorascope.cli.runs import RunProgress, loaded
 from lorascope.errors import UsageError
@@ -108,4 +108,4 @@ def _print_plan(plan: ReplicationPlan, asked: ReplicationOptions) -> None:
         f" judges, which are not cut off. Everything is kept in {asked.folder}; the same command resumes from there.",
     )
     for line in lines:
-        err.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_note(line)

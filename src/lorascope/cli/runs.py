@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from lorascope.adapters.items import Conditions
-from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
+from lorascope.cli.output import counted, err, harmless, out, print_json, print_line, print_note, print_table
 from lorascope.cli.plans import Plans
 from lorascope.cli.refusals import print_known, print_refusals, without
 from lorascope.library import Library, Refusal, library_if_any
@@ -22,7 +22,7 @@ from lorascope.measure import Event, Outcome, Worker, index, load_worker
 from lorascope.measure.cluster import ClusterPlan
 from lorascope.measure.crew import Crew
 from lorascope.measure.estimate import CostEstimate, estimate, total_cost
-from lorascope.measure.pace import Pace
+from lorascope.measure.events import Pace
 from lorascope.protocol import Preset
 from lorascope.report.words import duration, file_size
 
@@ -96,7 +96,7 @@ class RunProgress:
         now = time.monotonic()
         if now - self._spoke >= _QUIET:
             self._spoke = now
-            err.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_note(line)
 
 
 def measure(
@@ -192,7 +192,7 @@ def print_outcome(outcome: Outcome, library: Library) -> None:
     parts += [f"{counted(len(outcome.refused), 'file')} left out"] if outcome.refused else []
     parts += [f"about {outcome.left} cells left for the next run, as the time is over"] if outcome.left else []
     parts += [f"{len(outcome.elsewhere)} being measured by another process"] if outcome.elsewhere else []
-    out.print(f"{', '.join(parts)}. Library: {library.path}", soft_wrap=True, highlight=False, markup=False)
+    print_line(f"{', '.join(parts)}. Library: {library.path}")
 
 
 def dry_run(

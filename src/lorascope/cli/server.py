@@ -59,7 +59,7 @@ def serve(
 ) -> None:
     """Serve a page to search, look and compare, and an API for other tools, until Ctrl-C."""
     from lorascope.cli.listener import chosen_token, run
-    from lorascope.cli.output import err
+    from lorascope.cli.output import print_note
     from lorascope.cli.plans import configured_folders
     from lorascope.library import default_path
     from lorascope.server.settings import ServerSettings
@@ -67,7 +67,7 @@ def serve(
     token, made = chosen_token(host, token_file)
     folders, notes = (folder, []) if folder else configured_folders()
     for note in notes:
-        err.print(note, style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_note(note, "yellow")
     settings = ServerSettings(
         library=library or default_path(), folders=tuple(folders), host=host, port=port, token=token,
         names=tuple(name or ()), origins=tuple(allow_origin or ()), embedders=tuple(embed_in or ()),

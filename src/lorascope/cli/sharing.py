@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from lorascope.cli.output import counted, err, harmless, out, print_json, print_table
+from lorascope.cli.output import counted, err, print_json, print_line, print_table
 from lorascope.errors import LibraryError, UsageError
 from lorascope.library import Library, default_path, library_if_any, published
 from lorascope.miniature import pack_path
@@ -24,7 +24,7 @@ from lorascope.packs.places import SCHEMES, place_of_pack
 def confirm(summary: Sequence[str], target: Path, *, yes: bool) -> None:
     """Say what a pack will hold, and ask."""
     for line in summary:
-        out.print(harmless(line), soft_wrap=True, highlight=False, markup=False)
+        print_line(line)
     if not yes:
         typer.confirm(f"Write it to {target}?", abort=True)
 
@@ -161,4 +161,4 @@ def tell(as_json: bool, sentence: str, **fields: object) -> None:
 
 
 def _say(sentence: str) -> None:
-    out.print(harmless(sentence), soft_wrap=True, highlight=False, markup=False)
+    print_line(sentence)

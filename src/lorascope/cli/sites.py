@@ -82,14 +82,14 @@ def get(
     as_json: options.Json = False,
 ) -> None:
     """Download an adapter, check its SHA-256, and resume where an interrupted download ended."""
-    from lorascope.cli.output import out, print_json
+    from lorascope.cli.output import print_json, print_line
     from lorascope.errors import UsageError
     from lorascope.sites import SPELLINGS, is_reference
 
     if not is_reference(reference):
         raise UsageError(f"{reference!r} is no reference to an adapter: give {SPELLINGS}")
     (path,) = fetched([reference], folder)
-    print_json({"path": str(path)}) if as_json else out.print(str(path), soft_wrap=True, markup=False, highlight=False)
+    print_json({"path": str(path)}) if as_json else print_line(str(path))
 
 
 def fetched(references: Sequence[str], folder: Path | None = None) -> list[Path]:
@@ -99,7 +99,7 @@ def fetched(references: Sequence[str], folder: Path | None = None) -> list[Path]
         UsageError: no folder is known.
         SiteError: one cannot be had; those before it are kept.
     """
-    from lorascope.cli.output import err, harmless
+    from lorascope.cli.output import print_note
     from lorascope.cli.plans import configured_folders
     from lorascope.cli.progress import step_progress
     from lorascope.errors import UsageError
@@ -115,8 +115,7 @@ def fetched(references: Sequence[str], folder: Path | None = None) -> list[Path]
     remotes = [find(reference) for reference in references]
     for one in remotes:
         size = file_size(one.size) if one.size else "of unknown size"
-        line = f"{one.name}: {size} from {one.site}, into {place}"
-        err.print(harmless(line), soft_wrap=True, markup=False, highlight=False)
+        print_note(f"{one.name}: {size} from {one.site}, into {place}")
     paths: list[Path] = []
     for one in remotes:
         with step_progress() as note:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascope.cli.checks import check_library, chosen_preset
-from lorascope.cli.output import err, harmless
+from lorascope.cli.output import err, print_note
 from lorascope.cli.plans import DEFAULT, configured_folders
 from lorascope.cli.refusals import without
 from lorascope.cli.runs import followed, report
@@ -81,7 +81,7 @@ def _hashes(workflow: Workflow, folders: Sequence[Path]) -> dict[str, str]:
         hashes = hashes_of(workflow.models, folders)
     for name in (name for name in workflow.models if name not in hashes):
         line = f"{name} is not here, or several times: only its name counts. --models names the folder of its file"
-        err.print(harmless(line), style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_note(line, "yellow")
     return hashes
 
 

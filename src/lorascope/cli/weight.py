@@ -1,4 +1,4 @@
-"""weight: what an adapter does at which weight."""
+"""weight and triggers: at which weight and by which words to use an adapter. Both measure what is missing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # loads torch
     from lorascope.analysis.scales import CurveMeasurement
     from lorascope.analysis.triggers import TriggerMeasurement
     from lorascope.library import Library, StoredAdapter, StoredProtocol
+    from lorascope.signature import Estimate
 
 
 def weight(
@@ -52,6 +53,45 @@ def weight(
             end_dry_run(cost, as_json=as_json)
         else:
             _show(opened, stored, chosen, sheet, as_json)
+
+
+def triggers(
+    adapters: options.AdapterNames = None,
+    every: Annotated[bool, typer.Option("--all", help="Every adapter that was measured with trigger words.")] = False,
+    device: options.Device = "",
+    batch: options.Batch = 0,
+    dry_run: options.DryRun = False,
+    download: options.Download = False,
+    library: options.LibraryPath = None,
+    protocol: options.ProtocolName = "",
+    as_json: options.Json = False,
+) -> None:
+    """Find out which trigger words an adapter needs: how much of its effect is left without them, and without each.
+
+    A few images are made without each word, once: stop it whenever you like, what was measured is kept.
+    """
+    from lorascope.analysis.usage import is_tried, words_of
+    from lorascope.errors import LibraryError
+    from lorascope.library import Library
+
+    with Library(library) as opened:
+        stored = opened.protocols.find(protocol)
+        chosen = chosen_adapters(opened, adapters, stored, every=every)
+        wordless = [one for one in chosen if not words_of(one, stored.protocol)]
+        if wordless and not every:
+            raise LibraryError(f"{wordless[0].name} was measured without trigger words: there is nothing to leave out")
+        chosen = [one for one in chosen if one not in wordless]
+        cost = None
+        if missing := [one for one in chosen if not is_tried(opened, stored, one)]:
+            from lorascope.analysis.triggers import TriggerMeasurement
+            from lorascope.cli.runs import loaded
+
+            worker = loaded(stored.preset, device=device, batch=batch, download=download)
+            cost = measure_missing(TriggerMeasurement(worker, opened, stored), missing, "adapter", dry_run=dry_run)
+        if dry_run:
+            end_dry_run(cost, as_json=as_json)
+        else:
+            _show_shares(opened, stored, [one.key for one in chosen], as_json)
 
 
 def chosen_adapters(
@@ -92,7 +132,7 @@ def measure_missing(
     measurement: CurveMeasurement | TriggerMeasurement, adapters: Sequence[StoredAdapter], what: str, *, dry_run: bool
 ) -> MeasuringCost:
     """Say what it takes, and measure it unless it is a dry run; returns what it takes."""
-    from lorascope.cli.output import counted, err, harmless
+    from lorascope.cli.output import counted, err, harmless, print_note
     from lorascope.cli.progress import step_progress
 
     cost = measurement.cost(adapters)
@@ -109,8 +149,7 @@ def measure_missing(
 
         problems = [one for one in measurement.measure(adapters, done) if one.problem]
     for one in problems:
-        line = harmless(f"{one.adapter.name}: {one.problem}")
-        err.print(line, style="yellow", soft_wrap=True, markup=False, highlight=False)
+        print_note(harmless(f"{one.adapter.name}: {one.problem}"), "yellow")
     if problems:
         err.print(f"{counted(len(problems), 'adapter')} not measured", highlight=False)
     return cost
@@ -167,6 +206,35 @@ def _show(
         out.print(f"Curves: {path.as_uri()}", soft_wrap=True)
 
 
+def _show_shares(library: Library, stored: StoredProtocol, keys: list[str], as_json: bool) -> None:
+    """Print how much is left without all words, and without each."""
+    from lorascope.cli.output import print_json, print_table, ranged
+
+    left = [(one, _shares(library, stored, one)) for one in library.adapters.get(keys).values()]
+    if as_json:
+        rows = [
+            {"key": one.key, "name": one.name,
+             "without": [{"words": words, "left": share and asdict(share)} for words, share in shares]}
+            for one, shares in left
+        ]  # fmt: skip
+        print_json({"triggers": rows})
+        return
+    table = [
+        (one.name, words, "–" if share is None else ranged(share.value, share, 2))
+        for one, shares in left
+        for words, share in shares
+    ]
+    print_table(("adapter", "without", "effect left"), table)
+
+
+def _shares(library: Library, stored: StoredProtocol, adapter: StoredAdapter) -> list[tuple[str, Estimate | None]]:
+    """All words together first, then each."""
+    from lorascope.analysis.usage import known_shares, share_without, words_of
+
+    whole = ", ".join(words_of(adapter, stored.protocol))
+    return [(whole, share_without(library, stored, adapter)), *known_shares(adapter, stored.protocol).items()]
+
+
 def print_curve(curve: Curve) -> None:
     """One row for each weight."""
     from lorascope.cli.output import print_table, ranged
@@ -181,10 +249,10 @@ def print_curve(curve: Curve) -> None:
 
 def print_advice(advice: Advice) -> None:
     """The advised weight and its reason, in one line."""
-    from lorascope.cli.output import out
+    from lorascope.cli.output import print_line
 
     weight = "no weight advised" if advice.weight is None else f"weight {advice.weight:g} ({advice.range})"
-    out.print(f"{weight}: {advice.reason}", soft_wrap=True, highlight=False)
+    print_line(f"{weight}: {advice.reason}")
 
 
 def _scale(value: float | None) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from lorascope.caches import Note, fingerprint, unfinished
+from lorascope.caches import Note, fingerprint, quiet, unfinished
 from lorascope.encoders.base import TextEncoder
 from lorascope.encoders.encoding import ENCODINGS, Encoding, query_identity
 from lorascope.encoders.text import ClipText, Prefixes
@@ -34,7 +34,7 @@ class QueryEncoder:
     retrieval). ``prefix``, ``both``, ``query`` and ``query-minus-empty`` are its ablations, for study.
     """
 
-    def __init__(self, encoder: TextEncoder, prompts: PromptSet, note: Note | None = None) -> None:
+    def __init__(self, encoder: TextEncoder, prompts: PromptSet, note: Note = quiet) -> None:
         """Bind a text encoder to the prompts P' which queries are appended to.
 
         ``note`` is called with progress while the prefix cache is computed.

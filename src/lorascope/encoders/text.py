@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from tokenizers import Tokenizer
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.digest import model_digest
 from lorascope.encoders.transformer import Array, Past, Transformer
 from lorascope.encoders.weights import Weights, read_config
@@ -86,7 +86,7 @@ class ClipText:
         """Token ids without begin- and end-of-text."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def prefixes(self, prompts: Sequence[str], note: Note | None = None) -> Prefixes:
+    def prefixes(self, prompts: Sequence[str], note: Note = quiet) -> Prefixes:
         """Compute the prefix cache of a set of prompts."""
         ids = [[self._bos, *self._cut(self.ids(prompt)), self._eos] for prompt in prompts]
         longest = max(map(len, ids)) - 1
@@ -94,8 +94,7 @@ class ClipText:
         keys: list[Float32[np.ndarray, "layers b heads longest width"]] = []
         values: list[Float32[np.ndarray, "layers b heads longest width"]] = []
         for start in range(0, len(ids), _BATCH):
-            if note is not None:
-                note("reading the prompts of queries", start, len(ids))
+            note("reading the prompts of queries", start, len(ids))
             embedded, cached = self._encode(ids[start : start + _BATCH])
             embeddings.append(embedded)
             for parts, index in ((keys, 0), (values, 1)):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.encoding import Shifts
 from lorascope.errors import LorascopeError, QueryError
 from lorascope.evaluation.corpus import Corpus
@@ -18,7 +18,7 @@ from lorascope.evaluation.findings import Findings
 from lorascope.evaluation.lineup import lineup, text_retrievers
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Retriever
-from lorascope.evaluation.run import Evaluation, evaluate, quiet
+from lorascope.evaluation.run import Evaluation, evaluate
 from lorascope.evaluation.statistics import Clusters
 from lorascope.evaluation.store import LabStore
 from lorascope.evaluation.text import STANDING_IN, Dense

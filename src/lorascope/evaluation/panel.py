@@ -8,11 +8,11 @@ from typing import final
 import numpy as np
 import torch
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import ModelError
 from lorascope.evaluation.judges import Judge, Verdict
 from lorascope.evaluation.pictures import Sitting, pixels, scene_of
-from lorascope.evaluation.run import Evaluation, quiet
+from lorascope.evaluation.run import Evaluation
 from lorascope.evaluation.store import LabStore, Picture
 from lorascope.evaluation.verdicts import NOBODY, TOP, Judged
 from lorascope.generators.memory import out_of_memory
@@ -27,7 +27,6 @@ class Panel:
     """Runs judges over kept images."""
 
     def __init__(self, store: LabStore, protocol: Protocol, sitting: Sitting) -> None:
-        """Bind the store, the Protocol of the library, and which images are judged."""
         self._store, self._protocol = store, protocol
         self._cells = set(sitting.cells)
 

@@ -15,9 +15,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lorascope.adapters import Delta, Names
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import AdapterError, LibraryError, PromptSetError, QueryError
-from lorascope.evaluation.run import quiet
 from lorascope.evaluation.store import LabStore, Picture
 from lorascope.generators.memory import release_memory
 from lorascope.grid import PromptSet

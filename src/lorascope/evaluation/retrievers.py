@@ -81,7 +81,6 @@ class Random:
     name = RANDOM
 
     def __init__(self, corpus: Corpus, seed: int) -> None:
-        """Bind the corpus."""
         self._size, self._seed = len(corpus), seed
 
     def scores(self, texts: Sequence[str]) -> Scores:

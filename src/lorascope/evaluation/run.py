@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.caches import Note, whole
+from lorascope.caches import Note, quiet, whole
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.measures import Qrels
@@ -21,16 +21,11 @@ from lorascope.evaluation.statistics import Clusters
 from lorascope.evaluation.trec import write_run
 
 
-def quiet(stage: str, done: int, total: int) -> None:
-    """A :data:`lorascope.caches.Note` that ignores progress."""
-
-
 @final
 class Remembered:
     """A retriever that is asked each query once, whoever asks: the table, a hybrid, another experiment."""
 
     def __init__(self, retriever: Retriever) -> None:
-        """Wrap a retriever."""
         self.name = retriever.name
         self._retriever = retriever
         self._known: dict[str, Float[np.ndarray, " adapters"]] = {}

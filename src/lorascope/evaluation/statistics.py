@@ -1,9 +1,10 @@
-"""How sure a figure is: bootstrap intervals, and paired comparisons that allow for their number."""
+"""How sure figures are (bootstrap, paired comparisons, votes), how far people agree, and how diverse lists are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -28,6 +29,10 @@ _CORRELATIONS = 500
 _SEED = 20251209
 _POWER = 0.8
 _ALPHA = 0.05
+_Z = 1.959963984540054
+"""The 97.5% quantile of the standard normal."""
+SPANS = (1, 3, 5, 10, 20)
+"""The lengths of top lists that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,6 @@ class Clusters:
     """Queries that ask for the same thing, and are drawn together: they are no independent witnesses."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Bind the cluster of each query."""
         names = list(dict.fromkeys(labels))
         self._rows = np.array([names.index(label) for label in labels])
         self.count = len(names)
@@ -189,3 +193,79 @@ def compare(
         Comparison(first, second, interval, float(p), clusters.detectable(column))
         for (first, second), interval, p, column in zip(pairs, intervals, chances, differences.T, strict=True)
     ]
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """The 95% interval of a share (E. B. Wilson, 1927); everything from 0 to 1 without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, spread = successes / trials, _Z**2 / trials
+    middle = (share + spread / 2) / (1 + spread)
+    reach = _Z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def krippendorff_alpha(units: Iterable[Sequence[Hashable]]) -> float | None:
+    """Krippendorff's alpha for nominal answers (K. Krippendorff, 2011, "Computing Krippendorff's Alpha-Reliability").
+
+    Args:
+        units: the answers that each question got, by however many people.
+
+    Returns:
+        1 for full agreement, 0 for what chance gives, below 0 for less; None where disagreement is impossible:
+        fewer than two answers to every question, or the same answer to all of them.
+    """
+    compared = [Counter(unit) for unit in units if len(unit) > 1]
+    totals = sum(compared, Counter[Hashable]())
+    n = totals.total()
+    expected = n**2 - sum(count**2 for count in totals.values())
+    if expected == 0:
+        return None
+    observed = sum(
+        (unit.total() ** 2 - sum(count**2 for count in unit.values())) / (unit.total() - 1) for unit in compared
+    )
+    return 1 - (n - 1) * observed / expected
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How evenly the adapters of a library are used by the top-k lists of all queries.
+
+    Attributes:
+        span: k.
+        entropy: NE = H / ln N, 0 to 1: H is the Shannon entropy, in nats, of the adapters' shares of all places in the
+            lists, N the size of the library before any filter.
+        effective: ELC = exp(H), how many equally used adapters have the same entropy.
+        coverage: the share of the library that is in any list.
+        gini: 0 if all adapters are used alike, near 1 if few take every place.
+    """
+
+    span: int
+    entropy: float
+    effective: float
+    coverage: float
+    gini: float
+
+
+def diversity(rankings: Sequence[Sequence[int]], size: int, span: int) -> Diversity:
+    """Diversity of top lists.
+
+    Args:
+        rankings: rows of the corpus for each query, best first.
+        size: N, how many adapters the library holds, those that filters leave out included.
+        span: how many hits of each ranking count; a list that is longer than the library is the library.
+    """
+    counts = np.bincount([row for ranking in rankings for row in ranking[:span]], minlength=size).astype(float)
+    if not counts.any():
+        return Diversity(span, 0.0, 0.0, 0.0, 0.0)
+    shares = counts / counts.sum()
+    used = shares[shares > 0]
+    entropy = float(-(used * np.log(used)).sum())
+    normal = entropy / math.log(size) if size > 1 else 1.0
+    return Diversity(span, normal, math.exp(entropy), len(used) / size, _gini(shares))
+
+
+def _gini(shares: Float[np.ndarray, " adapters"]) -> float:
+    """G = sum_i (2i - n - 1) x_i / n over ascending shares x that add up to 1 (Gini 1912)."""
+    ordered, n = np.sort(shares), len(shares)
+    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / n)

@@ -45,7 +45,6 @@ class LabStore:
     """A companion of a library, ``LIB.lab.db``. Deleting it loses time, nothing else."""
 
     def __init__(self, library: Library) -> None:
-        """Open it, or make it."""
         self.path: Path = library.companion("lab")
         self._db = Database(self.path, TABLES, create=True)
 

@@ -33,7 +33,6 @@ class Keyword:
     name = "keyword"
 
     def __init__(self, corpus: Corpus) -> None:
-        """Read the names of every adapter."""
         self._names = [" ".join(words.names).lower() for words in corpus.words]
 
     def scores(self, texts: Sequence[str]) -> Scores:
@@ -53,7 +52,6 @@ class Fuzzy:
     name = "fuzzy"
 
     def __init__(self, corpus: Corpus) -> None:
-        """Read the names of every adapter."""
         self._names = [words.names for words in corpus.words]
 
     def scores(self, texts: Sequence[str]) -> Scores:
@@ -72,7 +70,6 @@ class BM25:
     name = "bm25"
 
     def __init__(self, corpus: Corpus) -> None:
-        """Index the documents."""
         self._bm25s = optional("bm25s")
         self._index = self._bm25s.BM25(method="lucene", k1=1.5, b=0.75)
         self._size = len(corpus)

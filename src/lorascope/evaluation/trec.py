@@ -56,7 +56,6 @@ class TrecRun:
     """What another system found, as a retriever. Its rankings are by score, as trec_eval reads a run."""
 
     def __init__(self, name: str, rows: Mapping[str, Float[np.ndarray, " adapters"]], size: int) -> None:
-        """Bind scores by the text of the query."""
         self.name = name
         self._rows, self._nothing = rows, np.full(size, -np.inf)
 

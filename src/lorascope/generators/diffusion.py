@@ -18,14 +18,13 @@ from lorascope.adapters import Delta
 from lorascope.adapters.attachments import ControlNet, ImagePrompt
 from lorascope.errors import ModelError
 from lorascope.generators import float8
-from lorascope.generators.control import Control
+from lorascope.generators.attachments import Control, shown, with_image_prompt
 from lorascope.generators.execution import compiling, deterministic
 from lorascope.generators.loading import components, denoiser, digest, load_pipeline
 from lorascope.generators.noise import starting_noise
 from lorascope.generators.placement import Placement
 from lorascope.generators.prediction import predicted
 from lorascope.generators.pristine import PristineWeights
-from lorascope.generators.prompting import shown, with_image_prompt
 from lorascope.generators.resident import ResidentPipeline
 from lorascope.generators.texts import Text, Texts
 from lorascope.protocol import Preset

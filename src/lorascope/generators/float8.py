@@ -37,7 +37,6 @@ class Rounding:
     """How a weight is changed so that rounding it is a matter of chance: nearer neighbours are likelier."""
 
     def __init__(self, draw: torch.Generator) -> None:
-        """Draw with a generator that all weights share."""
         self._draw = draw
 
     def apply(self, base: Float[torch.Tensor, "*shape"], scale: float) -> Float[torch.Tensor, "*shape"]:

@@ -28,7 +28,6 @@ class KnownPrompts(Generic[T]):
     """What text encoders made of the prompts so far."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         self._kept: OrderedDict[str, T] = OrderedDict()
 
     def _forget_oldest(self) -> None:

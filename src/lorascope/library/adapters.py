@@ -47,7 +47,6 @@ class Adapters:
     """The adapters of a library by key, and the files that hold them."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def add(self, adapters: Iterable[StoredAdapter], stamps: Mapping[str, tuple[int, int]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from lorascope.protocol import PRECISIONS, SCREENED
+from lorascope.precision import PRECISIONS, SCREENED
 from lorascope.signature import Accuracy, CategoryProfile, Estimate, Signature
 
 _COARSEST_FIRST = " ".join(["glance", SCREENED, *list(PRECISIONS)[1:]])

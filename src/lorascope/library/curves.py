@@ -16,7 +16,6 @@ class Curves:
     """The Curves of a library by Protocol and adapter."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def put(self, protocol: str, key: str, figures: str) -> None:

@@ -25,7 +25,6 @@ class Directions:
         recent: Float32[np.ndarray, "k d"],
         places: Int64[np.ndarray, " n"] | None = None,
     ) -> None:
-        """Take two blocks as they are; nothing is copied."""
         self.mapped = mapped
         self.recent = recent
         self.places = places

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
 from lorascope.library.database import Database
-from lorascope.library.large_pictures import LargePictures
 from lorascope.library.objects import ObjectStore, fetched
+from lorascope.library.previews import LargePictures
 from lorascope.library.schema import EVIDENCE
 
 _NO_END = 2**31

@@ -19,10 +19,10 @@ from lorascope.library import validation
 from lorascope.library.database import resolved
 from lorascope.library.evidence import Block
 from lorascope.library.objects import is_reference
-from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.quarantine import Quarantine
 from lorascope.library.records import Preview, Refusal, StoredAdapter, StoredProtocol
 from lorascope.library.schema import EVIDENCE, LIBRARY
+from lorascope.library.vectors import PhraseVector
 from lorascope.protocol import Execution
 from lorascope.signature import Calibration, Signature
 
@@ -58,7 +58,6 @@ class ForeignLibrary:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a library and the evidence beside it, where there is some."""
         if not path.exists():
             raise LibraryError(f"no library at {path}: check the path")
         place = resolved(path)

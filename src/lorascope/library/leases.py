@@ -44,7 +44,6 @@ class Leases:
     """The adapters that processes are measuring now. A lease ends with its process, or after :data:`SECONDS`."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def acquire(self, adapter: str, scene: str, owner: str) -> bool:

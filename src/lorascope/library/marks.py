@@ -27,7 +27,6 @@ class Marks:
     """The favourites and notes of a library by adapter. They are no measurements: its version stays as it is."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def put(self, key: str, mark: Mark) -> None:

@@ -25,6 +25,7 @@ from lorascope.caches import Note, fingerprint, unfinished
 from lorascope.library.database import Database
 from lorascope.library.directions import Directions
 from lorascope.models import cache_dir
+from lorascope.moments import unit_rows
 
 IN_MEMORY = 20_000
 """So many rows are read from SQLite in a tenth of a second. A matrix of more is kept on the disk."""
@@ -122,7 +123,7 @@ class _Kept:
     directions: Float32[np.ndarray, "m d"]
 
 
-def read_matrix(db: Database, protocol: str, look_up: LookUp, note: Note | None) -> Matrix:
+def read_matrix(db: Database, protocol: str, look_up: LookUp, note: Note) -> Matrix:
     """Every signature of one Protocol of a library; ``note`` is called with progress while a large one is built."""
     ids, stamps = _stamps(db, protocol)
     name = hashlib.sha256(f"{_LAYOUT} {db.path.resolve()} {protocol}".encode("utf-8", "surrogateescape")).hexdigest()[
@@ -189,7 +190,7 @@ def _open(home: Path) -> _Kept | None:
     return None
 
 
-def _build(db: Database, home: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None) -> _Kept | None:
+def _build(db: Database, home: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note) -> _Kept | None:
     """Put a new folder in the place of what is there; None if the disk does not take it."""
     try:
         with unfinished(home) as partial:
@@ -214,15 +215,14 @@ def _sweep(matrices: Path) -> None:
                 shutil.rmtree(owner.parent, ignore_errors=True)
 
 
-def _write(db: Database, folder: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note | None) -> None:
+def _write(db: Database, folder: Path, protocol: str, ids: Int64[np.ndarray, " n"], note: Note) -> None:
     """Stream all rows into two files, without ever holding them."""
     make = np.lib.format.open_memmap
     dim = _dim(db, protocol)
     rows = make(folder / "rows.npy", "w+", ROW, (len(ids),))
     directions = make(folder / "directions.npy", "w+", np.float32, (len(ids), dim))
     for start, records, units in _chunks(db, protocol, ids):
-        if note is not None:
-            note("arranging the signatures of this library", start, len(ids))
+        note("arranging the signatures of this library", start, len(ids))
         rows[start : start + len(records)] = records
         directions[start : start + len(records)] = units
     rows.flush()  # a full disk raises here
@@ -255,8 +255,7 @@ def _chunks(
         if rows:
             records, directions = _records(rows), _directions(rows)
             _check(db, protocol, records, directions)
-            lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-            yield start, records, directions / np.where(lengths > 0, lengths, 1)
+            yield start, records, unit_rows(directions)
 
 
 def _check(db: Database, protocol: str, records: np.ndarray, directions: Float32[np.ndarray, "k d"]) -> None:

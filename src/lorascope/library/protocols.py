@@ -23,7 +23,6 @@ class Protocols:
     """The Protocols that a library was measured under. The active one is the one used last."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def add(self, protocol: Protocol, preset: Preset, *, origin: str = "", active: bool = True) -> None:

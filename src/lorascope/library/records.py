@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorascope.library.facts import AdapterFacts
-from lorascope.protocol import SCREENED, Preset, Protocol
+from lorascope.precision import SCREENED
+from lorascope.protocol import Preset, Protocol
 from lorascope.signature import Signature
 
 
@@ -60,7 +61,7 @@ class StoredAdapter:
 class StoredSignature:
     """A signature with the Precision it was measured to and when (seconds since 1970).
 
-    The precision may also be ``screened`` with a threshold, see :data:`lorascope.protocol.SCREENED`. ``origin`` says
+    The precision may also be ``screened`` with a threshold, see :data:`lorascope.precision.SCREENED`. ``origin`` says
     where it was imported from and when, "" if it was measured here; ``claimed`` that no evidence here backs it.
     """
 

@@ -19,7 +19,6 @@ class Refusals:
     """The files that are left out of a library, by path."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def add(self, refusal: Refusal) -> None:

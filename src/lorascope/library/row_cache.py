@@ -16,7 +16,6 @@ class RowCache(Generic[T]):
     """The last decoded rows of one kind, of all libraries of this process. Threads may share it."""
 
     def __init__(self, most: int) -> None:
-        """Keep at most so many."""
         self._most = most
         self._rows: dict[object, T] = {}
 

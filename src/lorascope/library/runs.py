@@ -15,7 +15,6 @@ class Runs:
     """The runs that measured a library, by number."""
 
     def __init__(self, db: Database) -> None:
-        """Read and write through a library's connection."""
         self._db = db
 
     def start(self, request: dict[str, Any], number: int | None = None) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import final
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import LibraryError
 from lorascope.library.codec import FINER, columns, restore
 from lorascope.library.database import Database
@@ -137,7 +137,7 @@ class Signatures:
         sql = "SELECT key, strength FROM signatures JOIN adapters ON adapter = id WHERE protocol = ?"
         return dict(self._db.rows(sql, [protocol]))
 
-    def matrix(self, protocol: str, note: Note | None = None) -> Matrix:
+    def matrix(self, protocol: str, note: Note = quiet) -> Matrix:
         """Every signature of one Protocol, ready to be ranked; ``note`` is called with progress of a large one."""
         with self._db.snapshot(), self._db.decoding("signatures"):
             return read_matrix(self._db, protocol, self._look_up, note)

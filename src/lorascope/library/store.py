@@ -16,14 +16,13 @@ from lorascope.library.database import Database, resolved
 from lorascope.library.evidence import Evidence
 from lorascope.library.leases import Leases
 from lorascope.library.marks import Marks
-from lorascope.library.phrase_vectors import PhraseVectors
-from lorascope.library.pictures import Pictures
 from lorascope.library.previews import Previews
 from lorascope.library.protocols import Protocols
 from lorascope.library.refusals import Refusals
 from lorascope.library.runs import Runs
 from lorascope.library.schema import LIBRARY, REVISE
 from lorascope.library.signatures import Signatures
+from lorascope.library.vectors import PhraseVectors, Pictures
 from lorascope.models import data_dir
 
 

@@ -15,11 +15,11 @@ from lorascope.errors import LibraryError
 from lorascope.grid import Grid
 from lorascope.library.database import resolved
 from lorascope.library.foreign import ForeignLibrary, ForeignSignature
-from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.recomputation import add_block, agree, grid_of, recomputed
 from lorascope.library.records import StoredAdapter, StoredProtocol
 from lorascope.library.store import Library
-from lorascope.protocol import PRECISIONS
+from lorascope.library.vectors import PhraseVector
+from lorascope.precision import PRECISIONS
 from lorascope.signature import Effects, Signature
 
 _COARSEST = next(iter(PRECISIONS))

@@ -19,7 +19,8 @@ from lorascope.errors import CalibrationError, LibraryError, LorascopeError
 from lorascope.library.codec import restore
 from lorascope.library.facts import AdapterFacts
 from lorascope.moments import MOST_CELLS
-from lorascope.protocol import PRECISIONS, SCREENED, Execution, Preset, Protocol
+from lorascope.precision import PRECISIONS, SCREENED
+from lorascope.protocol import Execution, Preset, Protocol
 from lorascope.signature import Calibration, Signature
 
 NAME = 1_000

@@ -14,7 +14,7 @@ from lorascope.library.recomputation import add_block, agree, grid_of, lost_prev
 from lorascope.library.records import StoredSignature
 from lorascope.library.schema import REVISE
 from lorascope.library.store import Library
-from lorascope.protocol import PRECISIONS
+from lorascope.precision import PRECISIONS
 from lorascope.signature import Effects, Signature
 
 _COARSEST = next(iter(PRECISIONS))

@@ -13,7 +13,8 @@ from lorascope.library.recomputation import add_block
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.stopping import StoppingRule
 from lorascope.models import SHIPPED, find_file
-from lorascope.protocol import PRECISIONS, SCREENED, Protocol
+from lorascope.precision import PRECISIONS, SCREENED
+from lorascope.protocol import Protocol
 from lorascope.signature import Calibration, Effects
 from lorascope.signature.calibration import FEWEST_ADAPTERS
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final, runtime_checkable
 
@@ -12,7 +14,7 @@ from lorascope.measure.orders import Order, Result
 from lorascope.measure.worker import Worker
 
 A = TypeVar("A")
-
+B = TypeVar("B")
 Batch: TypeAlias = Sequence[tuple[Order, Delta]]
 Lane: TypeAlias = Generator[Batch, list[Any], None]
 """Work on one adapter: yields orders, and is sent their results in the same order. An empty batch waits for others."""
@@ -54,7 +56,6 @@ class LocalCrew:
     """The worker of this process, which does an order when it is given."""
 
     def __init__(self, worker: Worker) -> None:
-        """Drive a worker."""
         self._worker = worker
         self._done: list[tuple[int, Result | Exception]] = []
         self._given = 0
@@ -160,3 +161,18 @@ class _Driver(Generic[A]):
                 self._paused.append(running)
             for place, (order, delta) in enumerate(batch):
                 self._waiting[self._crew.submit(order, delta)] = running, place
+
+
+def read_ahead(items: Iterable[A], read: Callable[[A], B], ahead: int = 1) -> Iterator[tuple[A, Callable[[], B]]]:
+    """Each item, in order, with what gives its reading or raises its error; the next ones are read meanwhile.
+
+    So many items are read ahead and no more, so that many readings and one are in memory at most.
+    """
+    with ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead") as pool:
+        coming = ((item, pool.submit(read, item)) for item in items)
+        waiting = deque(itertools.islice(coming, ahead))
+        while waiting:
+            item, reading = waiting.popleft()
+            waiting.extend(itertools.islice(coming, 1))
+            yield item, reading.result
+            del reading  # an adapter may have hundreds of megabytes

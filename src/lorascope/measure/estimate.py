@@ -18,7 +18,7 @@ from lorascope.measure.measurement import Measurement
 from lorascope.measure.queue import finished, gather, known_key
 from lorascope.measure.stopping import StoppingRule, expected_cells
 from lorascope.measure.worker import Worker
-from lorascope.protocol import PRECISIONS
+from lorascope.precision import PRECISIONS
 
 _OVERHEAD = 40
 """Bytes a cell takes beside its embedding: distance, keys, database pages."""

@@ -1,7 +1,8 @@
-"""What a run tells those who watch it, and how it ends."""
+"""What a run tells those who watch it: progress, the time left, and how it ended."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -75,7 +76,6 @@ class Progress:
     """Counts the cells of a stage and tells the watcher."""
 
     def __init__(self, watch: Watcher) -> None:
-        """Remember the watcher."""
         self._watch = watch
         self._spent = 0
         self._expected: dict[Path, int] = {}
@@ -117,3 +117,21 @@ def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str
         "partial": partial,
         "owner": this_process(),
     }
+
+
+@final
+class Pace:
+    """Seconds left of a whole run, if the stages to come go at the pace of this one."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._began = time.monotonic()
+        self.seconds_left: float | None = None
+        """None before the first block of a stage, as nothing is known about its pace."""
+
+    def follow(self, stage: str, cells: int, total: int, later: int) -> None:
+        """Take in that ``cells`` of ``total`` of a stage are done, and that about ``later`` come after it."""
+        if stage != self._stage:
+            self._stage, self._began = stage, time.monotonic()
+        elapsed = time.monotonic() - self._began
+        self.seconds_left = elapsed / cells * (total - cells + later) if cells and total else None

@@ -37,7 +37,6 @@ class LocalWorker:
     """A generator and its encoders, in this process (see :class:`lorascope.measure.worker.Worker`)."""
 
     def __init__(self, preset: Preset, generator: Generator, encoders: Sequence[Encoder]) -> None:
-        """Take over models that are loaded."""
         self._preset = preset
         self._generator = generator
         self._encoders = {encoder.digest: encoder for encoder in encoders}

@@ -301,7 +301,6 @@ class RayWorker:
     """All workers of a crew as one (see :class:`lorascope.measure.worker.Worker`)."""
 
     def __init__(self, crew: RayCrew) -> None:
-        """Stand for a crew."""
         self._crew = crew
         self._shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = crew.ask("shapes")
         self._cut: dict[tuple[str, ...], int] = {}

@@ -20,19 +20,17 @@ from lorascope.generators.memory import out_of_memory
 from lorascope.library import BARE, Library, Refusal, lost_previews
 from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
-from lorascope.measure.ahead import read_ahead
 from lorascope.measure.calibration import Calibrations
-from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive
+from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive, read_ahead
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.orders import SpectrumOrder
 from lorascope.measure.queue import finished, gather
-from lorascope.measure.records import AdapterRecords
+from lorascope.measure.records import AdapterRecords, Tally
 from lorascope.measure.shard import Shard
 from lorascope.measure.stopping import StoppingRule, expected_cells
-from lorascope.measure.tally import Tally
 from lorascope.measure.worker import Worker
-from lorascope.protocol import PRECISIONS, Precision
+from lorascope.precision import PRECISIONS, Precision
 
 GLANCE = PRECISIONS["glance"]
 _READERS = 8
@@ -61,7 +59,6 @@ class Run:
         shard: Shard | None = None,
         conditions: Conditions | None = None,
     ) -> None:
-        """Bind what is measured by what, how far, and who watches."""
         self._measurement = measurement
         self._crew = crew
         self._library = measurement.library

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import final
 
 from lorascope.grid import Grid
-from lorascope.protocol import PRECISIONS, SCREENED, Precision, Thresholds
+from lorascope.precision import PRECISIONS, SCREENED, Precision
+from lorascope.protocol import Thresholds
 from lorascope.signature import Estimate, Signature, cells_for
 
 TYPICAL_CONSISTENCY = 0.1

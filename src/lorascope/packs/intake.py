@@ -13,8 +13,8 @@ from lorascope.adapters import read_adapter, scan, sha256
 from lorascope.errors import AdapterError, LibraryError, place_of
 from lorascope.library import Library, StoredAdapter, StoredSignature
 from lorascope.library.facts import AdapterFacts
-from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.published import PublishedRow
+from lorascope.library.vectors import PhraseVector
 from lorascope.measure.queue import known_key
 from lorascope.packs import directory
 from lorascope.packs.agreement import Disagreement, disagreement

@@ -39,7 +39,6 @@ class Folder:
     """A pack on this disk."""
 
     def __init__(self, path: Path) -> None:
-        """Read from a folder."""
         self._path = path
 
     def copy(self, name: str, target: Path, limit: int) -> None:
@@ -67,7 +66,6 @@ class Host:
     """A pack on a static host."""
 
     def __init__(self, address: str, *, insecure: bool) -> None:
-        """Read from below an address."""
         self._address, self._insecure = address.rstrip("/"), insecure
 
     def copy(self, name: str, target: Path, limit: int) -> None:

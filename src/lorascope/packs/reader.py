@@ -16,9 +16,9 @@ from lorascope.grid import PREVIEWS as MOST_PREVIEWS
 from lorascope.library import validation
 from lorascope.library.decoded import DecodedParquet
 from lorascope.library.foreign import check_webp
-from lorascope.library.phrase_vectors import PhraseVector
 from lorascope.library.published import Published
 from lorascope.library.records import Preview
+from lorascope.library.vectors import PhraseVector
 from lorascope.packs import directory, manifest, minisig
 from lorascope.packs.directory import Directory
 from lorascope.packs.manifest import Manifest, PackFile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 from lorascope import __version__
 from lorascope.analysis.resemblance import Resemblance, Works
 from lorascope.analysis.screen import Case, Likeness
-from lorascope.report.page import write_page
+from lorascope.report.page import data_address, write_page
 
 NOTICE = (
     "This file reports measurements. It is not legal advice: whether anything is protected, and whether anything"
@@ -118,7 +117,12 @@ def _section(case: Case, likeness: Likeness, works: Sequence[Works]) -> dict[str
     gains = likeness.first.gains
     shown = sorted((pair for pair in case.pairs if pair[1].place < len(gains)), key=lambda pair: -gains[pair[1].place])
     data = [
-        {"prompt": bare.prompt, "without": _webp(bare.webp), "with": _webp(adapted.webp), "gain": gains[adapted.place]}
+        {
+            "prompt": bare.prompt,
+            "without": data_address(bare.webp),
+            "with": data_address(adapted.webp),
+            "gain": gains[adapted.place],
+        }
         for bare, adapted in shown
     ]
     several = len(data) >= 2 * _SHOWN
@@ -146,10 +150,5 @@ def _square(case: Case) -> dict[str, float] | None:
     }
 
 
-def _webp(data: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(data).decode('ascii')}"
-
-
 def _picture(path: Path) -> str:
-    kind = path.suffix[1:].lower().replace("jpg", "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    return data_address(path.read_bytes(), path.suffix[1:].lower().replace("jpg", "jpeg"))

@@ -13,8 +13,7 @@ from lorascope.analysis import Advice, Curve
 from lorascope.analysis.weight import pictures
 from lorascope.library import Library, StoredAdapter
 from lorascope.protocol import Protocol
-from lorascope.report.page import write_page
-from lorascope.report.sheet import webp_data
+from lorascope.report.page import data_address, write_page
 from lorascope.signature import Estimate
 
 FIGURES: Final = {"effect": "effect, share of that at 1.0", "kept": "prompt kept"}
@@ -112,7 +111,7 @@ def write_curves(
             "advice": advice,
             "svg": Markup(curve_svg(curve, advice)),
             "pictures": [
-                {"scale": f"{one.scale:g}", "prompt": one.picture.prompt, "data": webp_data(one.picture)}
+                {"scale": f"{one.scale:g}", "prompt": one.picture.prompt, "data": data_address(one.picture.webp)}
                 for one in pictures(library, protocol, adapter.key, curve)
             ],
         }

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import pvariance
 from typing import Any
 
 from PIL import Image
 
 from lorascope.analysis import LibraryReport
-from lorascope.library import BARE, Library, StoredAdapter, StoredProtocol
-from lorascope.report.page import write_page
-from lorascope.report.words import file_size
+from lorascope.library import BARE, Library, StoredProtocol
+from lorascope.report.page import data_address, write_page
+from lorascope.report.words import file_size, is_mature
 
 _MOST = 240
 """Pictures on the wall; of a larger library the strongest adapters."""
 _SIDE = 128
 """Pixels of a picture on the wall."""
-_ADULT = 4
-"""Civitai's level R: such pictures are not shown."""
 _COLOURS = (
     "#7c5cff", "#e07b00", "#0a9a6c", "#c8418f", "#2b87d1", "#a08a00", "#d9534f", "#5f8a3a",
     "#8a5a3a", "#3aa5a5", "#b06fd0", "#d08f5a", "#6b7fd0", "#c05a7f", "#4f9a4f", "#9a6b2f",
@@ -77,7 +75,7 @@ def _wall(found: LibraryReport, library: Library, stored: StoredProtocol) -> tup
         preview = library.previews.get(library.previews.scene(stored.protocol, key), key, place)
         if preview is not None:
             prompt = prompt or preview.prompt
-            shown = "" if _adult(found.adapters[key]) else _small(preview.webp)
+            shown = "" if is_mature(found.adapters[key]) else _small(preview.webp)
             tiles.append({"key": key, "name": found.adapters[key].name, "picture": shown})
     columns = max(4, math.ceil(math.sqrt(1.5 * (len(tiles) + 1))))
     return place, prompt, _sorted_grid(tiles, found.places, columns)
@@ -99,7 +97,7 @@ def _telling_place(library: Library, stored: StoredProtocol, keys: Sequence[str]
         pictures = [library.previews.get(library.previews.scene(stored.protocol, key), key, place) for key in keys[:24]]
         shown = [_mean_colour(one.webp) for one in pictures if one is not None]
         if len(shown) > 1:
-            spreads[place] = sum(_variance([colour[channel] for colour in shown]) for channel in range(3))
+            spreads[place] = sum(map(pvariance, zip(*shown, strict=True)))
     return max(spreads, key=lambda place: spreads[place], default=0)
 
 
@@ -109,19 +107,9 @@ def _mean_colour(webp: bytes) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _variance(values: Sequence[int]) -> float:
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / len(values)
-
-
 def _bare(library: Library, stored: StoredProtocol, place: int) -> str:
     preview = library.previews.get(library.previews.scene(stored.protocol, BARE), BARE, place)
     return "" if preview is None else _small(preview.webp)
-
-
-def _adult(adapter: StoredAdapter) -> bool:
-    level = adapter.claimed("nsfw_level")
-    return isinstance(level, int) and level >= _ADULT
 
 
 def _small(webp: bytes) -> str:
@@ -133,4 +121,4 @@ def _small(webp: bytes) -> str:
             smaller.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             smaller.save(file, "WEBP", quality=80)
             webp = file.getvalue()
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"
+    return data_address(webp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,8 @@ def write_page(path: Path, template: str, filters: Mapping[str, Any] | None = No
     with whole(path) as partial:
         partial.write_text(page, "utf-8")
     return path.absolute()
+
+
+def data_address(picture: bytes, kind: str = "webp") -> str:
+    """A picture as an address within a page, which holds the picture itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

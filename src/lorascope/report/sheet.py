@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lorascope.library import BARE, Library, Preview
-from lorascope.report.page import write_page
+from lorascope.report.page import data_address, write_page
 from lorascope.report.words import NOTHING, hidden_line, summary
 from lorascope.search import Answer, Hit
 
@@ -51,15 +50,10 @@ def _section(answer: Answer, library: Library, cells: int, hits: int) -> dict[st
 
 def _pairs(bare: dict[int, Preview], adapted: Sequence[Preview]) -> list[dict[str, str]]:
     return [
-        {"prompt": bare[p.place].prompt, "without": webp_data(bare[p.place]), "with": webp_data(p)}
+        {"prompt": bare[p.place].prompt, "without": data_address(bare[p.place].webp), "with": data_address(p.webp)}
         for p in adapted
         if p.place in bare
     ]
-
-
-def webp_data(preview: Preview) -> str:
-    """A picture as the source of an image within a page."""
-    return "data:image/webp;base64," + base64.b64encode(preview.webp).decode("ascii")
 
 
 def _figures(hit: Hit) -> str:

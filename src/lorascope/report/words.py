@@ -13,8 +13,8 @@ from lorascope.signature import Signature
 CLARITY = {"clear": "a clear match", "likely": "a likely match", "weak": "a weak match", None: ""}
 """Nothing is said about hits that were found by adapters or a picture: whether their scores stand out is not known."""
 NOTHING = "Nothing here clearly does this; these come nearest."
-
-
+MATURE = 4
+"""The lowest of Civitai's levels (1, 2, 4, 8, 16) that is for adults: 4 is R."""
 STRENGTHS = ((0.15, "faint"), (0.4, "gentle"), (0.75, "strong"), (1.0, "very strong"), (math.inf, "overpowering"))
 """Upper ends of Strength as shares of the Protocol's threshold."""
 CONSISTENCIES = ((0.04, "erratic"), (0.1, "varied"), (0.3, "steady"), (math.inf, "rock-steady"))
@@ -113,3 +113,14 @@ def file_size(count: int) -> str:
             return f"{size:.0f} {unit}"
         size /= 1000
     return f"{size:,.1f} GB"
+
+
+def mature_level(adapter: StoredAdapter) -> int | None:
+    """How mature an adapter's pictures are, as its sidecars or its library say: Civitai's bit mask."""
+    value = adapter.claimed("nsfw_level")
+    return value if isinstance(value, int) else None
+
+
+def is_mature(adapter: StoredAdapter) -> bool:
+    """Whether its pictures may be for adults only."""
+    return (mature_level(adapter) or 0) >= MATURE

@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from lorascope.caches import Note, fingerprint, unfinished
+from lorascope.caches import Note, fingerprint, quiet, unfinished
 
 _LISTS = 2048
 _ROWS_A_LIST = 100
@@ -70,7 +70,7 @@ def can_build(folder: Path) -> bool:
     return faiss() is not None and os.access(folder, os.W_OK)
 
 
-def build_index(folder: Path, directions: Float32[np.ndarray, "m d"], note: Note | None = None) -> ListIndex | None:
+def build_index(folder: Path, directions: Float32[np.ndarray, "m d"], note: Note = quiet) -> ListIndex | None:
     """Make an index and keep it beside the matrix; None if the disk does not take it."""
     library = faiss()
     assert library is not None
@@ -78,12 +78,10 @@ def build_index(folder: Path, directions: Float32[np.ndarray, "m d"], note: Note
     lists = min(_LISTS, max(1, size // _ROWS_A_LIST))
     index = library.index_factory(dim, f"IVF{lists},SQ8", library.METRIC_INNER_PRODUCT)
     sample = np.random.default_rng(0).choice(size, min(size, lists * _TRAINING_ROWS_A_LIST), replace=False)
-    if note is not None:
-        note("dividing the signatures into lists", 0, size)
+    note("dividing the signatures into lists", 0, size)
     index.train(directions[np.sort(sample)])
     for start in range(0, size, _CHUNK):
-        if note is not None:
-            note("building the index of this library", start, size)
+        note("building the index of this library", start, size)
         index.add(np.ascontiguousarray(directions[start : start + _CHUNK]))
     with contextlib.suppress(OSError, RuntimeError), unfinished(folder) as partial:
         library.write_index(index, str(partial))

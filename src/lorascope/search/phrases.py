@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.encoding import Encoding, Shifts, query_identity
 from lorascope.errors import LibraryError, ModelError
 from lorascope.grid import PromptSet
@@ -30,7 +30,7 @@ class Phrases:
         self,
         stored: StoredProtocol,
         make_encoder: Callable[[StoredProtocol], Shifts] | None,
-        note: Note | None,
+        note: Note,
         carried: Mapping[str, Known],
     ) -> None:
         """Bind a Protocol to the kept vectors of its encoder and its P'.
@@ -96,7 +96,7 @@ class Phrases:
         """Encode phrases, and keep their vectors for later."""
         try:
             for place, text in enumerate(missing):
-                if self._note is not None and len(missing) > _FEW:
+                if len(missing) > _FEW:
                     self._note("encoding phrases", place, len(missing))
                 found[text] = _encode(self.encoder, text, encoding)
         finally:  # what an interruption has left is not lost
@@ -112,7 +112,7 @@ def _encode(encoder: Shifts, text: str, encoding: Encoding) -> Known:
 
 
 def load_query_encoder(
-    stored: StoredProtocol, *, location: str = "", download: bool = False, note: Note | None = None
+    stored: StoredProtocol, *, location: str = "", download: bool = False, note: Note = quiet
 ) -> Shifts:
     """The query encoder of a Protocol, checked against the one its signatures were measured with.
 

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float32
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.encoding import Encoding, Shifts
 from lorascope.errors import LibraryError
 from lorascope.library import Library, Matrix, StoredProtocol
@@ -19,8 +19,7 @@ from lorascope.search.answer import Answer, Hit
 from lorascope.search.clarity import Clarity, ClarityScale
 from lorascope.search.phrases import Phrases
 from lorascope.search.query import spelt
-from lorascope.search.ranker import Ranker, Selection
-from lorascope.search.ranking import Ranked
+from lorascope.search.ranker import Ranked, Ranker, Selection
 from lorascope.search.request import Example, Filters, Request
 from lorascope.search.vectors import combined, unit
 
@@ -56,7 +55,7 @@ class Searcher:
         protocol: str = "",
         query_encoder: Callable[[StoredProtocol], Shifts] | None = None,
         picture_encoder: PictureEncoder = embed_file,
-        note: Note | None = None,
+        note: Note = quiet,
     ) -> None:
         """Load all signatures of one Protocol.
 

@@ -44,7 +44,6 @@ class Connection(HttpToolsProtocol):
     """A connection, as ``uvicorn.Config(http=...)`` takes it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what uvicorn gives to its own protocol."""
         super().__init__(*args, **kwargs)
         self.opened: float = self.loop.time()
         self._headers_read = 0

@@ -14,9 +14,10 @@ from jaxtyping import Float, Float32
 from lorascope.errors import LorascopeError
 from lorascope.grid import PromptSet
 from lorascope.library import Library, Matrix
+from lorascope.report.words import MATURE
 from lorascope.search import Searcher
 from lorascope.search.vectors import principal_axes, unit
-from lorascope.server.views import MATURE, plain_thresholds
+from lorascope.server.views import plain_thresholds
 
 _DIGITS = 4
 ENOUGH = 12

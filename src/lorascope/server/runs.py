@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lorascope.library.leases import ended
-from lorascope.measure.pace import Pace
+from lorascope.measure.events import Pace
 from lorascope.server.jobs import JobProgress
 
 Wish = Literal["", "pause", "cancel"]

@@ -10,23 +10,9 @@ from urllib.parse import quote
 from lorascope.library import BARE, Library, Pin, StoredAdapter, StoredSignature
 from lorascope.library.webp import MEDIUM
 from lorascope.protocol import Protocol, Thresholds
-from lorascope.report.words import prompt_tag, summary
+from lorascope.report.words import is_mature, mature_level, prompt_tag, summary
 from lorascope.search import Answer, Hit
 from lorascope.signature import Estimate
-
-MATURE = 4
-"""The lowest of Civitai's levels (1, 2, 4, 8, 16) that is for adults: 4 is R."""
-
-
-def mature_level(adapter: StoredAdapter) -> int | None:
-    """How mature an adapter's pictures are, as its sidecars or its library say: Civitai's bit mask."""
-    value = adapter.claimed("nsfw_level")
-    return value if isinstance(value, int) else None
-
-
-def is_mature(adapter: StoredAdapter) -> bool:
-    """Whether its pictures may be for adults only."""
-    return (mature_level(adapter) or 0) >= MATURE
 
 
 def brief_adapter(adapter: StoredAdapter) -> dict[str, Any]:

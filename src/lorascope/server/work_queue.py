@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -13,7 +14,7 @@ from lorascope.adapters import scan
 from lorascope.errors import LibraryError
 from lorascope.library import Library
 from lorascope.measure.events import request_of
-from lorascope.protocol import Precision
+from lorascope.precision import Precision
 from lorascope.server.job_pipe import JobPipe, Start
 from lorascope.server.jobs import (
     Column,
@@ -25,7 +26,6 @@ from lorascope.server.jobs import (
     RunEnded,
     TryJob,
 )
-from lorascope.server.listeners import Listeners
 from lorascope.server.problems import Problem, problem_of
 from lorascope.server.runs import RunStatus, Wish, how_it_ended, stored_run
 from lorascope.server.tries import Tries
@@ -272,3 +272,39 @@ class WorkQueue:
 
 
 _PHASES = {"loading": "starting", "running": "running"}
+
+
+@final
+class Listeners:
+    """The coroutines that wait for changes of the work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @contextmanager
+    def listening(self) -> Generator[asyncio.Event]:
+        """An event that is set at every change until the end of the block; the caller clears it."""
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            self._waiting.add(entry)
+        try:
+            yield entry[1]
+        finally:
+            with self._lock:
+                self._waiting.discard(entry)
+
+    def notify(self) -> None:
+        """Wake every listener: something has changed."""
+        with self._lock:
+            for loop, event in self._waiting:
+                loop.call_soon_threadsafe(event.set)
+
+    def close(self) -> None:
+        """Wake every listener for the last time; ``closed`` says that nothing more will come."""
+        self.closed = True
+        self.notify()

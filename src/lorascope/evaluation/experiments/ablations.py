@@ -9,16 +9,17 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.encoders.encoding import ENCODINGS
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import FILTERS, Behaviour, every_behaviour
-from lorascope.evaluation.run import evaluate, quiet, require_answers
+from lorascope.evaluation.run import evaluate, require_answers
 from lorascope.evaluation.statistics import Clusters, Interval, compare
 from lorascope.grid import PromptSet
+from lorascope.moments import unit_rows
 from lorascope.search import Searcher
 
 _DRAWS = 5
@@ -33,7 +34,6 @@ class Bed:
     """Queries and Directions as arrays, for rankings that differ from the search in one thing."""
 
     def __init__(self, searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery]) -> None:
-        """Bind a library and graded queries."""
         self.searcher, self.corpus, self.queries = searcher, corpus, queries
         self.qrels = Qrels(corpus, queries)
         self.clusters = Clusters([query.cluster for query in queries])
@@ -41,7 +41,7 @@ class Bed:
     @cached_property
     def vectors(self) -> Rows:
         """The unit vectors of the queries, by the default encoding."""
-        return unit(np.stack([self.searcher.vector(query.text) for query in self.queries]).astype(float))
+        return unit_rows(np.stack([self.searcher.vector(query.text) for query in self.queries]).astype(float))
 
     @cached_property
     def directions(self) -> Rows:
@@ -123,7 +123,7 @@ def _query_prompts(bed: Bed) -> Iterator[Section]:
     for size in sizes:
         draws = 1 if size == shifts.shape[1] else _DRAWS
         chosen = [draw.choice(shifts.shape[1], size, replace=False) for _ in range(draws)]
-        figures = [bed.score(unit(shifts[:, rows].mean(1)) @ bed.directions.T) for rows in chosen]
+        figures = [bed.score(unit_rows(shifts[:, rows].mean(1)) @ bed.directions.T) for rows in chosen]
         points.append(bed.interval(np.mean(figures, axis=0)))
     yield _curve("How many prompts in P'", "prompts in P'", sizes, points, f"Each point: {_DRAWS} random subsets.")
 
@@ -173,7 +173,7 @@ def _ranked_by(bed: Bed, effects: Mapping[str, Rows]) -> Float[np.ndarray, " que
     directions = bed.directions.copy()
     for row, key in enumerate(bed.corpus.keys):
         if key in effects:
-            directions[row] = unit(effects[key].mean(0, keepdims=True))[0]
+            directions[row] = unit_rows(effects[key].mean(0, keepdims=True))[0]
     return bed.score(bed.vectors @ directions.T)
 
 
@@ -224,9 +224,9 @@ def variants(bed: Bed) -> dict[str, Float[np.ndarray, "queries adapters"]]:
     """Scores by each variant; those that need evidence are left out without it."""
     queries, directions = bed.vectors, bed.directions
     centred = directions - directions.mean(0)
-    found = {"plain": queries @ directions.T, "centred": queries @ unit(centred).T}
+    found = {"plain": queries @ directions.T, "centred": queries @ unit_rows(centred).T}
     spread = _whitening(centred)
-    found["whitened"] = unit(queries @ spread) @ unit(centred @ spread).T
+    found["whitened"] = unit_rows(queries @ spread) @ unit_rows(centred @ spread).T
     if len(bed.cells) == len(bed.corpus):
         found["best category"] = _best_category(bed)
     stored = bed.searcher.library.signatures.get(bed.searcher.stored.protocol.digest, bed.corpus.keys)
@@ -251,11 +251,5 @@ def _best_category(bed: Bed) -> Float[np.ndarray, "queries adapters"]:
         prompts, effects = bed.cells[key]
         of_cell = categories[prompts]
         means = np.stack([effects[of_cell == name].mean(0) for name in np.unique(of_cell)])
-        columns.append((bed.vectors @ unit(means).T).max(1))
+        columns.append((bed.vectors @ unit_rows(means).T).max(1))
     return np.stack(columns, axis=1)
-
-
-def unit(rows: Rows) -> Rows:
-    """Rows of length 1; a row of zeros stays."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 import numpy as np
-from jaxtyping import Float
 
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
@@ -17,6 +16,7 @@ from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Scores
 from lorascope.evaluation.statistics import Clusters, Interval, compare, resampled, spearman
+from lorascope.moments import unit_rows
 from lorascope.search import Searcher
 
 FEWEST_TWINS: Final = 3
@@ -27,7 +27,6 @@ class Side:
     """The adapters of one backbone that have a twin on the other, in one order for both."""
 
     def __init__(self, searcher: Searcher, twins: Sequence[str]) -> None:
-        """Look up the twins by name."""
         corpus = Corpus.of(searcher)
         keys = [corpus.find(name) for name in twins]
         self.rows = [searcher.matrix.places[key] for key in keys if key is not None]
@@ -91,7 +90,7 @@ def _retrieval(sides: tuple[Side, Side], queries: Sequence[JudgedQuery]) -> Sect
 
 
 def _agreement(sides: tuple[Side, Side]) -> Section:
-    cosines = _units(sides[0].directions) @ _units(sides[1].directions).T
+    cosines = unit_rows(sides[0].directions) @ unit_rows(sides[1].directions).T
     count = len(cosines)
     own = np.eye(count, dtype=bool)
 
@@ -163,10 +162,6 @@ def _thresholds(sides: tuple[Side, Side]) -> Section:
                "by the other's", "by one of them only")  # fmt: skip
     text = "Thresholds by the paper's quantiles, and the share of the adapters that they hide."
     return Section("Thresholds on either backbone", text, FindingsTable(columns, tuple(rows)))
-
-
-def _units(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def average(values: np.ndarray, mean: Callable[[np.ndarray], Any] = np.mean) -> Interval:

@@ -8,12 +8,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
-from lorascope.evaluation.run import quiet
 from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
 from lorascope.protocol import Thresholds, borrowed_thresholds
 from lorascope.search import Searcher

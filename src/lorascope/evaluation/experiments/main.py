@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.evaluation.diversity import SPANS, diversity
 from lorascope.evaluation.experiments.judges import blind, judge_sections
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.measures import KEPT, MAIN, MEASURES
 from lorascope.evaluation.queries import kinds
 from lorascope.evaluation.run import Evaluation
-from lorascope.evaluation.statistics import FEWEST, Clusters, Interval, compare
+from lorascope.evaluation.statistics import FEWEST, SPANS, Clusters, Interval, compare, diversity
 from lorascope.evaluation.verdicts import Judged, Verdicts
 
 

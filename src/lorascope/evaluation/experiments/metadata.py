@@ -13,14 +13,14 @@ from typing import Final, Literal, cast, final, get_args
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus, Words
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.measures import MAIN, Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Behaviour, Hybrid, Retriever, Scores
-from lorascope.evaluation.run import quiet, require_answers
+from lorascope.evaluation.run import require_answers
 from lorascope.evaluation.statistics import Clusters, Interval
 from lorascope.search import Searcher
 

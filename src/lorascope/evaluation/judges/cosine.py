@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from lorascope.encoders.base import Encoder
 from lorascope.evaluation.judges.base import Verdict
+from lorascope.moments import unit_rows
 
 Formula = Callable[[float], Verdict]
 """From the cosine of an image and a text to a verdict."""
@@ -61,10 +62,5 @@ class CosineJudge:
         """Each image and each query is embedded once."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
         texts = self._encoder.texts([self._template.replace("{query}", query) for query in queries])
-        cosines = _unit(self._encoder.images(pixels)) @ _unit(texts).T
+        cosines = unit_rows(self._encoder.images(pixels)) @ unit_rows(texts).T
         return [[self._formula(float(cosine)) for cosine in row] for row in cosines]
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)

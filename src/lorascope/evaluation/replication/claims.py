@@ -10,14 +10,14 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.evaluation.diversity import SPANS, diversity
 from lorascope.evaluation.findings import FindingsTable, Section, Value
 from lorascope.evaluation.lineup import OURS, pairs
 from lorascope.evaluation.replication.comparison import Twin, median, rank_correlation, share, shown, within
 from lorascope.evaluation.run import Evaluation
-from lorascope.evaluation.statistics import FEWEST, Comparison, Interval, compare
+from lorascope.evaluation.statistics import FEWEST, SPANS, Comparison, Interval, compare, diversity
 from lorascope.evaluation.verdicts import TOP, Judged
-from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.precision import PRECISIONS
+from lorascope.protocol import Thresholds
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 ABLATIONS: Final = {

@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.evaluation.agreement import wilson
-from lorascope.evaluation.statistics import FEWEST, Interval, resampled, spearman
+from lorascope.evaluation.statistics import FEWEST, Interval, resampled, spearman, wilson
 from lorascope.library import Library, StoredProtocol
 from lorascope.library.recomputation import add_block
 from lorascope.measure.stopping import StoppingRule
-from lorascope.protocol import PRECISIONS, Thresholds
+from lorascope.precision import PRECISIONS
+from lorascope.protocol import Thresholds
 from lorascope.signature import Accuracy, Effects, Estimate, Signature
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import SiteError
-from lorascope.evaluation.run import quiet
 from lorascope.library.published import PublishedRow
 from lorascope.sites import Civitai, fetch
 
@@ -38,7 +37,7 @@ def deliver(
 
     Args:
         rows: the published library by version.
-        strata: versions, as :func:`lorascope.evaluation.replication.draw.draw` has them.
+        strata: versions, as :func:`lorascope.evaluation.replication.plan.draw` has them.
         count: how many.
         folder: where they go.
         site: has them.

@@ -10,7 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
-from lorascope.caches import Note
+from lorascope.caches import Note, quiet
 from lorascope.errors import LibraryError, UsageError
 from lorascope.evaluation.findings import Chart, Findings, FindingsTable, Section, Series, Value
 from lorascope.evaluation.laboratory import Laboratory
@@ -26,10 +26,9 @@ from lorascope.evaluation.replication.claims import (
 )
 from lorascope.evaluation.replication.comparison import Twin, limits_of, median, same_first, stopped
 from lorascope.evaluation.replication.delivery import Delivery, deliver
-from lorascope.evaluation.replication.draw import draw, in_turn, listed
-from lorascope.evaluation.replication.plan import ReplicationPlan, fitting
+from lorascope.evaluation.replication.plan import ReplicationPlan, draw, fitting, in_turn, listed
 from lorascope.evaluation.retrievers import every_behaviour
-from lorascope.evaluation.run import Evaluation, evaluate, quiet
+from lorascope.evaluation.run import Evaluation, evaluate
 from lorascope.evaluation.statistics import FEWEST, Clusters, Interval
 from lorascope.evaluation.text import Dense
 from lorascope.evaluation.verdicts import TOP
@@ -38,7 +37,8 @@ from lorascope.library import Library, StoredAdapter, StoredProtocol, StoredSign
 from lorascope.library.published import published
 from lorascope.measure import Outcome, Watcher, Worker, index
 from lorascope.measure.stopping import expected_cells
-from lorascope.protocol import PRECISIONS, SCREENED, Preset, Thresholds
+from lorascope.precision import PRECISIONS, SCREENED
+from lorascope.protocol import Preset, Thresholds
 from lorascope.search.vectors import unit
 from lorascope.signature import Estimate
 from lorascope.sites import Civitai

@@ -13,6 +13,7 @@ from lorascope.analysis import findings, known_curves
 from lorascope.library import BARE, Mark, StoredAdapter, StoredSignature
 from lorascope.library.webp import SMALL, shrunk
 from lorascope.report.plain import plain_adapter, plain_signature, plain_weight
+from lorascope.report.words import is_mature, mature_level
 from lorascope.search import Searcher
 from lorascope.server.api.adapter_answers import KnownAdapter, MapTable, Neighbours, Profile, SignatureRow
 from lorascope.server.api.answers import AdapterPage, HitRow, MarkRow, PinnedCell
@@ -21,15 +22,7 @@ from lorascope.server.api.openapi import PICTURE, UNCHANGED, errors, errors_of_c
 from lorascope.server.api.schemas import KEY, Listing, NewMark, ProtocolName
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf, known_adapter
-from lorascope.server.views import (
-    brief_adapter,
-    brief_hit,
-    figures,
-    is_mature,
-    large_pictures,
-    mature_level,
-    pinned_cells,
-)
+from lorascope.server.views import brief_adapter, brief_hit, figures, large_pictures, pinned_cells
 
 router = APIRouter(tags=["adapters"])
 

@@ -19,7 +19,7 @@ from lorascope.analysis import Advice, advise, findings, known_curves
 from lorascope.analysis.weight import pictures
 from lorascope.errors import LorascopeError
 from lorascope.library import BARE, LONGEST_NOTE, Library, Mark, StoredAdapter, StoredProtocol, StoredSignature
-from lorascope.protocol import PRECISIONS
+from lorascope.precision import PRECISIONS
 from lorascope.report.curve import curve_svg
 from lorascope.report.words import does_nothing, has_direction
 from lorascope.search import Hit

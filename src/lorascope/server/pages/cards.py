@@ -13,10 +13,10 @@ from lorascope.analysis import advise, known_curves
 from lorascope.library import BARE, Library, Mark, Pin, StoredAdapter, StoredProtocol, StoredSignature
 from lorascope.library.webp import LARGE, MEDIUM, SMALL
 from lorascope.library.words import measured_words
-from lorascope.report.words import CLARITY, does_nothing, effect_words, has_direction
+from lorascope.report.words import CLARITY, does_nothing, effect_words, has_direction, is_mature
 from lorascope.search import Hit
 from lorascope.server.analyses import Words
-from lorascope.server.views import is_mature, large_pictures, picture_address
+from lorascope.server.views import large_pictures, picture_address
 from lorascope.signature import Estimate
 
 _ROOTS = ("loras", "lora", "lycoris")

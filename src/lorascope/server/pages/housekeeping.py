@@ -13,13 +13,13 @@ from fastapi.responses import Response
 
 from lorascope.analysis import FLAGS, Finding
 from lorascope.library import Library, StoredProtocol
+from lorascope.report.words import is_mature
 from lorascope.server.analyses import Checkup
 from lorascope.server.pages.address import Address
 from lorascope.server.pages.cards import Cells, PicturePair
 from lorascope.server.pages.choice import flag_label
 from lorascope.server.pages.render import page
 from lorascope.server.shared_state import StateOf
-from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
 

@@ -18,7 +18,7 @@ from lorascope.errors import LorascopeError, ModelError
 from lorascope.families import title_of
 from lorascope.library import Library
 from lorascope.miniature.demo import QUERIES
-from lorascope.report.words import CONSISTENCIES, NOTHING, STRENGTHS, hidden_line
+from lorascope.report.words import CONSISTENCIES, NOTHING, STRENGTHS, hidden_line, is_mature
 from lorascope.search import Answer
 from lorascope.server.analyses import Words
 from lorascope.server.pages.address import PAGE, Address
@@ -29,7 +29,6 @@ from lorascope.server.pages.setup import found_tools
 from lorascope.server.problems import Problem, problem_of
 from lorascope.server.readiness import chosen_preset, missing_models
 from lorascope.server.shared_state import Overview, SharedState, StateOf
-from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
 

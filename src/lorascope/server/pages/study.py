@@ -14,14 +14,14 @@ from typing import Annotated, Literal, final
 from fastapi import APIRouter, Cookie, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from lorascope.evaluation.agreement import krippendorff_alpha, wilson
 from lorascope.evaluation.pairs import Study, read_study
+from lorascope.evaluation.statistics import krippendorff_alpha, wilson
 from lorascope.library import Library
+from lorascope.report.words import is_mature
 from lorascope.server.pages.cards import Cells, PicturePair
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf
-from lorascope.server.views import is_mature
 from lorascope.server.votes import QUESTIONS, WANTED, Answer, Question, Vote, Votes, ours_is_left
 
 _YEAR = 365 * 86400

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from lorascope.report.words import is_mature
 from lorascope.server.pages.cards import tag_weight
 from lorascope.server.pages.render import page
 from lorascope.server.problems import Problem
 from lorascope.server.shared_state import StateOf
 from lorascope.server.tries import TryRequest
-from lorascope.server.views import is_mature
 
 router = APIRouter(include_in_schema=False)
 

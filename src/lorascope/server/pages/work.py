@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from lorascope.protocol import PRECISIONS
+from lorascope.precision import PRECISIONS
 from lorascope.report.words import duration
 from lorascope.search import Request as SearchRequest
 from lorascope.server.pages.address import Address

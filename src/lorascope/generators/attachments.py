@@ -1,10 +1,11 @@
-"""A ControlNet beside a resident U-Net: the pictures that it acts on, and what it adds to the U-Net's layers."""
+"""What stands beside a resident U-Net: a ControlNet, which adds to its layers, or an IP-Adapter with its attention."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFilter
 
-from lorascope.adapters.attachments import ControlNet
+from lorascope.adapters.attachments import ControlNet, ImagePrompt
 from lorascope.errors import MalformedAdapter
 
 _BLOCK = re.compile(r"controlnet_cond_embedding\.blocks\.(\d*[13579])\.weight")
@@ -103,3 +104,42 @@ def _widths(tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
         (int(match.group(1)), len(value)) for key, value in tensors.items() if (match := _BLOCK.fullmatch(key))
     )
     return (len(tensors["controlnet_cond_embedding.conv_in.weight"]), *(width for _, width in blocks))
+
+
+@contextmanager
+def with_image_prompt(unet: Any, part: ImagePrompt, scale: float) -> Generator[None]:
+    """Have diffusers put an IP-Adapter on a U-Net; on leaving, the U-Net has its own layers again.
+
+    Args:
+        unet: A UNet2DConditionModel.
+        part: The IP-Adapter.
+        scale: What the attention to the reference is multiplied by.
+
+    Raises:
+        MalformedAdapter: diffusers does not read it as an IP-Adapter of this base model.
+    """
+    processors, projection, kind = unet.attn_processors, unet.encoder_hid_proj, unet.config.encoder_hid_dim_type
+    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for key, tensor in part.tensors.items():
+        name, _, rest = key.partition(".")
+        parts[name][rest] = tensor
+    try:
+        try:
+            unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"diffusers cannot load it as an IP-Adapter of this base model ({str(error).splitlines()[0]:.200})"
+            raise MalformedAdapter(part.path, reason, "Use one that was trained for this base model") from error
+        for processor in unet.attn_processors.values():
+            if hasattr(processor, "scale"):
+                processor.scale = [scale]
+        yield
+    finally:
+        unet.set_attn_processor(dict(processors))
+        unet.encoder_hid_proj = projection
+        unet.config.encoder_hid_dim_type = kind
+
+
+def shown(part: ImagePrompt, count: int, guided: int, like: torch.Tensor) -> list[torch.Tensor]:
+    """What the U-Net's call is given for a batch: for those of its first rows that guide, no picture."""
+    rows = [part.unseen] * guided + [part.seen] * count
+    return [torch.stack(rows).to(like)]
