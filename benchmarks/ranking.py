@@ -24,7 +24,8 @@ from lorascope.grid import PromptSet
 from lorascope.library import Library
 from lorascope.protocol import Preset
 from lorascope.search import Filters, Searcher
-from lorascope.search.ranker import EXACT, Ranker
+from lorascope.search.ranker import Ranker
+from lorascope.search.ranking import EXACT
 
 TITLE = "Ranking"
 NOTE = """Random Directions of 512 dimensions with the mean, the spectrum and the nearest-neighbour distances of 200

@@ -68,6 +68,12 @@ def whole(path: Path) -> Generator[Path]:
                 partial.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that a person asked for, as :func:`whole` does."""
+    with whole(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)

@@ -101,6 +101,14 @@ def file_of(path: Path | str) -> Path:
     return Path(found.group(1)) if found else Path(path)
 
 
+def is_there(path: Path | str) -> bool:
+    """Whether the file of an item can be seen."""
+    try:
+        return file_of(path).exists()
+    except OSError:
+        return False
+
+
 def condition_of(path: Path | str) -> str:
     """Return the way of conditioning in the path of an item; "" in any other path."""
     found = _ITEM.fullmatch(str(path))

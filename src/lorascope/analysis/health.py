@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorascope.adapters.items import file_of
+from lorascope.adapters.items import is_there
 from lorascope.analysis.finding import Finding
 from lorascope.analysis.unseen import unseen
 from lorascope.analysis.usage import Said, prompts_lost, sizes_out_of_line, triggers
@@ -150,16 +150,9 @@ def _of_file(adapter: StoredAdapter) -> Iterator[Said]:
         yield "prompts-cut", seen, "Fewer trigger words in its sidecar; then remove it and index it again"
     for note in facts.notes:
         yield "note", note, "Nothing, as long as its images look right"
-    if adapter.was_here and adapter.key.startswith("sha256:") and not any(map(_is_there, adapter.paths)):
+    if adapter.was_here and adapter.key.startswith("sha256:") and not any(map(is_there, adapter.paths)):
         was = adapter.paths[0] if adapter.paths else "its file was replaced by another"
         yield "gone", f"no file: {was}", "Index the folder that it was moved to, or `lorascope remove` it"
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return file_of(path).exists()
-    except OSError:
-        return False
 
 
 def _with_interval(value: float, interval: Estimate | None, digits: int) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,6 @@ from lorascope.cli import options
 if TYPE_CHECKING:
     from lorascope.library import Library
     from lorascope.search import Searcher
-    from lorascope.signature import Estimate
 
 
 Adapters = Annotated[
@@ -38,10 +35,11 @@ def describe(
 
     from lorascope.analysis import describe as answer
     from lorascope.analysis.health import hardly_touched
+    from lorascope.cli.answers import ready_searcher
     from lorascope.cli.output import print_json, print_table
     from lorascope.library import Library
 
-    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+    with Library(library) as opened, ready_searcher(opened, protocol, download=download) as searcher:
         _check_facet(searcher, facet)
         _tell_cost(searcher, [])
         described = [
@@ -88,10 +86,11 @@ def audit(
     from dataclasses import asdict
 
     from lorascope.analysis import audit as answer
+    from lorascope.cli.answers import ready_searcher
     from lorascope.cli.output import counted, print_json, print_line, print_table
     from lorascope.library import Library
 
-    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+    with Library(library) as opened, ready_searcher(opened, protocol, download=download) as searcher:
         keys = _keys(opened, adapters)
         _tell_cost(searcher, keys)
         audits = answer(searcher, keys)
@@ -117,11 +116,12 @@ def report(
 ) -> None:
     """Write one page on a library: pictures, groups in words, copies, health, what nobody needs. No image is made."""
     from lorascope.analysis import report as answer
+    from lorascope.cli.answers import ready_searcher
     from lorascope.cli.output import counted, print_json, print_line
     from lorascope.library import Library
     from lorascope.report.library import write_report
 
-    with Library(library) as opened, _searcher(opened, protocol, download) as searcher:
+    with Library(library) as opened, ready_searcher(opened, protocol, download=download) as searcher:
         _tell_cost(searcher, None)
         found = answer(searcher)
         written = write_report(path, found, opened, searcher.stored)
@@ -130,21 +130,6 @@ def report(
         print_json({"report": str(written), "adapters": len(found.adapters), "findings": counts})
         return
     print_line(f"{written}: {counted(len(found.adapters), 'adapter')}, {counted(len(found.unneeded), 'file')} may go")
-
-
-@contextmanager
-def _searcher(library: Library, protocol: str, download: bool) -> Generator[Searcher]:
-    """A searcher that shows how far it is with what it has to encode."""
-    from lorascope.cli.progress import CacheProgress
-    from lorascope.search import Searcher, load_query_encoder
-
-    with CacheProgress() as progress:
-        yield Searcher(
-            library,
-            protocol=protocol,
-            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
-            note=progress.note,
-        )
 
 
 def _tell_cost(searcher: Searcher, claims_of: list[str] | None) -> None:
@@ -251,7 +236,7 @@ def versions(
 
     from lorascope.analysis import versions as answer
     from lorascope.analysis.cells import PromptTexts, known_grid
-    from lorascope.cli.output import out, print_json, print_line, print_table
+    from lorascope.cli.output import estimated, out, print_json, print_line, print_table
     from lorascope.encoders.load import load_text_encoder
     from lorascope.library import Library
 
@@ -265,16 +250,10 @@ def versions(
     figures = ("strength", "effect", "cosine", "kept")
     for series in found:
         rows = [
-            (one.name, *(_ranged(getattr(one, figure)) for figure in figures), one.change) for one in series.versions
+            (one.name, *(estimated(getattr(one, figure)) for figure in figures), one.change) for one in series.versions
         ]
         columns = ("adapter", "Strength", "effect of the last", "cosine", "prompt kept", "beside the one before")
         print_table(columns, rows, f"{series.name}, {series.cells} images of each")
         print_line(f"{series.sentence}.")
     if not found:
         out.print("no two versions of one name: v1 and v2, epochs such as NAME-000004, steps such as NAME-step500")
-
-
-def _ranged(estimate: Estimate | None) -> str:
-    from lorascope.cli.output import ranged
-
-    return "–" if estimate is None else ranged(estimate.value, estimate, 2)

@@ -66,18 +66,11 @@ def annotate(
 
 def _notes(library: Path | None, protocol: str, folder: Path | None, wanted: Wanted, download: bool) -> list[Any]:
     """What can be said about each file."""
-    from lorascope.cli.progress import CacheProgress
+    from lorascope.cli.answers import ready_searcher
     from lorascope.library import Library
     from lorascope.report.sidecar_notes import notes
-    from lorascope.search import Searcher, load_query_encoder
 
-    with Library(library) as opened, CacheProgress() as progress:
-        searcher = Searcher(
-            opened,
-            protocol=protocol,
-            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
-            note=progress.note,
-        )
+    with Library(library) as opened, ready_searcher(opened, protocol, download=download) as searcher:
         return list(notes(opened, searcher, list(opened.adapters.inside(folder).values()), wanted))
 
 

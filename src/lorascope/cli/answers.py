@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jaxtyping import Float32
@@ -56,6 +57,18 @@ def ask(
                 searcher.prepare()
             answers.append(searcher.search(request))
     return answers
+
+
+@contextmanager
+def ready_searcher(library: Library, protocol: str, *, download: bool) -> Generator[Searcher]:
+    """A searcher that shows how far it is with what it has to encode."""
+    with CacheProgress() as progress:
+        yield Searcher(
+            library,
+            protocol=protocol,
+            query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
+            note=progress.note,
+        )
 
 
 def present(library: Library, answers: list[Answer], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorascope.adapters.claims import plain_text
-from lorascope.adapters.items import file_of
+from lorascope.adapters.items import is_there
 from lorascope.cli.hints import command
 from lorascope.cli.output import counted, out, print_json, print_line, print_note, print_table, ranged
 from lorascope.errors import LibraryError
@@ -27,7 +27,7 @@ def print_adapter(adapter: StoredAdapter) -> None:
     """Print what the file is and what its metadata claims."""
     facts = adapter.facts
     rows = [("name", adapter.name), ("kind", facts.kind), ("key", adapter.key), ("family", adapter.family)]
-    rows += [("path", path if _there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
+    rows += [("path", path if is_there(path) else f"{path}  ({_GONE})") for path in adapter.paths]
     if tag := prompt_tag(adapter):
         rows.append(("prompt", tag))
     if not adapter.was_here:
@@ -65,13 +65,6 @@ def said_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows + [("note", note) for note in facts.get("notes", ())]
 
 
-def _there(path: str) -> bool:
-    try:
-        return file_of(path).exists()
-    except OSError:
-        return False
-
-
 def _from_file(key: str) -> bool:
     """Whether an adapter was measured from a file; one of the published library has no file here, nor ever had."""
     return key.startswith("sha256:")
@@ -102,31 +95,15 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
     signature = stored.signature
     words, _ = arms(protocol.protocol, measured_words(adapter, protocol.protocol))
     grid, new = signature.grid, signature.new_prompts
-    agreement = "–" if grid.agreement is None else f"at least {grid.agreement.lower:.3f}"
+    estimator = f"regression, calibration {signature.calibration}" if signature.calibration else "the mean"
     rows = [
-        (
-            "Strength",
-            ranged(signature.strength, grid.strength, 2),
-            ranged(signature.strength, new.strength, 2),
-        ),
-        (
-            "Consistency",
-            ranged(signature.consistency, grid.consistency, 3),
-            ranged(signature.consistency, new.consistency, 3),
-        ),
-        (
-            "Direction agrees",
-            agreement,
-            "–" if new.agreement is None else f"at least {new.agreement.lower:.3f}",
-        ),
+        ("Strength", *(ranged(signature.strength, one.strength, 2) for one in (grid, new))),
+        ("Consistency", *(ranged(signature.consistency, one.consistency, 3) for one in (grid, new))),
+        ("Direction agrees", *(f"at least {one.agreement.lower:.3f}" if one.agreement else "–" for one in (grid, new))),
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
         ("where", stored.provenance, ""),
-        (
-            "Direction from",
-            f"regression, calibration {signature.calibration}" if signature.calibration else "the mean",
-            "",
-        ),
+        ("Direction from", estimator, ""),
         *([("trigger words", words.removeprefix(", ") or "none", "")] if _from_file(adapter.key) else []),
     ]
     out.print()
@@ -142,7 +119,7 @@ def list_adapters(library: Library, protocol: str, flag: str, as_json: bool) -> 
     stored = library.protocols.find(protocol)
     matrix = library.signatures.matrix(stored.protocol.digest)
     precisions = library.signatures.precisions(stored.protocol.digest)
-    there = {key for path, (key, *_) in library.adapters.stamps().items() if _there(path)}
+    there = {key for path, (key, *_) in library.adapters.stamps().items() if is_there(path)}
     order = sorted(range(len(matrix)), key=lambda row: -float(matrix.strength[row]))
     if flag:
         from lorascope.analysis import flagged
@@ -233,8 +210,6 @@ def print_inspected(rows: list[dict[str, Any]]) -> None:
 
 def print_file(row: dict[str, Any]) -> None:
     """Everything known about one file."""
-    from lorascope.cli.details import module_rows, said_rows
-
     parts = ", ".join(f"{count} in {part}" for part, count in row["components"].items())
     rows = [("path", row["path"]), ("base", title_of(row["family"])), *module_rows(row), ("changes", parts)]
     rows += [("size", f"{row['size'] / 1e6:.2f} MB"), *([("sha256", row["sha256"])] if "sha256" in row else [])]

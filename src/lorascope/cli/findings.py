@@ -24,9 +24,9 @@ def print_plan(plan: EvaluationPlan, as_json: bool) -> None:
     if as_json:
         print_json(asdict(plan))
         return
-    adapters, groups = counted(plan.adapters, "adapter"), counted(plan.groups, "group")
+    asked = f"{counted(plan.queries, 'query')} in {counted(plan.groups, 'group')}"
     lines = [
-        f"Would rank {adapters} for {_queries(plan.queries)} in {groups}, {plan.graded} of them with known answers, by"
+        f"Would rank {counted(plan.adapters, 'adapter')} for {asked}, {plan.graded} of them with known answers, by"
         f" {', '.join(plan.retrievers)}."
     ]
     lines += [f"{name}: {counted(count, 'text')} still to embed." for name, count in plan.texts.items() if count]
@@ -37,10 +37,6 @@ def print_plan(plan: EvaluationPlan, as_json: bool) -> None:
         print_note(line)
     if plan.images is not None:
         print_cost(plan.images)
-
-
-def _queries(count: int) -> str:
-    return "1 query" if count == 1 else f"{count} queries"
 
 
 def print_cost(cost: RenderCost) -> None:

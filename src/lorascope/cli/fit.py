@@ -96,16 +96,16 @@ def _measured(library: Library, adapter: StoredAdapter, measurement: BlockMeasur
 
 
 def _print(fits: list[BaseFit]) -> None:
-    from lorascope.cli.output import print_table, ranged
+    from lorascope.cli.output import estimated, print_table
 
     rows = [
         (
             one.base,
             f"{one.matched} of {one.modules}",
-            ranged(one.strength.value, one.strength, 2),
-            ranged(one.consistency.value, one.consistency, 3),
-            "–" if one.cosine is None else ranged(one.cosine.value, one.cosine, 2),
-            "–" if one.kept is None else ranged(one.kept.value, one.kept, 2),
+            estimated(one.strength),
+            estimated(one.consistency, 3),
+            estimated(one.cosine),
+            estimated(one.kept),
             "its home base" if one is fits[0] else one.sentence,
         )
         for one in fits

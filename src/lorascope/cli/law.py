@@ -87,6 +87,9 @@ def _screening(
 def _print_case(
     library: Library, screening: Screening, name: str, second: str, path: Path | None, as_json: bool
 ) -> None:
+    import json
+
+    from lorascope.caches import write_whole
     from lorascope.cli.output import print_json, print_line
     from lorascope.report.case import NOTICE, plain_case, write_case
 
@@ -94,7 +97,7 @@ def _print_case(
     plain = plain_case(found, screening.works, second, screening.controls)
     if path is not None:
         write_case(path, found, screening.works, second, screening.controls)
-        _write_json(path.with_suffix(".json"), plain)
+        write_whole(path.with_suffix(".json"), json.dumps(plain, indent=1) + "\n")
     if as_json:
         print_json(plain)
         return
@@ -187,12 +190,3 @@ def _same_file(path: Path, key: str) -> str:
     if not path.is_file():
         return "gone"
     return "same" if f"sha256:{sha256(path)}" == key else "differs"
-
-
-def _write_json(path: Path, plain: dict[str, Any]) -> None:
-    import json
-
-    from lorascope.caches import whole
-
-    with whole(path) as partial:
-        partial.write_text(json.dumps(plain, indent=1) + "\n", "utf-8")

@@ -161,6 +161,11 @@ def ranged(value: float | None, estimate: Estimate | None, digits: int) -> str:
     return f"{text} ({estimate.lower:.{digits}f}–{estimate.upper:.{digits}f})"
 
 
+def estimated(estimate: Estimate | None, digits: int = 2) -> str:
+    """An estimate with its interval; a dash for none."""
+    return ranged(None if estimate is None else estimate.value, estimate, digits)
+
+
 def counted(count: int, noun: str) -> str:
     """``1 file``, ``2 files``, ``2 queries``."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

@@ -208,7 +208,7 @@ def _show(
 
 def _show_shares(library: Library, stored: StoredProtocol, keys: list[str], as_json: bool) -> None:
     """Print how much is left without all words, and without each."""
-    from lorascope.cli.output import print_json, print_table, ranged
+    from lorascope.cli.output import estimated, print_json, print_table
 
     left = [(one, _shares(library, stored, one)) for one in library.adapters.get(keys).values()]
     if as_json:
@@ -219,11 +219,7 @@ def _show_shares(library: Library, stored: StoredProtocol, keys: list[str], as_j
         ]  # fmt: skip
         print_json({"triggers": rows})
         return
-    table = [
-        (one.name, words, "–" if share is None else ranged(share.value, share, 2))
-        for one, shares in left
-        for words, share in shares
-    ]
+    table = [(one.name, words, estimated(share)) for one, shares in left for words, share in shares]
     print_table(("adapter", "without", "effect left"), table)
 
 
@@ -237,13 +233,13 @@ def _shares(library: Library, stored: StoredProtocol, adapter: StoredAdapter) ->
 
 def print_curve(curve: Curve) -> None:
     """One row for each weight."""
-    from lorascope.cli.output import print_table, ranged
+    from lorascope.cli.output import estimated, print_table
 
     names = ("strength", "consistency", "cosine", "effect", "kept")
     rows: list[tuple[str, ...]] = []
     for point in curve.points:
         figures = [getattr(point, name) for name in names]
-        rows.append((f"{point.scale:g}", *("–" if one is None else ranged(one.value, one, 2) for one in figures)))
+        rows.append((f"{point.scale:g}", *map(estimated, figures)))
     print_table(("weight", "Strength", "Consistency", "cosine with 1.0", "effect", "prompt kept"), rows)
 
 

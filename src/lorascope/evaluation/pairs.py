@@ -17,7 +17,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, cast
 
-from lorascope.caches import whole
+from lorascope.caches import write_whole
 from lorascope.errors import OutputError, QueryError
 from lorascope.evaluation.queries import readable
 
@@ -55,8 +55,7 @@ class Study:
         """
         if path.is_file() and path.stat().st_size and not _is_study(path):
             raise OutputError(f"{path} holds something else than a study and stays as it is: choose another place")
-        with whole(path) as partial:
-            partial.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_whole(path, json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
 
 
 def draw_up(rankings: Path, ours: str, other: str) -> Study:

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.caches import Note, quiet, whole
+from lorascope.caches import Note, quiet, write_whole
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.measures import Qrels
@@ -89,8 +89,7 @@ class Evaluation:
             for name, rankings in self.rankings.items()
             for query, ranking in zip(self.queries, rankings, strict=True)
         ]
-        with whole(path) as partial:
-            partial.write_text("\n".join(lines) + "\n", "utf-8")
+        write_whole(path, "\n".join(lines) + "\n")
 
 
 def evaluate(

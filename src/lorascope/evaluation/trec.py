@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from lorascope.caches import whole
+from lorascope.caches import write_whole
 from lorascope.errors import QueryError
 from lorascope.evaluation.corpus import Corpus
 from lorascope.evaluation.queries import JudgedQuery
@@ -47,8 +47,7 @@ def write_run(
         for query, rows in zip(queries, ranked, strict=True)
         for rank, row in enumerate(rows[:depth], 1)
     ]
-    with whole(path) as partial:
-        partial.write_text("".join(lines), "utf-8")
+    write_whole(path, "".join(lines))
 
 
 @final

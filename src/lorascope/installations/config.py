@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorascope.caches import whole
+from lorascope.caches import write_whole
 from lorascope.errors import ConfigError, OutputError
 
 _HEAD = """\
@@ -83,8 +83,7 @@ class UserConfig:
             raise OutputError(
                 f"{path} cannot be written ({error.strerror}): set LORASCOPE_CONFIG to a place"
             ) from error
-        with whole(path) as partial:
-            partial.write_text("\n".join(lines) + "\n", "utf-8")
+        write_whole(path, "\n".join(lines) + "\n")
 
 
 def _assignment(path: Path, table: Any) -> Assignment:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from lorascope.caches import whole
+from lorascope.caches import write_whole
 
 
 def write_page(path: Path, template: str, filters: Mapping[str, Any] | None = None, **values: Any) -> Path:
@@ -31,8 +31,7 @@ def write_page(path: Path, template: str, filters: Mapping[str, Any] | None = No
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(filters or {})
     page = environment.get_template(template).render(**values)
-    with whole(path) as partial:
-        partial.write_text(page, "utf-8")
+    write_whole(path, page)
     return path.absolute()
 
 

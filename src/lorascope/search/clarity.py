@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64
 from lorascope.grid import PromptSet
 from lorascope.library import Matrix
 from lorascope.search.phrases import Phrases
-from lorascope.search.ranker import Ranked
+from lorascope.search.ranking import Ranked
 from lorascope.search.vectors import unit
 
 Clarity = Literal["clear", "likely", "weak"]
@@ -75,6 +75,7 @@ class ClarityScale:
     """Says how clear scores are. The reference queries are encoded when they are first needed."""
 
     def __init__(self, phrases: Phrases, matrix: Matrix) -> None:
+        """Take the phrases of a Protocol and the adapters that are ranked."""
         self._phrases = phrases
         self._matrix = matrix
         unrelated = PromptSet.load("unrelated").texts

@@ -19,7 +19,8 @@ from lorascope.search.answer import Answer, Hit
 from lorascope.search.clarity import Clarity, ClarityScale
 from lorascope.search.phrases import Phrases
 from lorascope.search.query import spelt
-from lorascope.search.ranker import Ranked, Ranker, Selection
+from lorascope.search.ranker import Ranker, Selection
+from lorascope.search.ranking import Ranked
 from lorascope.search.request import Example, Filters, Request
 from lorascope.search.vectors import combined, unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lorascope.caches import whole
+from lorascope.caches import write_whole
 from lorascope.errors import SiteError
 from lorascope.sites.civitai import Civitai
 from lorascope.sites.downloads import Watch, download
@@ -53,6 +53,5 @@ def fetch(remote: Remote, folder: Path, watch: Watch = lambda done, total: None)
     path = download(remote, folder, token=token_of(remote.site), watch=watch)
     beside = path.with_suffix(".civitai.info")
     if remote.version and not beside.exists():
-        with whole(beside) as partial:
-            partial.write_text(json.dumps(remote.version, ensure_ascii=False, indent=2), "utf-8")
+        write_whole(beside, json.dumps(remote.version, ensure_ascii=False, indent=2))
     return path
