@@ -33,7 +33,7 @@ imports: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 oldest: $(OLDEST)/ready
 	$(OLDEST)/bin/python -m pytest -p no:cacheprovider -n 2 tests/test_server_guard.py tests/test_server.py

@@ -839,7 +839,7 @@ def test_without_javascript_the_pages_still_work(visit: Visit) -> None:
 def test_the_work_page_waits_for_a_server_that_restarts(visit: Visit, loras: Path, tmp_path: Path) -> None:
     settings = ServerSettings(library=tmp_path / "library.db", folders=(loras,))
     with serving(settings) as address:
-        page = visit("/work", base=address, forgiven="ERR_", size=PHONE)
+        page = visit("/work", base=address, forgiven="Failed to", size=PHONE)
         port = int(address.rpartition(":")[2])
     expect(page.locator("#lost")).to_be_visible()
     with serving(settings, port):
