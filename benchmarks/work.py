@@ -17,7 +17,7 @@ from lorascope.protocol import Preset
 TITLE = "The work of SDXL, counted"
 NOTE = """Floating-point operations of one pass, by torch's counter on models without weights; a multiplication and an
 addition are two. *An adapter* counts its own images only, at the number of cells that its precision is expected to take
-for the median Consistency of published signatures."""
+for a Consistency of 0.1, about the median of published signatures."""
 
 _SIZES = (512, 768, 1024)
 

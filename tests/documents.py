@@ -134,7 +134,7 @@ Qwen-Image's text encoder and VAE and the VAE of FLUX.2 are taken from the model
 The tool that holds the checkpoint is searched first, then those that `lorascope setup` finds. What is nowhere is named,
 with the command that fetches it. Weights in float16, bfloat16 and float8 are cast to the preset's dtype, also with
 ComfyUI's scales beside them; other quantisations are refused by name. Marks of v-prediction (`v_pred`) and zero
-terminal SNR (`ztsnr`) are held against the preset's scheduler.
+terminal SNR (`ztsnr`) are compared with the preset's scheduler.
 
 `tests/test_single_file.py` loads tiny models from such files and compares their images with those of the pipeline that
 they were made from: SD 1.5, SDXL, SD 3.5 and Z-Image in their authors' names. FLUX.1 is tried in diffusers' names only,
