@@ -336,7 +336,7 @@ def test_few_adapters_are_in_no_plane_yet(client: TestClient) -> None:
     drawn = get(client, "/map")
     assert (drawn["x"], drawn["y"], drawn["axes"]) == (None, None, None)
     assert len(drawn["strength"]) == 4
-    assert "What they do is drawn from 12 LoRAs on" in client.get("/map").text
+    assert "The map needs 12 LoRAs" in client.get("/map").text
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -88,7 +88,8 @@ FIELDS: dict[tuple[Side, Side], Field] = {
         "strong but inconsistent",
         "It changes pictures much, but not in one way: what appears owes more to the prompt and to chance. Volition is"
         " in doubt, so infringement or authorship is unlikely.",
-        "If a picture resembles a protected work, whoever chose the prompt and the picture had the larger part in it.",
+        "If a picture resembles a protected work, whoever chose the prompt and the picture may have had the larger part"
+        " in it.",
         "It does not follow that it is erratic on every kind of prompt: look at the categories below.",
     ),
     ("high", "high"): Field(
@@ -96,7 +97,8 @@ FIELDS: dict[tuple[Side, Side], Field] = {
         "It changes pictures much, and in one way that it decides. It may infringe, depending on whether protected"
         " elements or a distinct style are reproduced.",
         "Whether such elements are reproduced is the question that remains; the reference works below speak to it.",
-        "It does not follow that it infringes anything: most strong and consistent adapters copy no protected work.",
+        "It does not follow that it infringes anything: an adapter can be strong and consistent and copy no protected"
+        " work.",
     ),
 }  # fmt: skip
 BORDER = Field(
