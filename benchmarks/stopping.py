@@ -80,8 +80,8 @@ _LEGEND = """\
 which the cosine with the Direction of the whole grid reaches what is promised. The columns after it: the share of
 intervals that hold the truth, at the stop and at every look up to it. Adapters are the independent units, not their
 orders: even 100% of 25 adapters leaves room for a true share of 89% (one-sided, 95%), so these tables can show that an
-interval is too narrow, but not that it is never so. Significance is over adapters. The last three columns are below those
-before them where an earlier look, at which nothing was decided, missed the truth.
+interval is too narrow, but not that it is never so. Significance is over adapters. The last three columns are below
+those before them where an earlier look, at which nothing was decided, missed the truth.
 Filtered adapters that are not hidden at the stop are undecided, and shown as such. nDCG@5 lost: on the shipped
 queries, against Directions of the whole grid, all adapters ranked; mean and 95th percentile over orders.
 """
@@ -323,7 +323,8 @@ def _theory(path: Path) -> str:
             rows.append((name, group, len(needed), f"{p10:.0f}", f"{median:.0f}", f"{p90:.0f}", *shares))
     note = (
         f"{len(strength)} published signatures: the cells at which cos(D_n, D) is what the precision asks for by the"
-        " rule of thumb, which holds on average. Stopping takes more: the column *rule of thumb* above says how much.\n\n"
+        " rule of thumb, which holds on average. Stopping takes more: the column *rule of thumb* above says how"
+        " much.\n\n"
     )
     columns_ = ("precision", "adapters that", "n", "p10", "median", "p90", "within 32", "within 224", "within 896")
     return note + table(columns_, rows)

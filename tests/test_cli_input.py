@@ -72,6 +72,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
         (["index", "{folder}", "--scale", "0"], "scale is 0.0: give a finite number other than 0"),
         (["index", "{folder}", "--preset", "none"], "no preset 'none'"),
         (["index", "{folder}", "--precision", "best"], "no precision 'best'"),
+        (["search", "red", "-n", "0"], "'--top' / '-n': '0': Input should be greater than or equal to 1"),
+        (["search", "red", "--top=many"], "'--top' / '-n': 'many': Input should be a valid integer"),
+        (["search", "red", "--sheet", "{folder}/none/s.html"], "there is no folder {folder}/none): make it"),
+        (["report", "{folder}"], "{folder} cannot be written (it is a folder): name a file in it"),
+        (["evaluate", "miniature", "--report", "{folder}/none/r.html"], "there is no folder {folder}/none): make it"),
+        (["export", "{folder}/none/s.parquet"], "there is no folder {folder}/none): make it, or name another"),
+        (["list", "--refused", "--runs"], "--runs does nothing with --refused: leave it out"),
     ],
 )
 def test_a_wrong_input_is_named_before_anything_loads(

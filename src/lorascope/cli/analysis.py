@@ -41,11 +41,10 @@ def describe(
 
     with Library(library) as opened, ready_searcher(opened, protocol, download=download) as searcher:
         _check_facet(searcher, facet)
+        keys = _keys(opened, adapters)
         _tell_cost(searcher, [])
         described = [
-            one
-            for one in answer(searcher, _keys(opened, adapters))
-            if not facet or any(word.facet == facet for word in one.words)
+            one for one in answer(searcher, keys) if not facet or any(word.facet == facet for word in one.words)
         ]
         known = opened.signatures.get(searcher.stored.protocol.digest, [one.key for one in described if one.words])
     hardly = {key: [one.category for one in hardly_touched(found.signature)] for key, found in known.items()}
@@ -108,7 +107,7 @@ def audit(
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .html file to write.")],
+    path: Annotated[Path, typer.Argument(parser=options.output_file, metavar="FILE", help="The .html file to write.")],
     download: options.Download = False,
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",

@@ -9,9 +9,11 @@ from pathlib import Path
 from jaxtyping import Float32
 from numpy import ndarray
 
+from lorascope.cli.hints import command
 from lorascope.cli.output import err, out, print_answer, print_json
 from lorascope.cli.progress import CacheProgress
 from lorascope.encoders.encoding import Shifts
+from lorascope.errors import QueryError, printable
 from lorascope.library import Library, StoredProtocol
 from lorascope.protocol import borrowed_thresholds
 from lorascope.report.plain import plain_answer
@@ -33,6 +35,7 @@ def ask(
 
     Raises:
         LibraryError: the encoder is another one than the signatures were measured with.
+        QueryError: the library has no adapter of that family or in that folder.
     """
 
     def embed(_: Library, stored: StoredProtocol, name: str) -> Float32[ndarray, " d"]:
@@ -43,6 +46,7 @@ def ask(
         check_encoder(stored.protocol, encoder.digest, location or stored.protocol.encoder)
         return embed_picture(Path(name), encoder)
 
+    _check_filters(library, request)
     with CacheProgress() as progress:
 
         def encoder(stored: StoredProtocol) -> Shifts:
@@ -69,6 +73,16 @@ def ready_searcher(library: Library, protocol: str, *, download: bool) -> Genera
             query_encoder=lambda stored: load_query_encoder(stored, download=download, note=progress.note),
             note=progress.note,
         )
+
+
+def _check_filters(library: Library, request: Request) -> None:
+    folder = Path(request.folder) if request.folder else None
+    if (request.family or folder) and not len(library.adapters.members(request.family, folder)):
+        options = (("--family", request.family), ("--folder", request.folder))
+        named = " and ".join(f"{option} {printable(value)}" for option, value in options if value)
+        families = ", ".join(sorted({one.family for one in library.adapters.all().values()}))
+        shows = command("list", library=library.path)
+        raise QueryError(f"{library.path} has no adapter of {named} (its families: {families}): `{shows}` lists all")
 
 
 def present(library: Library, answers: list[Answer], *, hidden: bool, sheet: Path | None, as_json: bool) -> None:

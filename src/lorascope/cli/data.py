@@ -51,7 +51,12 @@ def import_(
 
 def export(
     target: Annotated[
-        Path, typer.Argument(help="A .parquet file for signatures, a .json file for the corpus manifest.")
+        Path,
+        typer.Argument(
+            parser=options.output_file,
+            metavar="TARGET",
+            help="A .parquet file for signatures, a .json file for the corpus manifest.",
+        ),
     ],
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",

@@ -45,7 +45,10 @@ def timespan(text: str) -> timedelta:
     return found
 
 
-Report = Annotated[Path | None, typer.Option(help="Write tables and charts to this HTML file.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(parser=options.output_file, metavar="REPORT", help="Write tables and charts to this HTML file."),
+]
 
 
 def evaluate(
@@ -55,8 +58,12 @@ def evaluate(
     text_presets: TextPresets = None,
     rankings: Annotated[
         Path | None,
-        typer.Option(help="Write the first 20 adapters of every ranking to this file: JSON lines, or TREC's if .run."),
-    ] = None,
+        typer.Option(
+            parser=options.output_file,
+            metavar="RANKINGS",
+            help="Write the first 20 adapters of every ranking to this file: JSON lines, or TREC's if .run.",
+        ),
+    ] = None,  # fmt: skip
     run: Annotated[
         list[Path] | None, typer.Option(help="What another system found, in TREC's format. May be repeated.")
     ] = None,
@@ -74,6 +81,7 @@ def evaluate(
     """Compare this search with text search over names and descriptions, by queries whose answers you know."""
     from lorascope.cli.findings import print_plan
     from lorascope.evaluation import load_queries
+    from lorascope.evaluation.judges import find_judge
 
     asked = load_queries(queries, split=split)
     models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
@@ -81,10 +89,12 @@ def evaluate(
         if dry_run:
             print_plan(lab.plan(asked, judged=bool(judge), seeds=judge_seeds), as_json)
             return
+        for name in judge or ():  # before hours of work
+            find_judge(name, presets=judge_presets, download=download)
         evaluation = lab.evaluate(asked, run or ())
         if rankings is not None:
             evaluation.write_rankings(rankings)
-        verdicts = _judged(lab, evaluation, judge, judge_presets, judge_seeds, download=download) if judge else None
+        verdicts = _judged(lab, evaluation, judge, judge_presets, judge_seeds) if judge else None
         _present(lab.findings(evaluation, verdicts), lab, report, as_json)
 
 
@@ -177,7 +187,9 @@ def experiment(
 
 def study(
     rankings: Annotated[Path, typer.Argument(help="What retrievers found, as `evaluate --rankings` writes it.")],
-    pairs: Annotated[Path, typer.Argument(help="Where to write the pairs.")],
+    pairs: Annotated[
+        Path, typer.Argument(parser=options.output_file, metavar="PAIRS", help="Where to write the pairs.")
+    ],
     against: Annotated[str, typer.Option(help="The retriever to compare with, such as minilm.")],
     ours: Annotated[str, typer.Option(help="The other side.")] = "behaviour",
 ) -> None:
@@ -202,14 +214,11 @@ def _opened(library: Path | None, protocol: str, **how: Any) -> Generator[Labora
 
 
 def _judged(
-    lab: Laboratory, evaluation: Evaluation, names: Sequence[str], presets: Path | None, seeds: int, *, download: bool
+    lab: Laboratory, evaluation: Evaluation, names: Sequence[str], presets: Path | None, seeds: int
 ) -> Verdicts:
     """Have judges look at images of what was found."""
     from lorascope.cli.findings import print_cost
-    from lorascope.evaluation.judges import find_judge
 
-    for name in names:  # before hours of images
-        find_judge(name, presets=presets, download=download)
     print_cost(lab.render_cost(evaluation, seeds))
     return lab.judge(evaluation, names, presets=presets, seeds=seeds)
 

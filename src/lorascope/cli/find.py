@@ -130,12 +130,15 @@ def show(
     from dataclasses import asdict
 
     from lorascope.analysis import advise, known_curves
+    from lorascope.cli.checks import check_unused
     from lorascope.cli.details import known_findings, print_adapter, print_findings, print_signature
     from lorascope.cli.output import print_json
     from lorascope.cli.weight import print_advice
     from lorascope.library import Library
     from lorascope.report.plain import plain_adapter, plain_signature, plain_weight
 
+    if not as_json:
+        check_unused({"direction": direction}, "without --json")
     with Library(library) as opened:
         found = opened.adapters.find(adapter)
         measured = [
@@ -173,11 +176,15 @@ def list_(
     as_json: options.Json = False,
 ) -> None:
     """List the adapters of a library, strongest first; or its Protocols, runs or refused files."""
+    from lorascope.cli.checks import check_unused
     from lorascope.cli.details import list_adapters, list_protocols, list_runs
     from lorascope.cli.output import print_json
     from lorascope.cli.refusals import print_refusals
     from lorascope.library import Library
 
+    lists = {"refused": refused, "protocols": protocols, "runs": runs}
+    if first := next((name for name, wanted in lists.items() if wanted), ""):
+        check_unused(lists | {first: False, "flag": flag, "protocol": protocol}, f"with --{first}")
     with Library(library) as opened:
         if refused:
             found = opened.refusals.all()

@@ -37,8 +37,13 @@ def screen(
         str, typer.Option(help="A second, independent encoder: a folder or a Hugging Face id. It sees kept pictures.")
     ] = "",
     case: Annotated[
-        Path | None, typer.Option(help="Write the case file to this .html file, and its data beside it as .json.")
-    ] = None,
+        Path | None,
+        typer.Option(
+            parser=options.output_file,
+            metavar="CASE",
+            help="Write the case file to this .html file, and its data beside it as .json.",
+        ),
+    ] = None,  # fmt: skip
     check: Annotated[
         Path | None, typer.Option(help="Check the .json file of a case: is all that it rests on still the same?")
     ] = None,

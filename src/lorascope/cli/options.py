@@ -1,10 +1,13 @@
 """Options that several verbs share, and what the shell offers for them after Tab."""
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from lorascope.errors import OutputError, printable
 
 
 def preset_names(incomplete: str) -> list[str]:
@@ -42,6 +45,21 @@ def adapter_names(ctx: Any, incomplete: str) -> list[str]:
 
 def _starting(incomplete: str, names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
+
+
+def output_file(text: str) -> Path:
+    """Read the path of a file to write; one that cannot be written is refused before any work is done."""
+    path = Path(text)
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise OutputError(f"{printable(text)} cannot be written (it is a folder): name a file in it")
+    if not folder.is_dir():
+        raise OutputError(
+            f"{printable(text)} cannot be written (there is no folder {folder}): make it, or name another"
+        )
+    if not path.exists() and not os.access(folder, os.W_OK):
+        raise OutputError(f"{printable(text)} cannot be written (nor can its folder): choose another place")
+    return path
 
 
 LibraryPath = Annotated[
@@ -96,8 +114,11 @@ Folder = Annotated[str, typer.Option(help="Only adapters in this folder.")]
 ShowHidden = Annotated[bool, typer.Option("--hidden", help="Show what the thresholds hide, and why.")]
 Sheet = Annotated[
     Path | None,
-    typer.Option(help="Write the hits' pictures, without and with each adapter, to this HTML file."),
-]
+    typer.Option(
+        parser=output_file, metavar="SHEET",
+        help="Write the hits' pictures, without and with each adapter, to this HTML file.",
+    ),
+]  # fmt: skip
 Download = Annotated[bool, typer.Option("--download", help="Download models that are not on this disk.")]
 Words = Annotated[
     list[str] | None,
@@ -254,7 +275,8 @@ Recalibrate = Annotated[
     bool,
     typer.Option(
         "--recalibrate",
-        help="Fit anew how effects depend on bare images, and estimate every Direction by it. No image is rendered.",
+        help="Fit anew how effects depend on bare images, and estimate every Direction by it. Only missing bare images are"
+        " rendered.",
     ),
 ]
 DryRun = Annotated[

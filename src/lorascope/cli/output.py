@@ -22,7 +22,7 @@ from lorascope.signature import Estimate
 
 out = Console(emoji=False)  # a query or a name may hold ":cat:"
 err = Console(stderr=True, emoji=False)
-_NO_MEMBER = "No adapter is of that --family and under that --folder. This lists all: "
+_NO_MEMBER = "No other adapter is of that --family and under that --folder. This lists all: "
 _ALONE = "There is no other adapter under this Protocol to compare it with. This measures more: "
 _COMMANDS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 

@@ -28,8 +28,13 @@ def weight(
     dry_run: options.DryRun = False,
     download: options.Download = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write curves, and one prompt over the weights, to this HTML file.")
-    ] = None,
+        Path | None,
+        typer.Option(
+            parser=options.output_file,
+            metavar="SHEET",
+            help="Write curves, and one prompt over the weights, to this HTML file.",
+        ),
+    ] = None,  # fmt: skip
     library: options.LibraryPath = None,
     protocol: options.ProtocolName = "",
     as_json: options.Json = False,
@@ -103,9 +108,11 @@ def chosen_adapters(
         UsageError: neither some nor all are asked for, or both.
         LibraryError: there is none of a name, or it was not measured.
     """
-    from lorascope.errors import LibraryError, UsageError
+    from lorascope.errors import LibraryError, UsageError, printable
 
-    if bool(names) == every:
+    if names and every:
+        raise UsageError(f"{printable(names[0])} and --all are both given: leave one out")
+    if not names and not every:
         raise UsageError("name some adapters, or give --all for every adapter of the library")
     measured = set(library.signatures.strengths(stored.protocol.digest))
     chosen = [library.adapters.find(name) for name in names] if names else list(library.adapters.get(measured).values())

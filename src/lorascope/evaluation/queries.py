@@ -75,10 +75,12 @@ def load_queries(source: str | Path, *, split: str = "") -> list[JudgedQuery]:
     """
     found = _merged(source, _csv(source)) if str(source).endswith(".csv") else _unique(source, _entries(source))
     chosen = [query for query in found if split in ("", query.split)]
+    if not found:
+        raise QueryError(f"{source} holds no queries: write one object a line, such as {{'text': 'pencil drawing'}}")
     if not chosen:
-        parts = ", ".join(sorted({query.split for query in found if query.split})) or "no parts"
-        wanted = f"no queries of the part {split!r} (it has {parts})" if found else "no queries"
-        raise QueryError(f"{source} holds {wanted}: write one object a line, such as {{'text': 'pencil drawing'}}")
+        parts = ", ".join(sorted({query.split for query in found if query.split}))
+        remedy = f"use one of {parts}" if parts else "leave --split out, as none of its queries names a part"
+        raise QueryError(f"{source} holds no queries of the part {split!r}: {remedy}")
     return chosen
 
 
