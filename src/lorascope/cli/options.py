@@ -275,8 +275,8 @@ Recalibrate = Annotated[
     bool,
     typer.Option(
         "--recalibrate",
-        help="Fit anew how effects depend on bare images, and estimate every Direction by it. Only missing bare images are"
-        " rendered.",
+        help="Fit anew how effects depend on bare images, and estimate every Direction by it. Only bare images that are"
+        " missing are rendered.",
     ),
 ]
 DryRun = Annotated[
