@@ -301,7 +301,7 @@ def test_a_single_adapter_has_no_other_to_compare_with(tmp_path: Path) -> None:
     place = tmp_path / "l.db"
     call("index", tint(tmp_path / "red.safetensors", red=0.3), "-l", place, "--preset", FAKE, "--precision", "glance")
     assert "There is no other adapter under this Protocol" in call("similar", "red", "-l", place).stdout
-    assert "No other adapter is of that --family" in call("similar", "red", "-l", place, "--family", "fake").stdout
+    assert "No other adapter is of that --family" in call("similar", "red", "-l", place, "--family", "unknown").stdout
 
 
 def test_show_and_list_tell_what_was_worn_and_what_is_gone(tmp_path: Path) -> None:
@@ -495,7 +495,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
         (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
-        (["search", "red", "--family", "sd", "-l", "{measured}"], "query-error", "--family sd (its families: fake): `"),
+        (["search", "red", "--family", "sd", "-l", "{measured}"], "query-error", "--family sd (its families: unknown): `"),
         (["search", "red", "--folder", "{tmp}/no", "-l", "{measured}"], "query-error", "no adapter of --folder {tmp}"),
         (["weight", "red", "--all", "-l", "{measured}"], "usage-error", "red and --all are both given: leave one"),
         (["search", "red", "--all", "-l", "{empty}"], "library-error", "is empty: run `lorascope index FOLDER"),
