@@ -495,7 +495,7 @@ def fails(argv: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: py
         (["search", "red", "--encoding", "x", "-l", "{measured}"], "query-error", "no query encoding 'x': use one of"),
         (["search", "red", "-p", "x", "-l", "{measured}"], "library-error", "no Protocol is called 'x'"),
         (["search", "red", "--sheet", "{tmp}/no/x.html", "-l", "{measured}"], "output-error", "cannot be written"),
-        (["search", "red", "--family", "sd", "-l", "{measured}"], "query-error", "--family sd (its families: unknown): `"),
+        (["search", "red", "--family", "sd", "-l", "{measured}"], "query-error", "--family sd (its families: unknown)"),
         (["search", "red", "--folder", "{tmp}/no", "-l", "{measured}"], "query-error", "no adapter of --folder {tmp}"),
         (["weight", "red", "--all", "-l", "{measured}"], "usage-error", "red and --all are both given: leave one"),
         (["search", "red", "--all", "-l", "{empty}"], "library-error", "is empty: run `lorascope index FOLDER"),
