@@ -3,7 +3,7 @@
 import diffusers
 import pytest
 
-from lorascope.families import ARCHITECTURES, architecture, named, title_of
+from lorascope.families import ARCHITECTURES, architecture, lineage_in, named, title_of
 
 
 def test_every_row_is_found_by_its_name() -> None:
@@ -45,6 +45,20 @@ def test_what_headers_and_sites_write_is_understood(text: str, family: str, line
     assert (found[0].name, found[1] and found[1].name) == (family, lineage)
 
 
-@pytest.mark.parametrize("text", ["", "Unknown", "Other", "None", "ODOR", "my merge"])
+@pytest.mark.parametrize(
+    "text", ["", "Unknown", "Other", "None", "ODOR", "my merge", "ponytail", "Wanderlust", "AnimateDiff", "chromatic"]
+)
 def test_what_names_no_architecture_is_none(text: str) -> None:
     assert named(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lineage"),
+    [
+        ("cyberrealisticPony_v8.safetensors", "pony"), ("ponyxl_v6", "pony"), ("ponytail_v2", ""),
+        ("/models/hassakuXL-illustrious.ckpt", "illustrious"), ("animaPencilXL_v5", ""),
+        ("stabilityai/stable-diffusion-xl-base-1.0", "sdxl-1.0"),
+    ],
+)  # fmt: skip
+def test_the_lineage_is_found_in_the_name_of_a_checkpoint(text: str, lineage: str) -> None:
+    assert lineage_in(text) == lineage

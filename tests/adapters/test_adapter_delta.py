@@ -332,6 +332,9 @@ PEFT = {
     "loha with cores": LoHaConfig(r=2, alpha=5, use_effective_conv2d=True, target_modules=["conv_in"]),
     "lokr": LoKrConfig(r=1, alpha=5, target_modules=["proj_in", "conv_in"]),
     "lokr whole": LoKrConfig(r=8, alpha=3, target_modules=["proj_in", "conv_in"]),
+    "lokr whole, by patterns": LoKrConfig(
+        r=8, alpha=3, rank_pattern={"proj_in": 16}, alpha_pattern={"conv_in": 5}, target_modules=["proj_in", "conv_in"]
+    ),
     "lokr both split": LoKrConfig(r=1, alpha=5, decompose_both=True, decompose_factor=2, target_modules=["proj_in"]),
     "ia3": IA3Config(target_modules=["proj_in", "conv_in"], feedforward_modules=["conv_in"]),
     "oft": OFTConfig(oft_block_size=3, target_modules=["proj_in"]),

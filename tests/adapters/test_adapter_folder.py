@@ -47,6 +47,11 @@ def test_links_are_followed_and_loops_survived(tmp_path: Path) -> None:
     assert found(tmp_path) == ["file.safetensors", "self.safetensors", "again/x.safetensors"]
 
 
+def test_a_pipe_is_yielded_so_that_opening_it_can_say_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert found(tmp_path) == ["pipe.safetensors"]
+
+
 def test_a_folder_that_cannot_be_read_is_reported_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,9 @@ def test_a_shape_of_absurdly_many_axes_is_refused_at_once() -> None:
         (b"\xef\xbb\xbf\n<!doctype html>", NotSafetensors, "web page"),
         (b'{"error": 404}', NotSafetensors, "JSON text"),
         (b"GGUF" + bytes(30), NotSafetensors, "GGUF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", NotSafetensors, "pointer of Git LFS"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(30), NotSafetensors, "RAR archive"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), NotSafetensors, "picture"),
         (b"PK\x03\x04\x14\x00\x08\x08" + bytes(30), NotSafetensors, "zip archive"),
         (pickle.dumps({"a": 1}), PickleRefused, "can run code"),
         (pickle.dumps({"a": 1}, protocol=0), PickleRefused, "can run code"),
@@ -101,7 +104,8 @@ def test_a_shape_of_absurdly_many_axes_is_refused_at_once() -> None:
         (craft.raw({"a": {**ONE, "shape": {}, "data_offsets": [0, 2]}}, bytes(2)), BadHeader, "does not fill"),
         (craft.raw({"a": {**ONE, "shape": [0, 2**63], "data_offsets": [0, 0]}}), BadHeader, "does not fill"),
         (craft.raw({"a": {**ONE, "data_offsets": [0, 10**4000]}}, bytes(12)), BadHeader, "does not fill"),
-        (craft.raw({"a": {**ONE, "dtype": "F4"}}, bytes(12)), BadHeader, "entry of tensor 'a' is invalid"),
+        (craft.raw({"a": {**ONE, "dtype": "F4"}}, bytes(12)), BadHeader, "'a' has the type 'F4', which"),
+        (craft.raw({"a": {**ONE, "dtype": 4}}, bytes(12)), BadHeader, "entry of tensor 'a' is invalid"),
         (craft.raw('{"a": ' + "[" * 700 + "]" * 700 + "}"), BadHeader, "entry of tensor 'a' is invalid"),
         (craft.raw({"a\ud83d": ONE}, bytes(12)), BadHeader, r"the tensor name 'a.ud83d' holds half of a character"),
         (craft.raw({"a": ONE, "b": ONE}, bytes(12)), BadHeader, "overlaps"),
@@ -177,6 +181,13 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_any_file_name_will_do(stem: str, tmp_path: Path, good: Path) -> None:
     path = good.rename(tmp_path / f"{stem}.safetensors")
     assert read_header(path).tensors
+
+
+def test_a_file_that_aria2_still_fills_is_refused(tmp_path: Path, good: Path) -> None:
+    """It has its full size from the start, and zeros where nothing has arrived."""
+    (tmp_path / f"{good.name}.aria2").write_bytes(b"")
+    with pytest.raises(TruncatedAdapter, match="not complete"):
+        read_header(good)
 
 
 @pytest.mark.timeout(10)

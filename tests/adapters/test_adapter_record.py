@@ -137,6 +137,11 @@ def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
         ({"transformer_blocks.0.qkv_proj.lora_down": noise(8, 2)}, "nunchaku"),
         ({"unet:0:up": noise(8, 2)}, "modules are numbered"),
         ({"base_model.model.x.vera_lambda_d": noise(2)}, "holds VeRA"),
+        ({"base_model.model.x.hra_u": noise(8, 2)}, "holds HRA"),
+        ({"base_model.vblora_vector_bank": noise(8, 2)}, "holds VB-LoRA"),
+        ({**cross("unet.mid_block.x", 8), "unet.mid_block.x.lora_E": noise(2, 1)}, "holds AdaLoRA"),
+        ({"input_hint_block.0.weight": noise(8, 3), "lora_controlnet": noise(1)}, "holds a Control-LoRA"),
+        ({"lora_unet_mid_block_x.lambda_layer": noise(1, 2), "lora_unet_mid_block_x.alpha": noise()}, "T-LoRA"),
         ({"decoder.conv_in.weight": noise(2, 2)}, "no key follows"),
         ({**cross("lora_unet_mid_block_x", 8), **cross("unet.mid_block.x", 8)}, "more than one format"),
         ({**cross("lora_unet_mid_block_x", 8), **cross("lora_unet_middle_block_1_x", 8)}, "more than one format"),
@@ -164,6 +169,8 @@ def test_what_is_no_known_adapter_is_refused_by_name(
         ({"lora_down.weight": (2, 8), "lora_up.weight": (8, 2), "diff": (8, 8)}, "two kinds"),
         ({"on_input": ()}, "not weight"),
         ({"a1.weight": (8, 2)}, "has a1 but not a2, b1, b2"),
+        ({**PAIR, "scalar": ()}, "'scalar' beside down, up, and what that does is not"),
+        ({**PAIR, "lora_down.scale_weight": ()}, "'lora_down.scale_weight' beside down, up"),
         ({"oft_blocks": (3, 2, 4, 4)}, "too few for 3 stages of BOFT"),
         ({"oft_blocks": (2, 4, 3)}, r"\(blocks, size, size\) is read"),
         ({"oft_R.weight": (2, 5)}, "no halves of square blocks"),
@@ -220,6 +227,13 @@ def test_a_header_s_words_that_were_cut_inside_an_emoji_are_mended(tmp_path: Pat
     assert claims.description.value == "Lovely \ufffd"
     assert claims.triggers is not None
     assert claims.triggers.value == ("a\ufffd",)
+
+
+def test_an_alpha_that_is_assumed_is_noted_also_without_a_rank(tmp_path: Path) -> None:
+    """Of a LoKr of two whole factors, peft keeps it in its config, which is not here."""
+    module = "base_model.model.unet.mid_block.x"
+    found = record(tmp_path, {f"{module}.lokr_w1": noise(2, 2), f"{module}.lokr_w2": noise(4, 4)})
+    assert any("no alpha is stated for 1 of 1 modules" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("junk", ["", "[", "[1]", '{"a": 1}', '{"a": {"b": "c"}}', "null"])

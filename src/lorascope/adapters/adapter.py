@@ -27,6 +27,8 @@ _CHECKPOINT: Final = (
     "alphas_cumprod", "betas", "v_pred", "ztsnr",
 )  # fmt: skip
 """What all names in a checkpoint of its authors begin with."""
+_OWN_PARTS: Final = frozenset({"weight", "bias", "base_layer.weight", "base_layer.bias"})
+"""Parts of a layer itself, which peft saves beside its adapter if it is told to."""
 _SHOWN: Final = 4
 """Kinds of modules or keys that are named in a note."""
 INVERSION: Final = "textual inversion"
@@ -158,7 +160,8 @@ def _notes(header: Header, surveyed: "Survey", found: Recognition, path: Path) -
     grouped, modules, inversions = surveyed
     config = peft_config(path)
     settings = Settings.read(header, config, path)
-    scaled = [alias for alias, module in modules.items() if module.rank is not None]
+    # LyCORIS writes an alpha even for a LoKr of whole factors, which has no rank; peft keeps it in its config
+    scaled = [alias for alias, module in modules.items() if module.rank is not None or module.kind == "lokr"]
     silent = [alias for alias in scaled if "alpha" not in grouped.modules[alias]]
     assumed = components((alias for alias in silent if not _states_alpha(settings, alias, found.family)), found.family)
     if assumed:
@@ -241,6 +244,7 @@ def survey(header: Header, path: Path) -> Survey:
     inversions, strays = read_inversions(header, grouped, path)
     own = {key for one in inversions for key in one.keys.values()}
     grouped = replace(grouped, strays=(*(key for key in grouped.strays if key not in own), *strays))
+    _check_parts(grouped, path)
     if all(naming(alias) == "unknown" for alias in grouped.modules) and not (inversions and not grouped.modules):
         raise _unknown(grouped, path)
     modules: dict[str, Module] = {}
@@ -286,6 +290,17 @@ def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
     whole = all(key.endswith((".weight", ".bias")) for key in keys) or all(key.startswith(_CHECKPOINT) for key in keys)
     remedy = "A whole model goes to --base" if whole else "Convert it to the names of kohya, diffusers or peft"
     return UnknownAdapter(path, f"no key follows a known adapter format: {first}", remedy)
+
+
+def _check_parts(grouped: Grouped, path: Path) -> None:
+    """Refuse a module that has a tensor of which nobody knows what it does: what the others do may depend on it."""
+    for key in grouped.strays:
+        pieces = key.split(".")
+        for end in range(len(pieces) - 1, 0, -1):
+            alias, part = ".".join(pieces[:end]), ".".join(pieces[end:])
+            if alias in grouped.modules and part not in _OWN_PARTS:
+                reason = f"module {alias!r} has {part!r} beside {', '.join(sorted(grouped.modules[alias]))}"
+                raise MalformedAdapter(path, f"{reason}, and what that does is not known", "Export it as plain LoRA")
 
 
 def _check_dtypes(header: Header, parts: Mapping[str, str], path: Path) -> None:

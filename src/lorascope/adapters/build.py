@@ -92,7 +92,7 @@ def _factor(maker: Build, parts: Tensors, module: Module, target: Target) -> flo
             return abs(own) ** (1 / 3)  # it stores rank^1.5 and uses rank^0.5
         return scaling(own, module.rank, rooted and module.kind == "glora")
     # a LoKr of two whole factors has no rank of its own; peft still divides by the one in its config
-    rank = module.rank if module.rank is not None or module.kind != "lokr" else config.rank
+    rank = module.rank if module.rank is not None or module.kind != "lokr" else config.rank_of(target.module)
     return scaling(config.alpha_of(target.module), rank, config.rank_stabilised)
 
 

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar, cast
 from markupsafe import Markup
 
 from lorascope.errors import HALF
-from lorascope.families import named
+from lorascope.families import lineage_in, named
 
 T = TypeVar("T")
 
@@ -24,6 +24,10 @@ MAX_WORDS: Final = 2_000
 """In one list of words. A pack of hundreds of characters stays far below it."""
 MAX_LENGTH: Final = 20_000
 """Letters of one entry in a list of words."""
+ARCHITECTURE_FIELDS: Final = ("ss_base_model_version", "modelspec.architecture")
+"""In which trainers write into a header what they trained."""
+MAX_PATH: Final = 255
+"""Letters of the path of a base model that are looked at, from its end."""
 _NO_BASE: Final = frozenset({"unknown", "other", "none", "n/a", "null"})
 _TAG: Final = re.compile(r"<[a-z]+:[^<>]*>", re.IGNORECASE)
 _WEIGHTED: Final = re.compile(r"^\(+([^():]+)(?::\s*[0-9.]+)?\)+$")
@@ -106,6 +110,17 @@ def lineage_claim(base: Claim[str] | None) -> Claim[str] | None:
     """Claim the lineage that a base model's name means, if it means one."""
     found = named(base.value) if base else None
     return Claim(found[1].name, base.source) if base and found and found[1] else None
+
+
+def _lineage_of_file(base: Claim[str] | None) -> Claim[str] | None:
+    found = lineage_in(base.value[-MAX_PATH:]) if base else ""
+    return Claim(found, base.source) if base and found else None
+
+
+def _stated_lineage(metadata: Mapping[str, str]) -> Claim[str] | None:
+    """Claim what a header says beside its architecture; SDXL's is called "sdxl_base_v1-0" whatever was trained on."""
+    stated = (lineage_claim(base_claim(metadata.get(key), f"header {key}")) for key in ARCHITECTURE_FIELDS)
+    return next((claim for claim in stated if claim and claim.value != "sdxl-1.0"), None)
 
 
 def trigger_claim(value: object, source: str) -> Claim[tuple[str, ...]] | None:
@@ -193,7 +208,7 @@ def header_claims(metadata: Mapping[str, str]) -> Claims:
         tags=words_claim(*first("modelspec.tags")) or frequent_tags(metadata.get("ss_tag_frequency")),
         weight=weight_claim(*first("modelspec.usage_weight", "preferred_weight")),
         base_model=base_claim(*first("ss_sd_model_name", "ss_base_model_version", "modelspec.architecture")),
-        lineage=lineage_claim(base_claim(*first("ss_sd_model_name"))),
+        lineage=_lineage_of_file(base_claim(*first("ss_sd_model_name"))) or _stated_lineage(metadata),
     )
 
 

@@ -44,8 +44,17 @@ def tensors_digest(
     for key, info in sorted(header.tensors.items()):
         total.update(json.dumps([key, info.shape]).encode())
         total.update(_as_float32(view[header.data_start + info.start : header.data_start + info.stop], info.dtype))
-    total.update(json.dumps(asdict(Settings.read(header, config, path)), sort_keys=True).encode())
+    total.update(json.dumps(_known(Settings.read(header, config, path)), sort_keys=True).encode())
     return total.hexdigest()
+
+
+def _known(settings: Settings) -> dict[str, Any]:
+    """Return what counts. Ranks were read later than the rest, so without any the digest is that of before."""
+    fields = asdict(settings)
+    for one in (fields["default"], *fields["components"].values()):
+        if not one["ranks"]:
+            del one["ranks"]
+    return fields
 
 
 def _as_float32(raw: memoryview, dtype: str) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from lorascope.adapters.claims import ARCHITECTURE_FIELDS, base_claim
 from lorascope.adapters.kinds import Module
 from lorascope.families import ARCHITECTURES, Architecture, Mark, architecture, named, title_of
 
@@ -157,10 +158,12 @@ def recognise(modules: Iterable[Shaped], metadata: Mapping[str, str]) -> Recogni
         evidence.add([module for module in listed if component(module.alias).startswith("text")])
     if conflict := evidence.conflict or evidence.glued():
         return Recognition("unknown", conflict=conflict)
-    family, note = _settle(evidence, [row.name for row, _ in spoken])
+    family, note = _settle(evidence, [row.name for row, _ in spoken if row])
     notes = [note] if note else []
     for row, said in spoken:
-        if row.name != family and (evidence.candidates() or evidence.odd):
+        if row is None:
+            notes.append(f"its header names an architecture that is not known ({said})")
+        elif row.name != family and (evidence.candidates() or evidence.odd):
             what = f"its names and shapes are those of {title_of(family)}" if family != "unknown" else "no shape agrees"
             notes.append(f"its header says {row.title} ({said}), but {what}")
     return Recognition(family, _lineage(architecture(family), listed), tuple(notes))
@@ -283,8 +286,9 @@ def _lineage(row: Architecture | None, modules: Iterable[Shaped]) -> str:
     return next(iter(shown)) if len(shown) == 1 else ""
 
 
-def _spoken(metadata: Mapping[str, str]) -> Iterator[tuple[Architecture, str]]:
-    """Yield what the header calls its architecture, and where."""
-    for key in ("ss_base_model_version", "modelspec.architecture"):
-        if found := named(metadata.get(key, "")):
-            yield found[0], f"{key}: {metadata[key]!r:.80}"
+def _spoken(metadata: Mapping[str, str]) -> Iterator[tuple[Architecture | None, str]]:
+    """Yield what the header calls its architecture, None if that is no known one, and where."""
+    for key in ARCHITECTURE_FIELDS:
+        if claim := base_claim(metadata.get(key), key):
+            found = named(claim.value)
+            yield found and found[0], f"{key}: {claim.value!r:.80}"

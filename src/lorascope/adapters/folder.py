@@ -91,11 +91,11 @@ def _stays(entry: "os.DirEntry[str]", roots: tuple[str, ...] | None, report: Rep
 
 
 def _is_candidate(entry: "os.DirEntry[str]") -> bool:
-    """Judge by the name, and let links that lead nowhere through: opening one says what is wrong with it."""
+    """Judge by the name, and let pipes and links that lead nowhere through: opening one says what is wrong with it."""
     if not entry.name.lower().endswith(CANDIDATES):
         return False
     try:
-        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+        return not entry.is_dir()
     except OSError:
         return True
 

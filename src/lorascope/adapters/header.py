@@ -39,17 +39,30 @@ it costs little to be wrong, and a disk may count the blocks of a new file late.
 PICKLE_SUFFIXES: Final = frozenset({".pt", ".ckpt", ".bin", ".pth", ".pkl", ".pickle"})
 
 ITEM_SIZE: Final[Mapping[str, int]] = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "F8_E5M2FNUZ": 1, "F8_E4M3FNUZ": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4,
-    "U64": 8, "I64": 8, "F64": 8,
+    "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
-"""Bytes per element of each dtype that the format knows."""
+"""Bytes per element of each dtype that the format knows, apart from those of 4 and 6 bits."""
 
 _PICKLE_STARTS: Final = (
     b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05",
     b"(dp", b"ccollections\n", b"c__builtin__\n", b"cbuiltins\n", b"cposix\n", b"cos\n",
 )  # fmt: skip
+
+_UNPACK: Final = "Unpack it and name the .safetensors file inside"
+_FOREIGN: Final = (
+    (b"GGUF", "a GGUF file", "Only .safetensors adapters are read; convert it first"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Fetch it with git lfs pull"),
+    (b"PK\x03\x04", "a zip archive", _UNPACK),
+    (b"Rar!", "a RAR archive", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
+    (b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (b"\x89PNG", "a picture (PNG), not a model", "Download the model that it belongs to"),
+    (b"\xff\xd8\xff", "a picture (JPEG), not a model", "Download the model that it belongs to"),
+)
+"""First bytes of files that people do mistake for an adapter, what they are, and what to do."""
 
 _HIGHEST: Final = 2**63 - 1
 """Of a size or a place: what a 64-bit system can count."""
@@ -158,7 +171,10 @@ def read_file(path: Path) -> bytearray:
 
 
 def _true_size(file: BufferedReader, path: Path) -> int:
-    """Return a file's size, unless nearly all of it are holes that nobody wrote."""
+    """Return a file's size, unless nearly all of it are holes that nobody wrote, or a part is still to come."""
+    if os.path.exists(f"{path}.aria2"):  # noqa: PTH110 - Path.exists fails for names that are too long
+        # it reserves the whole file and fills it in any order
+        raise TruncatedAdapter(path, f"not complete: {path.name}.aria2 is beside it", "Let aria2 finish the download")
     status = os.fstat(file.fileno())
     size, present = status.st_size, getattr(status, "st_blocks", 0) * 512
     if size > _LARGE and 0 < present * _SPARSE < size:  # some network disks count no blocks at all
@@ -192,12 +208,11 @@ def _refuse_foreign(first: bytes, path: Path) -> None:
     """Raise if the first bytes belong to a format that people do mistake for an adapter."""
     if first.startswith(_PICKLE_STARTS):
         _refuse_pickle(path)
-    if first.startswith(b"PK\x03\x04"):
-        if b"data.pkl" in first or path.suffix.lower() in PICKLE_SUFFIXES:
-            _refuse_pickle(path)
-        raise NotSafetensors(path, "a zip archive", "Unpack it and name the .safetensors file inside")
-    if first.startswith(b"GGUF"):
-        raise NotSafetensors(path, "a GGUF file", "Only .safetensors adapters are read; convert it first")
+    if first.startswith(b"PK\x03\x04") and (b"data.pkl" in first or path.suffix.lower() in PICKLE_SUFFIXES):
+        _refuse_pickle(path)
+    for start, kind, remedy in _FOREIGN:
+        if first.startswith(start):
+            raise NotSafetensors(path, kind, remedy)
     text = first.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
         raise NotSafetensors(path, "a web page (HTML), not a model", "Download it again; a site may want a log-in")
@@ -268,7 +283,11 @@ def _tensor_info(name: str, entry: object, path: Path) -> TensorInfo:
     """Check one entry: a known dtype, whole sizes, and a place of exactly the size that both imply."""
     try:
         fields = cast("dict[str, object]", entry)
-        dtype, shape = cast("str", fields["dtype"]), cast("list[int]", fields["shape"])
+        stated, shape = fields["dtype"], cast("list[int]", fields["shape"])
+        if isinstance(stated, str) and stated not in ITEM_SIZE:
+            reason = f"tensor {name!r:.120} has the type {stated!r:.40}, which is not supported"
+            raise BadHeader(path, reason, "Export it as F16, BF16 or F32")
+        dtype = cast("str", stated)
         start, stop = cast("list[int]", fields["data_offsets"])
         item_size = ITEM_SIZE[dtype]
         many = isinstance(fields["shape"], list) and len(shape) > MAX_AXES

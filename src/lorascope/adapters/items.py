@@ -152,6 +152,8 @@ def component_kind(keys: Iterable[str]) -> str:
         'ControlNet'
     """
     listed = list(keys)
+    if "lora_controlnet" in listed:  # a Control-LoRA is no whole ControlNet
+        return ""
     if any(map(_HINT.fullmatch, listed)):
         return CONTROLNET
     projected = any(key.startswith("image_proj.") for key in listed)

@@ -30,6 +30,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "alpha": "alpha",
     "dora_scale": "dora",
     "lora_magnitude_vector": "magnitude",
+    "magnitude": "magnitude",
     **{f"hada_{name}": f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
     **{f"lokr_{name}": f"lokr_{name}" for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
     "diff": "diff",
@@ -49,6 +50,17 @@ _PARTS: Final[Mapping[str, str]] = {
 _NAMED: Final[Mapping[str, str]] = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 """What peft writes before an adapter's own name, as in ``lora_A.default.weight``."""
 
+_AS_LORA: Final = "Export it as LoRA"
+_PEFT: Final[Mapping[str, str]] = {
+    "adamss": "AdaMSS", "beft": "BEFT", "boft": "BOFT", "bone": "Bone", "c3a": "C3A", "deft": "DEFT",
+    "delora": "DeLoRA", "fourierft": "FourierFT", "frod": "FRoD", "glora": "GLoRA", "gralora": "GraLoRA",
+    "hira": "HiRA", "hra": "HRA", "lily": "LiLy", "ln_tuning": "tuning of norms", "miss": "MiSS", "osf": "OSF",
+    "peanut": "PEANuT", "poly": "Poly", "psoft": "PSOFT", "pvera": "PVeRA", "randlora": "RandLoRA", "road": "RoAd",
+    "shadow": "Shadow", "shira": "SHiRA", "supertuning": "SuperTuning", "tinylora": "TinyLoRA",
+    "trainable_tokens": "trainable tokens", "unilora": "UniLoRA", "vblora": "VB-LoRA", "vera": "VeRA",
+    "waveft": "WaveFT",
+}  # fmt: skip
+"""What peft begins the names of a method's tensors with, for the methods that are not read."""
 _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
     (r"transformer_blocks\.\d+\.(?:qkv_proj|out_proj|mlp_fc\d)\w*\.lora_(?:down|up)$",
      "a LoRA that nunchaku packed for its quantised models", "Use the file that it was converted from"),
@@ -57,10 +69,15 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
      "Convert it to the names of kohya or diffusers with the tool that made it"),
     (r"\.oft_[rsS](?:\.|$)", "OFT as peft wrote it until 0.15, which is not supported", "Export it as LoRA"),
     (r"\.oft_embedding_", "OFT of an embedding, which is not supported", "Train it without the embedding"),
-    (r"\.boft_", "BOFT as peft writes it, which is not supported", "Export it as LoRA"),
-    (r"\.vera_lambda_", "VeRA, which is not supported", "Export it as LoRA"),
     (r"\.lora_embedding_", "LoRA of an embedding, which is not supported", "Train it without the embedding"),
-    (r"\.lokr_t1$", "LoKr with t1, which is not supported", "Export it as LoRA"),
+    (r"\.lokr_t1$", "LoKr with t1, which is not supported", _AS_LORA),
+    (r"^lllite_", "ControlNet-LLLite, which acts by a picture", "It cannot be measured"),
+    (r"^lora_controlnet$", "a Control-LoRA, which acts by a picture", "It cannot be measured"),
+    (r"\.lora_E$", "AdaLoRA, which is not supported", _AS_LORA),
+    (r"\.lora_diag$", "KaSA, which is not supported", _AS_LORA),
+    (r"\.(?:q_layer\.weight|lambda_layer)$", "T-LoRA, which acts differently in each step", "It cannot be measured"),
+    *((rf"(?:^|\.){mark}_", f"{name} as peft writes it, which is not supported", _AS_LORA)
+      for mark, name in _PEFT.items()),
 )  # fmt: skip
 """Keys of files that are known and cannot be read: what they are, and what to do."""
 

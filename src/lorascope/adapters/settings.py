@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from reprlib import repr as shown
-from typing import cast
+from typing import TypeVar, cast
 
 from lorascope.adapters.header import Header
 from lorascope.errors import MalformedAdapter
 
+_T = TypeVar("_T")
 _AT_A_DOT = r"(?:.*\.)?{}"
 _HIGHEST = 1e9
 """Of an alpha or a rank. Trainers write at most thousands; a factor beyond float32 would be infinite."""
@@ -47,6 +48,7 @@ class ComponentSettings:
             it is not stated.
         oft_terms: How many terms of its series OFT takes; 0 if it computes a quotient instead.
         oft_bound: Of |Q| in OFT, times the root of the number of blocks.
+        ranks: A pattern of module names to rank.
     """
 
     alpha: float | None = None
@@ -57,13 +59,15 @@ class ComponentSettings:
     feedforward: tuple[str, ...] | str | None = None
     oft_terms: int = 5
     oft_bound: float = math.inf
+    ranks: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def alpha_of(self, module: str) -> float | None:
         """Return the alpha of a module, by peft's rule: a pattern counts if the name ends in it at a dot."""
-        for pattern, alpha in self.alphas.items():
-            if _pattern(pattern).fullmatch(module):
-                return alpha
-        return self.alpha
+        return _by_pattern(self.alphas, module, self.alpha)
+
+    def rank_of(self, module: str) -> int | None:
+        """Return the rank that is stated for a module, by the same rule."""
+        return _by_pattern(self.ranks, module, self.rank)
 
     def is_feedforward(self, module: str) -> bool | None:
         """Tell whether IA3 scales the input of a module; None if the config does not say."""
@@ -128,22 +132,29 @@ class Settings:
 
 
 def _config(values: Mapping[str, object]) -> ComponentSettings:
-    patterns = values.get("alpha_pattern")
-    found = cast("dict[str, object]", patterns) if isinstance(patterns, dict) else {}
-    alphas = {pattern: alpha for pattern, value in found.items() if (alpha := _number(value)) is not None}
+    patterns = _mapping(values.get("alpha_pattern"))
+    alphas = {pattern: alpha for pattern, value in patterns.items() if (alpha := _number(value)) is not None}
     alpha = values.get("lora_alpha", values.get("alpha"))
-    rank = values.get("r")
     start = values.get("init_lora_weights")
     return ComponentSettings(
         _number(alpha),
-        rank if type(rank) is int and 0 < rank <= _HIGHEST else None,
+        _rank(values.get("r")),
         values.get("use_rslora") is True,
         alphas,
         start.lower() if isinstance(start, str) and start.lower() not in _HARMLESS_STARTS else "",
         _feedforward(values.get("feedforward_modules")),
         _oft_terms(values),
         _positive(values.get("eps"), "eps") if values.get("coft") is True else math.inf,
+        {name: rank for name, value in _mapping(values.get("rank_pattern")).items() if (rank := _rank(value))},
     )
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _rank(value: object) -> int | None:
+    return value if type(value) is int and 0 < value <= _HIGHEST else None
 
 
 def _oft_terms(values: Mapping[str, object]) -> int:
@@ -180,7 +191,11 @@ def _object(text: str | None) -> dict[str, object]:
         content = json.loads(text or "")
     except (ValueError, RecursionError):
         return {}
-    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    return _mapping(content)
+
+
+def _by_pattern(found: Mapping[str, _T], module: str, otherwise: _T | None) -> _T | None:
+    return next((value for pattern, value in found.items() if _pattern(pattern).fullmatch(module)), otherwise)
 
 
 @lru_cache

@@ -12,7 +12,7 @@ from typing import Final
 from lorascope.families.marks import Mark
 from lorascope.families.table import ARCHITECTURES, Architecture, Lineage
 
-__all__ = ["ARCHITECTURES", "Architecture", "Lineage", "Mark", "architecture", "named", "title_of"]
+__all__ = ["ARCHITECTURES", "Architecture", "Lineage", "Mark", "architecture", "lineage_in", "named", "title_of"]
 
 
 def architecture(name: str) -> Architecture | None:
@@ -35,7 +35,8 @@ def title_of(name: str) -> str:
 def named(text: str) -> tuple[Architecture, Lineage | None] | None:
     """Return the architecture, and the lineage if one is named, that a text of a header, a site or a person means.
 
-    The longest spelling with which the text begins counts; names of lineages count anywhere in it.
+    The longest spelling with which the text begins counts, unless it is only the beginning of a word, as "pony" is of
+    "ponytail". Names of lineages count anywhere in the text.
 
     Examples:
         >>> [row.name for row in named("Illustrious")]
@@ -43,9 +44,10 @@ def named(text: str) -> tuple[Architecture, Lineage | None] | None:
         >>> named("Unknown") is None
         True
     """
-    plain = re.sub(r"[^0-9a-z]", "", text.lower())
+    places = [place for place, letter in enumerate(text) if letter.isascii() and letter.isalnum()]
+    plain = "".join(text[place] for place in places).lower()
     for spelling, row, lineage in _SPELLINGS:
-        if plain.startswith(spelling):
+        if plain.startswith(spelling) and not _goes_on(text, plain, places, len(spelling)):
             return row, lineage or _mentioned(plain, row)
     for row in ARCHITECTURES:
         if lineage := _mentioned(plain, row):
@@ -53,8 +55,37 @@ def named(text: str) -> tuple[Architecture, Lineage | None] | None:
     return None
 
 
+def lineage_in(text: str, family: str = "") -> str:
+    """Return the lineage that the name of a model means, from any of its words on; empty if it means none.
+
+    Args:
+        text: Such as the name of a checkpoint's file.
+        family: Only lineages of this architecture count; of any, if it is empty.
+
+    Examples:
+        >>> lineage_in("cyberrealisticPony_v8.safetensors")
+        'pony'
+    """
+    for start in (0, *(word.start() for word in _WORD.finditer(text))):
+        found = named(text[start:])
+        if found and found[1] and family in ("", found[0].name):
+            return found[1].name
+    return ""
+
+
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LONG_ENOUGH: Final = 5
 """Letters of a spelling that is recognised in the middle of a name, such as "waiNSFWIllustrious_v140"."""
+_UNMISTAKABLE: Final = 8
+"""Letters of a spelling that no other word begins with."""
+
+
+def _goes_on(text: str, plain: str, places: list[int], length: int) -> bool:
+    """Tell whether the word in which the first letters of a text end goes on after them."""
+    if length == len(places) or length >= _UNMISTAKABLE or plain.startswith("xl", length):
+        return False
+    last, following = places[length - 1], places[length]
+    return following == last + 1 and text[last].isalpha() and text[following].islower()
 
 
 def _mentioned(plain: str, row: Architecture) -> Lineage | None:

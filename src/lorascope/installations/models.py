@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lorascope.adapters import Header, read_header, sidecar_claims
 from lorascope.adapters.family import Shaped, recognise
-from lorascope.families import ARCHITECTURES, named
+from lorascope.families import ARCHITECTURES, lineage_in
 from lorascope.models import is_single_file
 
 _DENOISER: Final = ("model.diffusion_model.", "diffusion_model.")
@@ -23,7 +23,6 @@ _ADAPTED: Final = re.compile(r"\.lora[._]")
 """In the keys of an adapter, whose modules may be called as those of a denoiser."""
 VAE_KEYS: Final = ("decoder.conv_in.weight", "decoder.conv_out.weight")
 """Tensors that every VAE has by itself, in its authors' names and diffusers'."""
-_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def read_pipeline(folder: Path, location: str = "") -> Checkpoint | None:
     width = _json(folder / "unet" / "config.json").get("cross_attention_dim")
     architecture = "sd2" if rows[0] == "sd15" and width == 1024 else rows[0]
     scheduler = _json(folder / "scheduler" / "scheduler_config.json").get("prediction_type")
-    lineage = _named_lineage(Path(location or folder).name, architecture)
+    lineage = lineage_in(Path(location or folder).name, architecture)
     return Checkpoint(location or str(folder), architecture, lineage, "v" if scheduler == "v_prediction" else "")
 
 
@@ -118,22 +117,13 @@ def _says_v(header: Header) -> bool:
 
 def _lineage(path: Path, header: Header, architecture: str) -> str:
     for key in ("modelspec.title", "modelspec.architecture"):
-        if lineage := _named_lineage(header.metadata.get(key, ""), architecture):
+        if lineage := lineage_in(header.metadata.get(key, ""), architecture):
             return lineage
     if not path.with_suffix(".json").exists():  # SD.Next's would be read by the digest of gigabytes
         claim = sidecar_claims(path).lineage
         if claim is not None and any(claim.value == one for one in _lineages(architecture)):
             return claim.value
-    return _named_lineage(path.stem, architecture) or _named_lineage(path.parent.name, architecture)
-
-
-def _named_lineage(text: str, architecture: str) -> str:
-    """Return the lineage that a name means, from any of its words on: ``cyberrealisticPony_v8``."""
-    for start in (0, *(word.start() for word in _WORD.finditer(text))):
-        found = named(text[start:])
-        if found and found[1] and found[0].name == architecture:
-            return found[1].name
-    return ""
+    return lineage_in(path.stem, architecture) or lineage_in(path.parent.name, architecture)
 
 
 def _lineages(architecture: str) -> list[str]:
