@@ -299,9 +299,12 @@ def test_a_tool_that_is_none_is_refused(tmp_path: Path, make: str, message: str)
     assert message in str(caught.value)
 
 
-def test_a_folder_of_models_without_a_tool_can_be_named(home: Path, tmp_path: Path) -> None:
+def test_a_folder_of_models_without_a_tool_can_be_named_from_anywhere(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     homes.lora(tmp_path / "models" / "loras" / "one.safetensors")
-    told = json.loads(run("setup", "--tool", tmp_path / "models", "--json").stdout)
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(run("setup", "--tool", "models", "--json").stdout)
     assert told["folders"] == [str(tmp_path / "models" / "loras")]
 
 
@@ -363,9 +366,18 @@ def test_index_without_a_path_needs_a_config_file() -> None:
         run("index")
 
 
+def test_without_any_base_model_index_says_so(home: Path) -> None:
+    """Presets for SDXL 1.0 were taken for LoRAs of any architecture."""
+    homes.lora(home / "ComfyUI" / "models" / "loras" / "one.safetensors")
+    (home / "ComfyUI" / "custom_nodes").mkdir()
+    run("setup", "--yes")
+    with pytest.raises(UsageError, match="setup found no base model for your LoRAs"):
+        run("index", "--dry-run")
+
+
 def test_folders_of_the_config_file_that_are_gone_are_named(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     UserConfig((tmp_path / "here", tmp_path / "gone")).save(config_file())
-    planned = plans((), "", "", {})
+    planned = plans((), "miniature", "", {})
     assert [plan.paths for plan in planned.each] == [[tmp_path / "here"]]
     assert planned.notes == [f"{tmp_path / 'gone'}, which {config_file()} names, is not there: left out"]

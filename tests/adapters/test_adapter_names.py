@@ -187,3 +187,17 @@ def test_the_last_modulation_is_kept_in_the_other_order(flux: Names, sd3: Names)
     assert target.rows == ((8, 16), (0, 8))
     (target,) = sd3.find("diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1")
     assert target.rows is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("final_layer.linear", "all_final_layer.2-1.linear"),
+        ("x_embedder", "all_x_embedder.2-1"),
+        ("layers.3.attention.q_norm", "layers.3.attention.norm_q"),
+        ("distilled_guidance_layer.layers.2.in_layer", "distilled_guidance_layer.layers.2.linear_1"),
+    ],
+)
+def test_the_ends_of_z_image_and_chroma_answer_to_their_authors_names(theirs: str, ours: str) -> None:
+    names = Names({"transformer": {f"{ours}.weight": (4, 4), "single_transformer_blocks.0.proj_out.weight": (4, 4)}})
+    assert [target.module for target in names.find(f"diffusion_model.{theirs}")] == [ours]

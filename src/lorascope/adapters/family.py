@@ -179,8 +179,8 @@ class _Evidence:
         """Architectures that give some module another shape."""
         self.complete: set[str] = set()
         """Architectures whose last block was seen."""
-        self.odd = ""
-        """A module with a known name and a shape that no architecture gives it."""
+        self.odd: list[str] = []
+        """Modules with a known name and a shape that no architecture gives them."""
         self.conflict: tuple[str, str] | None = None
         self._alike: dict[str, frozenset[str]] = {}
 
@@ -191,7 +191,7 @@ class _Evidence:
             fits = [hit for hit in hits if hit.mark.fits(inputs, rows, hit.block)]
             possible = frozenset(hit.family for hit in fits)
             self.excluded.update(hit.family for hit in hits if hit.family not in possible)
-            self.odd = self.odd or (alias if hits and not fits else "")
+            self.odd += [alias] if hits and not fits else []
             for hit in fits:
                 self.explained.setdefault(hit.family, set()).add(alias)
                 if _UNET.search(alias):  # the widths of transformers are mixed in many ways, also in unknown ones
@@ -210,7 +210,8 @@ class _Evidence:
         """Return the architectures that have most of the modules, among those that contradict none."""
         counts = {name: len(found) for name, found in self.explained.items() if name not in self.excluded}
         most = max(counts.values(), default=0)
-        return [row.name for row in ARCHITECTURES if counts.get(row.name) == most]
+        # one that has fewer of the modules than are odd has only some names in common with what this is
+        return [row.name for row in ARCHITECTURES if counts.get(row.name) == most >= len(self.odd)]
 
     def glued(self) -> tuple[str, str] | None:
         """Return two architectures that both have a good part of the modules, and not the same ones."""
@@ -249,7 +250,7 @@ def _settle(evidence: _Evidence, spoken: list[str]) -> tuple[str, str]:
             return (spoken[0] if spoken else "unknown"), ""
         # a width that no known architecture has cannot be one of theirs, whatever the header says
         known = next((name for name in spoken if not _row(name).marks), "unknown")
-        return known, "" if known != "unknown" else f"no known architecture gives {evidence.odd!r} its shape"
+        return known, "" if known != "unknown" else f"no known architecture gives {evidence.odd[0]!r} its shape"
     if chosen := next((name for name in spoken if name in candidates), None):
         return chosen, ""
     names = [name for name in candidates if name in evidence.complete] or candidates

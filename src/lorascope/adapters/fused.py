@@ -80,8 +80,17 @@ _FLUX2_ENDS: Final = {
 _NEXT_DIT: Final[Mapping[str, tuple[str, ...]]] = {
     "attention.qkv": ("attention.to_q", "attention.to_k", "attention.to_v"),
     "attention.out": ("attention.to_out.0",),
+    "attention.q_norm": ("attention.norm_q",),
+    "attention.k_norm": ("attention.norm_k",),
 }
 """Z-Image in its authors' names; the rest of its modules is called the same in diffusers."""
+_NEXT_DIT_ENDS: Final = {
+    "x_embedder": "all_x_embedder.2-1",
+    "final_layer.linear": "all_final_layer.2-1.linear",
+    "final_layer.adaLN_modulation.1": "all_final_layer.2-1.adaLN_modulation.1",
+}
+_CHROMA_GUIDANCE: Final = "distilled_guidance_layer.layers"
+_CHROMA_LAYER: Final[Mapping[str, tuple[str, ...]]] = {"in_layer": ("linear_1",), "out_layer": ("linear_2",)}
 _NEXT_DIT_BLOCKS: Final = ("layers", "noise_refiner", "context_refiner")
 _SD3_BLOCK: Final[Mapping[str, tuple[str, ...]]] = {
     "x_block.attn.qkv": _ATTENTION,
@@ -119,12 +128,15 @@ def transformer_aliases(shapes: Shapes) -> Aliases:
         yield from _blocks("double_blocks", "transformer_blocks", double, _FLUX_DOUBLE, shapes)
         yield from _blocks("single_blocks", "single_transformer_blocks", single, _FLUX_SINGLE, shapes)
         yield from _ends(_FLUX_ENDS, shapes)
+        layers = _numbers(_CHROMA_GUIDANCE, shapes)
+        yield from _blocks(_CHROMA_GUIDANCE, _CHROMA_GUIDANCE, layers, _CHROMA_LAYER, shapes)
     elif any(".add_k_proj" in module for module in shapes):
         yield from _blocks("joint_blocks", "transformer_blocks", double, _SD3_BLOCK, shapes)
         yield from _ends(_SD3_ENDS, shapes)
         yield from _context_modulation(double, shapes)
     for blocks in _NEXT_DIT_BLOCKS:
         yield from _blocks(blocks, blocks, _numbers(blocks, shapes), _NEXT_DIT, shapes)
+    yield from _ends(_NEXT_DIT_ENDS, shapes)
     if "norm_out.linear" in shapes:
         yield "final_layer.adaLN_modulation.1", (_swapped("norm_out.linear", shapes),)
 

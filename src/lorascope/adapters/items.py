@@ -23,7 +23,8 @@ OWN: Final = ("edges", "blur", "grey")
 """What can be made of a cell's own bare picture."""
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")
 
-_ITEM: Final = re.compile(r"(.+)#((?:own|given|reference):.+)", re.DOTALL)
+_ITEM: Final = re.compile(r"(.+\.\w+)#((?:own|given|reference):.+)", re.DOTALL)
+"""The file's suffix has to be there: a folder or a file may be called "#own:edges", too."""
 _HINT: Final = re.compile(
     r"(?:control_model\.)?(?:controlnet_cond_embedding\.conv_in|input_hint_block\.0|controlnet_x_embedder)\.weight"
     r"|pos_embed_input\.proj\.weight"

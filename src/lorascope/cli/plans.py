@@ -90,6 +90,8 @@ def plans(
         paths, notes = configured_folders()
         if not paths:
             raise UsageError("no folder is named: give one, or run `lorascope setup` once, which looks for yours")
+        if not (preset or base or config.assignments):
+            raise UsageError("setup found no base model for your LoRAs: give --preset and --base, or run setup again")
     if preset or base or not config.assignments:
         base = base or next((one.base for one in config.assignments if one.preset == preset), "")
         only = Plan(chosen_preset(preset or DEFAULT, base=base, **changes), paths)

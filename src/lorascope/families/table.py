@@ -213,6 +213,16 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         ),
     ),
     Architecture(
+        "flux3", "FLUX.3", ("flux3",),
+        (
+            *marks((3072,), m.SINGLE, r"single_transformer_blocks_#_attn_to_out_0", blocks=28),
+            *marks((3072,), r"single_(?:transformer_)?blocks_#_(?:ff_linear|mlp)_in", blocks=28, rows=(18432,)),
+            *marks((9216,), r"single_transformer_blocks_#_ff_linear_out", r"single_blocks_#_mlp_out", blocks=28),
+            *marks((3072,), r"single_blocks_#_(?:[qkv]_proj|attn_out)", blocks=28),
+            *marks((), r"(?:txt_|content_)?mode_blocks_.*"),
+        ),
+    ),
+    Architecture(
         "hunyuan-video", "HunyuanVideo", ("hunyuanvideo", "hunyuan1video", "framepack"),
         (
             *m.flux_like(20, 40), *m.flux_modulation(20, 40),

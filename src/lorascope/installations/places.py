@@ -100,6 +100,7 @@ def open_installation(path: Path) -> Installation:
         raise UsageError(f"--tool {shown} cannot be read ({error.strerror}): name the folder of a tool") from error
     if empty:
         raise UsageError(f"--tool {shown} is empty: name the folder of the tool")
+    path = path.absolute()  # what is found is remembered, and used from any folder
     found = _installation(*(recognise_tool(path) or (MODELS, path)))
     if not found.places and found.tool == MODELS.name:
         names = ", ".join(tool.name for tool in TOOLS)
