@@ -38,6 +38,7 @@ class Schema:
     inputs: list[Socket]
     outputs: list[Socket]
     description: str = ""
+    is_output_node: bool = False
 
 
 class NodeOutput:

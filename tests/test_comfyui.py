@@ -6,15 +6,19 @@ import json
 import re
 import socket
 import tomllib
+from base64 import b64decode
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfyui import PACKAGE, comfyui
 from fakes import three, tint
+from PIL import Image
 from serving import awaited, listening, measured, start_thread
 
 from lorascope.families import ARCHITECTURES
@@ -64,7 +68,7 @@ def model(name: str) -> Any:
 def test_every_node_fits_its_schema_and_has_a_help_page(pack: ModuleType) -> None:
     found = nodes(pack)
     assert {node.checked().display_name for node in found.values()} == {
-        "Find LoRA", "Describe LoRA", "LoRA weight", "Apply found LoRAs",
+        "Find LoRA", "Describe LoRA", "LoRA weight", "Apply found LoRAs", "Send picture to lorascope",
     }  # fmt: skip
     pages = {page.stem for page in (PACKAGE / "web" / "docs").glob("*.md")}
     assert pages == set(found)
@@ -89,7 +93,7 @@ def test_a_fixed_weight_is_the_same_for_all_and_earlier_loras_stay(pack: ModuleT
 
 
 def test_only_loras_of_the_connected_model_s_architecture_are_found(pack: ModuleType) -> None:
-    with pytest.raises(RuntimeError, match="among 0 LoRAs for sdxl"):
+    with pytest.raises(RuntimeError, match="no LoRAs for sdxl are measured yet: run `lorascope index`"):
         find(pack, model=model("SDXL"))
     with pytest.raises(ValueError, match=r"an architecture \(Novel\) whose LoRAs lorascope does not know"):
         find(pack, model=model("Novel"))
@@ -102,7 +106,7 @@ def test_every_architecture_that_is_named_is_one_of_lorascope_s(pack: ModuleType
 
 
 def test_where_nothing_matches_the_node_says_so(pack: ModuleType) -> None:
-    with pytest.raises(RuntimeError, match="no LoRA clearly does 'nothing at all' among 4 LoRAs: ask otherwise"):
+    with pytest.raises(RuntimeError, match="no LoRA clearly does 'nothing at all' among 4 LoRAs: use other words"):
         find(pack, "nothing at all", least="clear")
 
 
@@ -131,6 +135,13 @@ def test_a_stack_is_loaded_in_order_at_its_weights(pack: ModuleType) -> None:
     loaded = nodes(pack)["LorascopeApplyFoundLoras"].execute("model", [*stack, ("unused", 0.0, 0.0)], "clip").args
     assert loaded == ("model++", "clip++")
     assert pack.loaded == [("redder.safetensors", 1.0, 1.0), ("weighted.safetensors", 0.6, 0.6)]
+
+
+def test_pictures_are_sent_without_a_file(pack: ModuleType) -> None:
+    image = torch.linspace(0, 1, 2 * 3 * 3).reshape(1, 2, 3, 3)
+    (file,) = nodes(pack)["LorascopeSendPicture"].execute(image).ui["lorascope"]
+    sent = np.asarray(Image.open(BytesIO(b64decode(file))))
+    assert np.array_equal(sent, (image[0].numpy() * 255).astype(np.uint8))  # as PreviewImage rounds
 
 
 def test_files_on_another_machine_are_known_by_their_only_name(pack: ModuleType) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from fakes import COLOURS, three
+from fakes import COLOURS, three, tint
 from PIL import Image
 from test_sites import Answer, plain, site
 from test_weight import call_unchecked
@@ -21,7 +22,7 @@ from test_weight import call_unchecked
 from lorascope.adapters import Names, load_delta
 from lorascope.cli.through import _hashes, _model_folders
 from lorascope.errors import ModelError, ProtocolError, UsageError
-from lorascope.generators.comfyui import ComfyServer
+from lorascope.generators.comfyui import IN_MEMORY, ComfyServer
 from lorascope.generators.fake import FakeGenerator
 from lorascope.generators.workflow import Fill, Workflow
 from lorascope.library import Library
@@ -42,6 +43,12 @@ WORKFLOW: dict[str, Any] = {
     "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
     "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "mine"}},
 }  # fmt: skip
+FAILURES = {
+    "fail": ["execution_error", {"node_type": "LoraLoader", "exception_message": "shapes differ"}],
+    "no memory": ["execution_error", {
+        "node_type": "KSampler", "exception_message": "out of memory", "exception_type": "torch.OutOfMemoryError"}],
+    "interrupt": ["execution_interrupted", {"node_type": "KSampler"}],
+}  # fmt: skip
 
 
 class ComfyUI:
@@ -50,6 +57,7 @@ class ComfyUI:
     def __init__(self, preset: Preset, loras: Path, *faults: str) -> None:
         self.generator, self.loras, self.faults = FakeGenerator(preset), loras, list(faults)
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.in_memory = False
         self.unasked: set[str] = set()
         self.most_pending = 0
         self.number = 0
@@ -63,20 +71,31 @@ class ComfyUI:
         address = urlsplit(path)
         if self.fault("cut"):
             return None
+        if self.fault("restart"):
+            return 502, {}, b"a proxy"
         if self.fault("forget"):  # as after a restart
             self.jobs.clear()
-        if address.path == "/system_stats":
-            return plain({"system": {"comfyui_version": "0.9"}})
-        if address.path == "/object_info/LoraLoader":
-            names = [str(one.relative_to(self.loras)) for one in self.loras.rglob("*.safetensors")]
-            return plain({"LoraLoader": {"input": {"required": {"lora_name": [names, {}]}}}})
         if address.path == "/prompt":
             return self.submit(json.loads(body)["prompt"])
-        if address.path == "/queue":
-            return plain({"queue_running": [], "queue_pending": [[0, job] for job in self.unasked]})
+        if body:  # to /queue or /history
+            return self.delete(address.path, json.loads(body)["delete"])
         if address.path.startswith("/history/"):
             return self.history(address.path.rpartition("/")[2])
-        return self.view(parse_qs(address.query)["filename"][0])
+        if address.path == "/view":
+            return self.view(parse_qs(address.query)["filename"][0])
+        return plain(self.facts()[address.path])
+
+    def facts(self) -> dict[str, Any]:
+        """What is answered by addresses that depend on nothing."""
+        files = {str(one.relative_to(self.loras)): one for one in self.loras.rglob("*.safetensors")}
+        sizes = [{"name": name.replace("\\", "/"), "size": file.stat().st_size} for name, file in files.items()]
+        return {
+            "/system_stats": {"system": {"comfyui_version": "0.9"}},
+            "/object_info/LoraLoader": {"LoraLoader": {"input": {"required": {"lora_name": [list(files), {}]}}}},
+            f"/object_info/{IN_MEMORY}": {IN_MEMORY: {}} if self.in_memory else {},
+            "/experiment/models/loras": sizes,
+            "/queue": {"queue_running": [], "queue_pending": [[0, job] for job in self.unasked]},
+        }
 
     def submit(self, workflow: dict[str, Any]) -> Answer:
         """Take a job."""
@@ -90,6 +109,15 @@ class ComfyUI:
         self.most_pending = max(self.most_pending, len(self.unasked))
         return plain({"prompt_id": job, "number": self.number})
 
+    def delete(self, path: str, jobs: list[str]) -> Answer:
+        """Take jobs out of the queue or the history."""
+        for job in jobs:
+            if path == "/queue":
+                self.unasked.discard(job)
+            elif job not in self.unasked:
+                self.jobs.pop(job, None)
+        return 200, {}, b""
+
     def history(self, job: str) -> Answer:
         """What became of a job."""
         if job not in self.jobs:
@@ -98,9 +126,11 @@ class ComfyUI:
         if self.fault("slow"):
             return plain({})
         self.unasked.discard(job)
-        if self.fault("fail"):
-            message = ["execution_error", {"node_type": "LoraLoader", "exception_message": "shapes differ"}]
+        if message := next((message for fault, message in FAILURES.items() if self.fault(fault)), None):
             return plain({job: {"status": {"status_str": "error", "messages": [message]}, "outputs": {}}})
+        if self.in_memory:
+            file = b64encode(self.view(job)[2]).decode()
+            return plain({job: {"status": {"status_str": "success"}, "outputs": {"8": {"lorascope": [file]}}}})
         count = 2 if self.fault("two pictures") else 1
         images = [{"filename": job, "subfolder": "", "type": "temp"}] * count
         return plain({job: {"status": {"status_str": "success"}, "outputs": {"8": {"images": images}}}})
@@ -110,7 +140,7 @@ class ComfyUI:
         if self.fault("no picture"):
             return 200, {}, b"<html>"
         nodes = self.jobs[job]
-        assert nodes["8"]["class_type"] == "PreviewImage"
+        assert nodes["8"]["class_type"] == (IN_MEMORY if self.in_memory else "PreviewImage")
         sampler = nodes["6"]["inputs"]
         text = nodes[sampler["positive"][0]]["inputs"]["text"]
         if "2" in nodes:
@@ -142,9 +172,12 @@ def workflow(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def through(preset: Preset, loras: Path, workflow: Path, *faults: str, patience: float = 5.0) -> Iterator[Any]:
+def through(
+    preset: Preset, loras: Path, workflow: Path, *faults: str, patience: float = 5.0, in_memory: bool = False
+) -> Iterator[Any]:
     """A worker, and the stand-in behind it."""
     server = ComfyUI(preset, loras)
+    server.in_memory = in_memory
     with site(server) as (address, _):
         worker = worker_through(
             preset, address, workflow, {},
@@ -174,8 +207,10 @@ def test_signatures_are_those_of_measuring_directly(
             assert theirs.strength == pytest.approx(mine.strength, rel=0.02)
 
 
-@pytest.mark.parametrize("faults", [("cut", "cut"), ("slow", "slow", "slow"), ("forget",), ("slow", "forget", "cut")])
-def test_a_server_that_is_slow_away_or_restarted_changes_nothing(
+@pytest.mark.parametrize(
+    "faults", [("cut", "restart"), ("slow", "slow", "slow"), ("forget",), ("slow", "forget", "cut"), ("interrupt",)]
+)
+def test_a_server_that_is_slow_away_restarted_or_interrupted_changes_nothing(
     preset: Preset, loras: Path, workflow: Path, faults: tuple[str, ...]
 ) -> None:
     with through(preset, loras, workflow) as (worker, _):
@@ -183,6 +218,16 @@ def test_a_server_that_is_slow_away_or_restarted_changes_nothing(
     with through(preset, loras, workflow, *faults) as (worker, server):
         assert np.array_equal(worker.images(["a street", "a field"], [1, 2]), expected)
         assert server.faults == []
+        assert (server.unasked, server.jobs) == (set(), {})  # neither queue nor history has anything of ours
+
+
+def test_pictures_are_taken_from_memory_where_the_nodes_are_installed(
+    preset: Preset, loras: Path, workflow: Path
+) -> None:
+    with through(preset, loras, workflow) as (worker, _):
+        expected = worker.images(["a street"], [1])
+    with through(preset, loras, workflow, in_memory=True) as (worker, _):
+        assert np.array_equal(worker.images(["a street"], [1]), expected)
 
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(
@@ -203,9 +248,13 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
         ("no picture", r"sent something else than a picture \(6 bytes\)"),
         ("two pictures", "2 pictures instead of one"),
         ("wrong size", r"a picture of \(8, 4\) instead of \(8, 8\)"),
+        ("fail", r"LoraLoader: shapes differ\), and that without a LoRA: mend the workflow"),
+        ("no memory", r"no memory left \(KSampler: out of memory\): end what else uses it"),
     ],
 )  # fmt: skip
-def test_a_server_that_lies_is_found_out(preset: Preset, loras: Path, workflow: Path, fault: str, problem: str) -> None:
+def test_a_server_that_lies_or_fails_is_found_out(
+    preset: Preset, loras: Path, workflow: Path, fault: str, problem: str
+) -> None:
     with through(preset, loras, workflow, fault) as (worker, _), pytest.raises(ModelError, match=problem):
         worker.images(["a street"], [1])
 
@@ -225,11 +274,14 @@ def test_an_adapter_that_the_server_cannot_load_is_left_out_and_the_others_go_on
 def test_a_file_that_comfyui_does_not_have_is_left_out(
     preset: Preset, loras: Path, workflow: Path, library: Library, tmp_path: Path
 ) -> None:
-    other = three(tmp_path / "elsewhere") / "redder.safetensors"
-    other.rename(tmp_path / "elsewhere" / "new.safetensors")
+    """Neither one of another name, nor one that only has the same name."""
+    elsewhere = three(tmp_path / "elsewhere")
+    (elsewhere / "redder.safetensors").rename(elsewhere / "new.safetensors")
+    tint(elsewhere / "darker.safetensors", red=-0.2, preferred_weight=0.6)
     with through(preset, loras, workflow) as (worker, _):
-        outcome = index([tmp_path / "elsewhere" / "new.safetensors"], worker, library, precision="glance")
-    assert "has no LoRA of this name, or several" in outcome.refused[0].reason
+        outcome = index([elsewhere / "new.safetensors", elsewhere / "darker.safetensors"], worker, library)
+
+    assert all("does not have this file, or several times" in one.reason for one in outcome.refused)
 
 
 def test_a_server_that_stays_away_ends_the_run_with_the_remedy(preset: Preset, workflow: Path) -> None:
@@ -271,6 +323,17 @@ def test_a_bare_workflow_bypasses_the_loader() -> None:
     assert nodes["3"]["inputs"] == {"text": "a street", "clip": ["1", 1]}
     assert nodes["6"]["inputs"]["seed"] == 7
     assert nodes["5"]["inputs"]["batch_size"] == 1
+
+
+def test_only_what_the_output_needs_is_rendered() -> None:
+    """A second output would save files of its own."""
+    other = {"9": WORKFLOW["8"], "10": {"class_type": "ControlNetLoader", "inputs": {"name": "pose.safetensors"}}}
+    workflow = Workflow.read(WORKFLOW | other, {"output": "8"})
+    assert workflow.filled(Fill("a street", 7)).keys() == WORKFLOW.keys() - {"2"}
+    assert workflow.models == ("base.safetensors",)
+    assert workflow.digest("0.9") == Workflow.read(WORKFLOW, {}).digest("0.9")
+    with pytest.raises(ProtocolError, match="nothing leads from node 10 to the output, node 8: name another"):
+        Workflow.read(WORKFLOW | other, {"output": "8", "lora": "10"})
 
 
 def test_a_place_for_the_prompt_keeps_the_words_around_it() -> None:
@@ -329,8 +392,12 @@ def test_the_command_says_which_models_it_cannot_hash(
     ("change", "problem"),
     [
         ({"nodes": []}, r"not in the API's format: save it with Export \(API\)"),
-        ({"9": WORKFLOW["2"]}, r"has 2 nodes that may be lora \(2, 9\): name it with --node lora=ID"),
+        (
+            {"1": WORKFLOW["2"], "9": WORKFLOW["1"]},
+            r"has 2 nodes that may be lora \(1, 2\): name it with --node lora=ID",
+        ),
         ({"8": {"class_type": "Other", "inputs": {}}}, "has no node for output"),
+        ({"9": WORKFLOW["8"]}, r"has 2 nodes that may be output \(8, 9\): name it with --node output=ID"),
         ({"3": {"class_type": "Text", "inputs": {"text": ["4", 0]}}}, "has no node for prompt"),
     ],
 )
@@ -340,8 +407,15 @@ def test_a_workflow_that_does_not_tell_its_roles_is_refused(change: dict[str, An
 
 
 def test_roles_can_be_named() -> None:
-    assert Workflow.read(WORKFLOW | {"9": WORKFLOW["2"]}, {"lora": "2"}).roles["lora"] == "2"
+    assert Workflow.read(WORKFLOW | {"1": WORKFLOW["2"]}, {"lora": "2"}).roles["lora"] == "2"
     with pytest.raises(ProtocolError, match="the workflow has no node '77'"):
         Workflow.read(WORKFLOW, {"lora": "77"})
+    for role, node, problem in (
+        ("seed", "1", "has no seed of its own"), ("size", "6", "has no width and height of its own"),
+        ("lora", "3", "loads no LoRA into a model"), ("output", "7", "shows no images"),
+        ("prompt", "6", "has no text of its own"),
+    ):  # fmt: skip
+        with pytest.raises(ProtocolError, match=f"{problem}: name another with --node {role}=ID"):
+            Workflow.read(WORKFLOW, {role: node})
     with pytest.raises(ProtocolError, match="--node model: the roles are prompt, seed, lora, output, size"):
         Workflow.read(WORKFLOW, {"model": "1"})

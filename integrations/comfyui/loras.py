@@ -11,11 +11,13 @@ FAMILIES = {
     "SDXL": "sdxl", "SDXL_instructpix2pix": "sdxl", "SVD_img2vid": "svd", "Stable_Cascade_C": "cascade",
     "Stable_Cascade_B": "cascade", "PixArtAlpha": "pixart", "PixArtSigma": "pixart", "SD3": "sd3", "Flux": "flux",
     "FluxInpaint": "flux", "FluxSchnell": "flux", "Flux2": "flux2", "Chroma": "chroma", "ChromaRadiance": "chroma",
-    "HunyuanVideo": "hunyuan-video", "HunyuanVideoI2V": "hunyuan-video", "QwenImage": "qwen-image",
+    "HunyuanVideo": "hunyuan-video", "HunyuanVideoI2V": "hunyuan-video",
+    "HunyuanVideoSkyreelsI2V": "hunyuan-video", "QwenImage": "qwen-image",
     "ZImage": "z-image", "Lumina2": "lumina2", "AuraFlow": "auraflow", "HiDream": "hidream", "GenmoMochi": "mochi",
     "CosmosT2V": "cosmos", "CosmosI2V": "cosmos", "CosmosT2IPredict2": "cosmos", "CosmosI2VPredict2": "cosmos",
     "Anima": "anima", "LTXV": "ltx", "HunyuanDiT": "hunyuan-dit", "HunyuanDiT1": "hunyuan-dit",
-    "WAN21_T2V": "wan", "WAN21_I2V": "wan", "WAN22_T2V": "wan",
+    "WAN21_T2V": "wan", "WAN21_I2V": "wan", "WAN21_FunControl2V": "wan", "WAN21_Vace": "wan", "WAN21_Camera": "wan",
+    "WAN21_HuMo": "wan", "WAN22_T2V": "wan", "WAN22_Camera": "wan", "WAN22_S2V": "wan", "WAN22_Animate": "wan",
 }  # fmt: skip
 """lorascope's family by the class of ComfyUI's model configuration. A LoRA of another one does nothing or fails."""
 

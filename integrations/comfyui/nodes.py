@@ -1,7 +1,8 @@
-"""The nodes: Find LoRA, Describe LoRA, LoRA weight, Apply found LoRAs."""
+"""The nodes: Find LoRA, Describe LoRA, LoRA weight, Apply found LoRAs; and the output of `index --through`."""
 
 from __future__ import annotations
 
+import base64
 import io as bytes_io
 from typing import Any
 
@@ -37,12 +38,16 @@ def _search(words: str, count: int, least: str, family: str) -> list[tuple[str, 
     named = [(name, row) for row in fitting if (name := _name(row)) is not None]
     if named:
         return named[:count]
-    among = f" among {page['considered']} LoRAs" + (f" for {family}" if family else "")
+    kind = f"LoRAs for {family}" if family else "LoRAs"
+    if not page["considered"]:
+        raise LorascopeProblem(f"no {kind} are measured yet: run `lorascope index` on their folder")
     if fitting:
         raise LorascopeProblem(
             f"what does {words!r} is not in ComfyUI's folders of LoRAs: {fitting[0]['adapter']['name']}"
         )
-    raise LorascopeProblem(f"no LoRA clearly does {words!r}{among}: ask otherwise, or set `least` to `any`")
+    raise LorascopeProblem(
+        f"no LoRA clearly does {words!r} among {page['considered']} {kind}: use other words, or set `least` to `any`"
+    )
 
 
 def _picture(row: dict[str, Any]) -> Picture.Image | None:
@@ -230,11 +235,39 @@ class ApplyFoundLoras(io.ComfyNode):
         return io.NodeOutput(model, clip)
 
 
+class SendPicture(io.ComfyNode):
+    """Gives pictures to whoever asks for the job's entry in the history, so that measuring writes no files."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LorascopeSendPicture",
+            display_name="Send picture to lorascope",
+            category=_CATEGORY,
+            description="Used by `lorascope index --through`, which puts it in the place of a workflow's output.",
+            inputs=[io.Image.Input("images", tooltip="The pictures.")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor) -> io.NodeOutput:
+        return io.NodeOutput(ui={"lorascope": [_png(image) for image in images]})
+
+
+def _png(image: torch.Tensor) -> str:
+    """A picture as base64 text, of the same bytes that PreviewImage would write."""
+    pixels = np.clip(255.0 * image.cpu().numpy(), 0, 255).astype(np.uint8)
+    file = bytes_io.BytesIO()
+    Picture.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return base64.b64encode(file.getvalue()).decode()
+
+
 class Lorascope(ComfyExtension):
     """The nodes of this package."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [FindLora, DescribeLora, LoraWeight, ApplyFoundLoras]
+        return [FindLora, DescribeLora, LoraWeight, ApplyFoundLoras, SendPicture]
 
 
 async def comfy_entrypoint() -> Lorascope:

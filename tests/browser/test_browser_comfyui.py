@@ -23,16 +23,19 @@ PAGE = """<!doctype html><title>ComfyUI</title><link rel="icon" href="data:,"><d
 APP = """
 const nodes = [];
 const loader = (type) => ({
-  type, widgets: ["lora_name", "strength_model", "strength_clip"].map((name) => ({ name, value: null })),
+  type, size: [200, 80],
+  widgets: ["lora_name", "strength_model", "strength_clip"].map((name) => ({ name, value: null })),
 });
 export const app = {
-  canvas: { selected_nodes: {}, visible_area: [0, 0, 800, 600] },
-  graph: { add: (node) => nodes.push(node), setDirtyCanvas() {} },
+  canvas: {
+    selectedItems: new Set(), visible_area: [0, 0, 800, 600], graph: { add: (node) => nodes.push(node) }, setDirty() {},
+    selectNode: (node) => { app.canvas.selectedItems = new Set([node]); },
+  },
   extensionManager: { registerSidebarTab: (tab) => tab.render(document.getElementById("side")) },
   registerExtension: (extension) => extension.setup(),
 };
 window.LiteGraph = { createNode: loader };
-window.select = (type) => nodes.push(app.canvas.selected_nodes[7] = loader(type));
+window.select = (type) => { nodes.push(loader(type)); app.canvas.selectNode(nodes.at(-1)); };
 window.workflow = () => nodes.map(({ type, widgets }) => [type, ...widgets.map(({ value }) => value)]);
 """
 API = "export const api = { fetchApi: (path) => fetch(path), apiURL: (path) => path };"

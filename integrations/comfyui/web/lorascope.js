@@ -29,17 +29,17 @@ function set(node, name, value) {
 
 /** Put a LoRA into the selected loader, or into a new one in the middle of what is seen. */
 export function use(hit) {
-  const selected = Object.values(app.canvas.selected_nodes ?? {});
-  let node = selected.find((one) => one.widgets?.some((widget) => widget.name === "lora_name"));
+  let node = [...app.canvas.selectedItems].find((one) => one.widgets?.some((widget) => widget.name === "lora_name"));
   if (!node) {
     node = LiteGraph.createNode("LoraLoader");
     const [x, y, width, height] = app.canvas.visible_area ?? [0, 0, 0, 0];
-    node.pos = [x + width / 2, y + height / 2];
-    app.graph.add(node);
+    node.pos = [x + (width - node.size[0]) / 2, y + (height - node.size[1]) / 2];
+    app.canvas.graph.add(node); // the graph that is seen, which may be a subgraph
+    app.canvas.selectNode(node); // so that the next click replaces the LoRA
   }
   set(node, "lora_name", hit.file);
   for (const name of LOADERS[node.type] ?? ["strength_model", "strength_clip", "strength"]) set(node, name, hit.use);
-  app.graph.setDirtyCanvas(true, true);
+  app.canvas.setDirty(true, true);
   return node;
 }
 
@@ -52,7 +52,8 @@ function picture(address, text) {
 function card(hit) {
   const [cell] = hit.details.pictures;
   const name = hit.adapter.title ?? hit.adapter.name;
-  const lines = [hit.words, hit.details.does?.join("; "), hit.details.flags?.join(", ")].filter(Boolean);
+  const flags = hit.details.flags?.length ? `flags: ${hit.details.flags.join(", ")}` : "";
+  const lines = [hit.words, hit.details.does?.join("; "), flags].filter(Boolean);
   const button = element("button", { type: "button", className: "lorascope-card", disabled: !hit.file });
   if (cell?.bare_url) button.append(picture(cell.bare_url, `without ${name}: ${cell.prompt}`));
   if (cell) button.append(picture(cell.url, `with ${name}: ${cell.prompt}`));
@@ -93,12 +94,16 @@ function frame(url, tell) {
 
 const STYLE = `
 .lorascope { display: flex; flex-direction: column; gap: 8px; padding: 8px; height: 100%; overflow: auto; }
-.lorascope input, .lorascope select { width: 100%; padding: 6px; }
+.lorascope input, .lorascope select, .lorascope button { width: 100%; padding: 6px; border-radius: 4px;
+  border: 1px solid var(--border-color); background: var(--comfy-input-bg); color: var(--input-text); font: inherit; }
+.lorascope p { margin: 0; color: var(--descrip-text); }
 .lorascope > div { display: grid; gap: 6px; }
-.lorascope-card { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; padding: 6px; text-align: left; cursor: pointer; }
+.lorascope-card { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; text-align: left; cursor: pointer; }
+.lorascope-card:hover:enabled, .lorascope-card:focus-visible { border-color: var(--input-text); }
 .lorascope-card img { width: 100%; } .lorascope-card strong, .lorascope-card span { grid-column: 1 / -1; }
-.lorascope-page { width: 100%; height: 100%; min-height: 40rem; border: 0; }
-.lorascope-card:disabled { opacity: 0.5; cursor: default; }`;
+.lorascope-card span { font-size: 0.9em; color: var(--descrip-text); overflow-wrap: anywhere; }
+.lorascope-card:disabled { cursor: default; } .lorascope-card:disabled img { opacity: 0.4; }
+.lorascope-page { width: 100%; height: 100%; min-height: 40rem; border: 0; }`;
 
 /** Fill the tab. */
 export function render(root) {

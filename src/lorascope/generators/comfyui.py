@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from base64 import b64decode
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any, final
 
@@ -23,14 +24,20 @@ from lorascope.protocol import Execution, Preset
 
 _PENDING = 2
 """The most jobs of this run that wait at the server at once: a person's own come in between."""
+_BATCH = 4
+"""Cells that are asked for together, so that the server renders one while the picture before is fetched."""
 _PATIENCE = 600.0
 """Seconds that a server may be away, as while it restarts."""
 _SLOWEST = 3600.0
 """Seconds that one picture may take."""
 _LONGEST_PAUSE = 1.0
+_AWAY = (502, 503, 504)
+"""What a proxy answers while the server behind it restarts."""
+IN_MEMORY = "LorascopeSendPicture"
+"""The node of ``integrations/comfyui`` that gives a picture away without writing a file."""
 
 
-class RenderingFailed(RuntimeError):
+class RenderingFailed(Exception):
     """The server could not render one picture, and said why."""
 
 
@@ -51,6 +58,18 @@ class ComfyServer:
         """The server's version."""
         return str(self._json("GET", "/system_stats").get("system", {}).get("comfyui_version", "unknown"))
 
+    def has(self, node: str) -> bool:
+        """Whether the server has a type of node."""
+        return node in self._json("GET", f"/object_info/{node}")
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the server's LoRAs by name; empty where it does not tell."""
+        try:
+            listed = self._asked("GET", "/experiment/models/loras").json()
+            return {str(one["name"]): int(one["size"]) for one in listed}
+        except (ModelError, ValueError, KeyError, TypeError):
+            return {}
+
     def loras(self, loader: str) -> list[str]:
         """The names under which a loader knows LoRAs.
 
@@ -64,21 +83,26 @@ class ComfyServer:
             raise ModelError(f"ComfyUI at {self.address} has no node {loader} that loads LoRAs: install it there")
         return [str(name) for name in names]
 
-    def pictures(self, workflows: Sequence[dict[str, Any]]) -> list[Image.Image]:
-        """Render workflows, in order, with at most two of them waiting.
+    def pictures(self, workflows: Sequence[dict[str, Any]], output: str) -> list[Image.Image]:
+        """Render workflows, in order, with at most two of them waiting. Nothing of them stays in queue or history.
+
+        Args:
+            workflows: in the API's format.
+            output: the node that has the picture.
 
         Raises:
             RenderingFailed: the server refuses one, or fails at it.
-            ModelError: it does not answer as documented, or is away for too long.
+            ModelError: it does not answer as documented, has no memory left, or is away for too long.
         """
         jobs: list[str] = []
         found: list[Image.Image] = []
-        for number, workflow in enumerate(workflows):
-            jobs.append(self._submit(workflow))
-            if number + 1 >= _PENDING:
-                found.append(self._result(jobs, len(found), workflows))
-        while len(found) < len(workflows):
-            found.append(self._result(jobs, len(found), workflows))
+        try:
+            while len(found) < len(workflows):
+                while len(jobs) < min(len(found) + _PENDING, len(workflows)):
+                    jobs.append(self._submit(workflows[len(jobs)]))
+                found.append(self._picture(self._entry(jobs, len(found), workflows), output))
+        finally:
+            self._remove(jobs, pending=len(found) < len(jobs))
         return found
 
     def _submit(self, workflow: dict[str, Any]) -> str:
@@ -87,43 +111,69 @@ class ComfyServer:
             raise ModelError(f"ComfyUI at {self.address} took a job without saying its number: is it ComfyUI?")
         return answer["prompt_id"]
 
-    def _result(self, jobs: list[str], place: int, workflows: Sequence[dict[str, Any]]) -> Image.Image:
-        """The picture of a job; a job that the server has forgotten, because it was restarted, is sent again."""
+    def _remove(self, jobs: list[str], *, pending: bool) -> None:
+        """Take these jobs out of the history and, if some may still wait, out of the queue. One that runs goes on."""
+        for path in ("/queue", "/history") if pending else ("/history",):
+            with suppress(httpx2.HTTPError):
+                self._client.post(path, json={"delete": jobs})
+
+    def _entry(self, jobs: list[str], place: int, workflows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What became of a job. One that somebody has interrupted, or that a restart made forgotten, is sent again."""
         end, pause = time.monotonic() + _SLOWEST, 0.05
         while time.monotonic() < end:
-            entry = self._json("GET", f"/history/{jobs[place]}").get(jobs[place])
-            if entry is not None:
-                return self._picture(entry)
-            if jobs[place] not in self._queued() and self._json("GET", f"/history/{jobs[place]}") == {}:
+            entry = self._known(jobs[place])
+            if entry is not None and not _interrupted(entry):
+                return entry
+            if entry is not None or (jobs[place] not in self._queued() and self._known(jobs[place]) is None):
+                self._remove([jobs[place]], pending=False)
                 jobs[place] = self._submit(workflows[place])
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise ModelError(f"ComfyUI at {self.address} did not finish a picture within {_SLOWEST / 60:.0f} minutes")
+
+    def _known(self, job: str) -> dict[str, Any] | None:
+        """A finished job."""
+        return self._json("GET", f"/history/{job}").get(job)
 
     def _queued(self) -> set[str]:
         """The jobs that wait or run, everybody's."""
         queue = self._json("GET", "/queue")
         return {job[1] for part in ("queue_running", "queue_pending") for job in queue.get(part, ()) if len(job) > 1}
 
-    def _picture(self, entry: dict[str, Any]) -> Image.Image:
-        status = entry.get("status", {})
-        if status.get("status_str") == "error":
-            said = [one[1] for one in status.get("messages", ()) if one[0] == "execution_error"]
-            text = f"{said[0].get('node_type')}: {said[0].get('exception_message')}" if said else "it does not say why"
-            raise RenderingFailed(f"ComfyUI could not render it ({text.strip():.300})")
-        images = [image for output in entry.get("outputs", {}).values() for image in output.get("images", ())]
+    def _picture(self, entry: dict[str, Any], output: str) -> Image.Image:
+        if (entry.get("status") or {}).get("status_str") == "error":
+            raise self._failure(entry)
+        shown = entry.get("outputs", {}).get(output, {})
+        images = [*shown.get("images", ()), *shown.get("lorascope", ())]
         if len(images) != 1:
             raise ModelError(
                 f"ComfyUI answered with {len(images)} pictures instead of one: check the workflow's output"
             )
-        where = {name: images[0].get(name, "") for name in ("filename", "subfolder", "type")}
-        data = self._asked("GET", "/view", params=where).content
+        data = self._file(images[0])
         try:
             return Image.open(BytesIO(data)).convert("RGB")
         except (UnidentifiedImageError, OSError) as error:
             raise ModelError(
                 f"ComfyUI sent something else than a picture ({len(data)} bytes): look at its console"
             ) from error
+
+    def _file(self, image: dict[str, str] | str) -> bytes:
+        """The bytes of a picture, which the history has in full or by its file's name."""
+        if isinstance(image, str):
+            return b64decode(image)
+        where = {name: image.get(name, "") for name in ("filename", "subfolder", "type")}
+        return self._asked("GET", "/view", params=where).content
+
+    def _failure(self, entry: dict[str, Any]) -> Exception:
+        """Why a job could not be done."""
+        said = next((one[1] for one in _messages(entry) if one[0] == "execution_error"), {})
+        text = f"{said.get('node_type')}: {said.get('exception_message')}" if said else "it does not say why"
+        if "OutOfMemory" in str(said.get("exception_type")):
+            return ModelError(
+                f"ComfyUI at {self.address} has no memory left ({text.strip():.200}): end what else uses it, or render"
+                " smaller pictures; what was measured is kept"
+            )
+        return RenderingFailed(f"ComfyUI could not render it ({text.strip():.300})")
 
     def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = self._asked(method, path, json=body)
@@ -141,7 +191,9 @@ class ComfyServer:
         while True:
             try:
                 answer = self._client.request(method, path, **how)
-                break
+                if answer.status_code not in _AWAY:
+                    break
+                raise httpx2.ReadError(f"status {answer.status_code}")
             except httpx2.TransportError as error:
                 if time.monotonic() > end:
                     raise ModelError(
@@ -154,6 +206,15 @@ class ComfyServer:
         if answer.status_code >= 400:
             raise ModelError(f"ComfyUI at {self.address} answered {answer.status_code} for {path}: look at its console")
         return answer
+
+
+def _messages(entry: dict[str, Any]) -> list[Any]:
+    return (entry.get("status") or {}).get("messages", [])
+
+
+def _interrupted(entry: dict[str, Any]) -> bool:
+    """Whether somebody pressed ComfyUI's button that ends the running job, whosever it was."""
+    return any(one[0] == "execution_interrupted" for one in _messages(entry))
 
 
 def _why(answer: httpx2.Response) -> str:
@@ -193,6 +254,8 @@ class ComfyGenerator:
         self._version = server.version()
         self.digest = workflow.digest(self._version, hashes)
         self._names = server.loras(workflow.loader)
+        self._sizes = {name.replace("\\", "/"): size for name, size in server.sizes().items()}
+        self._output = IN_MEMORY if server.has(IN_MEMORY) else "PreviewImage"
         self._lora, self._strength = "", 1.0
 
     @property
@@ -202,9 +265,9 @@ class ComfyGenerator:
 
     @property
     def execution(self) -> Execution:
-        """One cell after the other, on whatever the server has."""
+        """A few cells at a time, on whatever the server has."""
         return Execution(
-            device="comfyui", dtype="", batch=1, block_size=self._preset.block_size, threads=0, compiled=False,
+            device="comfyui", dtype="", batch=_BATCH, block_size=self._preset.block_size, threads=0, compiled=False,
             versions=f"ComfyUI {self._version}",
         )  # fmt: skip
 
@@ -246,12 +309,20 @@ class ComfyGenerator:
         """Render cells, float32 (n, 3, height, width) in 0..1.
 
         Raises:
-            RenderingFailed: the server fails at one.
-            ModelError: it does not answer as documented.
+            RenderingFailed: the server fails at one with an adapter.
+            ModelError: it fails without one, too, or does not answer as documented.
         """
         texts = map(self._preset.text, prompts)
         fills = (Fill(text, seed, self._lora, self._strength) for text, seed in zip(texts, seeds, strict=True))
-        images = self._server.pictures([self._workflow.filled(fill) for fill in fills])
+        workflows = [self._workflow.filled(fill, self._output) for fill in fills]
+        try:
+            images = self._server.pictures(workflows, self._workflow.roles["output"])
+        except RenderingFailed as error:
+            if self._lora:
+                raise
+            raise ModelError(
+                f"{error}, and that without a LoRA: mend the workflow in ComfyUI; what was measured is kept"
+            ) from error
         size = (self._preset.width, self._preset.height)
         if wrong := [image.size for image in images if image.size != size]:
             raise ModelError(
@@ -279,15 +350,15 @@ class ComfyGenerator:
         return self
 
     def _name_of(self, delta: Delta) -> str:
-        """ComfyUI's name of an adapter's file: the only one that ends as its path does."""
+        """ComfyUI's name of an adapter's file: the only one of its size that ends as its path does."""
         path = delta.source
         parts = path.parts if path else ()
+        size = path.stat().st_size if path and path.is_file() else None
+        found = [(name.replace("\\", "/"), name) for name in self._names]
         for count in range(1, len(parts) + 1):
-            tail = "/".join(parts[-count:])
-            found = [name for name in self._names if f"/{name}".replace("\\", "/").endswith(f"/{tail}")]
+            tail = "/" + "/".join(parts[-count:])
+            found = [one for one in found if f"/{one[0]}".endswith(tail) and self._sizes.get(one[0], size) == size]
             if len(found) == 1:
-                return found[0]
-            if not found:
-                break
-        place, reason = path or "memory", f"ComfyUI at {self._server.address} has no LoRA of this name, or several"
-        raise UnreadableAdapter(place, reason, "Put it into one of its folders of LoRAs, and restart it")
+                return found[0][1]
+        place, reason = path or "memory", f"ComfyUI at {self._server.address} does not have this file, or several times"
+        raise UnreadableAdapter(place, reason, "Put it into one of its folders of LoRAs")

@@ -16,7 +16,7 @@ ROLES = ("prompt", "seed", "lora", "output", "size")
 PLACE = "{prompt}"
 """Stands for the prompt in a longer text; without it, the whole text is replaced."""
 _MODELS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
-_OUTPUTS = ("SaveImage", "PreviewImage")
+_OUTPUTS = ("SaveImage", "PreviewImage", "SaveImageWebsocket")
 _STRENGTHS = ("strength_model", "strength_clip", "strength")
 _ON_THE_WAY = ("positive", "guider", "conditioning", "conditioning_1", "conditioning_to")
 Node = dict[str, Any]
@@ -78,10 +78,17 @@ class Workflow:
         if missing := [node for node in named.values() if node not in nodes]:
             raise ProtocolError(f"the workflow has no node {missing[0]!r}: see the numbers in the file")
         roles: dict[str, str] = dict(named)
+        if "output" not in roles:
+            shown = [key for key, node in nodes.items() if node.get("class_type") in _OUTPUTS]
+            roles["output"] = _only("output", shown)
+        nodes = _behind(nodes, roles["output"])
+        if idle := [node for node in named.values() if node not in nodes]:
+            raise ProtocolError(
+                f"nothing leads from node {idle[0]} to the output, node {roles['output']}: name another"
+            )
         rules: tuple[tuple[str, Callable[[Node], bool]], ...] = (
             ("lora", lambda node: "lora_name" in node["inputs"]),
             ("seed", lambda node: _seed_of(node) is not None),
-            ("output", lambda node: node.get("class_type") in _OUTPUTS),
             ("size", lambda node: {"width", "height", "batch_size"} <= node["inputs"].keys()),
         )
         for role, rule in rules:
@@ -140,16 +147,21 @@ class Workflow:
             inputs |= {name: known[value] for name, value in named.items() if value in known}
         return hashlib.sha256(json.dumps([nodes, version], sort_keys=True).encode()).hexdigest()
 
-    def filled(self, fill: Fill) -> dict[str, Node]:
-        """The workflow for one picture. It is shown, not saved: the output folder is the person's."""
+    def filled(self, fill: Fill, output: str = "PreviewImage") -> dict[str, Node]:
+        """The workflow for one picture. It is shown, not saved: the output folder is the person's.
+
+        Args:
+            fill: what the picture is made from.
+            output: the type of the node that takes the picture.
+        """
         nodes = copy.deepcopy(self._nodes)
         seed = nodes[self.roles["seed"]]
         seed["inputs"][_seed_of(seed)] = fill.seed % 2**64
         text = nodes[self.roles["prompt"]]["inputs"]
         text["text"] = text["text"].replace(PLACE, fill.prompt) if PLACE in text["text"] else fill.prompt
         nodes[self.roles["size"]]["inputs"]["batch_size"] = 1
-        output = nodes[self.roles["output"]]
-        nodes[self.roles["output"]] = {"class_type": "PreviewImage", "inputs": {"images": output["inputs"]["images"]}}
+        images = nodes[self.roles["output"]]["inputs"]["images"]
+        nodes[self.roles["output"]] = {"class_type": output, "inputs": {"images": images}}
         loader = self.roles["lora"]
         if fill.lora:
             inputs = nodes[loader]["inputs"]
@@ -164,14 +176,33 @@ class Workflow:
         return nodes
 
 
+def _behind(nodes: Mapping[str, Node], output: str) -> dict[str, Node]:
+    """The nodes that an output needs, itself with them: others would run, too, and might save files."""
+    needed, waiting = {output}, [output]
+    while waiting:
+        links = [value[0] for value in nodes[waiting.pop()]["inputs"].values() if _is_link(value)]
+        new = {key for key in links if key in nodes} - needed
+        needed |= new
+        waiting += new
+    return {key: node for key, node in nodes.items() if key in needed}
+
+
 def _check(nodes: Mapping[str, Node], roles: Mapping[str, str]) -> None:
     """Refuse roles that their nodes cannot play."""
-    if not isinstance(nodes[roles["prompt"]]["inputs"].get("text"), str):
-        raise ProtocolError(f"node {roles['prompt']} has no text of its own: name another with --node prompt=ID")
-    if not _is_link(nodes[roles["output"]]["inputs"].get("images")):
-        raise ProtocolError(f"node {roles['output']} shows no images: name another with --node output=ID")
-    if not _is_link(nodes[roles["lora"]]["inputs"].get("model")):
-        raise ProtocolError(f"node {roles['lora']} loads no LoRA into a model: name another with --node lora=ID")
+    inputs = {role: nodes[key]["inputs"] for role, key in roles.items()}
+    plays = {
+        "prompt": ("has no text of its own", isinstance(inputs["prompt"].get("text"), str)),
+        "seed": ("has no seed of its own", _seed_of(nodes[roles["seed"]]) is not None),
+        "lora": ("loads no LoRA into a model", _is_link(inputs["lora"].get("model"))),
+        "output": ("shows no images", _is_link(inputs["output"].get("images"))),
+        "size": (
+            "has no width and height of its own",
+            all(isinstance(inputs["size"].get(name), int) for name in ("width", "height")),
+        ),
+    }
+    for role, (problem, well) in plays.items():
+        if not well:
+            raise ProtocolError(f"node {roles[role]} {problem}: name another with --node {role}=ID")
 
 
 def _only(role: str, found: list[str]) -> str:
