@@ -451,6 +451,8 @@ def test_doctor_looks_at_everything(measured: Path) -> None:
     checks = {check["what"]: check for check in json.loads(result.stdout)}
     assert {"Python", "torch", "device", "library", "disk", "preset sdxl-paper"} <= checks.keys()
     assert "3 under fake-" in checks["library"]["found"]
+    lightning = Preset.load("sdxl-lightning")
+    assert all(model in checks["preset sdxl-lightning"]["found"] for model in (lightning.accelerator, lightning.vae))
     assert "1 threads" not in checks["device"]["found"]
     assert result.exit_code == int("problem" in {check["state"] for check in checks.values()})
 

@@ -237,6 +237,11 @@ class Preset:
                 raise ProtocolError(f"preset {self.name!r}: {field} is {value}: it must be 0, {words}, to {most}")
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that it names: base, VAE, accelerator, encoders."""
+        return tuple(filter(None, (self.base, self.vae, self.accelerator, *self.encoders)))
+
+    @property
     def thresholds(self) -> Thresholds:
         """The thresholds that suit this base, encoder and sampler."""
         return Thresholds(strength_max=self.strength_max, consistency_min=self.consistency_min)

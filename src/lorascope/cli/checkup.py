@@ -81,10 +81,9 @@ def _extra(module: str, extra: str, purpose: str) -> Check:
 def _model(name: str) -> Check:
     preset = Preset.load(name)
     missing: list[str] = []
-    for location in (preset.base, preset.vae, *preset.encoders):
+    for location in preset.models:
         try:
-            if location:
-                find_file(location) if is_single_file(location) else find_model(location)
+            find_file(location) if is_single_file(location) else find_model(location)
         except LorascopeError:
             missing.append(location)
     if missing:

@@ -55,8 +55,7 @@ def missing_models(preset: Preset) -> list[MissingModel]:
     """The models of a preset that would have to be fetched first."""
     if preset.family == _FAKE:
         return []
-    locations = (preset.base, preset.vae, preset.accelerator, *preset.encoders)
-    return [MissingModel(location, _SIZES.get(location, "")) for location in locations if location and _away(location)]
+    return [MissingModel(location, _SIZES.get(location, "")) for location in preset.models if _away(location)]
 
 
 def _away(location: str) -> bool:
