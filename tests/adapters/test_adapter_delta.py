@@ -680,6 +680,15 @@ def test_zero_modules_beside_others_are_fine(names: Names, tmp_path: Path) -> No
     assert len(load(tensors, names, tmp_path).targets) == 2
 
 
+def test_an_infinite_alpha_that_does_not_count_is_passed_over(names: Names, weights: Weights, tmp_path: Path) -> None:
+    """LoKr of two whole factors is not scaled; ai-toolkit writes 9999999999 there, also as float16."""
+    first, second = noise(2, 2), noise(8, 8, seed=1)
+    parts = {"lokr_w1": first, "lokr_w2": second, "alpha": torch.tensor(1e10).half()}
+    delta = load({f"{FLAT[LINEAR]}.{part}": value for part, value in parts.items()}, names, tmp_path)
+    expected = weights["unet", f"{LINEAR}.weight"] + torch.kron(first, second)
+    torch.testing.assert_close(changed(delta, weights, LINEAR), expected)
+
+
 @pytest.mark.parametrize("part", ["dora_scale", "diff_b"])
 def test_a_vector_of_the_wrong_length_is_refused(part: str, names: Names, tmp_path: Path) -> None:
     tensors = two({f"{FLAT[CONV]}.{part}": noise(5, 1)}, FLAT[CONV], (16, 16, 3, 3))

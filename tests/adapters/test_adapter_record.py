@@ -140,6 +140,7 @@ def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
         ({"base_model.model.x.hra_u": noise(8, 2)}, "holds HRA"),
         ({"base_model.vblora_vector_bank": noise(8, 2)}, "holds VB-LoRA"),
         ({**cross("unet.mid_block.x", 8), "unet.mid_block.x.lora_E": noise(2, 1)}, "holds AdaLoRA"),
+        ({"image_proj.x": noise(2), "ip_adapter.0.to_q_lora.up.weight": noise(8, 2)}, "for faces"),
         ({"input_hint_block.0.weight": noise(8, 3), "lora_controlnet": noise(1)}, "holds a Control-LoRA"),
         ({"lora_unet_mid_block_x.lambda_layer": noise(1, 2), "lora_unet_mid_block_x.alpha": noise()}, "T-LoRA"),
         ({"decoder.conv_in.weight": noise(2, 2)}, "no key follows"),

@@ -288,7 +288,8 @@ def _unknown(grouped: Grouped, path: Path) -> UnknownAdapter:
     keys = (*grouped.modules, *grouped.strays)
     first = ", ".join(repr(key) for key in keys[:3]) or "there are none"
     whole = all(key.endswith((".weight", ".bias")) for key in keys) or all(key.startswith(_CHECKPOINT) for key in keys)
-    remedy = "A whole model goes to --base" if whole else "Convert it to the names of kohya, diffusers or peft"
+    other = "A base model goes to --base; a VAE, a text encoder or an upscaler is not measured"
+    remedy = other if whole else "Convert it to the names of kohya, diffusers or peft"
     return UnknownAdapter(path, f"no key follows a known adapter format: {first}", remedy)
 
 

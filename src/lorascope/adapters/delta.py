@@ -5,7 +5,7 @@ products are formed only when a weight is asked for, one at a time.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -200,7 +200,7 @@ def load_delta(
     surveyed, matched, encoders, unmatched = _match(header, names, path)
     grouped, modules, inversions = surveyed
     maker = Build(names, Settings.read(header, config, path), path)
-    tensors = read_tensors(view, header, path)
+    tensors = read_tensors(view, header, path, unused=() if maker.settings.rooted else _unused_alphas(surveyed))
     forms: dict[Parameter, Form] = {}
     for alias, found in matched.items():
         parts = {part: tensors[key] for part, key in grouped.modules[alias].items()}
@@ -265,8 +265,20 @@ def _title(family: str) -> str:
     return title_of(family) if family != "unknown" else "an unknown base model"
 
 
-def read_tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tensor]:
+def _unused_alphas(surveyed: Survey) -> frozenset[str]:
+    """Return the alphas of LoKr of two whole factors: ai-toolkit writes 9999999999, which is infinite in float16."""
+    whole = (alias for alias, module in surveyed.modules.items() if module.kind == "lokr" and module.rank is None)
+    return frozenset(filter(None, (surveyed.grouped.modules[alias].get("alpha") for alias in whole)))
+
+
+def read_tensors(view: memoryview, header: Header, path: Path, unused: Collection[str] = ()) -> dict[str, Tensor]:
     """Copy every tensor out of a file's bytes.
+
+    Args:
+        view: The bytes.
+        header: What they begin with.
+        path: The file, for messages.
+        unused: Keys whose values do not count, so that they may be infinite.
 
     Raises:
         NotFinite: A value is none.
@@ -278,7 +290,7 @@ def read_tensors(view: memoryview, header: Header, path: Path) -> dict[str, Tens
         values = tensors[key]
         # torch has no isfinite for 8-bit floats, and a 64-bit one may be beyond the float32 that it is used in
         wide = values if values.dtype.itemsize in (2, 4) else values.float()
-        if not bool(torch.isfinite(wide).all()):
+        if key not in unused and not bool(torch.isfinite(wide).all()):
             kind = "NaN" if bool(torch.isnan(wide).any()) else "infinity"
             reason = f"tensor {key!r} holds {kind}"
             raise NotFinite(path, reason, "Its training diverged or its export overflowed; get another version")

@@ -158,7 +158,9 @@ def component_kind(keys: Iterable[str]) -> str:
     if any(map(_HINT.fullmatch, listed)):
         return CONTROLNET
     projected = any(key.startswith("image_proj.") for key in listed)
-    return IP_ADAPTER if projected and any(key.startswith("ip_adapter.") for key in listed) else ""
+    own = [key for key in listed if key.startswith("ip_adapter.")]
+    # one with LoRAs (FaceID) sees faces with an encoder of its own
+    return IP_ADAPTER if projected and own and not any("_lora." in key for key in own) else ""
 
 
 def family_of(header: Header) -> str:

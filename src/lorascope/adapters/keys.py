@@ -73,6 +73,7 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
     (r"\.lokr_t1$", "LoKr with t1, which is not supported", _AS_LORA),
     (r"^lllite_", "ControlNet-LLLite, which acts by a picture", "It cannot be measured"),
     (r"^lora_controlnet$", "a Control-LoRA, which acts by a picture", "It cannot be measured"),
+    (r"^ip_adapter\.\d+\.to_\w+_lora\.", "an IP-Adapter for faces, which acts by a face", "It cannot be measured"),
     (r"\.lora_E$", "AdaLoRA, which is not supported", _AS_LORA),
     (r"\.lora_diag$", "KaSA, which is not supported", _AS_LORA),
     (r"\.(?:q_layer\.weight|lambda_layer)$", "T-LoRA, which acts differently in each step", "It cannot be measured"),
