@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -33,9 +34,9 @@ _LIBRARIES = 500
 
 
 def trained_again(folder: Path) -> Made:
-    """What was trained again so far. They are trained in a fixed order, so their number says which they are."""
+    """What was trained again so far; images of the same adapters are kept under the same name."""
     entries = [entry for entry in RETRAINED if (folder / f"{entry.stem}.safetensors").exists()]
-    return Made(f"retrained-{len(entries)}", folder, entries)
+    return Made(f"retrained-{crc32(' '.join(entry.stem for entry in entries).encode()):08x}", folder, entries)
 
 
 def of_library(compared: Comparison, again: Made) -> Iterator[list[str]]:
