@@ -40,27 +40,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Adapter",
-    "Answer",
-    "Example",
-    "Grid",
-    "Hit",
-    "Library",
-    "LorascopeError",
-    "Moments",
-    "Outcome",
-    "Preset",
-    "PromptSet",
-    "Protocol",
-    "Query",
-    "Request",
-    "Searcher",
-    "Signature",
-    "Worker",
-    "index",
-    "load_worker",
+    "Adapter", "Answer", "Example", "Grid", "Hit", "Library", "LorascopeError", "Moments", "Outcome", "Preset",
+    "PromptSet", "Protocol", "Query", "Request", "Searcher", "Signature", "Worker", "index", "load_worker",
     "read_adapter",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -40,33 +40,11 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 __all__ = [
-    "AdapterError",
-    "BadHeader",
-    "CalibrationError",
-    "ChangedAdapter",
-    "ConfigError",
-    "LibraryError",
-    "LorascopeError",
-    "MalformedAdapter",
-    "MissingExtra",
-    "ModelError",
-    "NoEffect",
-    "NotFinite",
-    "NotSafetensors",
-    "OutputError",
-    "PartialMatch",
-    "PickleRefused",
-    "PromptSetError",
-    "ProtocolError",
-    "QueryError",
-    "ServerError",
-    "SiteError",
-    "TruncatedAdapter",
-    "UnknownAdapter",
-    "UnreadableAdapter",
-    "UsageError",
-    "WrongBase",
-]
+    "AdapterError", "BadHeader", "CalibrationError", "ChangedAdapter", "ConfigError", "LibraryError", "LorascopeError",
+    "MalformedAdapter", "MissingExtra", "ModelError", "NoEffect", "NotFinite", "NotSafetensors", "OutputError",
+    "PartialMatch", "PickleRefused", "PromptSetError", "ProtocolError", "QueryError", "ServerError", "SiteError",
+    "TruncatedAdapter", "UnknownAdapter", "UnreadableAdapter", "UsageError", "WrongBase",
+]  # fmt: skip
 
 
 HALF: Final = re.compile("[\ud800-\udfff]")

@@ -21,33 +21,11 @@ if TYPE_CHECKING:
     from lorascope.adapters.delta import Coverage, Delta, Parameter, check_shapes, load_delta
 
 __all__ = [
-    "Adapter",
-    "Claim",
-    "Claims",
-    "Coverage",
-    "Delta",
-    "Header",
-    "Inversion",
-    "Names",
-    "Parameter",
-    "Target",
-    "all_zero",
-    "alternatives",
-    "autov3_of",
-    "check_shapes",
-    "load_delta",
-    "parse_header",
-    "peft_config",
-    "read_adapter",
-    "read_file",
-    "read_header",
-    "scan",
-    "sha256",
-    "sha256_of",
-    "sidecar_claims",
-    "similarity",
+    "Adapter", "Claim", "Claims", "Coverage", "Delta", "Header", "Inversion", "Names", "Parameter", "Target",
+    "all_zero", "alternatives", "autov3_of", "check_shapes", "load_delta", "parse_header", "peft_config",
+    "read_adapter", "read_file", "read_header", "scan", "sha256", "sha256_of", "sidecar_claims", "similarity",
     "tensors_digest",
-]
+]  # fmt: skip
 
 _NEED_TORCH = frozenset({"Coverage", "Delta", "Parameter", "check_shapes", "load_delta"})
 

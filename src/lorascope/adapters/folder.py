@@ -37,7 +37,7 @@ def scan(paths: Iterable[Path], report: Report | None = None, *, follow_links: b
     roots = None if follow_links else tuple(folders)
     for path in listed:
         if _is_given_folder(path):
-            for found in _walk(path, seen, report or _ignore, roots):
+            for found in _walk(path, seen, report or (lambda _: None), roots):
                 if found not in given:
                     given.add(found)
                     yield found
@@ -51,10 +51,6 @@ def _is_given_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False  # yielded as a file, so that opening it says why
-
-
-def _ignore(_error: UnreadableAdapter) -> None:
-    return
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]], report: Report, roots: tuple[str, ...] | None) -> Iterator[Path]:

@@ -70,17 +70,16 @@ class Names:
     Args:
         components: Component to its parameters, and each parameter's shape, in diffusers' names, as
             ``{name: tuple(p.shape) for name, p in unet.named_parameters()}`` gives them.
-        family: The base family; found from the shapes if None.
     """
 
-    def __init__(self, components: Mapping[str, Mapping[str, Shape]], family: str | None = None) -> None:
+    def __init__(self, components: Mapping[str, Mapping[str, Shape]]) -> None:
         self._shapes = {name: {key: tuple(shape) for key, shape in c.items()} for name, c in components.items()}
         self._dotted: dict[str, dict[str, tuple[Target, ...]]] = {}
         self._flat: dict[str, dict[str, tuple[Target, ...]]] = {}
         for component in self._shapes:
             self._dotted[component] = dict(self._local_names(component))
             self._flat[component] = _flatten(self._dotted[component])
-        self.family = family or self._family()
+        self.family = self._family()
 
     def find(self, alias: str) -> tuple[Target, ...]:
         """Return the modules that ``alias`` means: none if it is unknown, several if it is a fused weight."""

@@ -120,12 +120,12 @@ def known_curves(library: Library, protocol: str, keys: Iterable[str]) -> dict[s
     return {key: Curve.from_json(figures) for key, figures in library.curves.get(protocol, keys).items()}
 
 
-def pictures(library: Library, protocol: Protocol, key: str, curve: Curve, place: int = 0) -> list[ScaledPicture]:
-    """One pinned cell over the scales of a Curve, the bare model's picture (scale 0) among them, in ascending order."""
-    bare = library.previews.get(library.previews.scene(protocol, BARE), BARE, place)
+def pictures(library: Library, protocol: Protocol, key: str, curve: Curve) -> list[ScaledPicture]:
+    """The first pinned cell over the scales of a Curve and at 0, which is the bare model, in ascending order."""
+    bare = library.previews.get(library.previews.scene(protocol, BARE), BARE, 0)
     found = [] if bare is None else [ScaledPicture(0.0, bare)]
     for point in curve.points:
-        picture = library.previews.get(replace(protocol, scale=point.scale).scene, key, place)
+        picture = library.previews.get(replace(protocol, scale=point.scale).scene, key, 0)
         found += [] if picture is None else [ScaledPicture(point.scale, picture)]
     return sorted(found, key=lambda one: one.scale)
 

@@ -12,8 +12,8 @@ from lorascope.encoders.weights import read_config
 from lorascope.models import find_model
 
 
-def load_encoder(location: str, *, device: str = "cpu", download: bool = False) -> Encoder:
-    """Both halves of an encoder, for measuring.
+def _load_both(location: str, *, download: bool) -> Encoder:
+    """Both halves of an encoder, on the processor.
 
     Raises:
         ModelError: it is not on this disk, incomplete, or has no image and text features.
@@ -22,7 +22,7 @@ def load_encoder(location: str, *, device: str = "cpu", download: bool = False) 
         return FakeEncoder()
     from lorascope.encoders.dual import DualEncoder
 
-    return DualEncoder(location, device=device, download=download)
+    return DualEncoder(location, device="cpu", download=download)
 
 
 def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
@@ -32,7 +32,7 @@ def load_text_encoder(location: str, *, download: bool = False) -> TextEncoder:
         ModelError: it is not on this disk, or incomplete.
     """
     folder = _clip_folder(location, download=download)
-    return ClipText(folder, location) if folder else load_encoder(location, download=download)
+    return ClipText(folder, location) if folder else _load_both(location, download=download)
 
 
 def load_picture_encoder(location: str, *, download: bool = False) -> PictureEncoder:
@@ -42,7 +42,7 @@ def load_picture_encoder(location: str, *, download: bool = False) -> PictureEnc
         ModelError: it is not on this disk, or incomplete.
     """
     folder = _clip_folder(location, download=download)
-    return ClipVision(folder, location) if folder else load_encoder(location, download=download)
+    return ClipVision(folder, location) if folder else _load_both(location, download=download)
 
 
 def _clip_folder(location: str, *, download: bool) -> Path | None:

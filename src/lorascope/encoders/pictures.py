@@ -25,15 +25,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 _REMEDY = "give a PNG, JPEG, WebP, GIF, BMP or AVIF file"
 
 
-def embed_picture(
-    source: Path | BytesIO, encoder: str | PictureEncoder, *, download: bool = False
-) -> Float32[np.ndarray, " d"]:
+def embed_picture(source: Path | BytesIO, encoder: str | PictureEncoder) -> Float32[np.ndarray, " d"]:
     """Embed a picture.
 
     Args:
         source: a PNG, JPEG, WebP, GIF, BMP or AVIF file of at most 64 megapixels.
         encoder: an encoder, or where one is.
-        download: fetch an encoder that is not on this disk.
 
     Raises:
         QueryError: the file cannot be read as a picture, or is too large.
@@ -43,7 +40,7 @@ def embed_picture(
 
     upright = open_picture(source)
     if isinstance(encoder, str):
-        encoder = load_picture_encoder(encoder, download=download)
+        encoder = load_picture_encoder(encoder)
     return encoder.picture(upright)
 
 

@@ -18,7 +18,7 @@ from lorascope.evaluation.measures import Qrels
 from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Retriever, Scores
 from lorascope.evaluation.statistics import Clusters
-from lorascope.evaluation.trec import write_run
+from lorascope.evaluation.trec import DEPTH, write_run
 
 
 @final
@@ -71,7 +71,7 @@ class Evaluation:
         """One measure by retriever."""
         return {retriever: figures[name] for retriever, figures in self.figures.items()}
 
-    def write_rankings(self, path: Path, depth: int = 20) -> None:
+    def write_rankings(self, path: Path) -> None:
         """Write the top of every ranking.
 
         A file called ``.run`` gets TREC's format (:mod:`lorascope.evaluation.trec`), any other one JSON object a line:
@@ -81,11 +81,11 @@ class Evaluation:
             OutputError: the file cannot be written.
         """
         if path.suffix == ".run":
-            write_run(path, self.corpus, self.queries, self.rankings, depth)
+            write_run(path, self.corpus, self.queries, self.rankings)
             return
         keys = self.corpus.keys
         lines = [
-            json.dumps({"query": query.text, "retriever": name, "adapters": [keys[row] for row in ranking[:depth]]})
+            json.dumps({"query": query.text, "retriever": name, "adapters": [keys[row] for row in ranking[:DEPTH]]})
             for name, rankings in self.rankings.items()
             for query, ranking in zip(self.queries, rankings, strict=True)
         ]

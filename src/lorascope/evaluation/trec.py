@@ -20,6 +20,8 @@ from lorascope.evaluation.queries import JudgedQuery
 from lorascope.evaluation.retrievers import Scores
 
 _FIELDS = 6
+DEPTH = 20
+"""How many hits of each ranking are written."""
 
 
 def trec_id(text: str) -> str:
@@ -33,19 +35,18 @@ def trec_id(text: str) -> str:
 
 
 def write_run(
-    path: Path, corpus: Corpus, queries: Sequence[JudgedQuery], rankings: Mapping[str, Sequence[Sequence[int]]],
-    depth: int = 20,
-) -> None:  # fmt: skip
+    path: Path, corpus: Corpus, queries: Sequence[JudgedQuery], rankings: Mapping[str, Sequence[Sequence[int]]]
+) -> None:
     """Write the first hits of some retrievers; the tag says whose they are.
 
     Raises:
         OutputError: the file cannot be written.
     """
     lines = [
-        f"{trec_id(query.id)} Q0 {corpus.keys[row]} {rank} {depth - rank + 1} {trec_id(name)}\n"
+        f"{trec_id(query.id)} Q0 {corpus.keys[row]} {rank} {DEPTH - rank + 1} {trec_id(name)}\n"
         for name, ranked in rankings.items()
         for query, rows in zip(queries, ranked, strict=True)
-        for rank, row in enumerate(rows[:depth], 1)
+        for rank, row in enumerate(rows[:DEPTH], 1)
     ]
     write_whole(path, "".join(lines))
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, final
 
 import torch
@@ -140,9 +139,7 @@ class AddedWords:
             self._hook(getattr(self._pipe, encoder), vectors, first)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._undo.close()
 
     def _hook(self, encoder: Any, vectors: torch.Tensor, first: int) -> None:

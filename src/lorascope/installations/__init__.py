@@ -11,18 +11,6 @@ from lorascope.installations.places import Installation, find_installations, ope
 from lorascope.installations.proposal import kind_of, propose, reason_against
 
 __all__ = [
-    "Assignment",
-    "Checkpoint",
-    "UserConfig",
-    "Installation",
-    "Inventory",
-    "PartsFinder",
-    "find_installations",
-    "kind_of",
-    "open_installation",
-    "propose",
-    "read_checkpoint",
-    "reason_against",
-    "take_inventory",
-    "usual_places",
-]
+    "Assignment", "Checkpoint", "UserConfig", "Installation", "Inventory", "PartsFinder", "find_installations",
+    "kind_of", "open_installation", "propose", "read_checkpoint", "reason_against", "take_inventory", "usual_places",
+]  # fmt: skip

@@ -60,7 +60,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     if not modules:
         return None
     architecture = recognise(modules, header.metadata).family
-    prediction = "v" if "v_pred" in header.tensors or _says_v(header) else ""
+    stated = header.metadata.get("modelspec.prediction_type", "").lower()
+    prediction = "v" if "v_pred" in header.tensors or stated in {"v", "v_prediction", "v-prediction"} else ""
     lineage = _lineage(path, header, architecture)
     return Checkpoint(str(path), architecture, lineage, prediction, zero_snr="ztsnr" in header.tensors)
 
@@ -109,10 +110,6 @@ def _denoiser(header: Header) -> Iterator[Shaped]:
         own = key.endswith(".weight") and not _ADAPTED.search(key)
         if own and (prefix or _BARE.fullmatch(key)) and len(info.shape) >= 2:
             yield Shaped("diffusion_model." + key[len(prefix or "") : -len(".weight")], info.shape[1], info.shape[0])
-
-
-def _says_v(header: Header) -> bool:
-    return header.metadata.get("modelspec.prediction_type", "").lower() in {"v", "v_prediction", "v-prediction"}
 
 
 def _lineage(path: Path, header: Header, architecture: str) -> str:

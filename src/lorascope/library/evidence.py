@@ -50,10 +50,10 @@ class Block:
 class Evidence:
     """The companion database of a library. ``words`` are the trigger words its prompts were extended by."""
 
-    def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the companion; see :class:`lorascope.library.database.Database`."""
+    def __init__(self, path: Path) -> None:
+        """Open the companion, or make it; see :class:`lorascope.library.database.Database`."""
         self.path = path
-        self.database = self._db = Database(path, EVIDENCE, create=create)
+        self.database = self._db = Database(path, EVIDENCE, create=True)
         self.pictures = LargePictures(self._db)
         self._objects: ObjectStore | None = None
 

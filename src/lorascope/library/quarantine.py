@@ -15,7 +15,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Any, final
 
 from lorascope.errors import LibraryError
@@ -74,9 +73,7 @@ class Quarantine:
     def __enter__(self) -> Quarantine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
         self._folder.cleanup()
 

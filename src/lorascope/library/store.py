@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import final
 
 from lorascope.errors import LibraryError
@@ -69,9 +68,7 @@ class Library:
     def __enter__(self) -> Library:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -94,7 +91,7 @@ class Library:
     def evidence(self) -> Evidence:
         """The companion, opened at first use."""
         if self._evidence is None:
-            self._evidence = Evidence(self.evidence_path, create=True)
+            self._evidence = Evidence(self.evidence_path)
         return self._evidence
 
     @property

@@ -8,14 +8,5 @@ from lorascope.sites.lookup import LookUp, look_up
 from lorascope.sites.references import SPELLINGS, fetch, find, is_reference
 
 __all__ = [
-    "SPELLINGS",
-    "CivArchive",
-    "Civitai",
-    "Hub",
-    "LookUp",
-    "download",
-    "fetch",
-    "find",
-    "is_reference",
-    "look_up",
-]
+    "SPELLINGS", "CivArchive", "Civitai", "Hub", "LookUp", "download", "fetch", "find", "is_reference", "look_up",
+]  # fmt: skip

@@ -31,10 +31,10 @@ def token_of(site: str) -> str:
         return ""
 
 
-def client(*, seconds: float = _SECONDS) -> httpx2.Client:
+def client() -> httpx2.Client:
     """A client that follows redirects, but not to where the answer could be read or changed on the way."""
     return httpx2.Client(
-        follow_redirects=True, timeout=seconds, headers={"User-Agent": "lorascope"},
+        follow_redirects=True, timeout=_SECONDS, headers={"User-Agent": "lorascope"},
         event_hooks={"request": [_check_encrypted]},
     )  # fmt: skip
 

@@ -99,7 +99,8 @@ def draw(rows: Mapping[int, PublishedRow], first: Collection[int]) -> list[list[
         first: versions that go before all others.
     """
     strata: dict[tuple[int, int], list[int]] = {}
-    for version in sorted(rows, key=lambda one: (one not in first, _lot(one))):
+    lots = {version: hashlib.sha256(f"{_SEED} {version}".encode()).hexdigest() for version in rows}
+    for version in sorted(rows, key=lambda one: (one not in first, lots[one])):
         strata.setdefault(stratum(rows[version].signature), []).append(version)
     return [strata[key] for key in sorted(strata)]
 
@@ -107,7 +108,3 @@ def draw(rows: Mapping[int, PublishedRow], first: Collection[int]) -> list[list[
 def in_turn(strata: Sequence[Sequence[int]]) -> list[int]:
     """One version of each stratum after another: however many are taken, rare strata are as full as they can be."""
     return [version for version in chain.from_iterable(zip_longest(*strata)) if version is not None]
-
-
-def _lot(version: int) -> str:
-    return hashlib.sha256(f"{_SEED} {version}".encode()).hexdigest()
