@@ -26,7 +26,7 @@ from lorascope.encoders.fake import FakeEncoder
 from lorascope.errors import LibraryError, ModelError, PromptSetError, QueryError
 from lorascope.evaluation import Corpus, Evaluation, JudgedQuery, Laboratory, evaluate
 from lorascope.evaluation.experiments.judges import blind, judge_sections
-from lorascope.evaluation.judges import Judge, Verdict, judge_names, load_judge
+from lorascope.evaluation.judges import Judge, Verdict, load_judge
 from lorascope.evaluation.judges.cosine import CosineJudge, clipscore, plain_cosine, sigmoid
 from lorascope.evaluation.panel import Panel
 from lorascope.evaluation.pictures import Sitting, Studio, pixels
@@ -332,8 +332,7 @@ def test_tokenizer_and_preprocessing_may_come_from_another_folder(tmp_path: Path
 
 
 def test_a_wrong_judge_is_named(tmp_path: Path) -> None:
-    assert {"world", "siglip2", "qwen2.5-vl", "imagereward", "hpsv2", "clipscore"} <= set(judge_names())
-    with pytest.raises(QueryError, match="no judge 'me': use one of world, siglip2"):
+    with pytest.raises(QueryError, match="no judge 'me': use one of world, siglip2, qwen2.5-vl"):
         load_judge("me")
     with pytest.raises(ModelError, match="google/siglip2-so400m-patch14-384 is not on this disk: run once with --down"):
         load_judge("siglip2")

@@ -15,7 +15,8 @@ from fakes import three
 
 from lorascope.adapters.claims import Claim
 from lorascope.errors import LibraryError, MissingExtra, OutputError
-from lorascope.library import Library, export_carlos, import_carlos, parquet_reader
+from lorascope.library import Library, export_carlos, parquet_reader
+from lorascope.library import published as read_published
 from lorascope.library.codec import columns
 from lorascope.library.facts import AdapterFacts
 from lorascope.library.published import CARLOS
@@ -37,6 +38,11 @@ def rows_of(count: int = 3, **changes: Any) -> list[dict[str, Any]]:
         } | changes
         for place in range(count)
     ]  # fmt: skip
+
+
+def import_carlos(source: Path | str, library: Library) -> int:
+    with read_published(source) as theirs:
+        return theirs.into(library)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -7,7 +7,7 @@ from lorascope.library.foreign import ForeignLibrary
 from lorascope.library.marks import LONGEST_NOTE, Mark
 from lorascope.library.matrix import Matrix
 from lorascope.library.previews import BARE
-from lorascope.library.published import export_carlos, import_carlos, published
+from lorascope.library.published import export_carlos, published
 from lorascope.library.recomputation import lost_previews
 from lorascope.library.records import (
     Pin,
@@ -24,6 +24,6 @@ from lorascope.library.verification import Damage, verify
 __all__ = [
     "AdapterFacts", "BARE", "Block", "Damage", "Directions", "Evidence", "ForeignLibrary", "LONGEST_NOTE", "Library",
     "Mark", "Matrix", "Merged", "Pin", "Preview", "Refusal", "StoredAdapter", "StoredProtocol", "StoredSignature",
-    "default_path", "export_carlos", "import_carlos", "library_if_any", "lost_previews", "merge", "published", "verify",
+    "default_path", "export_carlos", "library_if_any", "lost_previews", "merge", "published", "verify",
     "write_manifest",
 ]  # fmt: skip

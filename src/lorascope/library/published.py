@@ -147,24 +147,6 @@ def published(source: str | Path, *, insecure: bool = False) -> Generator[Publis
         yield Published(path, str(source), Path(folder))
 
 
-def import_carlos(source: str | Path, library: Library) -> int:
-    """Import a library in the layout that the authors of CARLoS publish: all of it, or nothing where a row is wrong.
-
-    Args:
-        source: a parquet file or its https address.
-        library: where it goes.
-
-    Returns:
-        How many adapters were read. Importing twice changes nothing.
-
-    Raises:
-        MissingExtra: pyarrow is not installed.
-        LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.
-    """
-    with published(source) as theirs:
-        return theirs.into(library)
-
-
 def _carlos() -> tuple[Preset, Protocol]:
     preset = Preset.load(CARLOS)
     protocol = preset.protocol(base_digest="", encoder=preset.encoders[0], encoder_digest="")

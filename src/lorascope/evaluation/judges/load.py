@@ -40,10 +40,6 @@ class JudgePreset:
     processor: str = ""
 
 
-def _presets(source: Path | None) -> dict[str, JudgePreset]:
-    return read_presets("the judges", "judges.toml", source, _preset)
-
-
 def _preset(_: str, fields: dict[str, str]) -> JudgePreset:
     preset = JudgePreset(**cast("dict[str, Any]", fields))
     if preset.rule not in get_args(Rule):
@@ -55,11 +51,6 @@ def _preset(_: str, fields: dict[str, str]) -> JudgePreset:
     return preset
 
 
-def judge_names() -> list[str]:
-    """The judges that ship."""
-    return list(_presets(None))
-
-
 def find_judge(name: str, *, presets: Path | None = None, download: bool = False) -> tuple[JudgePreset, Path]:
     """A judge's preset and the folder (or file) of its model, which is not opened yet.
 
@@ -67,7 +58,7 @@ def find_judge(name: str, *, presets: Path | None = None, download: bool = False
         QueryError: no such judge, or a preset is wrong.
         ModelError: its model is not on this disk.
     """
-    known = _presets(presets)
+    known = read_presets("the judges", "judges.toml", presets, _preset)
     if name not in known:
         raise QueryError(f"no judge {name!r}: use one of {', '.join(known)}")
     preset = known[name]
