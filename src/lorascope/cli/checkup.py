@@ -87,11 +87,8 @@ def _model(name: str) -> Check:
         except LorascopeError:
             missing.append(location)
     if missing:
-        return Check(
-            "note",
-            f"preset {name}",
-            f"not on this disk: {', '.join(missing)} (index --download fetches them)",
-        )
+        found = f"not on this disk: {', '.join(missing)} (index --download fetches them)"
+        return Check("note", f"preset {name}", found)
     return Check("ok", f"preset {name}", "all models are here")
 
 

@@ -21,7 +21,7 @@ def import_(
     as_json: options.Json = False,
 ) -> None:
     """Import the published CARLoS library, or merge another library into this one. Importing again changes nothing."""
-    from lorascope.cli.output import counted
+    from lorascope.cli.output import counted, print_result
     from lorascope.errors import LibraryError
     from lorascope.library import ForeignLibrary, Library, merge, published
 
@@ -41,12 +41,12 @@ def import_(
             f"{left_out}"
         )
         counts = dataclasses.asdict(merged)
-        _tell(as_json, words, read=counts.pop("adapters"), library=str(opened.path), **counts)
+        print_result(as_json, words, read=counts.pop("adapters"), library=str(opened.path), **counts)
         return
     with published(source, insecure=insecure) as theirs, Library(library, create=True) as opened:
         count = theirs.into(opened)
         words = f"{counted(count, 'adapter')} read from {source} into {opened.path}"
-        _tell(as_json, words, read=count, library=str(opened.path))
+        print_result(as_json, words, read=count, library=str(opened.path))
 
 
 def export(
@@ -63,7 +63,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Export signatures in the authors' layout, or a manifest of what was measured and what was left out, and why."""
-    from lorascope.cli.output import counted
+    from lorascope.cli.output import counted, print_result
     from lorascope.errors import LibraryError
     from lorascope.library import Library, export_carlos, write_manifest
 
@@ -74,7 +74,7 @@ def export(
             count = write_manifest(opened, target)
         else:
             raise LibraryError(f"{target} ends in {target.suffix!r}: use .parquet for signatures, .json for a manifest")
-        _tell(as_json, f"{counted(count, 'adapter')} written to {target}", written=count, path=str(target))
+        print_result(as_json, f"{counted(count, 'adapter')} written to {target}", written=count, path=str(target))
 
 
 def remove(
@@ -84,6 +84,7 @@ def remove(
     as_json: options.Json = False,
 ) -> None:
     """Forget an adapter, all its measurements and its note. Its file is not touched."""
+    from lorascope.cli.output import print_result
     from lorascope.library import Library
 
     with Library(library) as opened:
@@ -91,7 +92,7 @@ def remove(
         if not yes and not as_json:
             typer.confirm(f"Forget {found.name} ({found.key[:19]}), its measurements and its note?", abort=True)
         opened.remove(found.key)
-        _tell(as_json, f"{found.name} is forgotten", removed=found.key)
+        print_result(as_json, f"{found.name} is forgotten", removed=found.key)
 
 
 def verify(
@@ -119,15 +120,8 @@ def verify(
         elif damage:
             print_table(("file", "damaged", "repair"), [(one.file, one.what, one.repair or None) for one in damage])
         else:
-            _tell(False, f"{opened.path}: {counted(len(opened.adapters.all()), 'adapter')}, all as it was measured")
+            print_result(
+                False, f"{opened.path}: {counted(len(opened.adapters.all()), 'adapter')}, all as it was measured"
+            )
     if damage:
         raise typer.Exit(1)
-
-
-def _tell(as_json: bool, sentence: str, **fields: object) -> None:
-    from lorascope.cli.output import print_json, print_line
-
-    if as_json:
-        print_json(fields)
-    else:
-        print_line(sentence)

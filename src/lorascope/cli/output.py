@@ -52,6 +52,14 @@ def print_json(data: Any) -> None:
     sys.stdout.write(_COMMANDS.sub(lambda command: f"\\u{ord(command[0]):04x}", text) + "\n")
 
 
+def print_result(as_json: bool, sentence: str, **fields: object) -> None:
+    """Print in a sentence, or as JSON, what a command has done."""
+    if as_json:
+        print_json(fields)
+    else:
+        print_line(sentence)
+
+
 def _finite(data: Any) -> Any:
     """The same with null for NaN and infinity, which JSON does not know: no figure, or no limit."""
     if isinstance(data, dict):

@@ -55,8 +55,8 @@ def share(
 
     Folders, names of files, descriptions and your own prompts are left out unless you ask for them.
     """
-    from lorascope.cli.output import counted
-    from lorascope.cli.sharing import confirm, drafted, join_packs, tell
+    from lorascope.cli.output import counted, print_result
+    from lorascope.cli.sharing import confirm, drafted, join_packs
     from lorascope.errors import UsageError
     from lorascope.library import Library
 
@@ -65,7 +65,7 @@ def share(
             raise UsageError("--join lists packs that are there: leave out the library and what a new pack would hold")
         packs, adapters = join_packs(join, out, insecure=insecure)
         sentence = f"{counted(adapters, 'adapter')} of {counted(packs, 'pack')} are listed in {out}"
-        tell(as_json, sentence, packs=packs, adapters=adapters, path=str(out))
+        print_result(as_json, sentence, packs=packs, adapters=adapters, path=str(out))
         return
     with Library(library) as opened:
         chosen = drafted(opened, protocol, only or (), set(contents or ()), title)
@@ -74,7 +74,7 @@ def share(
         written = chosen.write(out, key)
     size = sum(one.size for one in written.files)
     sentence = f"{counted(written.adapters, 'adapter')}, {size / 1e6:.1f} MB, written to {out}"
-    tell(as_json, sentence, adapters=written.adapters, bytes=size, path=str(out), holds=chosen.summary())
+    print_result(as_json, sentence, adapters=written.adapters, bytes=size, path=str(out), holds=chosen.summary())
 
 
 def pull(

@@ -202,14 +202,11 @@ def dry_run(
     with library_if_any(place) as library:
         costs = [
             estimate(
-                loaded(library.protocols.continued(plan.preset), **how),
-                library,
-                plan.paths,
-                follow_links=plans.follow_links,
-                conditions=conditions,
+                loaded(library.protocols.continued(plan.preset), **how), library, plan.paths,
+                follow_links=plans.follow_links, conditions=conditions,
             )
             for plan in plans.each
-        ]
+        ]  # fmt: skip
     total = [total_cost(each) for each in zip(*costs, strict=True)]
     if as_json:
         print_json([dataclasses.asdict(cost) for cost in total])

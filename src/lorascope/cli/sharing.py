@@ -140,25 +140,13 @@ def print_intakes(taken: Sequence[Intake], place: Path | None, *, as_json: bool)
         parts += [f"{one.elsewhere} for files that are not"] if one.elsewhere else []
         parts += [f"{one.same} known already, and confirmed"] if one.same else []
         parts += [f"{one.reworded} left out (measured with other trigger words here)"] if one.reworded else []
-        _say(f"{one.source}: {', '.join(parts)}. Library: {library}")
+        print_line(f"{one.source}: {', '.join(parts)}. Library: {library}")
     if not taken:
-        _say("None of your files is in these packs.")
+        print_line("None of your files is in these packs.")
     contradictions = [found for one in taken for found in one.disagreements]
     if contradictions:
         rows = [(one.name, "; ".join(one.figures), one.ours, one.theirs) for one in contradictions]
         print_table(("adapter", "differs in", "kept", "not taken over"), rows)
-        _say(
+        print_line(
             "What is kept was not replaced. `lorascope index` of these files settles it: what is measured here counts."
         )
-
-
-def tell(as_json: bool, sentence: str, **fields: object) -> None:
-    """Print a result."""
-    if as_json:
-        print_json(fields)
-    else:
-        _say(sentence)
-
-
-def _say(sentence: str) -> None:
-    print_line(sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Wanted:
     @property
     def anything(self) -> bool:
         """Whether any are."""
-        return self.weight or self.words or self.triggers or self.preview or self.notes
+        return any(astuple(self))
 
 
 def notes(
