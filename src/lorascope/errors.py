@@ -74,6 +74,12 @@ class LorascopeError(Exception):
     """
 
 
+def code_of(error: BaseException) -> str:
+    """A word for programs: its ``code``, or else the name of its class, ``query-error`` for ``QueryError``."""
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
+    return getattr(error, "code", kind)
+
+
 # --- adapters ---------------------------------------------------------------------------------------------
 
 

@@ -147,11 +147,8 @@ def find_file(location: str, *, download: bool = False) -> Path:
     Raises:
         ModelError: it is not on this disk (or, with ``download``, cannot be fetched).
     """
-    path = (
-        Path(str(files("lorascope")), location.removeprefix(SHIPPED))
-        if location.startswith(SHIPPED)
-        else Path(location)
-    )
+    shipped = location.startswith(SHIPPED)
+    path = Path(str(files("lorascope")), location.removeprefix(SHIPPED)) if shipped else Path(location)
     if path.is_file():
         return path
     if location.count("/") < 2 or location.startswith(("/", ".", "~")):
@@ -161,6 +158,15 @@ def find_file(location: str, *, download: bool = False) -> Path:
     owner, name, file = location.split("/", 2)
     with _from_hub(location, download=download):
         return Path(hf_hub_download(f"{owner}/{name}", file, local_files_only=not download))
+
+
+def is_here(location: str) -> bool:
+    """Whether a model, a folder or a single file, is on this disk."""
+    try:
+        find_file(location) if is_single_file(location) else find_model(location)
+    except ModelError:
+        return False
+    return True
 
 
 def bytes_to_fetch(location: str, *, pipeline: bool = False) -> int:

@@ -14,7 +14,7 @@ from lorascope.cli.output import counted
 from lorascope.errors import LorascopeError, printable
 from lorascope.installations import UserConfig
 from lorascope.library import Library, default_path
-from lorascope.models import cache_dir, config_file, find_file, find_model, is_single_file
+from lorascope.models import cache_dir, config_file, is_here
 from lorascope.protocol import Preset, presets
 
 _PACKAGES = ("safetensors", "tokenizers", "numpy")
@@ -80,13 +80,7 @@ def _extra(module: str, extra: str, purpose: str) -> Check:
 
 def _model(name: str) -> Check:
     preset = Preset.load(name)
-    missing: list[str] = []
-    for location in preset.models:
-        try:
-            find_file(location) if is_single_file(location) else find_model(location)
-        except LorascopeError:
-            missing.append(location)
-    if missing:
+    if missing := [location for location in preset.models if not is_here(location)]:
         found = f"not on this disk: {', '.join(missing)} (index --download fetches them)"
         return Check("note", f"preset {name}", found)
     return Check("ok", f"preset {name}", "all models are here")

@@ -120,8 +120,6 @@ def verify(
         elif damage:
             print_table(("file", "damaged", "repair"), [(one.file, one.what, one.repair or None) for one in damage])
         else:
-            print_result(
-                False, f"{opened.path}: {counted(len(opened.adapters.all()), 'adapter')}, all as it was measured"
-            )
+            print_line(f"{opened.path}: {counted(len(opened.adapters.all()), 'adapter')}, all as it was measured")
     if damage:
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lorascope.cli.hints import command
+from lorascope.errors import code_of
 from lorascope.protocol import Thresholds
 from lorascope.report.words import NOTHING, hidden_line, prompt_tag, summary
 from lorascope.search import Answer, Hit
@@ -72,8 +73,7 @@ def _finite(data: Any) -> Any:
 def print_error(error: BaseException, *, as_json: bool = False) -> None:
     """Print an error, in words or as JSON."""
     if as_json:
-        kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
-        print_json({"error": {"code": getattr(error, "code", kind), "message": str(error)}})
+        print_json({"error": {"code": code_of(error), "message": str(error)}})
     else:
         err.print(f"[bold red]error:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lorascope.errors import QueryError
+from lorascope.errors import QueryError, code_of
 from lorascope.search import Example
-from lorascope.server.problems import Problem, code_of
+from lorascope.server.problems import Problem
 
 
 def examples(more: Iterable[str], less: Iterable[str]) -> tuple[Example, ...]:

@@ -15,6 +15,7 @@ from lorascope.errors import (
     ModelError,
     ProtocolError,
     QueryError,
+    code_of,
 )
 
 FOR_PROGRAMS = ("/api/", "/mcp")
@@ -78,11 +79,6 @@ def problem_of(error: LorascopeError) -> Problem:
     if isinstance(error, AdapterError):
         return Problem(status, error.code, error.reason, error.remedy)
     return Problem(status, code_of(error), str(error))
-
-
-def code_of(error: LorascopeError) -> str:
-    """A class's name as a word for programs: ``QueryError`` is ``query-error``."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
 
 
 def unhandled(status: int, method: str, path: str) -> Problem:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from lorascope.errors import LorascopeError
 from lorascope.installations import UserConfig
 from lorascope.library import Library
-from lorascope.models import config_file, find_file, find_model, is_single_file
+from lorascope.models import config_file, is_here
 from lorascope.protocol import Preset
 
 _USUAL = "sdxl-paper"
@@ -55,12 +54,4 @@ def missing_models(preset: Preset) -> list[MissingModel]:
     """The models of a preset that would have to be fetched first."""
     if preset.family == _FAKE:
         return []
-    return [MissingModel(location, _SIZES.get(location, "")) for location in preset.models if _away(location)]
-
-
-def _away(location: str) -> bool:
-    try:
-        find_file(location) if is_single_file(location) else find_model(location)
-    except LorascopeError:
-        return True
-    return False
+    return [MissingModel(location, _SIZES.get(location, "")) for location in preset.models if not is_here(location)]
