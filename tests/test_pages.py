@@ -553,7 +553,7 @@ def test_the_first_run_takes_the_folders_of_the_tools_it_finds(tmp_path: Path, m
 def test_models_that_are_missing_are_named_before_a_run(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run once began, and failed."""
     assert "disabled" not in client.get("/work").text.partition('id="folders"')[2].partition("</form>")[0]
-    monkeypatch.setattr("lorascope.server.readiness.find_model", lambda location: _raise(ModelError("not here")))
+    monkeypatch.setattr("lorascope.server.readiness.is_here", lambda location: False)
     missing = [(one.location, one.size) for one in missing_models(Preset.load("sdxl-fast"))]
     assert missing[0] == ("stabilityai/stable-diffusion-xl-base-1.0", "about 14 GB")
     assert missing_models(Preset.load(str(Path(__file__).parent / "fake.toml"))) == []

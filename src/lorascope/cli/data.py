@@ -109,7 +109,7 @@ def verify(
     What is damaged is named, and the exit status is 1. After --repair the next index measures what was dropped, and
     nothing that is whole.
     """
-    from lorascope.cli.output import counted, print_json, print_table
+    from lorascope.cli.output import counted, print_json, print_line, print_table
     from lorascope.library import Library
     from lorascope.library import verify as check
 
