@@ -565,10 +565,6 @@ def test_models_that_are_missing_are_named_before_a_run(client: TestClient, monk
     assert '<button class="main-action" disabled>' in text
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
 def test_files_that_are_gone_are_not_counted_as_left_out(tmp_path: Path) -> None:
     for name in ("broken", "gone"):
         (tmp_path / "loras").mkdir(exist_ok=True)
