@@ -39,7 +39,7 @@ class Workflow:
     Examples:
         >>> Workflow.read({"1": {"class_type": "Nothing", "inputs": {}}}, {})
         Traceback (most recent call last):
-        lorascope.errors.ProtocolError: the workflow has no node for lora: name it with --node lora=ID
+        lorascope.errors.ProtocolError: the workflow has no node for output: name it with --node output=ID
     """
 
     def __init__(self, nodes: dict[str, Node], roles: Mapping[str, str]) -> None:
