@@ -106,6 +106,18 @@ def test_every_spelling_of_a_pair_is_a_lora(endings: tuple[str, str], tmp_path: 
     assert record(tmp_path, tensors).kinds == {"lora": 1}
 
 
+@pytest.mark.parametrize(
+    "alias", ["unet.unet.{}", "unet.base_model.model.{}", "base_model.model.unet.{}", "unet.{}", "lora_unet_{}_"]
+)
+def test_prefixes_that_were_written_twice_count_once(alias: str, tmp_path: Path) -> None:
+    """Early versions of SimpleTuner and of diffusers' scripts wrote such names, and peft those of its own memory."""
+    module = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    name = alias.format(module if "." in alias else module.replace(".", "_"))
+    parts = {f"{name}.lokr_w1.default": noise(1, 1), f"{name}.lokr_w2.default": noise(1280, 2048)}
+    found = record(tmp_path, parts)
+    assert (found.family, found.kinds) == ("sdxl", {"lokr": 1})
+
+
 def test_kinds_ranks_and_components_are_counted(tmp_path: Path) -> None:
     unet = "lora_unet_down_blocks_1_attentions_0_proj_in"
     tensors = {

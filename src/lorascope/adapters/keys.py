@@ -47,6 +47,8 @@ _PARTS: Final[Mapping[str, str]] = {
     "rescale": "rescale",
 }
 
+_TWICE: Final = re.compile(r"^((?:unet|transformer|text_encoder(?:_\d)?)\.)(?:unet\.|base_model\.model\.)")
+"""Two prefixes, as trainers wrote them that called peft and diffusers one after the other."""
 _NAMED: Final[Mapping[str, str]] = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 """What peft writes before an adapter's own name, as in ``lora_A.default.weight``."""
 
@@ -104,7 +106,17 @@ class Grouped:
 
 @lru_cache(maxsize=1 << 15)  # the same few thousand keys occur in every file of a library
 def split_key(key: str) -> tuple[str, str] | None:
-    """Return a key's module alias and part, or None if it follows no known pattern."""
+    """Return a key's module alias and part, or None if it follows no known pattern.
+
+    Examples:
+        >>> split_key("transformer.base_model.model.proj_out.lora_A.default.weight")
+        ('transformer.proj_out', 'down')
+    """
+    found = _split(key.removesuffix(".default").replace(".default.weight", ".weight"))
+    return (_TWICE.sub(r"\1", found[0]).rstrip("_"), found[1]) if found else None
+
+
+def _split(key: str) -> tuple[str, str] | None:
     pieces = key.rsplit(".", 3)
     for depth in (2, 1):
         tail = ".".join(pieces[-depth:])
