@@ -213,10 +213,22 @@ def test_dora_normalises_along_the_axis_that_its_shape_shows(
     magnitude = noise(*shape, seed=5).abs() + 0.5
     tensors = {f"{FLAT[module]}.lora_down.weight": down, f"{FLAT[module]}.lora_up.weight": up}
     tensors[f"{FLAT[module]}.dora_scale"] = magnitude
-    moved = base + scale * (up.flatten(1) @ down.flatten(1)).reshape(base.shape)
+    moved = base + (up.flatten(1) @ down.flatten(1)).reshape(base.shape)
     others = [index for index in range(base.dim()) if index != axis]
-    expected = magnitude * moved / moved.pow(2).sum(others, keepdim=True).sqrt()
+    whole = magnitude * moved / moved.pow(2).sum(others, keepdim=True).sqrt()
+    expected = base + scale * (whole - base)  # as ComfyUI, Forge and A1111 do
     torch.testing.assert_close(changed(load(tensors, names, tmp_path), weights, module, scale), expected)
+
+
+def test_the_scale_of_pefts_dora_stands_before_the_norm(names: Names, weights: Weights, tmp_path: Path) -> None:
+    base = weights["unet", f"{LINEAR}.weight"]
+    down, up = pair(LINEAR, weights)
+    magnitude = noise(16, seed=5).abs() + 0.5
+    parts = {"lora_A.weight": down, "lora_B.weight": up, "lora_magnitude_vector.weight": magnitude}
+    delta = load({f"unet.{LINEAR}.{part}": value for part, value in parts.items()}, names, tmp_path)
+    moved = base + 0.5 * up @ down
+    expected = magnitude[:, None] * moved / moved.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(changed(delta, weights, LINEAR, 0.5), expected)
 
 
 @pytest.mark.parametrize("on_input", [False, True])

@@ -176,7 +176,7 @@ def _notes(header: Header, surveyed: "Survey", found: Recognition, path: Path) -
     if start := settings.starts():
         yield f"its factors hold a part of the base weights ({start}), which is subtracted"
     if any("dora" in parts for parts in grouped.modules.values()):
-        yield "DoRA: at scales other than 1 peft's rule is used; LyCORIS and ComfyUI interpolate the merged weight"
+        yield "DoRA: tools differ at scales other than 1; its change grows with the scale, as in ComfyUI and A1111"
     for one in inversions:
         count = "1 vector" if one.vectors == 1 else f"{one.vectors} vectors"
         yield f"textual inversion {one.token!r} of {count}: it acts where a prompt names it"

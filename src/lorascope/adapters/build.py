@@ -150,7 +150,7 @@ def _weight_form(maker: Build, alias: str, parts: Tensors, addition: Addition, t
     if by_input and target.rows is not None:
         reason = f"module {alias!r} normalises the inputs of a fused weight, whose parts are separate here"
         raise MalformedAdapter(maker.path, reason, "Export it for separate q, k and v")
-    return Decomposed(addition, magnitude.reshape(-1), by_input, target.rows)
+    return Decomposed(addition, magnitude.reshape(-1), by_input, target.rows, linear="dora" in parts)
 
 
 def _is_by_input(magnitude: Tensor, shape: tuple[int, ...], target: Target) -> bool:

@@ -219,18 +219,23 @@ class Decomposed:
     """DoRA: ``W = m * V / |V|`` with ``V = W0 + s * dW``.
 
     The norm is taken along the input for each output channel (the paper, peft), or for each input channel
-    (LyCORIS' ``dora_scale`` of shape (1, in)). The scale enters before the norm, as in peft; LyCORIS and
-    ComfyUI interpolate the merged weight instead, which agrees at s = 1. A scale of 0 switches the adapter
-    off.
+    (LyCORIS' ``dora_scale`` of shape (1, in)). At s = 1 all tools agree. At other scales, ComfyUI, Forge and A1111 move
+    a part of the way from W0 to W at s = 1, which is done here for the files that they read; peft has the scale
+    before the norm, which is done for its own. A scale of 0 switches the adapter off.
     """
 
     addition: Addition
     magnitude: Float[Tensor, " channels"]
     by_input: bool
     rows: Rows | None = None
+    linear: bool = False
+    """Whether the change grows with the scale."""
 
     def apply(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
         """Add, then give each channel the magnitude that was learnt for it."""
+        return base.lerp_(self._moved(base.clone(), 1.0), scale) if self.linear else self._moved(base, scale)
+
+    def _moved(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
         moved = Added(self.addition, self.rows).apply(base, scale)
         axis = 1 if self.by_input else 0
         others = [index for index in range(base.dim()) if index != axis]
