@@ -72,6 +72,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
         (["index", "{folder}", "--scale", "0"], "scale is 0.0: give a finite number other than 0"),
         (["index", "{folder}", "--preset", "none"], "no preset 'none'"),
         (["index", "{folder}", "--precision", "best"], "no precision 'best'"),
+        (["index", "{folder}", "--calibration", "{folder}/c.npz"], "--calibration: no file '{folder}/c.npz'"),
         (["search", "red", "-n", "0"], "'--top' / '-n': '0': Input should be greater than or equal to 1"),
         (["search", "red", "--top=many"], "'--top' / '-n': 'many': Input should be a valid integer"),
         (["search", "red", "--sheet", "{folder}/none/s.html"], "there is no folder {folder}/none): make it"),

@@ -72,6 +72,8 @@ def test_what_others_can_reach_gets_a_token_that_is_shown_once(
         (["--folder", "/nothing/here"], "--folder /nothing/here is no folder: give one that exists"),
         (["--token-file", "/nothing/here"], "--token-file /nothing/here cannot be read"),
         (["--preset", "best"], "no preset 'best': use carlos-2025"),
+        (["--library", "/nothing/here/l.db"], "there is no folder /nothing/here: make it, or name another"),
+        (["--allow-index"], "--allow-index does nothing without --mcp: leave it out"),
         (["--host", "192.0.2.1"], "192.0.2.1 port 0 cannot be had"),
     ],
 )
@@ -141,3 +143,15 @@ def test_the_demo_ends_with_the_page(
         assert result.exit_code == 0, result.exception
     ((settings, _),) = served  # without a terminal it ends with its answers
     assert settings.folders == (tmp_path / "0" / "loras",)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--library", "/nothing/here/l.db"], "there is no folder /nothing/here: make it, or name another"),
+        (["--folder", "."], "--folder does nothing without --allow-index: leave it out"),
+    ],
+)
+def test_what_an_agent_cannot_have_is_named_before_it_is_answered(argv: list[str], message: str) -> None:
+    """A misspelt library once became a new, empty one."""
+    assert message in str(CliRunner().invoke(app, ["mcp", *argv], input="").exception)

@@ -54,6 +54,19 @@ def check_unused(options: Mapping[str, Any], where: str) -> None:
         raise UsageError(f"--{named[0]} does nothing {where}: leave it out")
 
 
+def check_file(option: str, location: str) -> None:
+    """Make sure that a file is there, if one is named; it may ship with the package.
+
+    Raises:
+        ModelError: it is not; the message names the option.
+    """
+    try:
+        if location:
+            find_file(location)
+    except ModelError as error:
+        raise ModelError(f"{option}: {error}") from error
+
+
 def check_models(preset: Preset, *, download: bool, base_option: str = "--base") -> None:
     """Make sure that every model of a preset is on this disk, or may be fetched.
 

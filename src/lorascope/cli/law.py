@@ -55,14 +55,16 @@ def screen(
     """Screen adapters for copyright: substantiality, volition, likeness to reference works. Not legal advice."""
     from lorascope.cli.output import err
     from lorascope.cli.progress import CacheProgress
-    from lorascope.errors import UsageError
+    from lorascope.errors import UsageError, printable
     from lorascope.library import Library
 
     with Library(library) as opened, CacheProgress() as progress:
         if check is not None:
             _check(opened, check, as_json)
             return
-        if not reference or every == bool(adapter):
+        if every and adapter:
+            raise UsageError(f"{printable(adapter)} and --all are both given: leave one out")
+        if not reference or not (every or adapter):
             raise UsageError("name an adapter or --all, and at least one --reference FOLDER")
         if every and (control or encoder or case):
             raise UsageError("--control, --encoder and --case are for one adapter: name it instead of --all")

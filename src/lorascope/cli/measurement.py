@@ -121,7 +121,7 @@ def index(
     Exits with 1 if a file is left out that was not left out before, or if another process is measuring some.
     """
     from lorascope.adapters.items import Conditions
-    from lorascope.cli.checks import check_library, check_models, check_unused
+    from lorascope.cli.checks import check_file, check_library, check_models, check_unused
     from lorascope.cli.plans import check_files, plans, print_plans
     from lorascope.cli.sites import with_references
     from lorascope.precision import Precision
@@ -153,6 +153,7 @@ def index(
             until=until, device=device, download=download, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(0 if well else 1)
+    check_file("--calibration", calibration)
     check_library(library)
     planned = plans(files, preset, base, changes, follow_links=follow_links, library=library)
     check_files(planned, library)

@@ -58,12 +58,16 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve a page to search, look and compare, and an API for other tools, until Ctrl-C."""
+    from lorascope.cli.checks import check_library, check_unused
     from lorascope.cli.listener import chosen_token, run
     from lorascope.cli.output import print_note
     from lorascope.cli.plans import configured_folders
     from lorascope.library import default_path
     from lorascope.server.settings import ServerSettings
 
+    if not mcp:
+        check_unused({"allow-index": allow_index}, "without --mcp")
+    check_library(library)
     token, made = chosen_token(host, token_file)
     folders, notes = (folder, []) if folder else configured_folders()
     for note in notes:
@@ -86,6 +90,7 @@ def mcp(
     download: options.Download = False,
 ) -> None:
     """Answer an agent over standard input and output (MCP). `serve --mcp` does the same over HTTP."""
+    from lorascope.cli.checks import check_library, check_unused
     from lorascope.cli.plans import configured_folders
     from lorascope.extras import require
     from lorascope.library import default_path
@@ -94,6 +99,9 @@ def mcp(
     require("mcp")
     from lorascope.server.agents import answer
 
+    if not allow_index:
+        check_unused({"folder": folder}, "without --allow-index")
+    check_library(library)
     settings = ServerSettings(
         library=library or default_path(), folders=tuple(folder or configured_folders()[0]) if allow_index else (),
         agents="index" if allow_index else "read", preset=preset, device=device, download=download,

@@ -39,7 +39,7 @@ def demo(
         from lorascope.cli.listener import run
         from lorascope.server.settings import ServerSettings
 
-        run(ServerSettings(library=place, folders=(folder / "loras",)), open_page=True)
+        run(ServerSettings(library=place, folders=(folder / "loras",), port=0), open_page=True)  # 8642 may be taken
 
 
 def doctor(library: options.LibraryPath = None, as_json: options.Json = False) -> None:
