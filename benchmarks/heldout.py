@@ -247,7 +247,8 @@ class Comparison:
         x = self.shop.kept(f"pool-{features}", lambda: self._features[features](pool.images))
         held = [{FAMILY[name] for name in names} for names in pool.effects]
         rows = {family: np.array([family not in one for one in held]) for family in ("", *FAMILIES)}
-        return {family: regression(x[chosen], y[chosen]) for family, chosen in rows.items()}
+        maps = self.shop.kept(f"maps-{features}", lambda: np.stack([regression(x[r], y[r]) for r in rows.values()]))
+        return dict(zip(rows, maps, strict=True))
 
     @cached_property
     def _shifts(self) -> np.ndarray:
@@ -273,10 +274,14 @@ class Comparison:
             found[f"behaviour, {features} features, family left out"] = np.stack(held)
             found[f"behaviour, {features} features"] = rows[""]
             if features == "shipped":
-                shifts = QueryEncoder(self._text, self._prompts)
-                vectors = np.stack([shifts.vector(text) for text in self.asked])
+                vectors = self.shop.kept("vectors", self._encoded)
                 found["behaviour, as it ships"] = vectors @ directions(seen).T
         return found
+
+    def _encoded(self) -> np.ndarray:
+        """What each query adds to prompts, by the encoder that ships."""
+        shifts = QueryEncoder(self._text, self._prompts)
+        return np.stack([shifts.vector(text) for text in self.asked])
 
     def words(self) -> dict[str, Scores]:
         """The text retrievers."""
