@@ -647,14 +647,17 @@ def test_the_map_points_filters_and_opens(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="flood")).to_be_visible()
 
 
+PLACE = """fetch("/api/v1/map").then(answer => answer.json()).then(map => [map.x, map.y].map(places => {
+    const [low, high] = [Math.min(...places), Math.max(...places)];
+    return (places[map.names.indexOf("leaf")] - low + .06 * (high - low)) / (1.12 * (high - low));
+}))"""
+"""Where leaf is on the map of all, as shares of its width and height."""
+
+
 def test_the_map_is_fitted_to_what_is_on_it(visit: Visit) -> None:
     page = visit("/map")
     expect(page.locator("#map-told")).to_contain_text("within the thresholds")
-    x, y = page.evaluate(
-        "fetch('/api/v1/map').then(a => a.json()).then(d => [d.x, d.y].map(one => {"
-        " const [low, high] = [Math.min(...one), Math.max(...one)];"
-        " return (one[d.names.indexOf('leaf')] - low + .06 * (high - low)) / (1.12 * (high - low)) }))"
-    )
+    x, y = page.evaluate(PLACE)
     box = page.locator("canvas").bounding_box()
     assert box is not None
     keep(page, "map-directions")
@@ -674,6 +677,46 @@ def test_a_search_is_lit_on_the_map(visit: Visit) -> None:
     page.reload()
     expect(page.locator("#map-told")).to_contain_text("do “blue”")
     keep(page, "map-lit")
+
+
+def test_the_map_goes_back_to_all_where_nothing_lit_would_be_seen(visit: Visit) -> None:
+    page = visit("/map")
+    expect(page.locator("#map-told")).to_contain_text("within the thresholds")
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 42)  # there is nothing in this corner
+    for _ in range(8):
+        page.mouse.wheel(0, -400)
+    page.get_by_label("Light up those that do").fill("green")
+    page.keyboard.press("Enter")
+    expect(page.locator("#map-told")).to_contain_text("“green”")
+    x, y = page.evaluate(PLACE)
+    page.mouse.move(box["x"] + 52 + x * (box["width"] - 70), box["y"] + box["height"] - 40 - y * (box["height"] - 58))
+    expect(page.locator(".tip")).to_contain_text("leaf")
+
+
+def test_a_finger_that_scrolls_over_pictures_leaves_the_slider_where_it_was(visit: Visit, library_file: Path) -> None:
+    """It once jumped to where the finger was."""
+    with Library(library_file) as library:
+        keys = {adapter.name: key for key, adapter in library.adapters.all().items()}
+    page = visit(f"/compare?a={keys['rose']}&a={keys['sea']}", size=PHONE, has_touch=True)
+    finger = page.context.new_cdp_session(page)
+    box = page.locator(".split").first.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2
+
+    def swipe(right: float, down: float) -> str:
+        finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        for step in range(1, 11):
+            point = {"x": x + right * step / 10, "y": y + down * step / 10}
+            finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        return page.locator(".split input").first.input_value()
+
+    assert swipe(0, -150) == "50"
+    page.wait_for_function("scrollY > 0")
+    page.evaluate("scrollTo(0, 0)")
+    assert int(swipe(-150, 0)) < 45
 
 
 def test_a_finger_on_the_map_scrolls_the_page(visit: Visit) -> None:

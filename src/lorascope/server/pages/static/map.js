@@ -34,19 +34,20 @@ let transform = zoomIdentity;
 let pointed = -1;
 let tapped = -1;
 let waiting = false;
-let moving = false; // pictures are fetched when it has come to rest: of most that pass by nothing would be seen
+let written = null; // the transform with which the points were written; null if they have to be written anew
+let moving = 0; // gestures under way; pictures are fetched when there is none: of most that pass by nothing would be seen
 
 const zooming = zoom()
   .scaleExtent([1, 60])
   // one finger scrolls the page, two move the map
   .filter((event) => !event.button && !lineAt(event) && (!event.touches || event.touches.length > 1))
-  .on("start", () => (moving = true))
+  .on("start", () => moving++)
   .on("zoom", (event) => {
     transform = event.transform;
     draw();
   })
   .on("end", () => {
-    moving = false;
+    moving--;
     draw();
   });
 
@@ -67,7 +68,7 @@ async function start() {
   new ResizeObserver(layOut).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     colours.clear();
-    draw();
+    drawAnew();
   });
   listen();
   tell();
@@ -97,7 +98,7 @@ function layOut() {
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   area = { width, height, ratio, rem, x, y, left, top, index, pixels };
   zooming.extent([[0, 0], [width, height]]).translateExtent([[0, 0], [width, height]]);
-  draw();
+  drawAnew();
 }
 
 /** From the least to the greatest number, with a margin. */
@@ -129,6 +130,11 @@ function judge() {
 }
 
 // --- drawing ------------------------------------------------------------------------------------------------------
+
+function drawAnew() {
+  written = null;
+  draw();
+}
 
 function draw() {
   if (waiting || !area) return;
@@ -162,16 +168,38 @@ function paint() {
   showPoints(size);
   if (lit) for (const i of lit) ring(i, size, "warn");
   if (view === "directions") {
+    if (lit) showLabels(); // what is lit is never covered
     showPictures();
-    showLabels();
+    if (!lit) showLabels();
   } else thresholds();
   if (pointed >= 0) ring(pointed, size, "text");
   pen.restore();
 }
 
+/** Points, which are written once; while the map moves, what was written is moved and scaled. */
 function showPoints(size) {
+  if (!written || (!moving && written !== transform) || isFar()) writePoints(size);
+  const [x, y, share] = movedBy();
+  pen.drawImage(dots.canvas, x, y, share * area.width, share * area.height);
+}
+
+/** Where what was written lies by now, and how many times as large it is. */
+function movedBy() {
+  const share = transform.k / written.k;
+  return [Math.round(transform.x - share * written.x), Math.round(transform.y - share * written.y), share];
+}
+
+/** Whether so much else has come into sight that points would be missed, or they would be too coarse. */
+function isFar() {
+  const [x, y, share] = movedBy();
+  const { width, height } = area;
+  const bare = Math.max(x / width, y / height, 1 - x / width - share, 1 - y / height - share);
+  return bare > 0.3 || share > 1.7;
+}
+
+function writePoints(size) {
   const { width, height, ratio, left, top, pixels } = area;
-  const { k, x: dx, y: dy } = transform;
+  const { k, x: dx, y: dy } = (written = transform);
   const point = roundPoint(size * ratio);
   pixels.data.fill(0);
   for (const [hidden, name, alpha] of [[true, "edge", 0.35], [false, "accent", 0.75]]) {
@@ -183,7 +211,6 @@ function showPoints(size) {
     }
   }
   dots.putImageData(pixels, 0, 0);
-  pen.drawImage(dots.canvas, 0, 0, width, height);
 }
 
 /** Pictures, one in each square of the canvas; if a search has found some, only theirs. */
@@ -373,7 +400,7 @@ async function light(event) {
   if (!q) {
     lit = null;
     tell();
-    return draw();
+    return drawAnew();
   }
   const asked = { q, everything: true, limit: 200, protocol: box.dataset.protocol };
   const answer = await fetch(`/api/v1/search?${new URLSearchParams(asked)}`).catch(() => null);
@@ -383,8 +410,14 @@ async function light(event) {
   const places = new Map(data.keys.map((key, i) => [key, i]));
   const hits = sure.length ? sure : found.hits.slice(0, 6);
   lit = new Set(hits.map(({ adapter }) => places.get(adapter.key)).filter((i) => i !== undefined));
+  if (![...lit].some(inSight)) zooming.transform(select(canvas), zoomIdentity);
   told.textContent = sure.length ? `${lit.size} do “${q}”` : `Nothing clearly does “${q}”; the nearest ${lit.size} are lit`;
-  draw();
+  drawAnew();
+}
+
+function inSight(i) {
+  const [px, py] = transform.apply([area.left[i], area.top[i]]);
+  return px > MARGIN.left && py > MARGIN.top && px < area.width - MARGIN.right && py < area.height - MARGIN.bottom;
 }
 
 function turn(button) {
@@ -415,8 +448,8 @@ function drag(name, event) {
 }
 
 function filter() {
-  draw();
   tell();
+  drawAnew();
 }
 
 function nearest(event) {
