@@ -227,10 +227,6 @@ class Survey(NamedTuple):
 def survey(header: Header, path: Path) -> Survey:
     """Group a header's keys and describe each module, refusing what cannot be an adapter.
 
-    Args:
-        header: The file's header.
-        path: The file, for messages, and for the token of a textual inversion that has no other.
-
     Raises:
         MalformedAdapter: Integer weights, a missing half of a pair, or shapes that do not fit together.
         UnknownAdapter: No known key format, or keys of two formats or of two base families.

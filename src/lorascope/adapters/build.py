@@ -48,13 +48,6 @@ def build(
 ) -> tuple[dict[Key, Form], list[str]]:
     """Make the forms of one module.
 
-    Args:
-        maker: The base model's names and the adapter's settings.
-        alias: The module's name in the file, for messages.
-        parts: Part to tensor.
-        module: What the shapes imply.
-        targets: The base model's modules that it means.
-
     Returns:
         Parameter to form, and the parts that the base model has no parameter for.
 

@@ -191,11 +191,7 @@ def words_claim(value: object, source: str) -> Claim[tuple[str, ...]] | None:
 
 
 def header_claims(metadata: Mapping[str, str]) -> Claims:
-    """Collect what a trainer wrote into the file's header.
-
-    Args:
-        metadata: The header's free text: kohya's ``ss_*`` and Stability's ``modelspec.*`` fields.
-    """
+    """Collect what a trainer wrote into the file's header: kohya's ``ss_*`` and Stability's ``modelspec.*`` fields."""
 
     def first(*keys: str) -> tuple[str | None, str]:
         key = next((key for key in keys if metadata.get(key, "").strip() not in {"", "None"}), keys[0])

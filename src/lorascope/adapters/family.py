@@ -67,12 +67,7 @@ def numbering(alias: str) -> str | None:
 
 
 def components(aliases: Iterable[str], family: str) -> dict[str, int]:
-    """Count an adapter's modules by the part of the pipeline that they belong to, as diffusers calls it.
-
-    Args:
-        aliases: Names of its modules.
-        family: Its architecture, which says what the denoiser is called.
-    """
+    """Count an adapter's modules by the part of the pipeline that they belong to, as diffusers calls it."""
     counts = Counter(component(alias) for alias in aliases)
     row = architecture(family)
     # names such as lora_unet_img_in do not show by themselves that their model is a transformer
@@ -143,12 +138,7 @@ def shaped(modules: Mapping[str, Module]) -> Iterator[Shaped]:
 
 
 def recognise(modules: Iterable[Shaped], metadata: Mapping[str, str]) -> Recognition:
-    """Settle on one architecture by names and shapes; the header decides only where they leave it open.
-
-    Args:
-        modules: The modules' names and shapes.
-        metadata: The header's free text.
-    """
+    """Settle on one architecture by names and shapes; the header decides only where they leave it open."""
     listed = list(modules)
     spoken = list(_spoken(metadata))
     evidence = _Evidence()

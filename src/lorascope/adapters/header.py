@@ -123,10 +123,6 @@ def read_header(path: Path) -> Header:
 def parse_header(data: bytes | bytearray | memoryview, name: Path | str = "<memory>") -> Header:
     """Check the header of a whole file that is already in memory.
 
-    Args:
-        data: The file's bytes.
-        name: What error messages call it.
-
     Raises:
         AdapterError: One of its subclasses, as in `read_header`.
     """

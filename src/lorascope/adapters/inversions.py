@@ -101,10 +101,7 @@ def _mentions(prompt: str, token: str) -> Iterator[re.Match[str]]:
 def read_inversions(header: Header, grouped: Grouped, path: Path) -> tuple[tuple[InversionKeys, ...], tuple[str, ...]]:
     """Return the textual inversions of a file, and the keys that begin like theirs and belong to none.
 
-    Args:
-        header: The file's header.
-        grouped: Its keys.
-        path: The file, whose name is the token where the layout has none.
+    The file's name is the token where the layout has none.
 
     Raises:
         MalformedAdapter: Their vectors are no matrices of one length, too many for a prompt, or no numbers.

@@ -55,11 +55,7 @@ _OLD_ATTENTION: Final = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "
 
 
 def sgm_names(modules: Iterable[str]) -> dict[str, str]:
-    """Return the LDM/SGM name of every module of a diffusers UNet that has one.
-
-    Args:
-        modules: Dotted module names of the UNet.
-    """
+    """Return the LDM/SGM name of every module of a diffusers UNet that has one."""
     listed = list(modules)
     blocks = _sgm_blocks({match.group(0)[:-1] for name in listed if (match := _PLACE.match(name))})
     names: dict[str, str] = {}
@@ -141,9 +137,6 @@ def text_aliases(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, t
 
     ``text_model.`` stands before them or not, depending on the class and its version; OpenCLIP's names join
     q, k and v in one ``in_proj``.
-
-    Args:
-        shapes: Dotted module name to the shape of its weight.
     """
     for module, shape in shapes.items():
         local = module.removeprefix("text_model.")

@@ -47,12 +47,6 @@ def measured_each(
     """Measure one adapter after the other, each under a lease.
 
     One whose file is gone, or breaks the images, gets no result but the reason; the others continue.
-
-    Args:
-        library: has the leases.
-        scene: what the leases are for.
-        adapters: which ones.
-        measure: of one of them.
     """
     owner = this_process()
     try:

@@ -80,15 +80,7 @@ class Cells:
 
 
 def cells_of(library: Library, grid: Grid, protocol: str, key: str, blocks: int | None = None) -> Cells | None:
-    """What the evidence holds of an adapter under a Protocol; None if nothing.
-
-    Args:
-        library: has the evidence.
-        grid: says which cells its blocks are.
-        protocol: the digest of the Protocol.
-        key: the adapter's key.
-        blocks: read only so many.
-    """
+    """What the evidence holds of an adapter under a Protocol, by its digest; None if nothing."""
     if not library.has_evidence:
         return None
     found = library.evidence.blocks(key, protocol, 0, grid.blocks if blocks is None else blocks)

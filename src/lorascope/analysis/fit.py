@@ -74,15 +74,7 @@ class BaseFit:
 
 
 def base_fit(base: str, cells: Cells, home: Cells, matched: int, modules: int) -> BaseFit:
-    """Compare the cells of an adapter on a base model with those on its home base.
-
-    Args:
-        base: the name of the base model.
-        cells: on it.
-        home: the same prompts and seeds on the home base.
-        matched: how many of the adapter's modules the base model has.
-        modules: how many it has in all.
-    """
+    """Compare the cells of an adapter on a base model with those on its home base."""
     count = min(len(cells), len(home))
     here, there = cells.first(count), home.first(count)
     strength, consistency = here.strength_and_consistency

@@ -34,12 +34,6 @@ class CurveMeasurement:
     def __init__(self, worker: Worker, library: Library, stored: StoredProtocol, texts: PromptTexts) -> None:
         """Bind what measures and where it is kept.
 
-        Args:
-            worker: loaded with the preset of the Protocol.
-            library: has the adapters, and keeps cells and Curves.
-            stored: under which Protocol the adapters were measured.
-            texts: the embeddings of its prompts.
-
         Raises:
             LibraryError: the worker's base model or encoder is another one.
         """

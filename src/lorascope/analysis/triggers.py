@@ -39,11 +39,6 @@ class TriggerMeasurement:
     def __init__(self, worker: Worker, library: Library, stored: StoredProtocol) -> None:
         """Bind what measures and where it is kept.
 
-        Args:
-            worker: loaded with the preset of the Protocol.
-            library: has the adapters.
-            stored: under which Protocol the adapters were measured.
-
         Raises:
             LibraryError: the worker's base model or encoder is another one, or the Protocol does not append trigger
                 words on the adapter's side alone.

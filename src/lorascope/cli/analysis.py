@@ -132,12 +132,7 @@ def report(
 
 
 def _tell_cost(searcher: Searcher, claims_of: list[str] | None) -> None:
-    """Say that no image is made, and how long it takes to encode what was never encoded: two phrases are timed.
-
-    Args:
-        searcher: over the library.
-        claims_of: whose claims are encoded beside the vocabulary: adapters by key; None for all.
-    """
+    """Say that no image is made, and how long it takes to encode what was never encoded: two phrases are timed."""
     from lorascope.analysis.audit import phrases_asked
     from lorascope.cli.output import err
     from lorascope.report.words import duration

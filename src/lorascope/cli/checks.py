@@ -41,15 +41,7 @@ def check_paths(paths: Iterable[Path]) -> None:
 
 
 def check_unused(options: Mapping[str, Any], where: str) -> None:
-    """Make sure that no option is named that would be passed over.
-
-    Args:
-        options: by name, with their values.
-        where: where they do nothing, such as "without --through".
-
-    Raises:
-        UsageError: one is.
-    """
+    """Raise UsageError if an option is named that does nothing ``where``, such as "without --through"."""
     if named := [name for name, value in options.items() if value]:
         raise UsageError(f"--{named[0]} does nothing {where}: leave it out")
 

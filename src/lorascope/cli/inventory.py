@@ -30,9 +30,6 @@ _EACH_NOTE = 20
 def look_around(named: Sequence[Path]) -> Inventory:
     """Find the tools of this machine, and read the headers of their models.
 
-    Args:
-        named: Folders of further tools.
-
     Raises:
         UsageError: One of these is not the folder of a tool.
     """

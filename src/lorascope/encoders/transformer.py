@@ -52,12 +52,7 @@ class Transformer:
     """A stack of pre-norm layers, as ``transformers`` lays CLIP's out."""
 
     def __init__(self, weights: Weights, stem: str, config: Mapping[str, Any]) -> None:
-        """Pick the weights of a tower.
-
-        Args:
-            weights: all of the model's.
-            stem: what the names of this tower's begin with, such as ``text_model``.
-            config: its part of the model's configuration.
+        """Pick the weights of a tower, whose names begin with ``stem``, such as ``text_model``.
 
         Raises:
             ModelError: a weight is missing, or the activation is not one of CLIP's.

@@ -167,13 +167,7 @@ class Laboratory:
         return main_findings(evaluation, consistencies, dense, verdicts)
 
     def plan(self, queries: Sequence[JudgedQuery], *, judged: bool = False, seeds: int = 1) -> EvaluationPlan:
-        """What an evaluation would take. Only with ``judged`` are the queries asked, to know which images are needed.
-
-        Args:
-            queries: what would be asked.
-            judged: whether judges take part.
-            seeds: images to judge for each held-out prompt.
-        """
+        """What an evaluation would take. Queries are asked only if judges take part, to know which images it needs."""
         asked = [query.text for query in queries]
         dense = [one for one in self.texts(self.corpus) if isinstance(one, Dense)]
         texts = {one.name: one.missing(asked) for one in dense}
@@ -224,12 +218,6 @@ class Laboratory:
         self, evaluation: Evaluation, judges: Sequence[str], *, presets: Path | None = None, seeds: int = 1
     ) -> Verdicts:
         """Make the images that are missing, and let judges look at all of them.
-
-        Args:
-            evaluation: what retrievers found.
-            judges: by name.
-            presets: a TOML file of other judges.
-            seeds: images to judge for each held-out prompt.
 
         Raises:
             QueryError: no such judge.

@@ -170,11 +170,6 @@ def _query(place: str, entry: Mapping[str, Any]) -> JudgedQuery:
 def readable(place: str, what: str, value: object) -> str:
     """Return a text as it is, if measures in C, databases and terminals can all take it.
 
-    Args:
-        place: the file and the line, for the message.
-        what: what the text is.
-        value: what the file has there.
-
     Raises:
         QueryError: it is no text, or holds a control character or half of a character.
     """

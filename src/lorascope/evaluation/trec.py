@@ -65,12 +65,7 @@ class TrecRun:
 
 
 def read_runs(path: Path, corpus: Corpus, queries: Sequence[JudgedQuery]) -> list[TrecRun]:
-    """The runs of a file, one for each tag. Queries that are not asked are passed over.
-
-    Args:
-        path: the file. Adapters go by name or key.
-        corpus: what is searched.
-        queries: what is asked.
+    """The runs of a file, one for each tag; adapters go by name or key. Queries that are not asked are passed over.
 
     Raises:
         QueryError: the file cannot be read, a line of it is wrong, or it answers no query; the message names the line.

@@ -110,11 +110,6 @@ def _widths(tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
 def with_image_prompt(unet: Any, part: ImagePrompt, scale: float) -> Generator[None]:
     """Have diffusers put an IP-Adapter on a U-Net; on leaving, the U-Net has its own layers again.
 
-    Args:
-        unet: A UNet2DConditionModel.
-        part: The IP-Adapter.
-        scale: What the attention to the reference is multiplied by.
-
     Raises:
         MalformedAdapter: diffusers does not read it as an IP-Adapter of this base model.
     """

@@ -26,13 +26,7 @@ class PromptCache(KnownPrompts[Row]):
     """
 
     def __init__(self, pipe: Any, device: torch.device, encoding: Callable[[], AbstractContextManager[None]]) -> None:
-        """Take the place of a pipeline's own method.
-
-        Args:
-            pipe: A pipeline of diffusers.
-            device: Where its text encoders work.
-            encoding: Has its text encoders there while it is open.
-        """
+        """Take the place of a pipeline's method; its text encoders are on the device while ``encoding`` is open."""
         self._encode = pipe.encode_prompt
         self._signature = inspect.signature(self._encode)
         self._device = device

@@ -18,12 +18,7 @@ _CPU = torch.device("cpu")
 
 @final
 class Placement:
-    """Puts a pipeline's parts where its memory plan wants them. All work is done on the device, so bits are the same.
-
-    Attributes:
-        plan: What is where.
-        copies: Where untouched copies of weights are kept.
-    """
+    """Puts a pipeline's parts where its memory plan wants them. All work is done on the device: bits are the same."""
 
     def __init__(self, pipe: Any, device: torch.device, preset: Preset, batch: int) -> None:
         """Choose a plan for the device's memory, unless the preset names one, and move the parts."""

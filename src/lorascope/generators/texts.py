@@ -35,13 +35,7 @@ class Texts(KnownPrompts[Text]):
     """
 
     def __init__(self, pipe: Any, device: torch.device, encoding: Callable[[], AbstractContextManager[None]]) -> None:
-        """Take over a pipeline's text encoders.
-
-        Args:
-            pipe: a pipeline of diffusers.
-            device: where they work.
-            encoding: has them there while it is open.
-        """
+        """Take over a pipeline's text encoders, which are on the device while ``encoding`` is open."""
         self._pipe = pipe
         self._device = device
         self._encoding = encoding
@@ -103,13 +97,7 @@ class AddedWords:
     """
 
     def __init__(self, pipe: Any, inversions: Sequence[Inversion], scale: float) -> None:
-        """Bind a pipeline and the words that it shall know.
-
-        Args:
-            pipe: A pipeline of diffusers.
-            inversions: The words; each has vectors for every text encoder.
-            scale: How strongly those act that stand for themselves.
-        """
+        """Bind a pipeline and the words that it shall know."""
         self._pipe = pipe
         self._inversions = inversions
         self.scale = scale

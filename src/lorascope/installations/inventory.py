@@ -49,13 +49,7 @@ class Inventory:
 def take_inventory(
     installations: Iterable[Installation], cache: Path | None = None, step: Step = lambda _: None
 ) -> Inventory:
-    """Read the headers of everything in the folders of some installations. A folder that two of them share counts once.
-
-    Args:
-        installations: Such as those of `find_installations`.
-        cache: The Hugging Face cache.
-        step: Called with each file.
-    """
+    """Read the headers of all files in the folders of installations; a folder that two of them share counts once."""
     inventory = Inventory()
     seen: dict[tuple[int, int], Installation] = {}
     roots: set[tuple[int, int] | None] = set()

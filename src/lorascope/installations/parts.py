@@ -22,12 +22,7 @@ _INDEX = "model_index.json"
 
 @dataclass(frozen=True)
 class PartsFinder:
-    """Looks for the parts that a checkpoint lacks.
-
-    Attributes:
-        checkpoint: The file.
-        cache: The Hugging Face cache.
-    """
+    """Looks for the parts that a checkpoint lacks."""
 
     checkpoint: Path
     cache: Path

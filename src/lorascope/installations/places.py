@@ -56,11 +56,7 @@ def usual_places(home: Path, environ: Mapping[str, str], system: str = "") -> li
 
 
 def find_installations(places: Iterable[Path]) -> Iterator[Installation]:
-    """Yield the tools whose folder is one of some places, or is in one of them.
-
-    Args:
-        places: Such as those of `usual_places`. What cannot be read is passed over, as nobody named it.
-    """
+    """Yield the tools whose folder is one of some places, or is in one; what cannot be read is passed over."""
     waiting = list(places)
     seen: set[tuple[int, int]] = set()
     for place in waiting:

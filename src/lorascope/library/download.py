@@ -52,12 +52,6 @@ def fetch(address: str, target: Path, *, insecure: bool = False, limit: int = LI
 def fetch_range(address: str, first: int, size: int, *, insecure: bool = False) -> bytes:
     """Download a part of a file.
 
-    Args:
-        address: where it is; https, or http too if ``insecure``.
-        first: the first byte.
-        size: how many.
-        insecure: allow http.
-
     Raises:
         LibraryError: it cannot be fetched, or the host does not send parts of files.
     """

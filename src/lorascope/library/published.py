@@ -131,10 +131,6 @@ class Published:
 def published(source: str | Path, *, insecure: bool = False) -> Generator[Published]:
     """Fetch a library in the authors' layout, if it is an address, and check it before anything is taken over.
 
-    Args:
-        source: a parquet file or its https address.
-        insecure: allow an http address.
-
     Raises:
         MissingExtra: pyarrow is not installed.
         LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.

@@ -47,10 +47,6 @@ class Quarantine:
     def __init__(self, path: Path, schema: str) -> None:
         """Open a file and check its schema.
 
-        Args:
-            path: the file.
-            schema: the SQL that makes the tables of ours.
-
         Raises:
             LibraryError: it cannot be read, or is anything but a file of this schema.
         """

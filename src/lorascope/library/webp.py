@@ -18,12 +18,7 @@ _QUALITY, _LARGE_QUALITY = 88, 75
 
 
 def webp(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 0) -> bytes:
-    """An image as a WebP file.
-
-    Args:
-        pixels: the image.
-        longest: its longest side at most, in pixels; 0 for the size it has.
-    """
+    """An image as a WebP file, its longest side at most ``longest`` pixels; 0 for the size it has."""
     return _encoded(Image.fromarray(pixels), longest)
 
 

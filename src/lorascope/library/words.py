@@ -46,10 +46,5 @@ def measured_words(adapter: StoredAdapter, protocol: Protocol) -> str:
 
 
 def arms(setting: Preset | Protocol, words: str) -> tuple[str, str]:
-    """What the trigger policy appends to the prompts of the adapted and of the bare arm.
-
-    Args:
-        setting: has the policy.
-        words: the adapter's trigger words, as ", word, word".
-    """
+    """What the trigger policy appends to adapted and to bare prompts, of ``words``, which are ", word, word" or ""."""
     return (words if setting.triggers != "none" else "", words if setting.triggers == "both" else "")

@@ -56,10 +56,6 @@ _PROJECTIONS = {
 def key_of(path: Path, data: bytes | bytearray) -> str:
     """The key by which a library knows an item: the SHA-256 of its file, or of its file and its pictures.
 
-    Args:
-        path: its path, with its condition.
-        data: its file's bytes.
-
     Raises:
         AdapterError: its pictures or its image encoder cannot be read.
     """
@@ -87,12 +83,6 @@ def check_item(path: Path, names: Names) -> None:
 
 def load_item(path: Path, data: bytes | bytearray, names: Names, *, partial: bool) -> Delta:
     """What an item does to a base model.
-
-    Args:
-        path: its path, with its condition.
-        data: its file's bytes.
-        names: the modules of the base model.
-        partial: accept an adapter of which only a part belongs to the base model.
 
     Raises:
         AdapterError: it does not belong to this base model, or lacks pictures or an image encoder.

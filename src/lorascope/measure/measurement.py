@@ -88,12 +88,6 @@ class Measurement:
     def measure(self, key: str, delta: Delta, words: str, index: int) -> None:
         """Measure one block of one adapter and commit it, under all Protocols or none.
 
-        Args:
-            key: the adapter's key in the library.
-            delta: what it does to the base weights.
-            words: its trigger words, as ", word, word" or "".
-            index: which block of the grid.
-
         Raises:
             FloatingPointError: the images with the adapter hold NaN or infinity.
             ModelError: not even one image fits into the device's memory.
@@ -102,12 +96,7 @@ class Measurement:
         self.commit(key, order, order.run(self.worker, delta))
 
     def order(self, words: str, index: int) -> BlockOrder:
-        """What a worker has to do to measure one block of an adapter.
-
-        Args:
-            words: its trigger words, as ", word, word" or "".
-            index: which block of the grid.
-        """
+        """What a worker has to do to measure one block of an adapter."""
         adapted_words, bare_words = arms(self.preset, words)
         self._know(self.worker.execution)
         return BlockOrder(
@@ -120,13 +109,7 @@ class Measurement:
         )
 
     def commit(self, key: str, order: BlockOrder, found: MeasuredBlock) -> None:
-        """Keep what a worker has measured, under all Protocols or none.
-
-        Args:
-            key: the adapter's key in the library.
-            order: what was asked.
-            found: what was measured.
-        """
+        """Keep what a worker has measured, under all Protocols or none."""
         execution, words, index = found.adapted.execution, order.bare_words, order.index
         self._know(execution)
         if found.floor is not None:

@@ -94,12 +94,7 @@ class RayCrew:
     """Workers as actors of Ray. One that dies is replaced, and another repeats its work."""
 
     def __init__(self, preset: Preset, plan: ClusterPlan, **how: Any) -> None:
-        """Start or find a cluster, and have the first worker load its models.
-
-        Args:
-            preset: names the models, which every node has to find.
-            plan: where workers run.
-            how: device, batch and the like, as for :func:`lorascope.measure.load_worker`.
+        """Start or find a cluster, and have the first worker load its models; ``how`` is as for `load_worker`.
 
         Raises:
             MissingExtra: Ray is not installed.

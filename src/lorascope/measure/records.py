@@ -42,12 +42,7 @@ class AdapterRecords:
     """The adapters of one run by path. Files of equal tensors and settings are one adapter."""
 
     def __init__(self, measurement: Measurement, *, partial: bool) -> None:
-        """Read which tensors the library knows already.
-
-        Args:
-            measurement: has the library and the base model's modules.
-            partial: accept adapters of which only some modules belong to the base model.
-        """
+        """Read which tensors the library knows already."""
         self._measurement = measurement
         self._library = measurement.library
         self._partial = partial
@@ -62,10 +57,6 @@ class AdapterRecords:
 
     def recall(self, adapters: Sequence[Adapter], looked_at: Set[str]) -> Set[Path]:
         """Take up what the library knows of some files.
-
-        Args:
-            adapters: the files.
-            looked_at: keys of adapters that have a first block.
 
         Returns:
             The files that were looked at already.
@@ -153,15 +144,7 @@ class AdapterRecords:
         return {} if stored is None else dict(stored.facts.measured_words)
 
     def _record(self, adapter: Adapter, key: str, delta: Delta, words: str, measured: dict[str, str]) -> None:
-        """Make an adapter known with its facts.
-
-        Args:
-            adapter: its file.
-            key: its key.
-            delta: what it does.
-            words: the trigger words that it is measured with from here on.
-            measured: those that it was measured with so far, by scene.
-        """
+        """Make an adapter known with its facts; ``measured`` are the words it was measured with so far, by scene."""
         path = place_of(adapter.path)
         facts = replace(
             AdapterFacts.of(adapter),
@@ -204,14 +187,7 @@ class Tally:
     """Collects the blocks of an adapter, in block order, as they become known."""
 
     def __init__(self, library: Library, grid: Grid, protocols: Iterable[str], key: str) -> None:
-        """Begin with all that the library holds.
-
-        Args:
-            library: has the blocks.
-            grid: says which cells they are.
-            protocols: the digests of the run's Protocols.
-            key: the adapter's key.
-        """
+        """Begin with all that the library holds under the Protocols of these digests."""
         self._library = library
         self._grid = grid
         self._key = key

@@ -24,13 +24,7 @@ Consistency is high and the fewest prompts decide."""
 @final
 @dataclass(frozen=True)
 class StoppingRule:
-    """Stop when all that is asked for is known, or when it is certain that the thresholds hide the adapter.
-
-    Attributes:
-        precision: the goal.
-        thresholds: what Strength and Consistency are compared with.
-        grid: what is measured.
-    """
+    """Stop when all that is asked for is known, or when it is certain that the thresholds hide the adapter."""
 
     precision: Precision
     thresholds: Thresholds
@@ -58,12 +52,7 @@ class StoppingRule:
         return self.grid.blocks
 
     def enough(self, signatures: Callable[[], Iterable[Signature]], blocks: int) -> bool:
-        """Whether to stop: every Protocol has what was asked for, or is certain to hide the adapter.
-
-        Args:
-            signatures: computes the Signatures, which is only done where they are looked at.
-            blocks: how many blocks are known.
-        """
+        """Whether to stop: every Protocol has what was asked for, or is certain to hide the adapter."""
         if blocks >= self.grid.blocks or (blocks >= 1 and self.precision.agreement == -1.0):
             return True
         if not self.sequential or blocks not in self.grid.looks:
@@ -133,13 +122,7 @@ def _decided(estimate: Estimate | None, threshold: float, tolerance: float) -> b
 
 
 def expected_cells(precision: Precision, grid: Grid, consistency: float | None = None) -> int:
-    """About how many cells a Precision takes; a whole number of blocks.
-
-    Args:
-        precision: the goal.
-        grid: the grid.
-        consistency: C so far, or None for an adapter that was not measured yet.
-    """
+    """About how many cells a Precision takes, in whole blocks; ``consistency`` is None where nothing was measured."""
     if precision.agreement == -1.0:
         cells = grid.block_size
     elif precision.agreement == 1.0:

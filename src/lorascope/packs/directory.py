@@ -81,11 +81,6 @@ class Directory:
     def __init__(self, path: Path, source: str, folder: Path) -> None:
         """Read and check it.
 
-        Args:
-            path: the file.
-            source: what it is called in messages.
-            folder: a place for its rows as they are read.
-
         Raises:
             MissingExtra: pyarrow is not installed.
             LibraryError: it is no directory.

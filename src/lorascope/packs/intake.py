@@ -54,13 +54,7 @@ class Intake:
 def files_here(
     folders: Iterable[Path], library: Library, tell: Callable[[int], None] = lambda count: None
 ) -> dict[str, list[Path]]:
-    """The adapter files under some folders by key. Those that the library knows by size and time are not read again.
-
-    Args:
-        folders: folders and files.
-        library: knows files.
-        tell: called with the number of files seen so far.
-    """
+    """The adapter files under some folders by key. Those that the library knows by size and time are not read again."""
     stamps, found = library.adapters.stamps(), dict[str, list[Path]]()
     for count, path in enumerate(scan(folders, lambda error: None), 1):
         tell(count)

@@ -50,12 +50,6 @@ class PackReader:
     def __init__(self, place: Place, source: str, folder: Path, signed_by: str = "") -> None:
         """Read and check its manifest.
 
-        Args:
-            place: where its files are.
-            source: what it is called in messages.
-            folder: a place for what is fetched.
-            signed_by: the public key that has to have signed it, or the path of its file; "" for any.
-
         Raises:
             MissingExtra: a package that is needed is not installed.
             LibraryError: it is no pack, or not signed by that key.

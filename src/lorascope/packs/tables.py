@@ -13,15 +13,7 @@ from lorascope.packs.manifest import Chunk, PackFile
 def write_table(
     path: Path, columns: Mapping[str, Any], rows: Iterable[dict[str, Any]], group: int, metadata: Mapping[str, str]
 ) -> None:
-    """Write rows in groups of one size, without loading all of them.
-
-    Args:
-        path: the file.
-        columns: pyarrow's type by the name of a column.
-        rows: the rows.
-        group: how many rows are read at once.
-        metadata: of the file.
-    """
+    """Write rows in groups of one size, without loading all of them."""
     import pyarrow
     from pyarrow import parquet
 

@@ -70,16 +70,6 @@ def write_case(
 ) -> Path:
     """Write the HTML file of a case.
 
-    Args:
-        path: the file; its folder must exist.
-        case: the screening of one adapter.
-        works: what it was compared with; some of their pictures are shown.
-        second: the name of the second encoder, "" for none.
-        controls: pictures that it had to be further from.
-
-    Returns:
-        The path, absolute.
-
     Raises:
         OutputError: the file cannot be written.
     """

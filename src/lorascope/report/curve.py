@@ -93,15 +93,6 @@ def write_curves(
 ) -> Path:
     """Write a page of Curves, each with one prompt over the weights. One HTML file, no network.
 
-    Args:
-        path: the HTML file; its folder must exist.
-        library: has the pictures.
-        protocol: under which the Curves were measured.
-        curves: adapters with what is said about them.
-
-    Returns:
-        The path, absolute.
-
     Raises:
         OutputError: the file cannot be written.
     """

@@ -20,14 +20,6 @@ _SURE = 0.001
 def write_findings(path: Path, findings: Findings, origin: str) -> Path:
     """Write the page.
 
-    Args:
-        path: the HTML file; its folder must exist.
-        findings: what was found.
-        origin: the command it came from, the library and the machine, in words.
-
-    Returns:
-        The path, absolute.
-
     Raises:
         OutputError: the file cannot be written.
         MissingExtra: matplotlib is not installed.

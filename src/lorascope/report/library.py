@@ -31,15 +31,6 @@ _PLACES = 12
 def write_report(path: Path, found: LibraryReport, library: Library, stored: StoredProtocol) -> Path:
     """Write the page.
 
-    Args:
-        path: the HTML file; its folder must exist.
-        found: what the analyses say.
-        library: where the pictures are.
-        stored: the Protocol.
-
-    Returns:
-        The path, absolute.
-
     Raises:
         OutputError: the file cannot be written.
     """

@@ -15,16 +15,6 @@ from lorascope.search import Answer, Hit
 def write_sheet(path: Path, answers: Sequence[Answer], library: Library, *, cells: int = 6, hits: int = 5) -> Path:
     """Write the sheet of some answers.
 
-    Args:
-        path: the HTML file; its folder must exist.
-        answers: what was found, each becomes a section.
-        library: where the pictures are.
-        cells: how many of the pinned cells to show, the first ones.
-        hits: how many hits of each answer to show.
-
-    Returns:
-        The path, absolute.
-
     Raises:
         OutputError: the file cannot be written.
     """

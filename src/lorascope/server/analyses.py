@@ -65,12 +65,7 @@ class Analyses:
     def __init__(
         self, libraries: Callable[[], AbstractContextManager[Library]], searcher: Callable[[Library, str], Searcher]
     ) -> None:
-        """Compute nothing yet.
-
-        Args:
-            libraries: context managers that lend a Library.
-            searcher: makes a searcher over one Protocol, by its digest.
-        """
+        """Compute nothing yet."""
         self._libraries = libraries
         self._searcher = searcher
         self._thread = ThreadPoolExecutor(1, "lorascope-analysis")

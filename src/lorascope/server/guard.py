@@ -58,14 +58,7 @@ class Guard:
     def __init__(
         self, app: ASGIApp, settings: ServerSettings, access: Access, answer: Callable[[Request, Problem], Response]
     ) -> None:
-        """Protect ``app``.
-
-        Args:
-            app: the application behind it.
-            settings: names and origins that are allowed.
-            access: checks tokens and sessions.
-            answer: turns a problem into a response.
-        """
+        """Protect ``app``."""
         self._app = app
         self._access = access
         self._origins = frozenset(settings.origins)

@@ -40,14 +40,7 @@ class WorkQueue:
     """Queues runs, sends jobs to the worker and follows its messages. Every method is safe to call from any thread."""
 
     def __init__(self, plan: ModelConfig, folders: Sequence[Path], libraries: Libraries, start: Start) -> None:
-        """Start no worker before the first job.
-
-        Args:
-            plan: which models the worker loads.
-            folders: the only folders that runs may index, resolved.
-            libraries: context managers that lend a Library.
-            start: starts a worker.
-        """
+        """Start no worker before the first job."""
         self.listeners = Listeners()
         self.tries = Tries(self._send_try)
         self._folders = tuple(folders)
@@ -124,11 +117,7 @@ class WorkQueue:
         return self._queue(number, tuple(run["folders"]), run["precision"], run["partial"])
 
     def end(self, number: int, wish: Wish) -> dict[str, Any]:
-        """End a run after its current block. What it measured is kept, and it can be resumed.
-
-        Args:
-            number: the run.
-            wish: ``pause`` or ``cancel``; a pause frees the models too.
+        """End a run after its current block; it keeps what it measured, and can be resumed. A pause frees the models.
 
         Raises:
             Problem: there is no such run, or it has ended.

@@ -33,14 +33,7 @@ _SEED: Final = 20251209
 def calibration_findings(
     searcher: Searcher, corpus: Corpus, queries: Sequence[JudgedQuery] = (), note: Note = quiet
 ) -> Findings:
-    """Thresholds by quantile; with graded queries also those that serve them best.
-
-    Args:
-        searcher: the library.
-        corpus: its adapters.
-        queries: labelled queries; none for quantiles only.
-        note: called with progress: what is done, how many steps, of how many.
-    """
+    """Thresholds by quantile; with graded queries also those that serve them best."""
     stored = searcher.stored
     sections = [_by_quantile(searcher), _subsets(searcher)]
     if any(query.grades for query in queries):

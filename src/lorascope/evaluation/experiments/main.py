@@ -24,14 +24,7 @@ def main_findings(
     dense_note: str,
     verdicts: Verdicts | None = None,
 ) -> Findings:
-    """All sections of the main table.
-
-    Args:
-        evaluation: what the retrievers did.
-        consistencies: the Consistency of each query's own shifts.
-        dense_note: which text models took part.
-        verdicts: what judges said, if any took part.
-    """
+    """All sections of the main table."""
     judged = verdicts.judged if verdicts else ()
     graded = bool(evaluation.figures)
     sections = [_figures(evaluation), _comparisons(evaluation), *_by_kind(evaluation)] if graded else []

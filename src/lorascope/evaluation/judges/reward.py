@@ -85,15 +85,6 @@ class RewardJudge:
     ) -> None:
         """Build the model.
 
-        Args:
-            name: what tables call it.
-            identity: a digest of all that decides its scores.
-            digest: of its weights.
-            weights: the checkpoint's.
-            tokenizer: BERT's ``tokenizer.json``.
-            template: the text that is read; holds {query}.
-            device: a torch device.
-
         Raises:
             ModelError: the weights or the tokenizer are of another kind.
         """

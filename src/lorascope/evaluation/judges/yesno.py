@@ -32,14 +32,6 @@ class YesNoJudge:
     def __init__(self, name: str, identity: str, digest: str, folder: Path, question: str, device: str) -> None:
         """Load a Qwen2.5-VL model from a folder.
 
-        Args:
-            name: what tables call it.
-            identity: a digest of all that decides its scores.
-            digest: of its weights.
-            folder: where it is.
-            question: holds {query} where the query goes.
-            device: a torch device.
-
         Raises:
             ModelError: the folder holds no such model.
         """

@@ -157,13 +157,7 @@ def _at_most(figure: Interval, limit: float) -> Verdict:
 
 
 def retrieval_claims(evaluation: Evaluation, judged: Sequence[Judged], texts: Sequence[str]) -> Section:
-    """What the paper says of searches, by what judges see.
-
-    Args:
-        evaluation: what the retrievers found.
-        judged: what the judges said.
-        texts: which of the retrievers read descriptions.
-    """
+    """What the paper says of searches, by what judges see."""
     found = [
         {one.second: one for one in compare(evaluation.clusters, judge.normalised, pairs(evaluation.retrievers))}
         for judge in judged

@@ -66,11 +66,6 @@ def limits_of(ours: Signature, theirs: Signature, *, same_prompts: bool) -> Accu
     about what all such prompts would give falls as one over the number of its prompts, so that of the difference is
     ours times 1 + n/N, for n prompts of ours and N of theirs. Our intervals for new prompts are stretched by the root
     of that; for Directions, whose error is an angle, its sine is.
-
-    Args:
-        ours: what was measured.
-        theirs: what was published.
-        same_prompts: whether both are of the same prompts.
     """
     if same_prompts:
         return ours.grid

@@ -35,14 +35,6 @@ def deliver(
 ) -> Delivery:
     """Fetch so many adapters, one of each stratum in turn. What is there already is not fetched again.
 
-    Args:
-        rows: the published library by version.
-        strata: versions, as :func:`lorascope.evaluation.replication.plan.draw` has them.
-        count: how many.
-        folder: where they go.
-        site: has them.
-        note: called with progress.
-
     Raises:
         SiteError: one after another cannot be had.
     """

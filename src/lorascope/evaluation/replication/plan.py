@@ -93,10 +93,6 @@ def draw(rows: Mapping[int, PublishedRow], first: Collection[int]) -> list[list[
 
     So the draw is the same for everyone, a longer one only adds to it, and one that cannot be had is replaced by the
     next of its stratum.
-
-    Args:
-        rows: the published library by version.
-        first: versions that go before all others.
     """
     strata: dict[tuple[int, int], list[int]] = {}
     lots = {version: hashlib.sha256(f"{_SEED} {version}".encode()).hexdigest() for version in rows}
