@@ -692,6 +692,17 @@ def test_zero_modules_beside_others_are_fine(names: Names, tmp_path: Path) -> No
     assert len(load(tensors, names, tmp_path).targets) == 2
 
 
+def test_what_does_nothing_needs_no_place_in_the_base_model(names: Names, tmp_path: Path) -> None:
+    """Extractions from whole models hold layers that were not trained, some of which diffusers' models do not have."""
+    tensors = two({}, FLAT[LINEAR], (16, 16)) | {f"{FLAT[LINEAR]}.diff_b": torch.zeros(16)}
+    tensors = two(tensors, "text_encoders.clip_l.transformer.text_projection", (8, 8))
+    with pytest.raises(PartialMatch):
+        load(tensors, names, tmp_path)
+    tensors["text_encoders.clip_l.transformer.text_projection.lora_up.weight"].zero_()
+    coverage = load(tensors, names, tmp_path).coverage
+    assert (coverage.matched, coverage.total, coverage.unmatched) == (1, 1, ())
+
+
 def test_an_infinite_alpha_that_does_not_count_is_passed_over(names: Names, weights: Weights, tmp_path: Path) -> None:
     """LoKr of two whole factors is not scaled; ai-toolkit writes 9999999999 there, also as float16."""
     first, second = noise(2, 2), noise(8, 8, seed=1)

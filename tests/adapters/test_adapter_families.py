@@ -182,9 +182,14 @@ def test_the_lineage_is_the_best_claim_that_fits_the_shapes(tmp_path: Path) -> N
     by_site = record(folder, modules).claims.lineage
     assert by_site is not None
     assert by_site.value == "pony"
-    by_header = record(folder, modules, ss_sd_model_name="noobaiXL_v1.safetensors").claims.lineage
-    assert by_header is not None
-    assert (by_header.value, by_header.source) == ("noobai", "header ss_sd_model_name")
+    claims = record(folder, modules, ss_sd_model_name="noobaiXL_v1.safetensors").claims
+    assert claims.lineage is not None
+    assert (claims.lineage.value, claims.lineage.source) == ("noobai", "header ss_sd_model_name")
+    note = "x.civitai.info: baseModel says pony, header ss_sd_model_name says noobai, which counts"
+    assert claims.notes == (note,)
+    claims = record(folder, modules, **{"modelspec.architecture": "animagine-xl/lora"}).claims
+    assert claims.lineage is not None
+    assert (claims.lineage.value, claims.lineage.source) == ("animagine", "header modelspec.architecture")
 
 
 def test_a_base_that_the_shapes_contradict_is_noted_and_no_lineage(tmp_path: Path) -> None:

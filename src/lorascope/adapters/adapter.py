@@ -138,8 +138,14 @@ def _claims(header: Header, path: Path, found: Recognition) -> Claims:
     folder = path.absolute().parent.name
     shown = Claim(found.lineage, "its shapes") if found.lineage else None
     offered = (shown, own.lineage, beside.lineage, lineage_claim(Claim(folder, f"folder {folder}")))
-    fitting = (claim for claim in offered if claim and _is_of(claim.value, found.family))
-    return replace(beside.otherwise(own), lineage=next(fitting, None))
+    fitting = [claim for claim in offered if claim and _is_of(claim.value, found.family)]
+    claims = replace(beside.otherwise(own), lineage=fitting[0] if fitting else None)
+    # a folder holds what its owner puts there: it contradicts nobody
+    others = [one for one in fitting if one.value != fitting[0].value and one in (own.lineage, beside.lineage)]
+    told = (
+        f"{one.source} says {one.value}, {fitting[0].source} says {fitting[0].value}, which counts" for one in others
+    )
+    return replace(claims, notes=(*claims.notes, *told))
 
 
 def _is_of(lineage: str, family: str) -> bool:

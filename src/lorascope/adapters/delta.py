@@ -26,6 +26,7 @@ from lorascope.adapters.kinds import Module
 from lorascope.adapters.names import Names, Target
 from lorascope.adapters.settings import Settings
 from lorascope.adapters.sidecar import peft_config
+from lorascope.adapters.zero import factors_of
 from lorascope.errors import MalformedAdapter, NoEffect, NotFinite, PartialMatch, UnknownAdapter, WrongBase
 from lorascope.families import title_of
 
@@ -205,18 +206,31 @@ def load_delta(
     for alias, found in matched.items():
         parts = {part: tensors[key] for part, key in grouped.modules[alias].items()}
         made, unused = build(maker, alias, parts, modules[alias], found)
-        unmatched += tuple(grouped.modules[alias][part] for part in unused)
+        unmatched += tuple(grouped.modules[alias][part] for part in unused if _acts(parts[part]))
         _merge(forms, made, alias, path)
     words = [
         Inversion(one.token, {encoder: _rows(tensors[key]) for encoder, key in one.keys.items()}, alone=not modules)
         for one in encoders
     ]
-    coverage = Coverage(len(matched) + len(words), len(modules) + len(inversions), unmatched)
+    idle = [alias for alias in modules.keys() - matched.keys() if _is_idle(surveyed, alias, tensors)]
+    useless = {key for alias in idle for key in grouped.modules[alias].values()}
+    unmatched = tuple(key for key in unmatched if key not in useless)
+    coverage = Coverage(len(matched) + len(words), len(modules) - len(idle) + len(inversions), unmatched)
     if unmatched and not partial:
         raise PartialMatch(path, unmatched, coverage.matched, coverage.total)
     if not words and not any(form.acts() for form in forms.values()):
         raise NoEffect(path, "all its weights are zero, so it has no effect", "Train it, or export it, again")
     return Delta(forms, coverage, path, words)
+
+
+def _is_idle(surveyed: Survey, alias: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Tell whether a module does nothing: what exports of a whole model hold of layers that were not trained."""
+    parts = surveyed.grouped.modules[alias]
+    return not all(_acts(tensors[parts[part]]) for part in factors_of(surveyed.modules[alias], parts))
+
+
+def _acts(values: Tensor) -> bool:
+    return bool(values.float().any())
 
 
 def _rows(vectors: Tensor) -> Tensor:

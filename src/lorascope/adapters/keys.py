@@ -152,11 +152,12 @@ def group_keys(keys: Iterable[str]) -> Grouped:
 
 def foreign(keys: Iterable[str]) -> tuple[str, str] | None:
     """Name the kind of file that keys belong to and say what to do, if it is known but cannot be read."""
-    for key in keys:
-        for mark, kind, remedy in _FOREIGN:
-            if re.search(mark, key):
-                return kind, remedy
-    return None
+    return next(filter(None, map(_foreign, keys)), None)
+
+
+@lru_cache(maxsize=1 << 15)
+def _foreign(key: str) -> tuple[str, str] | None:
+    return next(((kind, remedy) for mark, kind, remedy in _FOREIGN if re.search(mark, key)), None)
 
 
 def _split_chain(key: str, pieces: list[str]) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Whether an adapter is certain to do nothing, from as few of its bytes as possible."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -35,10 +35,15 @@ def all_zero(path: Path) -> bool:
             raise unreadable(path, error) from error
 
 
-def _is_zero(file: BinaryIO, start: int, module: Module, tensors: Mapping[str, TensorInfo]) -> bool:
+def factors_of(module: Module, parts: Iterable[str]) -> list[str]:
+    """Return the parts of which a single one of zeros makes a module do nothing; none if it may act even so."""
     if module.kind in {"ia3", "oft", "boft", "glora"} or not {"dora", "bias"}.isdisjoint(module.traits):
-        return False
-    return any(_zeros(file, start, info) for part, info in tensors.items() if part.startswith(_FACTORS))
+        return []
+    return [part for part in parts if part.startswith(_FACTORS)]
+
+
+def _is_zero(file: BinaryIO, start: int, module: Module, tensors: Mapping[str, TensorInfo]) -> bool:
+    return any(_zeros(file, start, tensors[part]) for part in factors_of(module, tensors))
 
 
 def _zeros(file: BinaryIO, start: int, info: TensorInfo) -> bool:
