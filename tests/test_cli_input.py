@@ -80,6 +80,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
         (["evaluate", "miniature", "--report", "{folder}/none/r.html"], "there is no folder {folder}/none): make it"),
         (["export", "{folder}/none/s.parquet"], "there is no folder {folder}/none): make it, or name another"),
         (["list", "--refused", "--runs"], "--runs does nothing with --refused: leave it out"),
+        (["search", "red", "--all", "-p", "x"], "--protocol does nothing with --all: leave it out"),
+        (["annotate", "{folder}", "--undo"], "--undo puts back every file, not those of {folder} alone: leave it out"),
+        (["annotate", "--undo", "--to", "a1111"], "--to does nothing with --undo: leave it out"),
+        (["evaluate", "miniature", "--judge-seeds", "2"], "--judge-seeds does nothing without --judge: leave it out"),
+        (["weight", "x", "--dry-run", "--sheet", "{folder}/s.html"], "--sheet does nothing with --dry-run: leave it"),
     ],
 )
 def test_a_wrong_input_is_named_before_anything_loads(

@@ -42,12 +42,17 @@ def annotate(
 
     Exits with 1 if a file could not be written or put back.
     """
-    from lorascope.errors import UsageError
+    from lorascope.cli.checks import check_unused
+    from lorascope.errors import UsageError, printable
     from lorascope.report.sidecar_notes import Wanted
     from lorascope.sidecars import Annotations
     from lorascope.sidecars.annotation import undo as put_back
 
     if undo:
+        if folder:
+            raise UsageError(f"--undo puts back every file, not those of {printable(str(folder))} alone: leave it out")
+        given = {"to": to, "weight": weight, "words": words, "triggers": triggers, "preview": preview, "notes": notes}
+        check_unused(given | {"replace": replace}, "with --undo")
         _report([{"path": str(path), "problem": problem} for path, problem in put_back()], "put back", as_json)
         return
     if not to:

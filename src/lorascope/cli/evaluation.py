@@ -79,10 +79,13 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Compare this search with text search over names and descriptions, by queries whose answers you know."""
+    from lorascope.cli.checks import check_unused
     from lorascope.cli.findings import print_plan
     from lorascope.evaluation import load_queries
     from lorascope.evaluation.judges import find_judge
 
+    if not judge:
+        check_unused({"judge-presets": judge_presets, "judge-seeds": judge_seeds > 1}, "without --judge")
     asked = load_queries(queries, split=split)
     models: dict[str, Any] = {"models": text or (), "presets": text_presets, "device": device}
     with _opened(library, protocol, download=download, **models) as lab:

@@ -51,6 +51,7 @@ def search(
 ) -> None:
     """Find adapters by what they do: in words, by pictures, by other adapters, or by all of them together."""
     from lorascope.cli.answers import ask, present
+    from lorascope.cli.checks import check_unused
     from lorascope.encoders.encoding import encoding_of
     from lorascope.errors import QueryError
     from lorascope.library import Library
@@ -59,6 +60,8 @@ def search(
     text = " ".join(words or ()).strip()
     if not (text or image or like or unlike):
         raise QueryError("nothing is asked: give words, --image FILE, --like ADAPTER or --unlike ADAPTER")
+    if every_protocol:
+        check_unused({"protocol": protocol}, "with --all")
     with Library(library) as opened:
         request = Request(
             text,

@@ -44,8 +44,11 @@ def weight(
     A few images are made at some weights, once: what was measured is kept and shown the next time.
     """
     from lorascope.analysis import known_curves
+    from lorascope.cli.checks import check_unused
     from lorascope.library import Library
 
+    if dry_run:
+        check_unused({"sheet": sheet}, "with --dry-run")
     with Library(library) as opened:
         stored = opened.protocols.find(protocol)
         chosen = chosen_adapters(opened, adapters, stored, every=every)
