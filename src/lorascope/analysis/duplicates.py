@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,7 +82,7 @@ class Copy:
         if self.kind == "change" or found is None:
             return f"same change of the base model: cosine {self.pair.change:.4f}"
         return (
-            f"same behaviour, as far as {found.cells} images can tell: cosine at least {found.agreement.lower:.2f},"
+            f"same behaviour, as far as {found.cells} images can tell: cosine at least {found.agreement.at_least(2)},"
             f" Strength within {_percent(found.strength)}, Consistency within {_percent(found.consistency)}"
         )
 
@@ -246,8 +247,8 @@ def _path(adapter: StoredAdapter) -> str:
 
 
 def _percent(ratio: Estimate) -> str:
-    """How far a ratio may be from 1."""
-    return f"{max(ratio.upper, 1 / ratio.lower) - 1:.0%}"
+    """How far a ratio may be from 1, rounded up."""
+    return f"{math.ceil((max(ratio.upper, 1 / ratio.lower) - 1) * 100 - 1e-9)}%"
 
 
 def base_names(preset: Preset) -> Names | None:

@@ -99,7 +99,10 @@ def print_signature(adapter: StoredAdapter, protocol: StoredProtocol, stored: St
     rows = [
         ("Strength", *(ranged(signature.strength, one.strength, 2) for one in (grid, new))),
         ("Consistency", *(ranged(signature.consistency, one.consistency, 3) for one in (grid, new))),
-        ("Direction agrees", *(f"at least {one.agreement.lower:.3f}" if one.agreement else "–" for one in (grid, new))),
+        (
+            "Direction agrees",
+            *(f"at least {one.agreement.at_least(3)}" if one.agreement else "–" for one in (grid, new)),
+        ),
         ("acts on", f"{signature.active_share:.0%} of cells", ""),
         ("measured", f"{signature.cells} cells, {stored.precision}", ""),
         ("where", stored.provenance, ""),

@@ -16,12 +16,9 @@ from jaxtyping import Float, Int
 from lorascope.extras import optional
 
 FEWEST = 20
-"""With fewer clusters no interval is given.
+"""With fewer clusters no interval is given: the percentile bootstrap is too narrow then.
 
-In simulations of figures from 0 to 1 with a ceiling or a floor, in clusters of 1 to 8 queries, the 95% percentile
-bootstrap held the mean in 73% (3 clusters), 79 to 83% (5), 87 to 89% (9), 91 to 92% (20), 93 to 94% (61) of cases. A t
-interval with the jackknife's standard error held it in 89 to 92% for 3 to 9 clusters, and either in about half of the
-cases where nearly all clusters have the same figure. No interval from so few clusters can be relied on.
+`benchmarks/intervals.py` counts how often it holds the mean; docs/evaluation.md has the table.
 """
 DRAWS = 10_000
 _ADAPTER_DRAWS = 2000

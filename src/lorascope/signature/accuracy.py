@@ -33,6 +33,14 @@ class Estimate:
     lower: float
     upper: float
 
+    def at_least(self, digits: int) -> str:
+        """The lower limit with some digits, rounded down, so that it promises no more than is known.
+
+        >>> Estimate(0.997, 0.9886, 1.0).at_least(2)
+        '0.98'
+        """
+        return f"{math.floor(self.lower * 10**digits + 1e-9) / 10**digits:.{digits}f}"
+
 
 @final
 @dataclass(frozen=True)
