@@ -102,10 +102,10 @@ _FAMILIES_END = """
 
 Each preset names the page that its settings come from, and the model's licence. Tested for every family in
 `tests/test_generators.py` (SD 1.5, SDXL) and `tests/test_pipelines.py` (the others), on a CPU: a cell's image depends
-on its prompt and seed alone; removing an adapter restores the base to the bit; scale 0 is the bare model. A stopped run of FLUX resumes
-to the same bits. "Names compared" are those in which the same file was loaded by diffusers, too, with latents of the
-same cells at a cosine above 0.9999. FLUX.1's joined `linear1` is left out there, as diffusers splits it at full-size
-widths only. Batches of other sizes changed no pixel by more than 1e-6.
+on its prompt and seed alone; removing an adapter restores the base to the bit; scale 0 is the bare model. A stopped
+run of FLUX resumes to the same bits. "Names compared" are those in which the same file was loaded by diffusers, too,
+with latents of the same cells at a cosine above 0.9999. FLUX.1's joined `linear1` is left out there, as diffusers
+splits it at full-size widths only. Batches of other sizes changed no pixel by more than 1e-6.
 
 | preset | class | guidance | names compared |
 |---|---|---|---|
