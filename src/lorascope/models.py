@@ -40,13 +40,7 @@ def config_file() -> Path:
 
 
 def remembered(paths: Sequence[Path], salt: str, compute: Callable[[], str]) -> str:
-    """A digest over files, remembered by the size and time of every file: reading large models takes seconds.
-
-    Args:
-        paths: the files.
-        salt: what else the digest depends on.
-        compute: computes it.
-    """
+    """A digest over files and ``salt``, remembered by the size and time of each: reading large models takes seconds."""
     stamp = repr([(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
     memo = cache_dir() / "digests" / hashlib.sha256((stamp + salt).encode()).hexdigest()[:32]
     with contextlib.suppress(OSError, UnicodeDecodeError):

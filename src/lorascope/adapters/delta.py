@@ -286,13 +286,7 @@ def _unused_alphas(surveyed: Survey) -> frozenset[str]:
 
 
 def read_tensors(view: memoryview, header: Header, path: Path, unused: Collection[str] = ()) -> dict[str, Tensor]:
-    """Copy every tensor out of a file's bytes.
-
-    Args:
-        view: The bytes.
-        header: What they begin with.
-        path: The file, for messages.
-        unused: Keys whose values do not count, so that they may be infinite.
+    """Copy every tensor out of a file's bytes; values of ``unused`` keys may be infinite.
 
     Raises:
         NotFinite: A value is none.

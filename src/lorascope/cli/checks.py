@@ -62,11 +62,6 @@ def check_file(option: str, location: str) -> None:
 def check_models(preset: Preset, *, download: bool, base_option: str = "--base") -> None:
     """Make sure that every model of a preset is on this disk, or may be fetched.
 
-    Args:
-        preset: names them.
-        download: whether they may be fetched.
-        base_option: the option that names the base model, for messages.
-
     Raises:
         ModelError: one is neither; the message names the option that gives it.
     """

@@ -111,15 +111,6 @@ def measure(
 ) -> bool:
     """Index some folders and report how it went.
 
-    Args:
-        plans: what to measure.
-        place: the library; None for the default one.
-        how: device, batch size and the like.
-        fleet: the cluster to measure on; None for this process.
-        objects: where the embeddings of blocks are kept; None for the library's own file.
-        as_json: print one JSON document.
-        which: precision and the like, as for :func:`lorascope.measure.index`.
-
     Returns:
         Whether all went well: no file was newly left out, and no other process is measuring one.
     """

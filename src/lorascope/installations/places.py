@@ -36,13 +36,7 @@ class Installation:
 
 
 def usual_places(home: Path, environ: Mapping[str, str], system: str = "") -> list[Path]:
-    """Return the folders in which people keep their image tools.
-
-    Args:
-        home: A person's home folder.
-        environ: The environment's variables.
-        system: "Linux", "Darwin" (macOS) or "Windows"; by default this machine's.
-    """
+    """Return the folders in which people keep image tools on this system, or on Linux, Darwin (macOS) or Windows."""
     system = system or platform.system()
     places = [home, *(home / name for name in ("Documents", "Desktop", "Downloads", "AI", "ai", "apps", "git", "src"))]
     if system == "Windows":

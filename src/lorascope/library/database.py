@@ -31,11 +31,6 @@ class Database:
     def __init__(self, path: Path, schema: str, *, create: bool) -> None:
         """Open a file, and make the tables and indexes that it lacks. One that cannot be written opens read-only.
 
-        Args:
-            path: the file.
-            schema: SQL that makes the tables and indexes; those that the file lacks are made.
-            create: make the file if it does not exist.
-
         Raises:
             LibraryError: it is missing or empty (without ``create``), another kind of file, or of a newer layout.
         """

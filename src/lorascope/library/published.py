@@ -63,12 +63,6 @@ class Published:
     def __init__(self, path: Path, source: str, folder: Path, groups: Sequence[int] | None = None) -> None:
         """Read and check a parquet file.
 
-        Args:
-            path: the file.
-            source: what it is called in messages.
-            folder: a place for the rows as they are read.
-            groups: the row groups to read; all by default.
-
         Raises:
             MissingExtra: pyarrow is not installed.
             LibraryError: the file cannot be read, lacks a column, or holds a row that is no signature.

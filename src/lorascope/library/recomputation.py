@@ -62,12 +62,6 @@ def recomputed(
     """The Signature of some cells. Its intervals allow for as many looks as those of what is stored, if that is known.
 
     A measurement that stops by its intervals looks often, ``glance`` and ``full`` do not.
-
-    Args:
-        effects: the cells.
-        grid: the grid that they belong to.
-        stored: the Signature that is kept of them.
-        calibration: the one that ``stored`` names, if it is here.
     """
     looks = (max(1, len(grid.looks) - 1), 1)
     options = [effects.signature(grid.prompts.categories, looks=number, calibration=calibration) for number in looks]

@@ -136,14 +136,7 @@ class Measurement:
         )
 
     def restore_previews(self, key: str, blocks: int, words: str = "", delta: Delta | None = None) -> None:
-        """Render the pictures that were lost of blocks which are known. Nothing is measured again.
-
-        Args:
-            key: the adapter's key in the library, or :data:`lorascope.library.BARE`.
-            blocks: how many of its blocks are known.
-            words: its trigger words, as ", word, word" or "".
-            delta: what it does to the base weights; None for the bare base model.
-        """
+        """Render the pictures that were lost of blocks which are known. Nothing is measured again."""
         due, scene = min(PREVIEWS, blocks * self.grid.block_size), self.library.previews.scene(self.protocols[0], key)
         kept = self.library.previews.pins(self.protocols[0], [key]).get(key, {})
         lost = {place for place in range(min(due, len(self.grid))) if place not in kept}

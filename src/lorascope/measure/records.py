@@ -109,14 +109,7 @@ class AdapterRecords:
         self._record(adapter, key, delta, measured.get(self._scene, self._claimed(adapter, delta)), measured)
 
     def begin(self, adapter: Adapter, key: str, delta: Delta, *, begun: bool) -> str:
-        """Decide by which trigger words an adapter is measured, and keep them.
-
-        Args:
-            adapter: its file.
-            key: its key.
-            delta: what it does.
-            begun: whether some of its blocks are measured already: then it continues with the same words.
-        """
+        """Decide by which trigger words an adapter is measured, and keep them; once begun, it keeps them."""
         measured = self._measured(key)
         words = measured.get(self._scene) if begun else None
         words = self._claimed(adapter, delta) if words is None else words
@@ -209,12 +202,7 @@ class Tally:
                 self._blocks[protocol] += 1
 
     def signatures(self, looks: int, calibrations: Mapping[str, Calibration]) -> dict[str, Signature]:
-        """The Signature under each Protocol that has at least a block.
-
-        Args:
-            looks: how many looks the intervals allow for.
-            calibrations: by Protocol, where its Directions are estimated by regression.
-        """
+        """The Signature under each Protocol that has at least a block, by its Calibration if it has one."""
         categories = self._grid.prompts.categories
         return {
             protocol: effects.signature(categories, looks=looks, calibration=calibrations.get(protocol))

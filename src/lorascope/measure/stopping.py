@@ -68,12 +68,7 @@ class StoppingRule:
         return next(look for look in self.grid.looks if look > blocks) if self.sequential else self.grid.blocks
 
     def spares(self, signature: Signature, label: str) -> bool:
-        """Whether an adapter that was measured sequentially needs no more cells for this goal.
-
-        Args:
-            signature: what is known.
-            label: what it is kept as: a Precision, or that it was screened.
-        """
+        """Whether an adapter that was measured sequentially needs no more cells for this goal."""
         names = list(PRECISIONS)
         fine = label in names[names.index(self.precision.name) :]
         whole = signature.cells >= len(self.grid)

@@ -77,12 +77,6 @@ def pull(pack: PackReader, library: Library, files: Files, *, everything: bool =
     them. Where another signature of the same file is kept already, both are compared, and the one that is kept stays
     if they contradict each other.
 
-    Args:
-        pack: the pack.
-        library: where they go.
-        files: the adapter files of this disk, by key.
-        everything: also those of files that are not here.
-
     Raises:
         LibraryError: the pack is damaged, or holds what no library would.
     """

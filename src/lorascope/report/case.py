@@ -23,14 +23,7 @@ _SHOWN = 3
 
 
 def plain_case(case: Case, works: Sequence[Works], second: str = "", controls: Sequence[Works] = ()) -> dict[str, Any]:
-    """A case as plain data: what was asked, what it rests on, and every figure.
-
-    Args:
-        case: the screening of one adapter.
-        works: what it was compared with.
-        second: the name of the second encoder, "" for none.
-        controls: pictures that it had to be further from.
-    """
+    """A case as plain data: what was asked, what it rests on, and every figure."""
     adapter, protocol = case.adapter, case.protocol.protocol
     return {
         "question": question(case, works),

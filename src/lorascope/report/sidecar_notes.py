@@ -38,12 +38,6 @@ def notes(
 ) -> Iterator[tuple[Path, AdapterNotes]]:
     """What can be said about adapters, for each of their files that is still what was measured.
 
-    Args:
-        library: where they are.
-        searcher: over one Protocol, under which they were measured.
-        adapters: which ones.
-        wanted: what to say; phrases need the encoder, the rest nothing.
-
     Raises:
         LibraryError: phrases are wanted, and the library holds too few adapters for that.
     """

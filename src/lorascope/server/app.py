@@ -38,10 +38,6 @@ _THREADS = MOST + 32
 def create_app(settings: ServerSettings, *, start: Start = start_process) -> FastAPI:
     """A server over one library.
 
-    Args:
-        settings: the library, what may be done with it, and who may use the server.
-        start: starts a worker, as a process, or as a thread in tests.
-
     Raises:
         LibraryError: the library cannot be opened or created.
     """

@@ -67,11 +67,6 @@ class Replication:
     def __init__(self, folder: Path, source: str | Path, preset: Preset) -> None:
         """Read the published library.
 
-        Args:
-            folder: for adapters, library and report; made if it is not there.
-            source: the published library, a parquet file or its https address.
-            preset: how to measure.
-
         Raises:
             LibraryError: the published library cannot be read, or names no version of Civitai.
         """
@@ -160,17 +155,7 @@ class Replication:
     ) -> Findings:
         """Compare with what was published, let text models and judges take part, and say which claims hold.
 
-        Args:
-            protocol: the digest of the Protocol that was measured under.
-            queries: what is asked; they need no known answers.
-            models: dense text models, by name.
-            judges: by name; none for what needs no judge.
-            text_presets: a TOML file of other text models.
-            judge_presets: a TOML file of other judges.
-            device: a torch device; the best one here if "".
-            download: fetch models that are not on this disk.
-            missing: the reasons for adapters that could not be fetched.
-            note: called with progress.
+        The queries need no known answers; ``missing`` are the reasons for adapters that could not be fetched.
 
         Raises:
             LibraryError: nothing was measured.
