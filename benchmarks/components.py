@@ -9,7 +9,6 @@ measurements are kept in FOLDER, which is made if it does not exist; its compone
 
 from __future__ import annotations
 
-import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library, Preset, Request, Searcher
 from lorascope.adapters.items import Conditions
 from lorascope.analysis.unseen import unseen
@@ -136,12 +136,5 @@ def _retrieved(library: Library) -> Sequence[str]:
     return lines
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    print(report(**vars(parser.parse_args())))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "where measurements are kept; made if it does not exist")

@@ -12,7 +12,6 @@ discoveries is the share of them among the adapters that have a word.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from importlib.resources import files
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library, PromptSet, Searcher
 from lorascope.analysis import describe
 from lorascope.analysis.description import Scale
@@ -103,12 +103,5 @@ def false_discoveries(
     return wrong, found
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path, help="the shipped world, indexed with its preset")
-    print(report(parser.parse_args().library))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "the shipped world, indexed with its preset")

@@ -10,7 +10,6 @@ cells are compared.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library
 from lorascope.analysis import compare, duplicates, health
 from lorascope.library.recomputation import grid_of
@@ -129,12 +129,5 @@ def _health(truth: dict[str, Any], found: set[tuple[str, str]]) -> list[str]:
     return [*lines, "", "Other flags: " + (", ".join(others) or "none") + "."]
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path, help="the shipped world, indexed with its preset")
-    print(report(parser.parse_args().library))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "the shipped world, indexed with its preset")

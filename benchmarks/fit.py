@@ -9,13 +9,13 @@ base, which makes the truth: an effect is kept where at least half of that gain 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.judged import JUDGE, JudgedScenes, judged_preset
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library
 from lorascope.analysis import BaseFit, base_fit
 from lorascope.analysis.blocks import BlockMeasurement
@@ -90,12 +90,5 @@ def _gain(judge: JudgedScenes, name: str, images: Cells) -> float:
     return float(np.mean(with_it - without))
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path, help="where measurements are kept; made if it does not exist")
-    print(report(parser.parse_args().library))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "where measurements are kept; made if it does not exist")

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.apart import decoding, reading
 from benchmarks.harness import Figure, Measurement, Side, at_least, take_turns
+from benchmarks.levers import decoding, reading
 from benchmarks.reference_index import ReferenceIndex
 from lorascope import Library, Preset, index, read_adapter
 from lorascope.adapters import Names, load_delta

@@ -11,7 +11,6 @@ shipped world show none of them; each adapter of the watch list is put among the
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library
 from lorascope.analysis.cells import Cells, cells_of, known_grid
 from lorascope.analysis.resemblance import Nearness, Works, holm, read_works
@@ -125,12 +125,5 @@ def report(path: Path) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path, help="the shipped world and the watch list, indexed as above")
-    print(report(parser.parse_args().library))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "the shipped world and the watch list, indexed as above")

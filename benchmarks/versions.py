@@ -5,13 +5,13 @@ python -m benchmarks.versions LIBRARY
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.judged import JUDGE, JudgedScenes, judged_preset
 from benchmarks.machine import describe as machine
+from benchmarks.markdown import print_report
 from lorascope import Library
 from lorascope.analysis import versions
 from lorascope.analysis.blocks import BlockMeasurement
@@ -68,12 +68,5 @@ def _figure(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.2f} ({estimate.lower:.2f} to {estimate.upper:.2f})"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path, help="where measurements are kept; made if it does not exist")
-    print(report(parser.parse_args().library))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(__doc__, report, "where measurements are kept; made if it does not exist")
