@@ -65,6 +65,11 @@ def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
         read_file(path)
 
 
+def test_a_header_with_too_many_captions_names_its_remedy() -> None:
+    with pytest.raises(BadHeader, match="32000001 bytes; 2 to 32000000 are allowed. Save it with less metadata"):
+        parse_header(craft.raw("{" + " " * 32_000_000))
+
+
 def test_a_shape_of_absurdly_many_axes_is_refused_at_once() -> None:
     """Their product took time that grew with the square of their number."""
     axes = [2**62] * 200_000

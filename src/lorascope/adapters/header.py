@@ -192,12 +192,15 @@ def _header_length(head: bytes, size: int, path: Path, peek: Callable[[], bytes]
     plausible = size >= 10 and 2 <= length <= min(MAX_HEADER, size - 8)
     if plausible:
         return length
-    _refuse_foreign(peek(), path)
+    first = peek()
+    _refuse_foreign(first, path)
     if size < 10:
         raise TruncatedAdapter(path, f"{size} bytes long, too short for a header", _AGAIN)
     if 2 <= length <= MAX_HEADER:
         raise TruncatedAdapter(path, f"{size} bytes long, but its header alone has {length}", _AGAIN)
-    raise BadHeader(path, f"its header claims {length} bytes; 2 to {MAX_HEADER} are allowed", _AGAIN)
+    large = MAX_HEADER < length <= size - 8
+    remedy = "Save it with less metadata" if large and first[8:9] == b"{" else _AGAIN
+    raise BadHeader(path, f"its header claims {length} bytes; 2 to {MAX_HEADER} are allowed", remedy)
 
 
 def _refuse_foreign(first: bytes, path: Path) -> None:
