@@ -17,7 +17,7 @@ TYPICAL_CONSISTENCY = 0.1
 """About the median of published SDXL signatures; the guess for an adapter nobody has looked at yet."""
 
 _MARGIN = 1.5
-"""How many times the cells of the rule of thumb it takes to be sure: 0.8 to 2.4 in docs/stopping.md, most where
+"""How many times the cells of the rule of thumb it takes to be sure: 1.5 to 2.8 in docs/stopping.md, most where
 Consistency is high and the fewest prompts decide."""
 
 
