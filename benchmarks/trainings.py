@@ -30,7 +30,7 @@ from lorascope.signature.consistency import consistency
 from miniature.catalogue import RETRAINED
 
 Seen = Float[np.ndarray, "rows cells d"]
-_LIBRARIES = 500
+_LIBRARIES = 200
 
 
 def trained_again(folder: Path) -> Made:
