@@ -196,6 +196,24 @@ def test_a_file_without_effect_is_given_no_meaning(still: TestClient) -> None:
     assert [hit["words"] for hit in hits if hit["adapter"]["name"] == "idle"] == ["does nothing"]
 
 
+def test_where_a_file_does_nothing_is_said_by_category(tmp_path: Path) -> None:
+    """It once was given a meaning there, too: how nearly next to nothing is like the whole."""
+    tint(tmp_path / "loras" / "redder.safetensors", red=0.3)
+    place = measured(tmp_path / "library.db", tmp_path / "loras", precision="glance")
+    with Library(place) as library:
+        digest = library.protocols.find().protocol.digest
+        ((key, stored),) = library.signatures.get(digest, library.adapters.all()).items()
+        first, *others = stored.signature.categories
+        faint = replace(first, strength=0.09 * stored.signature.strength)
+        changed = replace(stored.signature, categories=(faint, *others))
+        library.signatures.put(digest, "quick", {key: changed})
+    with serving(place) as client:
+        rows = re.findall(r'<tr><th scope="row">([^<]*)</th><td><svg.*?<td title="[^"]*">([^<]*)</td>',
+                          client.get(f"/adapters/{key}").text)  # fmt: skip
+    assert [name for name, word in rows if word == "does nothing here"] == [first.category.replace("_", " ")]
+    assert len(rows) == 1 + len(others)
+
+
 def test_a_description_is_shown_without_its_tags(still: TestClient) -> None:
     key = still.get("/api/v1/adapters?q=idle").json()["adapters"][0]["adapter"]["key"]
     text = still.get(f"/adapters/{key}").text

@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from fakes import three, tint
 from fastapi.testclient import TestClient
 from PIL import Image
+from safetensors.torch import save_file
 from serving import HERE, measured, serving, small_world, start_thread, until
 
 import lorascope
+from lorascope.adapters import sha256
 from lorascope.generators.fake import FakeGenerator
-from lorascope.library import Library
+from lorascope.library import AdapterFacts, Library, StoredAdapter
 from lorascope.library.leases import this_process
 from lorascope.measure import StopRun, index, load_worker
 from lorascope.measure.local import LocalWorker
@@ -431,6 +434,24 @@ def test_together_names_the_one_that_cannot_be_applied(glanced: TestClient, fold
     assert (len(bare["images"]), both["images"]) == (1, [])
     assert "redder.safetensors" in both["error"]["message"]
     assert both["error"]["remedy"]
+
+
+def test_an_adapter_of_another_base_says_so_and_what_to_do(tmp_path: Path, folder: Path) -> None:
+    place = measured(tmp_path / "library.db", folder, precision="glance")
+    module = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+    path = folder / "other.safetensors"
+    save_file({f"{module}.lora_down.weight": torch.ones(4, 640), f"{module}.lora_up.weight": torch.ones(640, 4)}, path)
+    key = f"sha256:{sha256(path)}"
+    with Library(place) as library:
+        library.adapters.add([StoredAdapter(key, "other", "sdxl", (str(path),), AdapterFacts())], {})
+    with serving(place, folder) as client:
+        known = keys(client)["redder"]
+        for together in (False, True):
+            *_, column = tried(client, adapters=[known, key], together=together)["columns"]
+            assert (column["images"], column["error"]["code"]) == ([], "wrong-base"), column
+            assert "none of its 1 modules is part of it" in column["error"]["message"]
+            assert column["error"]["message"].startswith("other.safetensors: ") == together
+            assert column["error"]["remedy"]
 
 
 def test_an_adapter_that_is_gone_or_changed_says_so_and_the_others_are_tried(glanced: TestClient, folder: Path) -> None:

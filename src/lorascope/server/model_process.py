@@ -12,7 +12,7 @@ from typing import Any, final
 
 from lorascope.adapters import Delta, Names
 from lorascope.adapters.items import file_of
-from lorascope.errors import LorascopeError, UnreadableAdapter
+from lorascope.errors import AdapterError, LorascopeError, UnreadableAdapter
 from lorascope.library import Library, StoredAdapter
 from lorascope.library.webp import webp
 from lorascope.library.words import arms, measured_words
@@ -163,7 +163,10 @@ class ModelProcess:
         except Exception as error:
             if not adapters:  # it is nothing about an adapter
                 raise
-            return Column(job.id, place, error=_failure(error))
+            problem = _failure(error)
+            if isinstance(error, AdapterError) and len(adapters) > 1:  # which of them it is
+                problem["message"] = f"{error.path.name}: {problem['message']}"
+            return Column(job.id, place, error=problem)
 
     def _part(self, worker: Worker, tried: TriedAdapter) -> tuple[Delta, float, str]:
         """What an adapter changes, its weight, and its trigger words."""

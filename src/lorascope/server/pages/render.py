@@ -96,7 +96,7 @@ _SHARED: dict[str, Any] = {
     "longest_prompt": LONGEST_PROMPT,
     "most_weight": MOST_WEIGHT,
     "most_seed": MOST_SEED - 1,
-    "sides": SIDES,
+    "picture_sides": SIDES,
 }
 
 
