@@ -186,6 +186,11 @@ def test_a_picture_is_looked_at_by_touch(visit: Visit) -> None:
     assert images[0] is not None
     assert images[1] is not None
     assert abs(images[0]["y"] - images[1]["y"]) > 50  # one above the other
+    stage = box.locator(".stage").bounding_box()
+    assert stage is not None
+    assert all(
+        image["y"] + image["height"] <= stage["y"] + stage["height"] for image in images if image
+    )  # once cut off
     keep(page, "look-phone")
     box.get_by_role("button", name="Close").tap()
     expect(box).to_be_hidden()
