@@ -318,6 +318,27 @@ def test_a_fused_weight_gives_each_module_its_own_rows(names: Names, weights: We
         torch.testing.assert_close(result, base + (up @ down)[8 * index : 8 * index + 8])
 
 
+@pytest.mark.parametrize("on_input", [True, False])
+def test_a_fused_weight_is_rescaled_as_its_parts_are(
+    on_input: bool, names: Names, weights: Weights, tmp_path: Path
+) -> None:
+    alias, vector = "lora_te1_transformer_resblocks_0_attn_in_proj", noise(8 if on_input else 24)
+    parts = {f"{alias}.weight": vector, f"{alias}.on_input": torch.tensor(on_input)}
+    delta = load(parts, names, tmp_path)
+    for index, letter in enumerate("qkv"):
+        name = f"encoder.layers.0.self_attn.{letter}_proj.weight"
+        base = weights["text_encoder", name]
+        scaled = base * (1 + vector if on_input else 1 + vector[8 * index : 8 * index + 8, None])
+        torch.testing.assert_close(delta.apply("text_encoder", name, base, 1.0), scaled)
+
+
+def test_rotated_outputs_of_a_fused_weight_are_refused_and_inputs_are_not(names: Names, tmp_path: Path) -> None:
+    alias = "lora_te1_transformer_resblocks_0_attn_in_proj"
+    assert len(load({f"{alias}.oft_R.weight": noise(4, 1)}, names, tmp_path).targets) == 3
+    with pytest.raises(MalformedAdapter, match="rotates the outputs of a fused weight"):
+        load({f"{alias}.oft_blocks": noise(6, 4, 4)}, names, tmp_path)
+
+
 # --- against peft -----------------------------------------------------------------------------------------------
 
 

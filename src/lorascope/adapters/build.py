@@ -141,8 +141,7 @@ def _weight_form(maker: Build, alias: str, parts: Tensors, addition: Addition, t
     if magnitude.numel() < expected or (target.rows is None and magnitude.numel() != expected):
         raise _misfit(maker, alias, "magnitudes", magnitude, expected)
     if by_input and target.rows is not None:
-        reason = f"module {alias!r} normalises the inputs of a fused weight, whose parts are separate here"
-        raise MalformedAdapter(maker.path, reason, "Export it for separate q, k and v")
+        raise _fused(maker, alias, "normalises the inputs of")
     return Decomposed(addition, magnitude.reshape(-1), by_input, target.rows, linear="dora" in parts)
 
 
@@ -178,13 +177,14 @@ def _ia3(maker: Build, alias: str, parts: Tensors, target: Target) -> dict[Key, 
     ours = parts.get("weight")
     vector = ours if ours is not None else parts["ia3_l"].float() - 1
     by_input = len(shape) > 1 and _ia3_by_input(maker, alias, parts, target, shape)
-    channels = math.prod(shape[1:2]) if by_input else math.prod(shape[:1])
-    if target.rows is not None or vector.numel() != channels:
+    rows = None if by_input else target.rows
+    channels = math.prod(shape[1:2]) if by_input else _rows(target, shape)
+    if vector.numel() < channels or (rows is None and vector.numel() != channels):
         raise _misfit(maker, alias, "IA3 vector", vector, channels)
-    forms: dict[Key, Form] = {key: Rescaled(vector.reshape(-1), by_input)}
+    forms: dict[Key, Form] = {key: Rescaled(vector.reshape(-1), by_input, rows)}
     bias = (target.component, f"{target.module}.bias")
     if ours is None and not by_input and maker.names.shape(*bias) is not None:
-        forms[bias] = Rescaled(vector.reshape(-1), by_input=False)
+        forms[bias] = Rescaled(vector.reshape(-1), by_input=False, rows=rows)
     return forms
 
 
@@ -210,7 +210,9 @@ def _oft(maker: Build, alias: str, parts: Tensors, target: Target) -> Form:
     if "oft_r" in parts:
         return _oft_of_inputs(maker, alias, parts, target, shape)
     blocks = parts["oft_blocks"]
-    if target.rows is not None or len(shape) < 2 or blocks.shape[-3] * blocks.shape[-1] != shape[0]:
+    if target.rows is not None:
+        raise _fused(maker, alias, "rotates the outputs of")
+    if len(shape) < 2 or blocks.shape[-3] * blocks.shape[-1] != shape[0]:
         raise _misfit(maker, alias, "OFT blocks", blocks, shape[0] if shape else 0)
     rescale = parts.get("rescale")
     if rescale is not None and rescale.numel() != shape[0]:
@@ -226,11 +228,16 @@ def _oft_of_inputs(maker: Build, alias: str, parts: Tensors, target: Target, sha
     if len(shape) != 2:
         reason = f"module {alias!r} is OFT of a convolution, which peft and OneTrainer rotate in different ways"
         raise MalformedAdapter(maker.path, reason, "Export it as LoRA")
-    if target.rows is not None or shape[1] % size or number not in {1, shape[1] // size}:
+    if shape[1] % size or number not in {1, shape[1] // size}:
         raise _misfit(maker, alias, "OFT blocks", values, shape[1])
     config = maker.settings.of(target.component)
     factor = 1 / math.sqrt(values.shape[1]) if "scaled_oft" in parts else 1.0
     return InputsRotated(values, size, config.oft_terms, factor, config.oft_bound / math.sqrt(number))
+
+
+def _fused(maker: Build, alias: str, what: str) -> MalformedAdapter:
+    reason = f"module {alias!r} {what} a fused weight, whose parts are separate here"
+    return MalformedAdapter(maker.path, reason, "Export it for separate q, k and v")
 
 
 def _misfit(maker: Build, alias: str, what: str, tensor: Tensor, expected: int) -> MalformedAdapter:

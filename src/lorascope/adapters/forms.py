@@ -258,12 +258,14 @@ class Rescaled:
 
     change: Float[Tensor, " channels"]
     by_input: bool
+    rows: Rows | None = None
 
     def apply(self, base: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
         """Multiply every channel."""
         axis = 1 if self.by_input else 0
         shape = [-1 if index == axis else 1 for index in range(base.dim())]
-        return base.mul_(1 + scale * self.change.to(base.device, torch.float32).reshape(shape))
+        change = _take(self.change, self.rows).to(base.device, torch.float32)
+        return base.mul_(1 + scale * change.reshape(shape))
 
     def acts(self) -> bool:
         """Tell whether any channel is multiplied by other than 1."""
