@@ -397,6 +397,10 @@ def test_the_command_says_which_models_it_cannot_hash(
             r"has 2 nodes that may be lora \(1, 2\): name it with --node lora=ID",
         ),
         ({"8": {"class_type": "Other", "inputs": {}}}, "has no node for output"),
+        (
+            {"5": {"class_type": "VAEEncode", "inputs": {}}},
+            r"has no node for size \(with width, height and batch_size,",
+        ),
         ({"9": WORKFLOW["8"]}, r"has 2 nodes that may be output \(8, 9\): name it with --node output=ID"),
         ({"3": {"class_type": "Text", "inputs": {"text": ["4", 0]}}}, "has no node for prompt"),
     ],
@@ -404,6 +408,20 @@ def test_the_command_says_which_models_it_cannot_hash(
 def test_a_workflow_that_does_not_tell_its_roles_is_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(ProtocolError, match=problem):
         Workflow.read(WORKFLOW | change, {})
+
+
+def test_every_text_encoder_gets_the_prompt() -> None:
+    """Nodes of SDXL, SD 3, FLUX.1 and the like have a field for each; what a region says is no prompt."""
+    flux = {"class_type": "CLIPTextEncodeFlux", "inputs": {
+        "clip_l": "x", "t5xxl": "best, {prompt}", "guidance": 3.5, "clip": ["2", 1]}}  # fmt: skip
+    region = {"class_type": "GLIGENTextBoxApply", "inputs": {"text": "sun", "conditioning_to": ["3", 0]}}
+    sampler = {"class_type": "KSampler", "inputs": WORKFLOW["6"]["inputs"] | {"positive": ["9", 0]}}
+    preview = {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}
+    workflow = Workflow.read(WORKFLOW | {"3": flux, "6": sampler, "9": region, "10": preview}, {})
+    assert (workflow.roles["prompt"], workflow.roles["output"]) == ("3", "8")
+    filled = workflow.filled(Fill("a street", 7))
+    assert [filled["3"]["inputs"][name] for name in ("clip_l", "t5xxl")] == ["a street", "best, a street"]
+    assert filled["9"]["inputs"]["text"] == "sun"
 
 
 def test_roles_can_be_named() -> None:

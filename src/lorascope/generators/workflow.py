@@ -16,9 +16,12 @@ ROLES = ("prompt", "seed", "lora", "output", "size")
 PLACE = "{prompt}"
 """Stands for the prompt in a longer text; without it, the whole text is replaced."""
 _MODELS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
-_OUTPUTS = ("SaveImage", "PreviewImage", "SaveImageWebsocket")
+_OUTPUTS = ("SaveImage", "SaveImageWebsocket")
+_PREVIEW = "PreviewImage"
+_TEXTS = ("text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "llama", "bert", "mt5xl", "prompt", "user_prompt")
+"""Where ComfyUI's nodes keep what they encode: several have a field for each text encoder."""
 _STRENGTHS = ("strength_model", "strength_clip", "strength")
-_ON_THE_WAY = ("positive", "guider", "conditioning", "conditioning_1", "conditioning_to")
+_ON_THE_WAY = ("positive", "guider", "cond1", "conditioning", "conditioning_1", "conditioning_to")
 Node = dict[str, Any]
 
 
@@ -79,8 +82,9 @@ class Workflow:
             raise ProtocolError(f"the workflow has no node {missing[0]!r}: see the numbers in the file")
         roles: dict[str, str] = dict(named)
         if "output" not in roles:
-            shown = [key for key, node in nodes.items() if node.get("class_type") in _OUTPUTS]
-            roles["output"] = _only("output", shown)
+            saving = [key for key, node in nodes.items() if node.get("class_type") in _OUTPUTS]
+            showing = [key for key, node in nodes.items() if node.get("class_type") == _PREVIEW]
+            roles["output"] = _only("output", saving or showing)
         nodes = _behind(nodes, roles["output"])
         if idle := [node for node in named.values() if node not in nodes]:
             raise ProtocolError(
@@ -139,7 +143,7 @@ class Workflow:
         for name in ("seed", "noise_seed", "control_after_generate"):
             seed.pop(name, None)
         text = nodes[self.roles["prompt"]]["inputs"]
-        text["text"] = text["text"] if PLACE in text["text"] else ""
+        text |= {name: text[name] if PLACE in text[name] else "" for name in _texts_of(text)}
         del nodes[self.roles["output"]]
         known = hashes or {}
         for inputs in (node["inputs"] for node in nodes.values()):
@@ -147,7 +151,7 @@ class Workflow:
             inputs |= {name: known[value] for name, value in named.items() if value in known}
         return hashlib.sha256(json.dumps([nodes, version], sort_keys=True).encode()).hexdigest()
 
-    def filled(self, fill: Fill, output: str = "PreviewImage") -> dict[str, Node]:
+    def filled(self, fill: Fill, output: str = _PREVIEW) -> dict[str, Node]:
         """The workflow for one picture. It is shown, not saved: the output folder is the person's.
 
         Args:
@@ -158,7 +162,8 @@ class Workflow:
         seed = nodes[self.roles["seed"]]
         seed["inputs"][_seed_of(seed)] = fill.seed % 2**64
         text = nodes[self.roles["prompt"]]["inputs"]
-        text["text"] = text["text"].replace(PLACE, fill.prompt) if PLACE in text["text"] else fill.prompt
+        for name in _texts_of(text):
+            text[name] = text[name].replace(PLACE, fill.prompt) if PLACE in text[name] else fill.prompt
         nodes[self.roles["size"]]["inputs"]["batch_size"] = 1
         images = nodes[self.roles["output"]]["inputs"]["images"]
         nodes[self.roles["output"]] = {"class_type": output, "inputs": {"images": images}}
@@ -191,7 +196,7 @@ def _check(nodes: Mapping[str, Node], roles: Mapping[str, str]) -> None:
     """Refuse roles that their nodes cannot play."""
     inputs = {role: nodes[key]["inputs"] for role, key in roles.items()}
     plays = {
-        "prompt": ("has no text of its own", isinstance(inputs["prompt"].get("text"), str)),
+        "prompt": ("has no text of its own", bool(_texts_of(inputs["prompt"]))),
         "seed": ("has no seed of its own", _seed_of(nodes[roles["seed"]]) is not None),
         "lora": ("loads no LoRA into a model", _is_link(inputs["lora"].get("model"))),
         "output": ("shows no images", _is_link(inputs["output"].get("images"))),
@@ -209,6 +214,8 @@ def _only(role: str, found: list[str]) -> str:
     if len(found) == 1:
         return found[0]
     problem = f"has {len(found)} nodes that may be {role} ({', '.join(found)})" if found else f"has no node for {role}"
+    if role == "size" and not found:
+        problem += " (with width, height and batch_size, so that it draws from nothing)"
     raise ProtocolError(f"the workflow {problem}: name it with --node {role}=ID")
 
 
@@ -226,10 +233,14 @@ def _text_behind(nodes: Mapping[str, Node], key: str, met: frozenset[str]) -> st
     node = nodes.get(key)
     if node is None or key in met:
         return ""
-    if isinstance(node["inputs"].get("text"), str):
-        return key
     links = [node["inputs"][name] for name in _ON_THE_WAY if _is_link(node["inputs"].get(name))]
-    return next((found for link in links if (found := _text_behind(nodes, link[0], met | {key}))), "")
+    behind = next((found for link in links if (found := _text_behind(nodes, link[0], met | {key}))), "")
+    return behind or (key if _texts_of(node["inputs"]) else "")
+
+
+def _texts_of(inputs: Mapping[str, Any]) -> list[str]:
+    """The inputs of a node that hold a text to encode."""
+    return [name for name in _TEXTS if isinstance(inputs.get(name), str)]
 
 
 def _seed_of(node: Node) -> str | None:
