@@ -75,7 +75,7 @@ def of_the_sidebar(client: httpx2.Client, words: str) -> Iterator[tuple[bool, st
 
 def of_rendering(client: httpx2.Client, server: ComfyServer, path: Path) -> Iterator[tuple[bool, str]]:
     """Pictures of `index --through`: by memory and by file, the same ones again, other ones with the LoRA."""
-    workflow = Workflow.load(path, {})
+    workflow, others = Workflow.load(path, {}), _jobs(client)
 
     def rendered(lora: str, output: str, seed: int = 1) -> np.ndarray:
         asked = [workflow.filled(Fill("a street at night", one, lora), output) for one in (seed, seed + 1)]
@@ -86,10 +86,12 @@ def of_rendering(client: httpx2.Client, server: ComfyServer, path: Path) -> Iter
     yield np.array_equal(bare, again), "the same cells are the same pictures, from memory and from a file"
     yield not np.array_equal(bare[0], bare[1]), "another seed is another picture"
     yield not np.array_equal(rendered(lora, IN_MEMORY), bare), f"{lora} changes pictures"
-    queue, history = client.get("/queue").json(), client.get("/history").json()
-    jobs = [*queue["queue_running"], *queue["queue_pending"], *(one["prompt"] for one in history.values())]
-    ours = [job for job in jobs if any(node["class_type"] == IN_MEMORY for node in job[2].values())]
-    yield not ours, "nothing is left in the queue and the history"
+    yield not _jobs(client) - others, "nothing is left in the queue and the history"
+
+
+def _jobs(client: httpx2.Client) -> set[str]:
+    queue = client.get("/queue").json()
+    return {*(job[1] for part in queue.values() for job in part), *client.get("/history").json()}
 
 
 if __name__ == "__main__":

@@ -197,8 +197,10 @@ def test_a_server_is_started_where_the_package_is_installed(
     client = module.Client()
     try:
         assert client.get("/health")["adapters"] == 4
+        client._process.stdin.close()  # as when ComfyUI ends, be it killed
+        assert client._process.wait(timeout=30) in (0, 130)
     finally:
-        client._process.terminate()
+        client._process.kill()
         client._process.wait()
 
 

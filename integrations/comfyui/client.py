@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import json
 import os
@@ -15,11 +14,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 USUAL = "http://127.0.0.1:8642"
 _SECONDS = 60
-_STARTING_SECONDS = 60
+_STARTING_SECONDS = 120
 _HELP = (
     "Start it with `lorascope serve`, or install it into ComfyUI's Python with `pip install lorascope`. For a server"
     " elsewhere set LORASCOPE_URL, and LORASCOPE_TOKEN if it has a token"
@@ -96,14 +96,13 @@ class Client:
                 return
             if importlib.util.find_spec("lorascope") is None:
                 raise LorascopeProblem(f"lorascope is not running at {self._url}. {_HELP}")
-            command = [sys.executable, "-m", "lorascope", "serve", "--no-open"]
+            command = [sys.executable, str(Path(__file__).with_name("serve.py")), "serve", "--no-open"]
             if library := os.environ.get("LORASCOPE_LIBRARY"):
                 command += ["--library", library]
             if self.embedder:
                 command += ["--embed-in", self.embedder]
             with tempfile.TemporaryFile() as output:
-                self._process = subprocess.Popen(command, stdout=output, stderr=output)
-                atexit.register(self._process.terminate)
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
                 end = time.monotonic() + _STARTING_SECONDS
                 while time.monotonic() < end and not self._answers():
                     if self._process.poll() is not None:
