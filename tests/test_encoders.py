@@ -118,6 +118,12 @@ def test_prompts_that_fill_the_limit_leave_a_query_no_room(clip: Path) -> None:
     assert np.abs(QueryEncoder(ClipText(clip), prompts).shifts("snow")).max() < 1e-5
 
 
+def test_it_is_known_whether_a_query_is_read_to_its_end(clip: Path, prompts: PromptSet) -> None:
+    encoder = QueryEncoder(ClipText(clip), prompts)
+    assert encoder.reads("ink")
+    assert not encoder.reads("a " * 80)
+
+
 def test_the_other_encodings_are_what_they_are_called(clip: Path, prompts: PromptSet) -> None:
     tower = ClipText(clip)
     encoder = QueryEncoder(tower, prompts)

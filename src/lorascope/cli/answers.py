@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from lorascope.cli.hints import command
-from lorascope.cli.output import err, out, print_answer, print_json
+from lorascope.cli.output import err, harmless, out, print_answer, print_json
 from lorascope.cli.progress import CacheProgress
 from lorascope.encoders.encoding import Shifts
 from lorascope.errors import QueryError, printable
@@ -19,6 +19,9 @@ from lorascope.protocol import borrowed_thresholds
 from lorascope.report.plain import plain_answer
 from lorascope.search import Answer, Request, Searcher, load_query_encoder
 from lorascope.search.phrases import check_encoder
+
+_LONG = 100
+"""Characters of a phrase from which it is checked whether its end is read."""
 
 
 def ask(
@@ -60,7 +63,19 @@ def ask(
             if request.words and not searcher.ready:
                 searcher.prepare()
             answers.append(searcher.search(request))
+            _note_cut_words(request, lambda: encoder(searcher.stored))
     return answers
+
+
+def _note_cut_words(request: Request, load: Callable[[], Shifts]) -> None:
+    """Say so where an encoder does not read a phrase to its end. It is loaded for long ones only."""
+    from lorascope.encoders.suffix import QueryEncoder
+
+    for term in request.query.terms:
+        if len(term.text) > _LONG and isinstance(loaded := load(), QueryEncoder) and not loaded.reads(term.text):
+            start = f"{term.text[:40]}..."
+            note = f"the end of {start!r} is not read: it is longer than what the encoder reads. Say it in fewer words"
+            err.print(harmless(note), style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager

@@ -73,6 +73,16 @@ class QueryEncoder:
         """q', the mean of the shifts."""
         return self.shifts(query, encoding).mean(0)
 
+    def reads(self, query: str) -> bool:
+        """Whether the encoder reads a query to its end, at least after the shortest prompt.
+
+        Longer texts are cut as the tokenizer cuts them. True where the limit of an encoder is not known.
+        """
+        if not isinstance(self._encoder, ClipText):
+            return True
+        shortest = min(len(self._encoder.ids(prompt)) for prompt in self._prompts.texts)
+        return shortest + len(self._encoder.ids(query)) + 2 <= self._encoder.limit
+
     def _suffixed(self, query: str) -> Float32[np.ndarray, "n d"]:
         tower = self._encoder
         if isinstance(tower, ClipText) and tower.appends(self._prompts.texts[0], query):
