@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from jaxtyping import Float32
@@ -63,7 +64,7 @@ def ask(
             if request.words and not searcher.ready:
                 searcher.prepare()
             answers.append(searcher.search(request))
-            _note_cut_words(request, lambda: encoder(searcher.stored))
+            _note_cut_words(request, partial(encoder, searcher.stored))
     return answers
 
 
