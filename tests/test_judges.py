@@ -425,6 +425,14 @@ def test_an_adapter_that_is_gone_is_named_and_the_others_are_judged(lab: Lab, tm
     assert np.isfinite(np.stack(list(judged.raw.values()))).all()
 
 
+def test_judges_have_nothing_to_look_at_where_all_files_are_gone(lab: Lab, tmp_path: Path) -> None:
+    """Every retriever once got the score of the bare model's images."""
+    worker, library, store, found = lab
+    (tmp_path / "loras").rename(tmp_path / "elsewhere")
+    with pytest.raises(LibraryError, match="none of 3 adapters has images to judge. .*: its file is gone"):
+        studio(worker, library, store)[0].make(library.adapters.get(called_for(found)))
+
+
 def test_the_base_model_leaves_before_a_judge_comes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer GPU holds one of them."""
     _, library, _, found = lab

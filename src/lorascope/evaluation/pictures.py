@@ -122,6 +122,9 @@ class Studio:
 
         Returns:
             The reasons for adapters that have no images, because their file is gone or cannot be loaded.
+
+        Raises:
+            LibraryError: that is all of them, so that there is nothing to judge.
         """
         failed: list[str] = []
         self._draw(BARE, None, "")
@@ -137,6 +140,8 @@ class Studio:
             words, _ = arms(self._protocol, measured_words(adapter, self._protocol))
             self._draw(key, delta, words)
         note("", len(adapters), len(adapters))
+        if failed and len(failed) == len(adapters):
+            raise LibraryError(f"none of {len(failed)} adapters has images to judge. {failed[0]}")
         return failed
 
     def _missing(self, key: str) -> list[tuple[str, int]]:
