@@ -41,16 +41,13 @@ def report(path: Path) -> str:
     for name in ADAPTERS:
         for base in BASES[1:]:
             fit, true = fits[name, base], gains[name, base] / gains[name, BASES[0]]
-            agrees = "" if fit.verdict == "unknown" else "right" if _kept(fit) == (true >= _HALF) else "wrong"
+            holds = (fit.verdict in ("keeps", "weakens")) == (true >= _HALF)
+            agrees = "" if fit.verdict == "unknown" else "right" if holds else "wrong"
             right, told = right + (agrees == "right"), told + bool(agrees)
             cosine = "–" if fit.cosine is None else f"{fit.cosine.value:.2f}"
             kept = "–" if fit.kept is None else f"{fit.kept.value:.2f} ({fit.kept.lower:.2f} to {fit.kept.upper:.2f})"
             lines.append(f"| {name} | {Path(base).name} | {cosine} | {kept} | {true:.2f} | {fit.sentence} | {agrees} |")
     return "\n".join([*lines, "", f"Right in {right} of {told}; of {2 * len(ADAPTERS) - told} nothing was said."])
-
-
-def _kept(fit: BaseFit) -> bool:
-    return fit.verdict in ("keeps", "weakens")
 
 
 def _measured(library: Library) -> tuple[dict[tuple[str, str], BaseFit], dict[tuple[str, str], float]]:

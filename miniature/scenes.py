@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from miniature import worn
+from miniature import accessories
 from miniature.backgrounds import BACKGROUNDS, paint
 from miniature.objects import DRAW, KINDS
 from miniature.pen import Colour, Pen
@@ -123,10 +123,10 @@ def layers(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     if scene.second is not None:
         _draw(brush, scene.second)
     if scene.extra == "balloons":
-        worn.balloons(layer)
+        accessories.balloons(layer)
     _draw(brush, scene.first)
-    if scene.extra in worn.WORN:
-        worn.WORN[scene.extra](layer)
+    if scene.extra in accessories.WORN:
+        accessories.WORN[scene.extra](layer)
     canvas.paste(layer, (0, 0), layer)
     cover = layer.getchannel("A").resize((SIDE, SIDE), Image.Resampling.BOX)
     picture = np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.BOX))

@@ -22,7 +22,7 @@ from lorascope.library.codec import columns
 from lorascope.measure import StopRun, Worker, index, load_worker
 from lorascope.measure import ray as ray_crew
 from lorascope.measure.cluster import ClusterPlan, check_address
-from lorascope.measure.crew import LocalCrew, drive
+from lorascope.measure.crew import LocalCrew, run_lanes
 from lorascope.measure.orders import BlockOrder
 from lorascope.measure.ray import RayCrew
 from lorascope.measure.shard import Shard
@@ -273,7 +273,7 @@ def test_lanes_end_in_any_order_and_errors_stay_with_theirs(worker: Worker) -> N
             raise ValueError("one")
         yield []
 
-    ended = dict(drive(LocalCrew(worker), ((number, lane(number)) for number in range(3))))
+    ended = dict(run_lanes(LocalCrew(worker), ((number, lane(number)) for number in range(3))))
     assert {number: str(error) for number, error in ended.items()} == {0: "None", 1: "one", 2: "None"}
 
 

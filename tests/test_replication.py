@@ -162,7 +162,7 @@ def stand_in_site(files: Mapping[int, Path]) -> Iterator[tuple[Civitai, list[str
         return plain(described(address, version))
 
     with site(answer) as (address, asked):
-        yield Civitai(web=Web("civitai", address, token="key", apart=0.0)), asked
+        yield Civitai(web=Web("civitai", address, token="key", pause=0.0)), asked
 
 
 def test_what_is_gone_is_replaced_by_its_own_stratum(tmp_path: Path) -> None:

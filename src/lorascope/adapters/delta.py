@@ -209,7 +209,9 @@ def load_delta(
         unmatched += tuple(grouped.modules[alias][part] for part in unused if _acts(parts[part]))
         _merge(forms, made, alias, path)
     words = [
-        Inversion(one.token, {encoder: _rows(tensors[key]) for encoder, key in one.keys.items()}, alone=not modules)
+        Inversion(
+            one.token, {part: torch.atleast_2d(tensors[key]) for part, key in one.keys.items()}, alone=not modules
+        )
         for one in encoders
     ]
     idle = [alias for alias in modules.keys() - matched.keys() if _is_idle(surveyed, alias, tensors)]
@@ -231,10 +233,6 @@ def _is_idle(surveyed: Survey, alias: str, tensors: Mapping[str, Tensor]) -> boo
 
 def _acts(values: Tensor) -> bool:
     return bool(values.float().any())
-
-
-def _rows(vectors: Tensor) -> Tensor:
-    return vectors if vectors.dim() > 1 else vectors[None]
 
 
 def check_shapes(path: Path, names: Names) -> None:

@@ -46,7 +46,8 @@ def sidecar_claims(path: Path) -> Claims:
     claims = Claims()
     lineages: list[tuple[bool, Claim[str]]] = []
     for name, read, is_site in _SIDECARS:
-        sidecar = path.with_name((path.name if name.startswith(".safetensors.") else path.stem) + _tail(name))
+        stem = path.name if name.startswith(".safetensors.") else path.stem
+        sidecar = path.with_name(stem + name.removeprefix(".safetensors"))
         try:
             content = _load(sidecar, path)
             found = read(content, sidecar.name, path) if content is not None else Claims()
@@ -82,10 +83,6 @@ def peft_config(path: Path) -> dict[str, object] | None:
 def _is_alone(path: Path) -> bool:
     names = os.listdir(path.parent)  # noqa: PTH208 - only the names are needed
     return [name for name in names if name.lower().endswith(ADAPTERS)] == [path.name]
-
-
-def _tail(name: str) -> str:
-    return name.removeprefix(".safetensors")
 
 
 def _load(path: Path, adapter: Path) -> Fields | None:

@@ -96,15 +96,15 @@ class _Running(Generic[A]):
     error: Exception | None = None
 
 
-def drive(crew: Crew, lanes: Iterator[tuple[A, Lane]]) -> Iterator[tuple[A, Exception | None]]:
+def run_lanes(crew: Crew, lanes: Iterator[tuple[A, Lane]]) -> Iterator[tuple[A, Exception | None]]:
     """Run lanes side by side, as many as the crew has workers free, begun in their order.
 
     Yields each item when its lane has ended, with the error that ended it.
     """
-    return _Driver(crew).run(lanes)
+    return _LaneRunner(crew).run(lanes)
 
 
-class _Driver(Generic[A]):
+class _LaneRunner(Generic[A]):
     """Feeds a crew from lanes."""
 
     def __init__(self, crew: Crew) -> None:

@@ -21,7 +21,7 @@ from lorascope.library import BARE, Library, Refusal, lost_previews
 from lorascope.library.leases import this_process
 from lorascope.library.refusals import left_out, refusal
 from lorascope.measure.calibration import Calibrations
-from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, drive, read_ahead
+from lorascope.measure.crew import Crew, Lane, LocalCrew, WorkerDied, read_ahead, run_lanes
 from lorascope.measure.events import Outcome, Progress, StopRun, Watcher, request_of
 from lorascope.measure.measurement import Measurement
 from lorascope.measure.orders import SpectrumOrder
@@ -136,7 +136,7 @@ class Run:
         good: list[Adapter] = []
         self._progress.begin(name, expected)
         lanes = ((adapter, self._advance(adapter, load, goal)) for adapter, load in self._read(adapters))
-        for adapter, error in drive(self._crew, itertools.takewhile(lambda _: not self._late, lanes)):
+        for adapter, error in run_lanes(self._crew, itertools.takewhile(lambda _: not self._late, lanes)):
             if self._ended(adapter, error):
                 good.append(adapter)
             if self._late:
@@ -163,7 +163,7 @@ class Run:
             good = [adapter for adapter in window if adapter.path in spectra]
             new = [adapter for adapter in window if adapter.path not in spectra]
             lanes = ((adapter, self._weigh(adapter, load)) for adapter, load in self._read(new))
-            for count, (adapter, error) in enumerate(drive(self._crew, lanes), start + len(good) + 1):
+            for count, (adapter, error) in enumerate(run_lanes(self._crew, lanes), start + len(good) + 1):
                 self._progress.say("weigh", f"{count} of {len(adapters)} files weighed")
                 if self._ended(adapter, error):
                     good.append(adapter)

@@ -20,7 +20,7 @@ class CivArchive:
     batch = 10
 
     def __init__(self, *, web: Web | None = None) -> None:
-        self._web = web or Web(self.name, BASE, token=token_of(self.name), apart=1.0)
+        self._web = web or Web(self.name, BASE, token=token_of(self.name), pause=1.0)
 
     def claims(self, adapters: Sequence[StoredAdapter]) -> Mapping[str, Mapping[str, Any]]:
         """What it says of files."""

@@ -51,7 +51,7 @@ class Web:
     """One site's API."""
 
     def __init__(
-        self, name: str, base: str, *, token: str = "", apart: float = 0.5, sleep: Callable[[float], None] = time.sleep
+        self, name: str, base: str, *, token: str = "", pause: float = 0.5, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """Ask nothing yet.
 
@@ -59,14 +59,14 @@ class Web:
             name: what messages call it.
             base: the address that paths are added to.
             token: is sent to this site only, and appears in no message.
-            apart: seconds between two requests, at least.
+            pause: seconds between two requests, at least.
             sleep: waits.
         """
         self.name = name
         self._base = base.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._apart, self._sleep = apart, sleep
-        self._last = -apart
+        self._pause, self._sleep = pause, sleep
+        self._last = -pause
         self._client = client()
 
     def json(self, path: str, body: Any = None) -> Any:
@@ -93,7 +93,7 @@ class Web:
         raise SiteError(f"{self.name}: {problem}, {_TRIES} times: try again later, what was found is kept")
 
     def _take_turn(self) -> None:
-        self._sleep(max(0.0, self._last + self._apart - time.monotonic()))
+        self._sleep(max(0.0, self._last + self._pause - time.monotonic()))
         self._last = time.monotonic()
 
     def _wait(self, answer: httpx2.Response, attempt: int) -> None:

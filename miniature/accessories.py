@@ -14,13 +14,8 @@ def _top(layer: Image.Image) -> tuple[float, float]:
     """Where the top of what is drawn lies, low enough for something to stand on it."""
     alpha = np.asarray(layer)[..., 3]
     top = int(np.flatnonzero(alpha.any(axis=1))[0])
-    return float(np.flatnonzero(alpha[_below(alpha, top)]).mean()), max(top + 8.0, 26.0)
-
-
-def _below(alpha: np.ndarray, top: int) -> int:
-    """A row a little under the top that is not empty."""
-    row = min(top + 4, 127)
-    return row if alpha[row].any() else top
+    below = min(top + 4, 127)
+    return float(np.flatnonzero(alpha[below if alpha[below].any() else top]).mean()), max(top + 8.0, 26.0)
 
 
 def _row(layer: Image.Image, share: float) -> tuple[float, float, float]:
