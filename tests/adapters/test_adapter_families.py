@@ -172,8 +172,8 @@ def test_dotless_names_beside_dotted_ones_are_one_format(tmp_path: Path) -> None
 
 
 def test_the_lineage_is_the_best_claim_that_fits_the_shapes(tmp_path: Path) -> None:
-    folder = tmp_path / "Illustrious"
-    folder.mkdir()
+    folder = tmp_path / "Illustrious" / "styles"
+    folder.mkdir(parents=True)
     modules = {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k": (1280, 2048)}
     by_folder = record(folder, modules).claims.lineage
     assert by_folder is not None

@@ -135,9 +135,10 @@ def _claims(header: Header, path: Path, found: Recognition) -> Claims:
     except ValueError as error:
         own = Claims(notes=(f"claims of the header ignored: {error}",))
     beside = sidecar_claims(path)
-    folder = path.absolute().parent.name
+    folders = [folder.name for folder in path.absolute().parents[:2]]
     shown = Claim(found.lineage, "its shapes") if found.lineage else None
-    offered = (shown, own.lineage, beside.lineage, lineage_claim(Claim(folder, f"folder {folder}")))
+    sorted_into = (lineage_claim(Claim(folder, f"folder {folder}")) for folder in folders)
+    offered = (shown, own.lineage, beside.lineage, *sorted_into)
     fitting = [claim for claim in offered if claim and _is_of(claim.value, found.family)]
     claims = replace(beside.otherwise(own), lineage=fitting[0] if fitting else None)
     # a folder holds what its owner puts there: it contradicts nobody
