@@ -539,6 +539,16 @@ def test_housekeeping_lists_what_does_nothing_and_deletes_nothing(still: TestCli
     assert _plain("=HYPERLINK(1)") == "'=HYPERLINK(1)"  # no spreadsheet runs the name of a file
 
 
+def test_housekeeping_counts_files_and_shows_each_once(client: TestClient) -> None:
+    """A file that was read with two notes was once counted and shown as two."""
+    text = looked_through(client)
+    sections = re.findall(r'<h2 id="([^"]+)">(\d+) .*?</h2>(.*?)</section>', text, re.S)
+    shown = {flag: (int(count), re.findall(r'name="a" value="([^"]+)"', rows)) for flag, count, rows in sections}
+    assert len(shown["note"][1]) == 4
+    for flag, (count, rows) in shown.items():
+        assert count == len(rows) == len(set(rows)), flag
+
+
 def test_files_that_do_nothing_are_no_error_without_findings(client: TestClient) -> None:
     assert "<h1>Tidy up</h1>" in looked_through(client)
 

@@ -135,6 +135,10 @@ def test_what_is_told_stands_above_the_tray(visit: Visit, endless: tuple[str, li
     assert told["y"] + told["height"] <= tray["y"]
     assert told["width"] > 0.8 * PHONE[0]
     assert tray["height"] < 0.25 * PHONE[1]
+    chips = [chip.bounding_box() for chip in page.locator("#tray li").all()]
+    assert [
+        chip for chip in chips if chip is None or chip["x"] + chip["width"] > PHONE[0]
+    ] == []  # one once was cut off
 
 
 def test_contrast_holds_in_the_dark_too(visit: Visit) -> None:

@@ -242,7 +242,7 @@ def test_files_are_chosen_and_their_list_taken(visit: Visit) -> None:
     first = page.locator("[data-choosing] section").first
     first.get_by_label("all of these").check()
     count = first.locator("[name=a]").count()
-    take = page.get_by_role("button", name=f"Take the list of {count}")
+    take = page.get_by_role("button", name=f"Download the list of {count}")
     with page.expect_download() as download:
         take.click()
     assert download.value.suggested_filename == "lorascope-housekeeping.csv"
@@ -347,7 +347,7 @@ def test_the_map_has_a_twin_for_the_keyboard(visit: Visit) -> None:
     page.keyboard.press("End")
     expect(page.locator("#map-told")).to_contain_text("0 too strong")
     page = visit("/map")
-    tab_to(page, "The same as a table")
+    tab_to(page, "Show as a table")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="All LoRAs")).to_be_visible()
     tab_to(page, "Strength")
@@ -675,7 +675,7 @@ def test_the_map_is_fitted_to_what_is_on_it(visit: Visit) -> None:
 
 def test_a_search_is_lit_on_the_map(visit: Visit) -> None:
     page = visit("/map")
-    page.get_by_label("Light up those that do").fill("blue")
+    page.get_by_label("Highlight LoRAs that do").fill("blue")
     page.keyboard.press("Enter")
     expect(page.locator("#map-told")).to_contain_text("do “blue”")
     expect(page).to_have_url(re.compile("q=blue"))
@@ -692,7 +692,7 @@ def test_the_map_goes_back_to_all_where_nothing_lit_would_be_seen(visit: Visit) 
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 42)  # there is nothing in this corner
     for _ in range(8):
         page.mouse.wheel(0, -400)
-    page.get_by_label("Light up those that do").fill("green")
+    page.get_by_label("Highlight LoRAs that do").fill("green")
     page.keyboard.press("Enter")
     expect(page.locator("#map-told")).to_contain_text("“green”")
     x, y = page.evaluate(PLACE)
@@ -868,7 +868,7 @@ def test_a_study_is_answered_by_the_keyboard(visit: Visit) -> None:
         page.get_by_role("group", name=re.compile(question)).get_by_label("No difference").press("Space")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-    page.get_by_role("link", name="What came of them").click()
+    page.get_by_role("link", name="See the results").click()
     expect(page.locator("main")).to_contain_text("1 person has answered")
 
 

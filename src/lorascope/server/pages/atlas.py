@@ -31,7 +31,7 @@ _COLUMNS: tuple[tuple[Sort, str], ...] = (("name", "LoRA"), ("strength", "Streng
 def atlas(
     request: Request, state: StateOf, protocol: Annotated[str, Query()] = "", q: Annotated[str, Query()] = ""
 ) -> Response:
-    """What the adapters do, and Strength and Consistency, as points; ``q`` is what is lit up."""
+    """What the adapters do, and Strength and Consistency, as points; ``q`` is what is highlighted."""
     with state.library() as library:
         searcher = state.searcher(library, protocol)
     finite = np.isfinite(searcher.matrix.strength)

@@ -88,34 +88,37 @@ def _plain(text: str) -> str:
 
 
 def _sections(library: Library, stored: StoredProtocol, checkup: Checkup, protocol: str) -> list[Section]:
+    by_flag: dict[str, dict[str, list[Finding]]] = {}
+    for one in checkup.findings:
+        by_flag.setdefault(one.flag, {}).setdefault(one.key, []).append(one)
     order = [*_FIRST, *(flag for flag in FLAGS if flag not in _FIRST)]
-    by_flag = {flag: [one for one in checkup.findings if one.flag == flag] for flag in order}
     return [
         Section(
             flag,
-            flag_label(flag, len(found)),
-            len(found),
-            _rows(library, stored, found[:_SHOWN]),
+            flag_label(flag, len(by_flag[flag])),
+            len(by_flag[flag]),
+            _rows(library, stored, list(by_flag[flag].values())[:_SHOWN]),
             Address(flag=flag, protocol=protocol).url(),
         )
-        for flag, found in by_flag.items()
-        if found
+        for flag in order
+        if flag in by_flag
     ]
 
 
-def _rows(library: Library, stored: StoredProtocol, found: Sequence[Finding]) -> tuple[Row, ...]:
-    keys = [one.key for one in found]
+def _rows(library: Library, stored: StoredProtocol, found: Sequence[Sequence[Finding]]) -> tuple[Row, ...]:
+    """One row for each file, whatever the number of findings of one kind that it has."""
+    keys = [every[0].key for every in found]
     adapters, cells = library.adapters.get(keys), Cells.of(library, stored, keys)
     return tuple(
         Row(
-            one.key,
-            one.name,
-            next(iter(adapters[one.key].paths), ""),
-            one.seen,
-            one.remedy,
-            is_mature(adapters[one.key]),
-            cells.pairs(one.key)[:1],
+            key,
+            every[0].name,
+            next(iter(adapters[key].paths), ""),
+            "; ".join(one.seen for one in every),
+            "; ".join(dict.fromkeys(one.remedy for one in every)),
+            is_mature(adapters[key]),
+            cells.pairs(key)[:1],
         )
-        for one in found
-        if one.key in adapters
+        for key, every in zip(keys, found, strict=True)
+        if key in adapters
     )

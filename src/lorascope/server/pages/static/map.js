@@ -1,5 +1,5 @@
 // The map: every LoRA as a point on a canvas, from one array of the API; where there is room, as its picture. Sliders and
-// lines filter in the browser, and a search lights up what it finds.
+// lines filter in the browser, and a search highlights what it finds.
 
 import { blend, roundPoint } from "./points.js";
 import { KDBush, select, zoom, zoomIdentity } from "./vendor/map.min.js";
@@ -389,7 +389,7 @@ function choose(name) {
   for (const other of document.querySelectorAll("[data-view]")) other.setAttribute("aria-pressed", other.dataset.view === name);
 }
 
-/** Light up what a search finds: clear and likely matches, or the nearest few. */
+/** Highlight what a search finds: clear and likely matches, or the nearest few. */
 async function light(event) {
   event?.preventDefault();
   const q = search.elements.q.value.trim();
@@ -411,7 +411,7 @@ async function light(event) {
   const hits = sure.length ? sure : found.hits.slice(0, 6);
   lit = new Set(hits.map(({ adapter }) => places.get(adapter.key)).filter((i) => i !== undefined));
   if (![...lit].some(inSight)) zooming.transform(select(canvas), zoomIdentity);
-  told.textContent = sure.length ? `${lit.size} do “${q}”` : `Nothing clearly does “${q}”; the nearest ${lit.size} are lit`;
+  told.textContent = sure.length ? `${lit.size} do “${q}”` : `Nothing clearly does “${q}”; the nearest ${lit.size} are highlighted`;
   drawAnew();
 }
 
