@@ -142,6 +142,20 @@ def test_relative_links_resolve(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name}: {link} names no heading"
 
 
+def test_source_files_that_are_named_exist() -> None:
+    """Modules are moved and merged, and a page keeps their old names."""
+    folders = ("src", "tests", "benchmarks", "miniature", "examples", "integrations")
+    known = {path.as_posix() for folder in folders for path in (ROOT / folder).rglob("*.*")}
+    named = {
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(r"`([\w./-]+\.(?:py|toml|npz|sh))`", prose(page))
+        if name != "pyproject.toml"
+    }
+    assert len(named) > 60
+    assert [one for one in sorted(named) if not any(path.endswith("/" + one[1]) for path in known)] == []
+
+
 def test_keys_in_the_examples_of_the_server_are_whole_and_of_adapters_that_ship() -> None:
     """They once were cut, and of adapters that nobody had."""
     shipped = (ROOT / "src" / "lorascope" / "miniature" / "adapters").glob("*.safetensors")
