@@ -130,7 +130,7 @@ def audit(searcher: Searcher, keys: Iterable[str] | None = None) -> list[Audit]:
     for one in described:
         found = tried.phrases[one.key]
         if one.key in fitting:
-            verdict, reason = "fits", f"for {found[0].text!r} it is {found[0].rank}. of {len(matrix)}"
+            verdict, reason = "fits", f"for {found[0].text!r} it ranks {found[0].rank} of {len(matrix)}"
         elif found and one.key not in repeats:
             verdict, reason = "unclear", "it does nothing that it repeats, so no words can be tried on it"
         else:
@@ -231,7 +231,7 @@ def _judged(searcher: Searcher, description: Description, phrases: tuple[Claimed
     does, among = str(description), len(searcher.matrix)
     best = phrases[0] if phrases else None
     if best is not None and does and best.standing < _ABOVE and (other := _described_by(searcher, phrases)):
-        place = f"for the best of its words, {best.text!r}, it is {best.rank}. of {among}"
+        place = f"for the best of its words, {best.text!r}, it ranks {best.rank} of {among}"
         return "mislabelled", f"{other[0]!r} describes {other[1]}; {place}"
     if best is None:
         return "mute", "no title, tags or description"
