@@ -189,6 +189,13 @@ def test_the_last_modulation_is_kept_in_the_other_order(flux: Names, sd3: Names)
     assert target.rows is None
 
 
+def test_projections_that_diffusers_fuses_answer_to_their_name(flux: Names) -> None:
+    for alias, parts in (("to_qkv", "to_q to_k to_v"), ("to_added_qkv", "add_q_proj add_k_proj add_v_proj")):
+        targets = flux.find(f"transformer.transformer_blocks.0.attn.{alias}")
+        assert [target.module for target in targets] == [f"transformer_blocks.0.attn.{part}" for part in parts.split()]
+        assert targets[2].rows == ((16, 24),)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [

@@ -137,8 +137,18 @@ def transformer_aliases(shapes: Shapes) -> Aliases:
     for blocks in _NEXT_DIT_BLOCKS:
         yield from _blocks(blocks, blocks, _numbers(blocks, shapes), _NEXT_DIT, shapes)
     yield from _ends(_NEXT_DIT_ENDS, shapes)
+    yield from _fused_projections(shapes)
     if "norm_out.linear" in shapes:
         yield "final_layer.adaLN_modulation.1", (_swapped("norm_out.linear", shapes),)
+
+
+def _fused_projections(shapes: Shapes) -> Aliases:
+    """Yield what diffusers itself calls the projections of an attention after ``fuse_qkv_projections``."""
+    for module in shapes:
+        for first, joined in ((".to_q", ".to_qkv"), (".add_q_proj", ".to_added_qkv")):
+            trio = [module.removesuffix(first) + first.replace("q", letter) for letter in "qkv"]
+            if module.endswith(first) and all(one in shapes for one in trio):
+                yield module.removesuffix(first) + joined, _joined(trio, shapes)
 
 
 def _numbers(side: str, shapes: Shapes) -> list[int]:

@@ -28,6 +28,8 @@ _DOTTED: Final[Mapping[str, tuple[str, ...]]] = {
     "text_encoder.": _FIRST,
     "text_encoder_2.": _SECOND,
     "text_encoder_3.": ("text_encoder_3",),
+    "clip_l.": _FIRST,
+    "clip_g.": _SECOND,
     "text_encoders.clip_l.transformer.": _FIRST,
     "text_encoders.clip_g.transformer.": _SECOND,
     "text_encoders.t5xxl.transformer.": _THIRD,
