@@ -30,7 +30,8 @@ Every verb takes `--help`. Results go to standard output, progress and errors to
 |---|---|
 | 0 | done. Files that were left out before, for the same reason, do not count |
 | 1 | done, but not with everything: files are left out that were not before, another process is measuring some, \
-`inspect` cannot read some, `annotate` cannot write some, `pull` found a contradiction, or `doctor` or `verify` a problem |
+`inspect` cannot read some, `annotate` cannot write some, `pull` found a contradiction, or `doctor` or `verify` \
+a problem |
 | 2 | not done: something in the command is wrong or missing; the message says what to do \
 (see [troubleshooting](troubleshooting.md)) |
 | 130 | stopped by Ctrl-C or SIGTERM; what was measured is kept, and the same command resumes |
