@@ -308,6 +308,13 @@ def test_a_folder_of_models_without_a_tool_can_be_named_from_anywhere(
     assert told["folders"] == [str(tmp_path / "models" / "loras")]
 
 
+def test_a_lora_among_base_models_is_named(home: Path) -> None:
+    root = homes.comfyui(home / "ComfyUI")
+    stray = root / "models" / "checkpoints" / "stray.safetensors"
+    homes.lora(stray)
+    assert found(home)["notes"] == [f"{stray} is no base model (lora): move it to where your LoRAs are"]
+
+
 def test_a_tool_that_is_named_and_found_is_counted_once(home: Path) -> None:
     root = homes.comfyui(home / "ComfyUI")
     told = json.loads(run("setup", "--tool", root, "--json").stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -110,6 +111,12 @@ def _sort(path: Path, roles: set[Role], inventory: Inventory) -> None:
         inventory.adapters.append(read_adapter(path))
         if path.parent not in inventory.folders and len(roles) > 1:
             inventory.folders.append(path.parent)
+    elif "checkpoints" in roles:
+        with suppress(AdapterError):
+            found = "+".join(read_adapter(path).kinds)
+            inventory.notes.append(
+                f"{printable(str(path))} is no base model ({found}): move it to where your LoRAs are"
+            )
 
 
 def _pipelines(folder: Path) -> list[Checkpoint]:
