@@ -249,6 +249,11 @@ def test_an_alpha_that_is_assumed_is_noted_also_without_a_rank(tmp_path: Path) -
     assert any("no alpha is stated for 1 of 1 modules" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("key", ["shadow_girl", "bundle_emb.road_sign.clip_l"])
+def test_a_word_that_begins_like_a_method_of_peft_is_a_word(key: str, tmp_path: Path) -> None:
+    assert record(tmp_path, {key: noise(2, 768)}).kinds == {"textual inversion": 1}
+
+
 @pytest.mark.parametrize("junk", ["", "[", "[1]", '{"a": 1}', '{"a": {"b": "c"}}', "null"])
 def test_broken_tag_frequencies_claim_nothing(junk: str, tmp_path: Path) -> None:
     tensors = cross(f"{BLOCK['kohya']}_{ATTENTION}", 768)

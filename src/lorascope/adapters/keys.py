@@ -79,7 +79,7 @@ _FOREIGN: Final[tuple[tuple[str, str, str], ...]] = (
     (r"\.lora_E$", "AdaLoRA, which is not supported", _AS_LORA),
     (r"\.lora_diag$", "KaSA, which is not supported", _AS_LORA),
     (r"\.(?:q_layer\.weight|lambda_layer)$", "T-LoRA, which acts differently in each step", "It cannot be measured"),
-    *((rf"(?:^|\.){mark}_", f"{name} as peft writes it, which is not supported", _AS_LORA)
+    *((rf"^(?!bundle_emb\.).*\.{mark}_", f"{name} as peft writes it, which is not supported", _AS_LORA)
       for mark, name in _PEFT.items()),
 )  # fmt: skip
 """Keys of files that are known and cannot be read: what they are, and what to do."""
