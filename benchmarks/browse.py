@@ -21,7 +21,8 @@ from lorascope.packs import open_pack, pull
 TITLE = "The page in a browser"
 NOTE = """Made-up adapters with a small picture each, in Chromium without a GPU, 1,440 by 900 pixels, on the machine
 that serves them. A frame is the time from one picture of the page to the next: 16.7 ms are 60 a second, the most that
-the browser draws. Scrolling goes 240 pixels further in each frame, a jump to a place that was not seen yet."""
+the browser draws. Scrolling goes 240 pixels further in each frame, a jump to a place that was not seen yet. The map is
+panned while it shows a third of its width."""
 
 _FILES, _POINTS = 60_000, 10_000
 _FRAMES = 240
@@ -60,6 +61,26 @@ _ZOOM = """frames => new Promise(done => {
     canvas.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY, ctrlKey: true }));
     requestAnimationFrame(step);
   };
+  requestAnimationFrame(step);
+})"""
+
+_PAN = """frames => new Promise(done => {
+  const canvas = document.querySelector("#map canvas");
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const send = (to, type, by) => to.dispatchEvent(new MouseEvent(type, {
+    clientX: left + width / 2 + by, clientY: top + height / 2 + by / 3, bubbles: true, cancelable: true, view: window,
+  }));
+  const times = [];
+  const step = now => {
+    times.push(now);
+    send(window, "mousemove", 200 * Math.sin(times.length / 12));
+    if (times.length <= frames) return requestAnimationFrame(step);
+    send(window, "mouseup", 0);
+    done(times.slice(1).map((time, place) => time - times[place]));
+  };
+  document.querySelector("[data-zoom=in]").click();
+  document.querySelector("[data-zoom=in]").click();
+  send(canvas, "mousedown", 0);
   requestAnimationFrame(step);
 })"""
 
@@ -117,6 +138,7 @@ def _map(page: Page) -> Iterator[Measurement]:
     page.get_by_text("within the thresholds").wait_for()
     yield Figure(name=f"{who}: drawn after", value=page.evaluate("performance.now()"), unit="ms")
     yield from _frames(f"{who}: zooming in and out", page.evaluate(_ZOOM, _FRAMES))
+    yield from _frames(f"{who}: panning", page.evaluate(_PAN, _FRAMES))
 
 
 def _frames(name: str, times: list[float]) -> Iterator[Measurement]:
