@@ -96,6 +96,7 @@ def _usable(device: str) -> str:
         torch.empty(1, device=device)
     except (AssertionError, RuntimeError) as error:  # torch raises either, by device
         raise ModelError(
-            f"device {device!r} cannot be used here ({str(error).splitlines()[0]:.120}): `lorascope doctor` tells why"
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]:.60}): give cuda, mps or cpu;"
+            " `lorascope doctor` says what is here"
         ) from error
     return device
