@@ -111,7 +111,8 @@ def tensors(changes: Mapping[str, LowRank], form: str, names: Names) -> dict[str
         for alias, targets in names.aliases():
             parts = [changes.get(target.module) for target in targets if target.component == "transformer"]
             own = alias == prefix + targets[0].module.replace(".", "_")  # the authors' names are wanted
-            if alias.startswith(prefix) and not own and "processor" not in alias and parts and all(parts):
+            others = own or "processor" in alias or alias.endswith(("to_qkv", "to_added_qkv"))
+            if alias.startswith(prefix) and not others and parts and all(parts):
                 known = [part for part in parts if part is not None]
                 written |= {target.module for target in targets}
                 ups = torch.block_diag(*(part.up for part in known))

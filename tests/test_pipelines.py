@@ -111,8 +111,9 @@ def aliases(names: Names, spelling: str) -> Iterator[tuple[str, tuple[Target, ..
     for alias, targets in names.aliases():
         local, module = alias.removeprefix(prefix), targets[0].module
         own = local.replace("_", ".") == module.replace("_", ".")
-        # diffusers splits FLUX.1's linear1 at the widths of the full-size model alone
-        odd = "processor" in alias or ("linear1" in alias and len(targets) > 1)
+        # diffusers splits FLUX.1's linear1 at the widths of the full-size model alone, and has to_qkv when it is fused
+        fused = alias.endswith(("to_qkv", "to_added_qkv"))
+        odd = fused or "processor" in alias or ("linear1" in alias and len(targets) > 1)
         wanted = alias.startswith(prefix) and module.endswith(LAYERS) and not odd
         if wanted and own != original and targets[0].component == "transformer":
             yield alias, targets
