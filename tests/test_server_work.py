@@ -96,10 +96,9 @@ def test_a_run_is_told_as_it_goes(client: TestClient, monkeypatch: pytest.Monkey
     slowly(monkeypatch)
     number = start(client, precision="full")
     run = until(client, f"{RUNS}/{number}", "running")
-    while run["stage"] != "refining" or not run["cells"]:
+    while run["stage"] != "refining" or not run["seconds_left"]:
         run = client.get(f"{RUNS}/{number}").json()
     assert 0 < run["cells"] < run["total"]
-    assert run["seconds_left"] > 0
     assert run["adapter"] in ("redder", "greender", "blueder")
     assert run["measured"] == 3  # the first look has come by all of them
     assert "3 LoRAs with pictures of this run" in client.get("/work/progress").text
@@ -112,15 +111,18 @@ def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     run = RunStatus(1, ("/loras",), "full", partial=False)
     run.follow(JobProgress(1, "first look", "", 0, 160, later=1840, refused=0, measured=0))
-    assert run.seconds_left is None  # nothing is known about its pace
-    clock[0] += 20
-    run.follow(JobProgress(1, "first look", "red", 40, 160, later=1840, refused=0, measured=3))
-    assert run.seconds_left == 0.5 * (120 + 1840)
+    clock[0] += 60
+    run.follow(JobProgress(1, "first look", "red", 16, 160, later=1840, refused=0, measured=1))
+    assert run.seconds_left is None  # nothing is known about its pace: its first block has the bare pictures, too
+    clock[0] += 8
+    run.follow(JobProgress(1, "first look", "green", 32, 160, later=1840, refused=0, measured=2))
+    assert run.seconds_left == 0.5 * (128 + 1840)
     run.follow(JobProgress(1, "refining", "", 0, 1840, later=0, refused=0, measured=10))
     assert run.seconds_left is None  # another stage has another pace
-    clock[0] += 30
-    run.follow(JobProgress(1, "refining", "red", 100, 1840, later=0, refused=0, measured=10))
-    assert run.seconds_left == 0.3 * 1740
+    for block in range(1, 109):
+        clock[0] += 8 if block < 10 else 4
+        run.follow(JobProgress(1, "refining", "red", 16 * block, 1840, later=0, refused=0, measured=10))
+    assert run.seconds_left == 0.25 * (1840 - 108 * 16)  # by the last hundred blocks
 
 
 def test_a_paused_run_goes_on_and_gives_the_same_bits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any, Literal, final
 from lorascope.errors import place_of
 from lorascope.library import Refusal
 from lorascope.library.leases import this_process
+
+_RECENT = 100
+"""How many blocks the time left is reckoned by."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +125,22 @@ def request_of(paths: Iterable[Path], precision: str, partial: bool) -> dict[str
 
 @final
 class Pace:
-    """Seconds left of a whole run, if the stages to come go at the pace of this one."""
+    """Seconds left of a whole run, if the stages to come go at the pace of the last blocks of this one."""
 
     def __init__(self) -> None:
         self._stage = ""
-        self._began = time.monotonic()
+        self._blocks: deque[tuple[float, int]] = deque(maxlen=_RECENT)
         self.seconds_left: float | None = None
-        """None before the first block of a stage, as nothing is known about its pace."""
+        """None before the second block of a stage: the first one makes pictures that all others share."""
 
     def follow(self, stage: str, cells: int, total: int, later: int) -> None:
         """Take in that ``cells`` of ``total`` of a stage are done, and that about ``later`` come after it."""
+        now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._began = stage, time.monotonic()
-        elapsed = time.monotonic() - self._began
-        self.seconds_left = elapsed / cells * (total - cells + later) if cells and total else None
+            self._stage = stage
+            self._blocks.clear()
+        if cells and (not self._blocks or cells > self._blocks[-1][1]):
+            self._blocks.append((now, cells))
+        began, before = self._blocks[0] if self._blocks else (now, cells)
+        left = total - cells + later
+        self.seconds_left = (now - began) / (cells - before) * left if total and cells > before else None

@@ -45,7 +45,7 @@ class RunStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds left of the whole run; None before the first block of a stage."""
+        """Seconds left of the whole run; None before the second block of a stage."""
         left = self._pace.seconds_left
         return None if left is None else round(left, 1)
 
