@@ -122,9 +122,10 @@ def test_the_bar_tells_how_far_a_run_is_and_on_what(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(runs, "err", Console(file=drawn, force_terminal=True, width=120))
     with runs.RunProgress() as bar:
         bar.watch(Event("stage", "refining", total=160, later=80))
-        bar.watch(Event("block", "[red]ink", cells=16, total=160, later=80))
+        bar.watch(Event("block", "pen", cells=16, total=160, later=80))
+        bar.watch(Event("block", "[red]ink", cells=32, total=160, later=80))
     assert "[red]ink" in drawn.getvalue()
-    assert "16 of 160 cells" in drawn.getvalue()
+    assert "32 of 160 cells" in drawn.getvalue()
     assert "less than a minute left" in drawn.getvalue()
 
 
