@@ -69,6 +69,21 @@ def test_reading_goes_on_while_the_one_before_is_worked_on() -> None:
     items.close()  # type: ignore[attr-defined]
 
 
+def test_a_reader_may_be_closed_by_a_thread_of_its_own() -> None:
+    """Garbage is collected in any thread: that of a failed run once was in this one, which then waited for itself."""
+    abandoned, closed = threading.Event(), threading.Event()
+
+    def read(item: int) -> None:
+        if item and abandoned.wait(10):
+            items.close()  # type: ignore[attr-defined]
+            closed.set()
+
+    items = read_ahead([0, 1], read)
+    next(items)[1]()
+    abandoned.set()
+    assert closed.wait(10)
+
+
 def test_an_error_comes_where_its_item_is_asked_for() -> None:
     def read(item: int) -> int:
         return 1 // item

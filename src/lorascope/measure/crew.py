@@ -168,7 +168,8 @@ def read_ahead(items: Iterable[A], read: Callable[[A], B], ahead: int = 1) -> It
 
     So many items are read ahead and no more, so that many readings and one are in memory at most.
     """
-    with ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead") as pool:
+    pool = ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead")
+    try:
         coming = ((item, pool.submit(read, item)) for item in items)
         waiting = deque(itertools.islice(coming, ahead))
         while waiting:
@@ -176,3 +177,5 @@ def read_ahead(items: Iterable[A], read: Callable[[A], B], ahead: int = 1) -> It
             waiting.extend(itertools.islice(coming, 1))
             yield item, reading.result
             del reading  # an adapter may have hundreds of megabytes
+    finally:  # without waiting: what a failed run leaves behind may be collected in a thread of the pool
+        pool.shutdown(wait=False, cancel_futures=True)
