@@ -75,6 +75,18 @@ def test_together_the_changes_are_added_each_at_its_scale(names: Names, weights:
     assert both.coverage.matched == 3
 
 
+def test_what_cannot_be_used_together_is_refused(names: Names, tmp_path: Path) -> None:
+    lora = load(two({}, FLAT[LINEAR], (16, 16)), names, tmp_path)
+    words = {f"bundle_emb.face.{part}": noise(2, 8) for part in ("clip_l", "clip_g")}
+    bundled = load(two({}, FLAT[LINEAR], (16, 16)) | words, names, tmp_path)
+    alone = load({part: noise(2, 8) for part in ("clip_l", "clip_g")}, names, tmp_path)
+    assert [one.token for one in Delta.together([(lora, 1.0), (bundled, 1.0)]).inversions] == ["face"]
+    with pytest.raises(UnknownAdapter, match="it brings the word 'face', and so does another. Use it alone"):
+        Delta.together([(bundled, 1.0), (bundled, 0.5)])
+    with pytest.raises(UnknownAdapter, match="only LoRAs can be used together, and this is a ControlNet, "):
+        Delta.together([(lora, 1.0), (alone, 1.0)])
+
+
 @pytest.mark.parametrize("module", [LINEAR, CONV])
 @pytest.mark.parametrize(("alpha", "factor"), [(None, 1.0), (8.0, 4.0), (0.25, 0.125)])
 def test_lora_adds_its_product_times_alpha_over_rank(

@@ -143,10 +143,10 @@ def _claims(header: Header, path: Path, found: Recognition) -> Claims:
     claims = replace(beside.otherwise(own), lineage=fitting[0] if fitting else None)
     # a folder holds what its owner puts there: it contradicts nobody
     others = [one for one in fitting if one.value != fitting[0].value and one in (own.lineage, beside.lineage)]
-    told = (
+    notes = (
         f"{one.source} says {one.value}, {fitting[0].source} says {fitting[0].value}, which counts" for one in others
     )
-    return replace(claims, notes=(*claims.notes, *told))
+    return replace(claims, notes=(*claims.notes, *notes))
 
 
 def _is_of(lineage: str, family: str) -> bool:
